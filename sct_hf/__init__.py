@@ -1,0 +1,81 @@
+"""SCT, multi-label image tagging by conditional transport, for Hugging Face Transformers.
+
+Importing the package registers its models with transformers' Auto classes. The names below are loaded when used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
+
+from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
+from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
+
+if TYPE_CHECKING:
+    from sct_hf.data import load_data
+    from sct_hf.errors import InputError
+    from sct_hf.factory import build_model, image_processor
+    from sct_hf.label_text.encoders import LabelText, encode_labels
+    from sct_hf.label_text.words import label_words
+    from sct_hf.metrics.functional import multilabel_metrics
+    from sct_hf.metrics.streaming import MultilabelMetrics
+    from sct_hf.model.losses_sct import asymmetric_loss
+    from sct_hf.model.transport_sct import ConditionalTransport, conditional_transport
+    from sct_hf.tagging import Tagger
+
+__version__ = "0.1.0"
+
+AutoConfig.register(SCTConfig.model_type, SCTConfig, exist_ok=True)
+AutoModel.register(SCTConfig, SCTModel, exist_ok=True)
+AutoModelForImageClassification.register(SCTConfig, SCTForMultiLabelClassification, exist_ok=True)
+AutoConfig.register(PeerConfig.model_type, PeerConfig, exist_ok=True)
+AutoModelForImageClassification.register(PeerConfig, PeerForMultiLabelClassification, exist_ok=True)
+
+_LAZY = {
+    "ConditionalTransport": "sct_hf.model.transport_sct",
+    "InputError": "sct_hf.errors",
+    "LabelText": "sct_hf.label_text.encoders",
+    "MultilabelMetrics": "sct_hf.metrics.streaming",
+    "Tagger": "sct_hf.tagging",
+    "asymmetric_loss": "sct_hf.model.losses_sct",
+    "build_model": "sct_hf.factory",
+    "conditional_transport": "sct_hf.model.transport_sct",
+    "encode_labels": "sct_hf.label_text.encoders",
+    "image_processor": "sct_hf.factory",
+    "label_words": "sct_hf.label_text.words",
+    "load_data": "sct_hf.data",
+    "multilabel_metrics": "sct_hf.metrics.functional",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+__all__ = [
+    "ConditionalTransport",
+    "InputError",
+    "LabelText",
+    "MultilabelMetrics",
+    "PeerConfig",
+    "PeerForMultiLabelClassification",
+    "SCTConfig",
+    "SCTForMultiLabelClassification",
+    "SCTModel",
+    "Tagger",
+    "asymmetric_loss",
+    "build_model",
+    "conditional_transport",
+    "encode_labels",
+    "image_processor",
+    "label_words",
+    "load_data",
+    "multilabel_metrics",
+]

@@ -1,0 +1,90 @@
+"""New models and their image processors, from names: the way in for training."""
+
+from pathlib import Path
+from typing import Any
+
+import timm
+from huggingface_hub.errors import StrictDataclassError
+from transformers import ViTImageProcessor
+
+from sct_hf.backbone_weights import load_backbone_weights
+from sct_hf.errors import InputError
+from sct_hf.label_text.encoders import LabelText
+from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
+
+
+def build_model(
+    backbone: str,
+    labels: list[str],
+    *,
+    image_size: int | list[int] = 448,
+    head: str = "sct",
+    backbone_weights: str | Path | None = None,
+    label_text: LabelText | None = None,
+    **config_kwargs: Any,
+) -> SCTForMultiLabelClassification | PeerForMultiLabelClassification:
+    """Make a new model for a set of labels.
+
+    Args:
+        backbone: Name of a timm model.
+        labels: The labels' names, in the order of the logits.
+        image_size: Input side in pixels, or [height, width].
+        head: `"sct"`, or the name of a peer head such as `"linear"`.
+        backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
+        label_text: The labels' text embeddings; needed for SCT, not used by a peer.
+        **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
+
+    Returns:
+        The model, in training mode, with labels, embeddings and normalisation of the backbone set.
+
+    Raises:
+        InputError: A field that cannot be used, with the remedy.
+    """
+    common: dict[str, Any] = {
+        "backbone": backbone,
+        "image_size": image_size,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: index for index, name in enumerate(labels)},
+    } | config_kwargs
+    common |= {key: value for key, value in _normalisation(backbone).items() if key not in config_kwargs}
+    try:
+        model: SCTForMultiLabelClassification | PeerForMultiLabelClassification
+        if head == "sct":
+            if label_text is None:
+                raise InputError("label_text is missing: make one with sct_hf.encode_labels(labels, encoder).")
+            width = label_text.embeddings.shape[-1]
+            model = SCTForMultiLabelClassification(SCTConfig(label_embedding_size=width, **common))
+            model.set_labels(labels, label_text.embeddings, label_text.recipe)
+        else:
+            model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
+        model.backbone.check_input_size(model.config)
+    except (ValueError, StrictDataclassError) as error:
+        raise InputError(str(error)) from error
+    load_backbone_weights(model.backbone.timm_model, backbone, str(backbone_weights or "none"))
+    return model.train()
+
+
+def _normalisation(backbone: str) -> dict[str, list[float]]:
+    """Mean and deviation that timm gives for the backbone's own weights, where it knows the backbone."""
+    known = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
+    return {"image_mean": list(known.mean), "image_std": list(known.std)} if known else {}
+
+
+def image_processor(config: BackboneConfig) -> ViTImageProcessor:
+    """The processor that does a model's evaluation transform, to be saved beside it.
+
+    Args:
+        config: The model's configuration.
+
+    Returns:
+        A processor that resizes to the input size (bilinear, no crop), scales to [0, 1] and normalises.
+    """
+    height, width = config.input_size
+    return ViTImageProcessor(
+        size={"height": height, "width": width},
+        resample=2,
+        image_mean=list(config.image_mean),
+        image_std=list(config.image_std),
+    )

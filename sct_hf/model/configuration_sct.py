@@ -1,0 +1,176 @@
+"""Configuration of SCT: what a checkpoint's `config.json` holds."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+def _require(holds: bool, field: str, value: object, remedy: str) -> None:
+    if not holds:
+        raise ValueError(f"{field}={value!r} cannot be used: {remedy}.")
+
+
+@strict
+class BackboneConfig(PreTrainedConfig):
+    """What every image tagger on a timm backbone needs: pictures, backbone, labels and the classification loss.
+
+    Args:
+        backbone (`str`, *optional*, defaults to `"resnet101"`):
+            Name of any timm model that gives a feature map or tokens (kin: ResNet-101).
+        backbone_kwargs (`dict`, *optional*):
+            Further arguments of `timm.create_model`.
+        image_size (`int` or `list[int]`, *optional*, defaults to 448):
+            Side of the square input in pixels, or `[height, width]`.
+        num_channels (`int`, *optional*, defaults to 3):
+            Channels of the input.
+        image_mean (`list[float]`, *optional*, defaults to ImageNet's):
+            Mean of each channel, of pixels in [0, 1].
+        image_std (`list[float]`, *optional*, defaults to ImageNet's):
+            Standard deviation of each channel, of pixels in [0, 1].
+        gamma_neg (`float`, *optional*, defaults to 2.0):
+            Focusing exponent of the asymmetric loss for absent labels (kin: 2).
+        gamma_pos (`float`, *optional*, defaults to 0.0):
+            Focusing exponent for present labels (kin: 0).
+        clip (`float`, *optional*, defaults to 0.0):
+            Probability under which an absent label costs nothing (kin: 0).
+    """
+
+    backbone: str = "resnet101"
+    backbone_kwargs: dict[str, Any] | None = None
+    image_size: int | list[int] | tuple[int, ...] = 448
+    num_channels: int = 3
+    image_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
+    image_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
+    gamma_neg: float | int = 2.0
+    gamma_pos: float | int = 0.0
+    clip: float | int = 0.0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.problem_type = self.problem_type or "multi_label_classification"
+        if self.id2label is not None and self.label2id is None:
+            self.label2id = {name: int(index) for index, name in self.id2label.items()}
+        super().__post_init__(**kwargs)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the input in pixels."""
+        size = self.image_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return int(height), int(width)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The labels' names, in the order of the logits."""
+        return [str(self.id2label[index]) for index in range(self.num_labels)]
+
+    def validate_picture(self) -> None:
+        """Raise `ValueError` for an input size, mean or deviation that cannot be used."""
+        size = self.image_size
+        sides: Sequence[int] = [size] if isinstance(size, int) else size
+        _require(len(sides) in (1, 2) and min(sides) > 0, "image_size", size, "give one side or [height, width] > 0")
+        for field in ("image_mean", "image_std"):
+            values = getattr(self, field)
+            _require(len(values) == self.num_channels, field, values, f"give {self.num_channels} numbers")
+
+    def validate_asymmetric_loss(self) -> None:
+        """Raise `ValueError` for exponents or a clip of the asymmetric loss that cannot be used."""
+        for field in ("gamma_neg", "gamma_pos"):
+            _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
+        _require(0 <= self.clip < 1, "clip", self.clip, "give a number in [0, 1)")
+
+    def validate_label_maps(self) -> None:
+        """Raise `ValueError` if `id2label` and `label2id` do not name the same labels, each once."""
+        indices = {int(index): name for name, index in self.label2id.items()}
+        _require(
+            indices == self.id2label and sorted(indices) == list(range(len(self.id2label))),
+            "label2id",
+            self.label2id,
+            "make it the inverse of id2label, with indices from 0 and no label twice",
+        )
+
+
+@strict
+class SCTConfig(BackboneConfig):
+    """Configuration of `SCTModel` and `SCTForMultiLabelClassification`.
+
+    In brackets, where each default comes from: the paper (arXiv 2507.14918), its kin CLSL (arXiv 2510.10055),
+    the theory of conditional transport (arXiv 2012.14100), or this project ("ours"). The arguments of
+    `BackboneConfig` come on top.
+
+    Args:
+        hidden_size (`int`, *optional*):
+            Width D to which regions are projected; none keeps the backbone's width, as the kin does (ours).
+        label_embedding_size (`int`, *optional*, defaults to 768):
+            Width of the label-text embeddings (kin: BERT-base).
+        label_text (`dict`, *optional*):
+            How the embeddings were made: encoder, template and normalised names.
+        encoder_layers (`int`, *optional*, defaults to 1):
+            Transformer encoder layers over the regions (kin: 1).
+        encoder_attention_heads (`int`, *optional*, defaults to 8):
+            Attention heads of each layer (kin: 8).
+        encoder_ffn_dim (`int`, *optional*, defaults to 2048):
+            Width of each layer's feed-forward block (kin: 2048).
+        dropout (`float`, *optional*, defaults to 0.1):
+            Dropout of the encoder layers (kin: 0.1).
+        label_interaction (`bool`, *optional*, defaults to `False`):
+            Adds a self-attention layer over the label features (ours).
+        guidance (`"prior"`, `"detached"` or `"none"`, *optional*, defaults to `"prior"`):
+            How the semantic map guides transport: as log-prior, as log-prior without gradient, or not at all (ours).
+        temperature (`float`, *optional*, defaults to 0.1):
+            Initial temperature of the transport plans (ours).
+        learn_temperature (`bool`, *optional*, defaults to `True`):
+            Whether the temperature is trained (ours).
+        rho (`float`, *optional*, defaults to 0.5):
+            Share of the region → label direction in the transport cost (theory).
+        scorer (`"linear"` or `"label"`, *optional*, defaults to `"linear"`):
+            Scores regions by a linear layer (kin) or against the label features, so that no weight depends on the
+            number of labels (ours).
+        scorer_dropout (`float`, *optional*, defaults to 0.5):
+            Dropout before the region scores (kin: 0.5).
+        semantic_loss_weight (`float`, *optional*, defaults to 0.8):
+            λ₁, weight of the semantic map's classification loss (kin: 0.8).
+        transport_loss_weight (`float`, *optional*, defaults to 0.1):
+            λ₂, weight of the transport cost beside losses that are means over the known targets (ours).
+    """
+
+    model_type = "sct"
+    keys_to_ignore_at_inference = ["losses"]
+
+    hidden_size: int | None = None
+    label_embedding_size: int = 768
+    label_text: dict[str, Any] | None = None
+    encoder_layers: int = 1
+    encoder_attention_heads: int = 8
+    encoder_ffn_dim: int = 2048
+    dropout: float | int = 0.1
+    label_interaction: bool = False
+    guidance: Literal["prior", "detached", "none"] = "prior"
+    temperature: float | int = 0.1
+    learn_temperature: bool = True
+    rho: float | int = 0.5
+    scorer: Literal["linear", "label"] = "linear"
+    scorer_dropout: float | int = 0.5
+    semantic_loss_weight: float | int = 0.8
+    transport_loss_weight: float | int = 0.1
+
+    def validate_widths(self) -> None:
+        """Raise `ValueError` for widths or counts of layers that cannot be used."""
+        hidden = self.hidden_size
+        _require(hidden is None or hidden > 0, "hidden_size", hidden, "give a number > 0, or none for the backbone's")
+        for field in ("label_embedding_size", "encoder_attention_heads", "encoder_ffn_dim"):
+            _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
+        _require(self.encoder_layers >= 0, "encoder_layers", self.encoder_layers, "give a number >= 0")
+
+    def validate_transport(self) -> None:
+        """Raise `ValueError` for transport settings or loss weights that cannot be used."""
+        _require(self.temperature > 0, "temperature", self.temperature, "give a number > 0")
+        _require(0 <= self.rho <= 1, "rho", self.rho, "give a number in [0, 1]")
+        for field in ("dropout", "scorer_dropout"):
+            _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
+        for field in ("semantic_loss_weight", "transport_loss_weight"):
+            _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
+
+
+__all__ = ["BackboneConfig", "SCTConfig"]

@@ -1,0 +1,167 @@
+"""The layers of SCT: regions in context, semantic-related label features, region scorers."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .configuration_sct import SCTConfig
+from .transport_sct import full_precision
+
+
+def sine_positions(height: int, width: int, dim: int, device: torch.device | None = None) -> Tensor:
+    """2-D sine position code of a grid (kin; Carion et al., DETR).
+
+    Coordinates count from 1 and are normalised to 2π at the last row and column; half of the channels code y, then
+    half x, as interleaved sines and cosines of temperature 10,000.
+
+    Args:
+        height (`int`): Rows.
+        width (`int`): Columns.
+        dim (`int`): Channels, a multiple of 4.
+        device (`torch.device`, *optional*): Where to make it.
+
+    Returns:
+        `Tensor` of shape (height · width, dim), float32.
+    """
+    half = dim // 2
+    exponent = 2 * torch.div(torch.arange(half, device=device), 2, rounding_mode="floor") / half
+    frequency = 10_000**-exponent  # (dim / 2,)
+
+    def code(length: int) -> Tensor:
+        angle = torch.arange(1, length + 1, device=device)[:, None] * (2 * math.pi / length) * frequency
+        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1)  # (length, dim / 2)
+
+    y = code(height)[:, None].expand(height, width, half)
+    x = code(width)[None].expand(height, width, half)
+    return torch.cat((y, x), dim=-1).flatten(0, 1)
+
+
+class EncoderLayer(GradientCheckpointingLayer):
+    """A post-norm transformer encoder layer, ReLU; positions are added to queries and keys only (kin).
+
+    Args:
+        dim (`int`): Width D of the tokens, a multiple of the number of heads.
+        config (`SCTConfig`): Gives heads, feed-forward width and dropout.
+    """
+
+    def __init__(self, dim: int, config: SCTConfig) -> None:
+        super().__init__()
+        self.num_heads = config.encoder_attention_heads
+        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.ffn_in, self.ffn_out = nn.Linear(dim, config.encoder_ffn_dim), nn.Linear(config.encoder_ffn_dim, dim)
+        self.attention_norm, self.ffn_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Map tokens (B, N, D), with positions (N, D) or none, to tokens (B, N, D)."""
+        placed = tokens if positions is None else tokens + positions.to(tokens.dtype)
+        query, key, value = (
+            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, N, D / heads)
+            for layer, x in ((self.query, placed), (self.key, placed), (self.value, tokens))
+        )
+        dropout = self.dropout.p if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout).transpose(1, 2).flatten(2)
+        tokens = self.attention_norm(tokens + self.dropout(self.out(mixed)))  # (B, N, D)
+        hidden = self.dropout(F.relu(self.ffn_in(tokens)))  # (B, N, ffn)
+        return self.ffn_norm(tokens + self.dropout(self.ffn_out(hidden)))
+
+
+class SemanticFeatures(nn.Module):
+    """Semantic-related features Fˢ = W₂·GELU(BN(W₁·[E ; x_g])) [paper: global image feature fused with label
+    embeddings; layers: kin].
+
+    W₁·[E ; x_g] is computed as W₁ᴱ·E + W₁ᵍ·x_g, which is the same and needs the first term once a batch.
+
+    Args:
+        dim (`int`): Width D.
+        config (`SCTConfig`): Gives the width D_t of label embeddings.
+    """
+
+    def __init__(self, dim: int, config: SCTConfig) -> None:
+        super().__init__()
+        fused = config.label_embedding_size + dim
+        self.text_proj = nn.Linear(config.label_embedding_size, fused)
+        self.image_proj = nn.Linear(dim, fused, bias=False)
+        self.norm = nn.BatchNorm1d(fused)
+        self.out = nn.Linear(fused, dim)
+
+    def forward(self, label_embeddings: Tensor, image_feature: Tensor) -> Tensor:
+        """Fuse label embeddings (C, D_t) with image features (B, D) into label features (B, C, D)."""
+        fused = self.text_proj(label_embeddings) + self.image_proj(image_feature).unsqueeze(1)  # (B, C, D_t + D)
+        return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
+
+
+class LinearScores(nn.Module):
+    """Scores tokens by one weight vector a label (kin).
+
+    Args:
+        token_dim (`int`): Width of the tokens.
+        dim (`int`): Width D of the label features, which are not used.
+        num_labels (`int`): Labels C.
+    """
+
+    def __init__(self, token_dim: int, dim: int, num_labels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(token_dim, num_labels)
+
+    def forward(self, tokens: Tensor, label_features: Tensor) -> Tensor:
+        """Score tokens (B, P, N) to (B, P, C)."""
+        return self.proj(tokens)
+
+
+class LabelScores(nn.Module):
+    """Scores tokens by a scaled dot product with the projected label features, for any number of labels (ours).
+
+    Args:
+        token_dim (`int`): Width of the tokens.
+        dim (`int`): Width D of the label features.
+        num_labels (`int`): Labels C, which no weight depends on.
+    """
+
+    def __init__(self, token_dim: int, dim: int, num_labels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, token_dim)
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, tokens: Tensor, label_features: Tensor) -> Tensor:
+        """Score tokens (B, P, N) against label features (B, C, D) to (B, P, C)."""
+        return tokens @ self.proj(label_features).transpose(1, 2) * tokens.shape[-1] ** -0.5 + self.bias
+
+
+SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearScores, "label": LabelScores}
+
+
+class RegionScorer(nn.Module):
+    """Region scores R = W₄·Dropout(GELU(W₃·Fᴿ)) with Fᴿ = [π→·Fˢ ; X] (kin for the layers, ours for the plan).
+
+    W₃·[π→·Fˢ ; X] is computed as π→·(W₃ˢ·Fˢ) + W₃ˣ·X, which is the same and projects labels instead of regions.
+
+    Args:
+        dim (`int`): Width D.
+        config (`SCTConfig`): Gives the kind of scorer, its dropout and the number of labels.
+    """
+
+    def __init__(self, dim: int, config: SCTConfig) -> None:
+        super().__init__()
+        self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
+        self.region_proj = nn.Linear(dim, 2 * dim)
+        self.dropout = nn.Dropout(config.scorer_dropout)
+        self.scores = SCORES[config.scorer](2 * dim, dim, config.num_labels)
+
+    def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor) -> Tensor:
+        """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C)."""
+        aligned = plan.to(regions.dtype) @ self.label_proj(label_features)  # (B, P, 2D)
+        return self.scores(self.dropout(F.gelu(aligned + self.region_proj(regions))), label_features)
+
+
+def aggregate(region_scores: Tensor) -> Tensor:
+    """Image scores z[k] = Σ_p softmax_p(R[·,k])·R[p,k] in float32 (kin): (B, P, C) to (B, C)."""
+    region_scores = full_precision(region_scores)
+    return (region_scores.softmax(dim=1) * region_scores).sum(dim=1)
+
+
+__all__ = ["EncoderLayer", "RegionScorer", "SemanticFeatures", "aggregate", "sine_positions"]

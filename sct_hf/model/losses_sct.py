@@ -1,0 +1,80 @@
+"""Losses for multi-label targets of which some may be unknown."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .transport_sct import full_precision
+
+
+def known_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Split targets into a mask of known entries and values safe to compute with.
+
+    Args:
+        targets (`Tensor` of any shape): Values in [0, 1]; −1 or NaN marks an unknown entry.
+
+    Returns:
+        `tuple[Tensor, Tensor]`: a bool mask of the same shape, and float32 targets with 0 where unknown.
+    """
+    targets = full_precision(targets)
+    known = targets >= 0  # False for NaN
+    return known, torch.where(known, targets, 0.0)
+
+
+def asymmetric_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    gamma_neg: float = 2.0,
+    gamma_pos: float = 0.0,
+    clip: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
+    """Asymmetric loss (ASL; Ben-Baruch et al., ICCV 2021) on the known entries; BCE-with-logits at γ = 0, clip = 0.
+
+    −w·(y·log p + (1 − y)·log(1 − p_m)) with p = sigmoid(logit), p_m = max(p − clip, 0) and the focal weight
+    w = (1 − p_t)^γ, without gradient, where p_t and γ are interpolated by y between their values for an absent and
+    for a present label (so for y in {0, 1} exactly ASL's; soft targets as in ASL's code). The defaults are the
+    kin's; ASL's own are γ₋ = 4, γ₊ = 1, clip 0.05 and a sum.
+
+    Args:
+        logits (`Tensor` of any shape): Any float dtype; computed in float32 (float64 for float64 input).
+        targets (`Tensor` of the same shape): Values in [0, 1]; −1 or NaN is unknown and takes no part.
+        gamma_neg (`float`, *optional*, defaults to 2.0): γ₋.
+        gamma_pos (`float`, *optional*, defaults to 0.0): γ₊.
+        clip (`float`, *optional*, defaults to 0.0): Margin by which an absent label's probability is lowered.
+        reduction (`"mean"`, `"sum"` or `"none"`, *optional*, defaults to `"mean"`): The mean divides by the number
+            of known entries (0 if there is none); `"none"` has 0 at unknown entries.
+
+    Returns:
+        `Tensor`: float32 (float64 for float64 input), a scalar unless `reduction="none"`.
+
+    Raises:
+        ValueError: Shapes that differ, or an unknown reduction.
+    """
+    if logits.shape != targets.shape:
+        raise ValueError(f"targets have shape {tuple(targets.shape)}, but the logits {tuple(logits.shape)}.")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction={reduction!r} cannot be used: choose 'mean', 'sum' or 'none'.")
+    logits = full_precision(logits)
+    known, y = known_targets(targets)
+    log_p = F.logsigmoid(logits)
+    if clip > 0:
+        log_not_p = torch.log((torch.sigmoid(-logits) + clip).clamp(max=1))
+    else:
+        log_not_p = F.logsigmoid(-logits)
+    loss = -(y * log_p + (1 - y) * log_not_p)
+    if gamma_neg > 0 or gamma_pos > 0:
+        with torch.no_grad():
+            p = torch.sigmoid(logits)
+            p_absent = (torch.sigmoid(-logits) + clip).clamp(max=1)  # 1 − p_m
+            p_t = y * p + (1 - y) * p_absent
+            focus = (1 - p_t) ** (y * gamma_pos + (1 - y) * gamma_neg)
+        loss = loss * focus
+    loss = torch.where(known, loss, 0.0)
+    if reduction == "none":
+        return loss
+    return loss.sum() if reduction == "sum" else loss.sum() / known.sum().clamp(min=1)
+
+
+__all__ = ["asymmetric_loss", "known_targets"]

@@ -1,0 +1,271 @@
+"""SCT: semantic-aware representation learning via conditional transport, for multi-label image classification.
+
+Source: arXiv 2507.14918. What is the paper's, its kin's (CLSL, arXiv 2510.10055), the theory's or ours is said part
+by part. Shapes: B images, S input side, P = H·W regions, C labels, D feature width, D_t label-text width.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.utils import can_return_tuple
+
+from .backbone_sct import TimmBackbone
+from .configuration_sct import SCTConfig
+from .layers_sct import SCORES, EncoderLayer, LabelScores, RegionScorer, SemanticFeatures, aggregate, sine_positions
+from .losses_sct import asymmetric_loss, known_targets
+from .outputs_sct import MultiLabelOutput, SCTModelOutput
+from .pretrained_sct import BackbonePreTrainedModel
+from .transport_sct import conditional_transport, cosine_similarity, full_precision, transport_plan
+
+
+class SCTPreTrainedModel(BackbonePreTrainedModel):
+    """Base class of the SCT models."""
+
+    config_class = SCTConfig
+    config: SCTConfig
+    base_model_prefix = "sct"
+    _keep_in_fp32_modules_strict = ["log_temperature"]
+    _no_split_modules = ["TimmBackbone", "EncoderLayer"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, SCTModel):
+            init.constant_(module.log_temperature, math.log(self.config.temperature))
+            init.normal_(module.label_embeddings)
+        elif isinstance(module, LabelScores):
+            init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+
+class SCTModel(SCTPreTrainedModel):
+    """Regions, label features and the transport between them: everything of SCT but the region scores.
+
+    Args:
+        config (`SCTConfig`): The configuration.
+    """
+
+    _keys_to_ignore_on_load_unexpected = [r"^scorer\."]
+
+    def __init__(self, config: SCTConfig) -> None:
+        super().__init__(config)
+        self.backbone = TimmBackbone(config)
+        dim = config.hidden_size or self.backbone.num_features
+        if dim % 4 or dim % config.encoder_attention_heads:
+            raise ValueError(
+                f"The width of regions is {dim} (hidden_size={config.hidden_size}): set hidden_size to a multiple of "
+                f"4 and of encoder_attention_heads={config.encoder_attention_heads}."
+            )
+        self.hidden_size = dim
+        self.region_proj = nn.Linear(self.backbone.num_features, dim) if config.hidden_size else nn.Identity()
+        self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
+        self.semantic_features = SemanticFeatures(dim, config)
+        self.label_interaction = EncoderLayer(dim, config) if config.label_interaction else None
+        self.semantic_scores = SCORES[config.scorer](dim, dim, config.num_labels)
+        self.log_temperature = nn.Parameter(torch.zeros(()), requires_grad=config.learn_temperature)
+        self.label_embeddings: Tensor
+        self.register_buffer("label_embeddings", torch.zeros(config.num_labels, config.label_embedding_size))
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        label_weights: Tensor | None = None,
+        *,
+        backbone_features: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> SCTModelOutput:
+        """Compute regions, label features and the transport between them.
+
+        Args:
+            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
+            label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0; if given, the transport loss is computed.
+                The plans never depend on it.
+            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
+
+        Returns:
+            `SCTModelOutput`.
+        """
+        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
+        grid = features.shape[-2:]
+        regions = self.region_proj(features.flatten(2).transpose(1, 2))  # (B, P, D)
+        hidden_states = [regions]
+        positions = sine_positions(*grid, self.hidden_size, regions.device) if self.encoder else None  # (P, D)
+        for layer in self.encoder:
+            regions = layer(regions, positions)  # (B, P, D)
+            hidden_states.append(regions)
+
+        embeddings = F.rms_norm(self.label_embeddings, self.label_embeddings.shape[-1:])  # (C, D_t)
+        label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
+        if self.label_interaction is not None:
+            label_features = self.label_interaction(label_features)
+        semantic_map = self.semantic_scores(regions, label_features)  # (B, P, C)
+
+        region_log_prior, label_log_prior = self._log_priors(semantic_map)  # (B, P, C) each, or none
+        temperature = self.log_temperature.exp()
+        similarity = cosine_similarity(regions, label_features)  # (B, P, C)
+        forward_plan = transport_plan(similarity, temperature, label_log_prior, None, dim=2)
+        backward_plan = transport_plan(similarity, temperature, region_log_prior, None, dim=1)
+        transport_loss = None
+        if label_weights is not None:
+            transport_loss = conditional_transport(
+                regions,
+                label_features,
+                temperature=temperature,
+                region_log_prior=region_log_prior,
+                label_log_prior=label_log_prior,
+                label_weights=label_weights,
+                rho=self.config.rho,
+            ).loss
+
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return SCTModelOutput(
+            last_hidden_state=regions,
+            label_features=label_features,
+            semantic_map=_as_map(semantic_map, grid),
+            transport_plan=_as_map(forward_plan, grid),
+            backward_plan=_as_map(backward_plan, grid),
+            transport_loss=transport_loss,
+            hidden_states=tuple(hidden_states) if wants_states else None,
+        )
+
+    def _log_priors(self, semantic_map: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Guidance by M [paper: guided by M; form: ours]: log softmax of (B, P, C) over regions and over labels."""
+        if self.config.guidance == "none":
+            return None, None
+        guide = full_precision(semantic_map.detach() if self.config.guidance == "detached" else semantic_map)
+        return guide.log_softmax(dim=1), guide.log_softmax(dim=2)
+
+
+class SCTForMultiLabelClassification(SCTPreTrainedModel):
+    """SCT with its region scores and losses: pictures to one logit a label.
+
+    Args:
+        config (`SCTConfig`): The configuration.
+    """
+
+    def __init__(self, config: SCTConfig) -> None:
+        super().__init__(config)
+        self.sct = SCTModel(config)
+        self.scorer = RegionScorer(self.sct.hidden_size, config)
+        self.post_init()
+
+    @property
+    def backbone(self) -> TimmBackbone:
+        """The timm backbone."""
+        return self.sct.backbone
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        backbone_features: Tensor | None = None,
+        output_maps: bool = False,
+        output_label_features: bool = False,
+        output_hidden_states: bool | None = None,
+        **kwargs: Any,
+    ) -> MultiLabelOutput:
+        """Score pictures; with targets, also compute the loss.
+
+        Args:
+            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
+            labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
+            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
+                both transport plans and region logits.
+            output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
+            output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
+
+        Returns:
+            `MultiLabelOutput`: loss and its parts where targets are given, logits (B, C), and what was asked for.
+
+        Raises:
+            ValueError: An input of a wrong shape, size or value.
+        """
+        label_weights = None
+        if labels is not None:
+            self.check_targets(labels, len(pixel_values if backbone_features is None else backbone_features))
+            label_weights = known_targets(labels)[1]  # (B, C)
+        out = self.sct(
+            pixel_values,
+            label_weights,
+            backbone_features=backbone_features,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        plan = out.transport_plan.flatten(2).transpose(1, 2)  # (B, P, C)
+        region_scores = self.scorer(out.last_hidden_state, out.label_features, plan)  # (B, P, C)
+        logits = aggregate(region_scores)  # (B, C)
+
+        loss = losses = None
+        if labels is not None:
+            config = self.config
+            focus = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
+            losses = {
+                "classification": asymmetric_loss(logits, labels, **focus),
+                "semantic": asymmetric_loss(out.semantic_map.amax((2, 3)), labels, **focus),
+                "transport": out.transport_loss,
+            }
+            loss = (
+                losses["classification"]
+                + config.semantic_loss_weight * losses["semantic"]
+                + config.transport_loss_weight * losses["transport"]
+            )
+        return MultiLabelOutput(
+            loss=loss,
+            logits=logits,
+            losses=losses,
+            semantic_map=out.semantic_map if output_maps else None,
+            transport_plan=out.transport_plan if output_maps else None,
+            backward_plan=out.backward_plan if output_maps else None,
+            region_logits=_as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
+            label_features=out.label_features if output_label_features else None,
+            hidden_states=out.hidden_states,
+        )
+
+    def set_labels(self, names: list[str], embeddings: Tensor, recipe: dict[str, Any] | None = None) -> None:
+        """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
+
+        Args:
+            names (`list[str]`): The labels' names, each once.
+            embeddings (`Tensor` of shape (C, D_t)): Their text embeddings, any float dtype.
+            recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
+
+        Raises:
+            ValueError: A name twice, embeddings of another count or width, or another number of labels than the
+                weights of a linear scorer have.
+        """
+        names = list(names)
+        width, count = self.config.label_embedding_size, self.config.num_labels
+        if len(set(names)) != len(names):
+            raise ValueError(f"names repeat {sorted({n for n in names if names.count(n) > 1})}: give each label once.")
+        if tuple(embeddings.shape) != (len(names), width):
+            raise ValueError(
+                f"embeddings have shape {tuple(embeddings.shape)}, but ({len(names)}, {width}) is needed: "
+                f"{len(names)} names, label_embedding_size={width}."
+            )
+        if self.config.scorer == "linear" and len(names) != count:
+            raise ValueError(
+                f"{len(names)} names for the {count} labels of a linear scorer, whose weights are bound to them: "
+                "train with scorer='label' to change the number of labels, or make a new model."
+            )
+        self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
+        self.config.id2label = dict(enumerate(names))
+        self.config.label2id = {name: index for index, name in enumerate(names)}
+        self.config.label_text = recipe
+
+
+def _as_map(regions: Tensor, grid: torch.Size) -> Tensor:
+    return regions.transpose(1, 2).unflatten(2, tuple(grid))  # (B, P, C) → (B, C, H, W)
+
+
+__all__ = ["SCTForMultiLabelClassification", "SCTModel", "SCTPreTrainedModel"]

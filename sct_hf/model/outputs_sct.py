@@ -1,0 +1,58 @@
+"""What the models return."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class SCTModelOutput(ModelOutput):
+    """What `SCTModel` returns.
+
+    Attributes:
+        last_hidden_state (`Tensor` of shape (B, P, D)): Regions in context, X.
+        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ.
+        semantic_map (`Tensor` of shape (B, C, H, W)): M, logits.
+        transport_plan (`Tensor` of shape (B, C, H, W)): π→, sums to 1 over the labels at each region; float32.
+        backward_plan (`Tensor` of shape (B, C, H, W)): π←, sums to 1 over the regions for each label; float32.
+        transport_loss (`Tensor`, scalar, *optional*): L_CT, where label weights were given.
+        hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer.
+    """
+
+    last_hidden_state: Tensor | None = None
+    label_features: Tensor | None = None
+    semantic_map: Tensor | None = None
+    transport_plan: Tensor | None = None
+    backward_plan: Tensor | None = None
+    transport_loss: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class MultiLabelOutput(ModelOutput):
+    """What `SCTForMultiLabelClassification` returns.
+
+    Attributes:
+        loss (`Tensor`, scalar, *optional*): L_cls + λ₁·L_m + λ₂·L_CT, where targets were given; float32.
+        logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32.
+        losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: "classification", "semantic" and
+            "transport".
+        semantic_map, transport_plan, backward_plan, region_logits (`Tensor` of shape (B, C, H, W), *optional*): On
+            `output_maps=True`, see `SCTModelOutput`; region logits are R.
+        label_features (`Tensor` of shape (B, C, D), *optional*): On `output_label_features=True`.
+        hidden_states (`tuple[Tensor]`, *optional*): On `output_hidden_states=True`.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+    semantic_map: Tensor | None = None
+    transport_plan: Tensor | None = None
+    backward_plan: Tensor | None = None
+    region_logits: Tensor | None = None
+    label_features: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+__all__ = ["MultiLabelOutput", "SCTModelOutput"]

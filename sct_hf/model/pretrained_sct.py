@@ -1,0 +1,98 @@
+"""What all image taggers on a timm backbone share: loading, initialisation, checks of their input."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from .backbone_sct import TimmBackbone
+from .configuration_sct import BackboneConfig
+
+
+class BackbonePreTrainedModel(PreTrainedModel):
+    """What all taggers on a timm backbone share: initialisation, loading, checkpointing, checks of their input."""
+
+    config: BackboneConfig
+    backbone: TimmBackbone
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As `PreTrainedModel.from_pretrained`, but refuses a checkpoint without backbone or label embeddings.
+
+        Raises:
+            ValueError: Weights that nothing else can make up for are missing.
+        """
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key.endswith("label_embeddings"))
+        if missing:
+            raise ValueError(
+                f"The checkpoint lacks {len(missing)} tensors of the backbone or of the label text, first "
+                f"{', '.join(missing[:3])}: load one that was saved by save_pretrained, or make a new model."
+            )
+        return (model, info) if output_loading_info else model
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise what no checkpoint gave; timm's own weights are marked and stay."""
+        if hasattr(module, "init_non_persistent_buffers"):
+            module.init_non_persistent_buffers()
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs: Any) -> None:
+        self.backbone.set_grad_checkpointing(enable)
+        if any(hasattr(module, "gradient_checkpointing") for module in self.modules()):
+            super()._set_gradient_checkpointing(enable, **kwargs)
+
+    def get_input_embeddings(self) -> None:
+        """Return nothing: the input is a picture."""
+        return None
+
+    def feature_map(self, pixel_values: Tensor | None, backbone_features: Tensor | None) -> Tensor:
+        """The backbone's map (B, D₀, H, W) of pictures (B, channels, S_h, S_w), or the one given.
+
+        Raises:
+            ValueError: Not exactly one of the two is given, or its shape is wrong.
+        """
+        if (pixel_values is None) == (backbone_features is None):
+            raise ValueError("Give either pixel_values or backbone_features.")
+        name, tensor, width = (
+            ("pixel_values", pixel_values, self.config.num_channels)
+            if backbone_features is None
+            else ("backbone_features", backbone_features, self.backbone.num_features)
+        )
+        if tensor.ndim != 4 or tensor.shape[1] != width:
+            raise ValueError(f"{name} have shape {tuple(tensor.shape)}, but (batch, {width}, height, width) is needed.")
+        return self.backbone(pixel_values) if backbone_features is None else backbone_features
+
+    def check_targets(self, labels: Tensor, batch_size: int) -> None:
+        """Check targets (B, C); their values only on the CPU, where looking at them stalls nothing.
+
+        Raises:
+            ValueError: A wrong shape, or a value outside [0, 1] ∪ {−1, NaN}.
+        """
+        shape = (batch_size, self.config.num_labels)
+        if tuple(labels.shape) != shape:
+            raise ValueError(
+                f"labels have shape {tuple(labels.shape)}, but {shape} is needed: one target a label of "
+                f"{self.config.label_names[:5]}…, 1 present, 0 absent, −1 or NaN unknown."
+            )
+        if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+            wrong = ~((labels >= 0) & (labels <= 1) | (labels == -1) | labels.isnan())
+            if wrong.any():
+                raise ValueError(
+                    f"labels contain {labels[wrong][0].item()}: give values in [0, 1], or −1 or NaN for unknown."
+                )
+
+
+__all__ = ["BackbonePreTrainedModel"]

@@ -1,0 +1,173 @@
+"""Conditional transport between two sets of features, here regions of a picture and labels.
+
+Theory: Zheng & Zhou, "Exploiting Chain Rule and Bayes' Theorem to Compare Probability Distributions", NeurIPS 2021
+(arXiv 2012.14100); for patches and labels: PatchCT, ICCV 2023 (arXiv 2307.09066). The log-priors are ours.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MIN_TEMPERATURE = 1e-6  # a sharper plan is already one-hot in float32
+_MIN_NORM = 1e-6
+
+
+@dataclass
+class ConditionalTransport:
+    """The outcome of `conditional_transport`, in float32 (float64 for float64 input).
+
+    Attributes:
+        cost (`Tensor` of shape (B, P, C)): 1 − cosine similarity, in [0, 2].
+        forward_plan (`Tensor` of shape (B, P, C)): From each region to the labels; sums to 1 over labels, or is all
+            zero in an image whose label weights are all zero.
+        backward_plan (`Tensor` of shape (B, P, C)): From each label to the regions; sums to 1 over regions, or is
+            all zero in an image whose region weights are all zero.
+        loss (`Tensor`, scalar): The transport cost, a mean over the batch.
+    """
+
+    cost: Tensor
+    forward_plan: Tensor
+    backward_plan: Tensor
+    loss: Tensor
+
+
+def full_precision(tensor: Tensor) -> Tensor:
+    """`tensor` in float32, or as it is where it already has 32 bits or more."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
+    """Cosine similarity of each region and each label; 0 for a zero vector.
+
+    Args:
+        regions (`Tensor` of shape (B, P, D)): Any float dtype.
+        labels (`Tensor` of shape (B, C, D)): Any float dtype.
+
+    Returns:
+        `Tensor` of shape (B, P, C), float32 (float64 for float64 input), whatever autocast says.
+    """
+    with torch.autocast(regions.device.type, enabled=False):
+        u = F.normalize(full_precision(regions), dim=-1, eps=_MIN_NORM)  # (B, P, D)
+        v = F.normalize(full_precision(labels), dim=-1, eps=_MIN_NORM)  # (B, C, D)
+        return u @ v.transpose(1, 2)  # (B, P, C)
+
+
+def transport_plan(
+    similarity: Tensor, temperature: float | Tensor, log_prior: Tensor | None, weights: Tensor | None, dim: int
+) -> Tensor:
+    """A navigator: π ∝ weight · exp(similarity / τ + log-prior), normalised over `dim` (theory; prior: ours).
+
+    Args:
+        similarity (`Tensor` of shape (B, P, C)): From `cosine_similarity`.
+        temperature (`float` or scalar `Tensor`): τ; below 1e-6 it counts as 1e-6.
+        log_prior (`Tensor` of shape (B, P, C), *optional*): Added to the similarity term.
+        weights (`Tensor` of shape (B, 1, C) or (B, P, 1), *optional*): Weights along `dim`; uniform if not given.
+        dim (`int`): 2 gives the forward plan (over labels), 1 the backward plan (over regions).
+
+    Returns:
+        `Tensor` of shape (B, P, C): sums to 1 over `dim`; zero where the weight is zero.
+    """
+    tau = torch.as_tensor(temperature, dtype=similarity.dtype, device=similarity.device).clamp(min=MIN_TEMPERATURE)
+    logits = similarity / tau  # (B, P, C)
+    if log_prior is not None:
+        logits = logits + log_prior.to(logits.dtype)
+    if weights is None:
+        return logits.softmax(dim)
+    positive = weights > 0
+    lowest = torch.finfo(logits.dtype).min
+    log_weights = torch.where(positive, weights, 1.0).log()
+    return torch.where(positive, logits + log_weights, lowest).softmax(dim) * positive
+
+
+def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor:
+    """Weights that sum to 1 over their last dimension, shaped to meet (B, P, C); an all-zero row stays zero."""
+    if weights is None:
+        weights = like.new_ones(like.shape[0], like.shape[dim])
+    weights = weights.to(like.dtype)
+    total = weights.sum(-1, keepdim=True)
+    weights = weights / torch.where(total > 0, total, 1.0)
+    return weights.unsqueeze(3 - dim)  # (B, P, 1) or (B, 1, C)
+
+
+def conditional_transport(
+    regions: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float | Tensor,
+    region_log_prior: Tensor | None = None,
+    label_log_prior: Tensor | None = None,
+    region_weights: Tensor | None = None,
+    label_weights: Tensor | None = None,
+    rho: float = 0.5,
+) -> ConditionalTransport:
+    """Bidirectional conditional transport between regions and labels [paper: bidirectional; formulas: theory].
+
+    The forward plan moves each region's mass to labels, π→ ∝ q_k·exp(u·v/τ + label log-prior); the backward plan
+    moves each label's mass to regions, π← ∝ a_p·exp(u·v/τ + region log-prior). Gradients flow through plans and cost.
+
+    Args:
+        regions (`Tensor` of shape (B, P, D)): Region features, any float dtype.
+        labels (`Tensor` of shape (B, C, D)): Label features, any float dtype.
+        temperature (`float` or scalar `Tensor`): τ > 0; below 1e-6 it counts as 1e-6.
+        region_log_prior (`Tensor` of shape (B, P, C), *optional*): Log-prior over regions, for the backward plan.
+        label_log_prior (`Tensor` of shape (B, P, C), *optional*): Log-prior over labels, for the forward plan.
+        region_weights (`Tensor` of shape (B, P), *optional*): a ≥ 0, normalised here; uniform if not given.
+        label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0, normalised here; uniform if not given. A label
+            of zero weight takes no mass; an image with none above zero contributes 0 and counts in the mean.
+        rho (`float`, *optional*, defaults to 0.5): ρ, the share of the forward direction.
+
+    Returns:
+        `ConditionalTransport`: cost, both plans, and the scalar loss.
+
+    Raises:
+        ValueError: Shapes that do not fit, or a temperature or ρ out of range.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from sct_hf import conditional_transport
+
+    >>> regions, labels = torch.eye(2).unsqueeze(0), torch.eye(2).unsqueeze(0)
+    >>> conditional_transport(regions, labels, temperature=0.01).loss.item() < 1e-6
+    True
+    ```
+    """
+    _check_arguments(regions, labels, temperature, rho)
+    batch, num_regions, num_labels = regions.shape[0], regions.shape[1], labels.shape[1]
+    for name, tensor, shape in (
+        ("region_log_prior", region_log_prior, (batch, num_regions, num_labels)),
+        ("label_log_prior", label_log_prior, (batch, num_regions, num_labels)),
+        ("region_weights", region_weights, (batch, num_regions)),
+        ("label_weights", label_weights, (batch, num_labels)),
+    ):
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, but {shape} is needed.")
+    similarity = cosine_similarity(regions, labels)  # (B, P, C)
+    with torch.autocast(regions.device.type, enabled=False):
+        a = _normalised(region_weights, similarity, dim=1)  # (B, P, 1)
+        q = _normalised(label_weights, similarity, dim=2)  # (B, 1, C)
+        forward_plan = transport_plan(similarity, temperature, label_log_prior, q, dim=2)
+        backward_plan = transport_plan(similarity, temperature, region_log_prior, a, dim=1)
+        cost = 1 - similarity
+        moved = rho * a * forward_plan + (1 - rho) * q * backward_plan  # (B, P, C)
+        loss = (moved * cost).sum((1, 2)).mean()
+    return ConditionalTransport(cost, forward_plan, backward_plan, loss)
+
+
+def _check_arguments(regions: Tensor, labels: Tensor, temperature: float | Tensor, rho: float) -> None:
+    if regions.ndim != 3 or labels.ndim != 3 or regions.shape[0] != labels.shape[0]:
+        raise ValueError(
+            f"regions {tuple(regions.shape)} and labels {tuple(labels.shape)} must be (B, P, D) and (B, C, D)."
+        )
+    if regions.shape[2] != labels.shape[2]:
+        raise ValueError(f"regions are {regions.shape[2]} wide and labels {labels.shape[2]}: project one of them.")
+    if not isinstance(temperature, Tensor) and not temperature > 0:
+        raise ValueError(f"temperature={temperature} cannot be used: give a number > 0.")
+    if not 0 <= rho <= 1:
+        raise ValueError(f"rho={rho} cannot be used: give a number in [0, 1].")
+
+
+__all__ = ["ConditionalTransport", "conditional_transport", "cosine_similarity", "full_precision", "transport_plan"]

@@ -1,0 +1,20 @@
+"""A linear classifier on globally average-pooled features: what timm and transformers users do today."""
+
+from torch import Tensor, nn
+
+
+class LinearHead(nn.Module):
+    """Global average pooling and one linear layer.
+
+    Args:
+        num_features (`int`): Width D₀ of the backbone's map.
+        num_labels (`int`): Labels C.
+    """
+
+    def __init__(self, num_features: int, num_labels: int) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(num_features, num_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D₀, H, W) to logits (B, C)."""
+        return self.classifier(features.mean((2, 3)))

@@ -1,0 +1,44 @@
+"""Tiny models for the tests of the model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from sct_hf import SCTConfig, SCTForMultiLabelClassification
+
+LABELS = ["dog", "cat", "dining table"]
+
+
+def tiny_config(**fields: Any) -> SCTConfig:
+    """A configuration of a few thousand head weights on timm's smallest convolutional network."""
+    defaults: dict[str, Any] = {
+        "backbone": "test_efficientnet",
+        "image_size": 64,
+        "hidden_size": 32,
+        "encoder_ffn_dim": 48,
+        "encoder_attention_heads": 4,
+        "label_embedding_size": 12,
+        "id2label": dict(enumerate(LABELS)),
+    }
+    return SCTConfig(**defaults | fields)
+
+
+@pytest.fixture
+def make_model() -> Callable[..., SCTForMultiLabelClassification]:
+    """Make a tiny model from seed 0, in evaluation mode, with trained-looking batch statistics."""
+
+    def make(**fields: Any) -> SCTForMultiLabelClassification:
+        torch.manual_seed(0)
+        model = SCTForMultiLabelClassification(tiny_config(**fields))
+        model(torch.randn(4, 3, *model.config.input_size))  # moves the running statistics off 0 and 1
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def targets() -> torch.Tensor:
+    """Targets (3, 3) with unknown entries of both kinds and an image without a positive."""
+    return torch.tensor([[1, 0, -1], [0, torch.nan, 1], [0, 0, 0]])

@@ -1,0 +1,81 @@
+"""New models by name, their processors, and the Auto classes."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as TF
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+
+from sct_hf import InputError, build_model, encode_labels, image_processor
+
+LABELS = ["dog", "cat", "dining table"]
+TINY = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8))
+
+
+@pytest.fixture(params=["sct", "linear"])
+def saved(request, tmp_path):
+    torch.manual_seed(0)
+    text, head = encode_labels(LABELS, "random"), request.param
+    fields = TINY if head == "sct" else {}
+    model = build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text, **fields).eval()
+    model.save_pretrained(tmp_path)
+    image_processor(model.config).save_pretrained(tmp_path)
+    return model, tmp_path
+
+
+def test_the_auto_classes_give_the_model_back(saved, picture) -> None:
+    model, folder = saved
+    loaded = AutoModelForImageClassification.from_pretrained(folder)
+    assert type(loaded) is type(model)
+    assert loaded.config.label_names == LABELS
+    assert loaded.config.image_mean == [0.5, 0.5, 0.5]  # test_resnet's own, not ImageNet's
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value), key
+
+
+def test_the_pipeline_gives_sigmoid_scores_with_names(saved, picture) -> None:
+    model, folder = saved
+    tags = pipeline("image-classification", model=str(folder), device="cpu")(picture, top_k=3)
+    resized = TF.resize(TF.pil_to_tensor(picture), [64, 64], antialias=True).float() / 255
+    with torch.no_grad():
+        scores = model(((resized - 0.5) / 0.5)[None]).logits.sigmoid()[0]
+    expected = sorted(zip(LABELS, scores.tolist(), strict=True), key=lambda pair: -pair[1])
+    assert [tag["label"] for tag in tags] == [label for label, _ in expected]
+    assert [tag["score"] for tag in tags] == pytest.approx([score for _, score in expected], abs=1e-5)
+
+
+def test_the_processor_is_loaded_with_its_numbers(saved) -> None:
+    _, folder = saved
+    processor = AutoImageProcessor.from_pretrained(folder)
+    assert processor.size["height"] == processor.size["width"] == 64
+    assert list(processor.image_mean) == [0.5, 0.5, 0.5]
+
+
+def test_set_labels_keeps_the_words(saved) -> None:
+    model, _ = saved
+    if model.config.model_type == "sct":
+        assert model.config.label_text["words"] == LABELS
+        assert torch.equal(model.sct.label_embeddings, encode_labels(LABELS, "random").embeddings)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "fields", "message"),
+    [
+        ("resnet1O1", {}, "resnet101"),
+        ("convnext_atto", {"image_size": 16}, "image_size=16"),
+        ("test_vit", {"image_size": 3}, "image_size=3"),
+        ("test_resnet", {"head": "quadratic"}, "head='quadratic'"),
+        ("test_resnet", {"label_text": None}, "label_text is missing"),
+        ("test_resnet", {"backbone_weights": "no/such/file.safetensors"}, "backbone_weights"),
+    ],
+)
+def test_bad_input_names_the_field(backbone, fields, message) -> None:
+    arguments = {"image_size": 64, "label_text": encode_labels(LABELS, "random")} | fields
+    with pytest.raises(InputError, match=message):
+        build_model(backbone, LABELS, **arguments)
