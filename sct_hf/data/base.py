@@ -1,0 +1,155 @@
+"""What every reader returns: pictures with several labels each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, Features, Image, List, Value
+
+from sct_hf.errors import InputError
+
+
+def features_for(label_names: Sequence[str]) -> Features:
+    """Columns of a `LabelledImages.dataset`: `image_id`, `image`, `labels` (present) and `unknown` (not judged).
+
+    Raises:
+        InputError: Fewer than two labels, or one name twice.
+    """
+    names = list(label_names)
+    if len(names) < 2:
+        raise InputError(f"labels are {names}: a multi-label data set needs at least two")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"labels name {twice} twice: give each label once")
+    label = ClassLabel(names=names)
+    return Features({"image_id": Value("string"), "image": Image(), "labels": List(label), "unknown": List(label)})
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """One split of a multi-label data set.
+
+    Attributes:
+        dataset: Columns `image_id` (string), `image` (decoded on access), `labels` and `unknown` (lists of
+            `ClassLabel`). A label in neither list is absent from the picture.
+        name: Name of the data set.
+        split: Name of the split.
+        skipped: Ids of listed pictures left out because their file is missing or broken.
+
+    Raises:
+        InputError: There is not one picture.
+    """
+
+    dataset: Dataset
+    name: str
+    split: str
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.dataset) == 0:
+            raise InputError(f"split {self.split!r} of data set {self.name!r} is empty: there is no picture in it")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The C label names, in the order of the target columns."""
+        return list(self.dataset.features["labels"].feature.names)
+
+    @property
+    def image_ids(self) -> list[str]:
+        """The N picture ids, in order."""
+        return self._table["image_id"].to_pylist()
+
+    def targets(self) -> np.ndarray:
+        """Return (N, C) float32: 1 present, 0 absent, -1 unknown."""
+        targets = np.zeros((len(self), len(self.label_names)), dtype=np.float32)
+        targets[_cells(self._table["unknown"])] = -1
+        targets[_cells(self._table["labels"])] = 1
+        return targets
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "LabelledImages":
+        """Return the pictures at `indices`, in that order."""
+        return replace(self, dataset=self.dataset.select(indices))
+
+    def subset(self, max_samples: int | None, seed: int) -> "LabelledImages":
+        """Return `max_samples` pictures drawn at random under `seed`, in their order; all of them for None.
+
+        Raises:
+            InputError: `max_samples` is below 1.
+        """
+        if max_samples is None or max_samples >= len(self):
+            return self
+        if max_samples < 1:
+            raise InputError(f"max_samples is {max_samples}: give at least 1")
+        return self.select(np.sort(_shuffled(len(self), seed)[:max_samples]))
+
+    def holdout(self, fraction: float, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
+        """Part the pictures at random under `seed`, each part in its order.
+
+        Args:
+            fraction: Share of the pictures to hold out, within (0, 1); at least one is held out and one kept.
+            seed: Decides, together with the number of pictures alone, which are held out.
+
+        Returns:
+            The rest, split "<split>[rest]", and the held-out part, split "<split>[holdout]".
+
+        Raises:
+            InputError: `fraction` is not within (0, 1), or there are fewer than two pictures.
+        """
+        if not 0 < fraction < 1:
+            raise InputError(f"holdout is {fraction}: give a fraction between 0 and 1")
+        if len(self) < 2:
+            raise InputError(f"holdout is {fraction}, but split {self.split!r} has one picture: two are needed")
+        count = min(max(round(fraction * len(self)), 1), len(self) - 1)
+        order = _shuffled(len(self), seed)
+        held_out, rest = (self.select(np.sort(part)) for part in (order[:count], order[count:]))
+        return replace(rest, split=f"{self.split}[rest]"), replace(held_out, split=f"{self.split}[holdout]")
+
+    def aligned_to(self, label_names: Sequence[str]) -> "LabelledImages":
+        """Return the same pictures with targets in the columns of `label_names`, as a checkpoint has them.
+
+        A label that only `label_names` has counts as absent from every picture.
+
+        Raises:
+            InputError: A label of this data set is not in `label_names`.
+        """
+        if list(label_names) == self.label_names:
+            return self
+        strange = [name for name in self.label_names if name not in set(label_names)]
+        if strange:
+            raise InputError(
+                f"data set {self.name!r} has {len(strange)} labels that the model does not know: "
+                f"{', '.join(strange[:10])}{', …' if len(strange) > 10 else ''}; "
+                f"rename them in the data or train a model with them. The model knows {', '.join(label_names)}"
+            )
+        column_of = {name: column for column, name in enumerate(label_names)}
+        new_ids = np.array([column_of[name] for name in self.label_names], dtype=np.int64)
+        dataset = self.dataset.remove_columns(["labels", "unknown"])
+        features = features_for(label_names)
+        for column in ("labels", "unknown"):
+            lists = self._table[column]
+            dataset = dataset.add_column(column, _renumbered(lists, new_ids), feature=features[column])
+        return replace(self, dataset=dataset)
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        table = self.dataset.remove_columns("image").with_format("arrow")[:]
+        return table.combine_chunks()
+
+
+def _shuffled(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)
+
+
+def _cells(lists: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of every entry of a column of lists."""
+    lengths = np.array([0 if row is None else len(row) for row in lists.to_pylist()], dtype=np.int64)
+    return np.repeat(np.arange(len(lengths)), lengths), lists.combine_chunks().flatten().to_numpy()
+
+
+def _renumbered(lists: pa.ChunkedArray, new_ids: np.ndarray) -> list[list[int]]:
+    return [[int(new_ids[label]) for label in row] for row in lists.to_pylist()]

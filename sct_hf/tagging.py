@@ -1,0 +1,294 @@
+"""From picture files to tags, with any multi-label image classifier of `transformers`."""
+
+import csv
+import glob
+import inspect
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+
+from sct_hf.data.transforms import to_rgb
+from sct_hf.errors import InputError
+from sct_hf.network import failure_reason
+
+SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+"""Endings, in lower case, of the files that a folder is searched for."""
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What was found in one picture.
+
+    Attributes:
+        path: The picture's file, as given.
+        tags: (label, score in [0, 1]) by falling score.
+        error: Why the file could not be read; None if it could.
+        maps: For each label of `tags`, the region-to-label transport plan (H', W') float32 in [0, 1]; empty unless
+            asked for.
+    """
+
+    path: Path
+    tags: list[tuple[str, float]] = field(default_factory=list)
+    error: str | None = None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Tagger:
+    """A model with its image processor, ready to tag pictures.
+
+    Args:
+        model: An image classifier whose config has `problem_type` "multi_label_classification".
+        processor: Its image processor.
+
+    Raises:
+        InputError: The model is not a multi-label one.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: Any) -> None:
+        problem = model.config.problem_type
+        if problem != "multi_label_classification":
+            raise InputError(
+                f"model: problem_type is {problem!r}, so its scores are not one probability a label; "
+                "give a model whose config says 'multi_label_classification'"
+            )
+        self.model = model.eval()
+        self.processor = processor
+        self.label_names = label_names(model)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str | None = None) -> "Tagger":
+        """Load a checkpoint.
+
+        Args:
+            name: A folder written by training, or a model's name on the Hub.
+            device: Such as "cpu" or "cuda:1"; the machine's accelerator, if it has one, by default.
+
+        Raises:
+            InputError: There is no such model or device, or the model is not a multi-label one.
+        """
+        target = _usable_device(device)
+        try:
+            model = AutoModelForImageClassification.from_pretrained(name)
+            processor = AutoImageProcessor.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"model: {str(name)!r} cannot be loaded ({failure_reason(error)}); "
+                "give a folder with config.json, model.safetensors and preprocessor_config.json, or a name on the Hub"
+            ) from error
+        return cls(model.to(target), processor)
+
+    def tag(
+        self,
+        paths: Sequence[str | Path],
+        threshold: float = 0.5,
+        top_k: int | None = None,
+        batch_size: int = 16,
+        *,
+        maps: bool = False,
+    ) -> Iterator[Tags]:
+        """Tag picture files, in order; one that cannot be read gets an error and does not stop the others.
+
+        Pictures are turned upright by their EXIF orientation; any mode is made RGB; of an animation the first frame
+        counts.
+
+        Args:
+            paths: The files.
+            threshold: Least score of a tag, in [0, 1].
+            top_k: At most so many tags a picture, the best ones; None for no limit.
+            batch_size: Pictures that go through the model together.
+            maps: Whether to give `Tags.maps`.
+
+        Yields:
+            One `Tags` for each path.
+
+        Raises:
+            InputError: An argument outside its range, or `maps` of a model that has no transport plan.
+        """
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold is {threshold}: give a score from 0 to 1")
+        for name, count in (("top_k", top_k), ("batch_size", batch_size)):
+            if count is not None and count < 1:
+                raise InputError(f"{name} is {count}: give a whole number from 1")
+        if maps and not has_plan(self.model):
+            raise InputError(
+                f"heatmaps: a model of type {self.model.config.model_type!r} has no transport plan; use an SCT model"
+            )
+        return self._tag([Path(path) for path in paths], threshold, top_k, batch_size, maps)
+
+    def _tag(
+        self, paths: list[Path], threshold: float, top_k: int | None, batch_size: int, maps: bool
+    ) -> Iterator[Tags]:
+        with ThreadPoolExecutor(min(batch_size, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(paths), batch_size):
+                batch = paths[start : start + batch_size]
+                read = list(pool.map(self._read, batch))
+                pixels = [item for item in read if isinstance(item, Tensor)]
+                found = iter(self._find(torch.stack(pixels), threshold, top_k, maps) if pixels else ())
+                for path, item in zip(batch, read, strict=True):
+                    yield Tags(path, error=item) if isinstance(item, str) else Tags(path, **next(found))
+
+    def _read(self, path: Path) -> Tensor | str:
+        """The picture as the model's input (3, H, W), or why it cannot be read."""
+        if path.is_dir():
+            return "a folder without pictures"
+        if not path.exists():
+            return "no such file"
+        try:
+            with Image.open(path) as image:
+                picture = to_rgb(image)
+        except Exception as error:  # broken files make Pillow's decoders raise almost anything
+            return failure_reason(error)
+        return preprocess(self.processor, [picture])[0]
+
+    def _find(self, pixels: Tensor, threshold: float, top_k: int | None, maps: bool) -> Iterator[dict[str, Any]]:
+        scores, plans = model_scores(self.model, pixels, maps=maps)  # (B, C), (B, C, H', W')
+        for index, row in enumerate(scores):
+            order = np.argsort(-row, kind="stable")[:top_k]
+            chosen = [int(label) for label in order if row[label] >= threshold]
+            yield {
+                "tags": [(self.label_names[label], float(row[label])) for label in chosen],
+                "maps": {} if plans is None else {self.label_names[label]: plans[index, label] for label in chosen},
+            }
+
+
+def label_names(model: PreTrainedModel) -> list[str]:
+    """The labels' names in the order of the logits."""
+    config: Any = model.config
+    return [str(config.id2label[label]) for label in range(config.num_labels)]
+
+
+def has_plan(model: PreTrainedModel) -> bool:
+    """Whether a model gives its transport plan when asked for maps."""
+    return "output_maps" in inspect.signature(model.forward).parameters
+
+
+def preprocess(processor: Any, pictures: Sequence[Image.Image]) -> Tensor:
+    """Run an image processor on RGB pictures: (B, 3, H, W) float32."""
+    return processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+
+
+def model_scores(
+    model: PreTrainedModel, pixels: Tensor, *, maps: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Score pictures without gradients, in evaluation mode; the model's mode is restored.
+
+    Args:
+        model: A multi-label image classifier.
+        pixels: (B, 3, H, W) as from `preprocess`.
+        maps: Whether to ask for the transport plan.
+
+    Returns:
+        Scores (B, C) float32, the sigmoid of the logits; and the region-to-label transport plan (B, C, H', W')
+        float32, None if not asked for or if the model has none.
+    """
+    weight = next(model.parameters())
+    maps = maps and has_plan(model)
+    mode = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            output = model(pixels.to(weight.device, weight.dtype), **({"output_maps": True} if maps else {}))
+    finally:
+        model.train(mode)
+    scores = output.logits.float().sigmoid().cpu().numpy()
+    return scores, output.transport_plan.float().cpu().numpy() if maps else None
+
+
+def find_pictures(inputs: Sequence[str | Path]) -> list[Path]:
+    """Files, folders and glob patterns to picture files, each once, in the order given.
+
+    A folder is searched with its subfolders, in the order of the names, for files that end as `SUFFIXES` say and do
+    not begin with a dot; `**` in a pattern stands for any number of folders. An input that gives nothing stays in
+    the result as it is, so that whoever opens it reports it.
+
+    Raises:
+        InputError: No input gives a file.
+    """
+    found: dict[Path, None] = {}
+    anything = False
+    for given in inputs:
+        path = Path(given)
+        if path.is_file():
+            matches = [path]
+        elif path.is_dir():
+            matches = _in_folder(path)
+        else:
+            hits = [Path(hit) for hit in sorted(glob.glob(str(given), recursive=True))]
+            matches = [file for hit in hits for file in (_in_folder(hit) if hit.is_dir() else [hit])]
+        anything = anything or bool(matches)
+        found |= dict.fromkeys(matches or [path])
+    if not anything:
+        raise InputError(f"pictures: nothing found in {', '.join(map(str, inputs))}; give files, folders or globs")
+    return list(found)
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The deepest folder that all files lie in, absolute."""
+    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"]) -> str:
+    """Write results as text that ends with a line break.
+
+    Args:
+        results: The pictures' tags.
+        style: "table": one line a picture; "json": a list of {"path", "tags": [{"label", "score"}]} with "error" where
+            a file could not be read; "csv": path, label, score, error, one row a tag and one for a picture without.
+    """
+    if style == "json":
+        content = [
+            {
+                "path": str(result.path),
+                "tags": [{"label": label, "score": score} for label, score in result.tags],
+                **({"error": result.error} if result.error else {}),
+            }
+            for result in results
+        ]
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if style == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("path", "label", "score", "error"))
+        for result in results:
+            rows = [(label, str(score)) for label, score in result.tags] or [("", "")]
+            writer.writerows((result.path, *row, result.error or "") for row in rows)
+        return text.getvalue()
+    width = max((len(str(result.path)) for result in results), default=0)
+    lines = []
+    for result in results:
+        tags = ", ".join(f"{label} {score:.2f}" for label, score in result.tags)
+        lines.append(f"{result.path!s:<{width}}  {f'error: {result.error}' if result.error else tags or '(no tag)'}")
+    return "\n".join(lines) + "\n"
+
+
+def _usable_device(device: str | None) -> torch.device:
+    if device is None:
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device: {device!r} cannot be used ({failure_reason(error)}); give cpu, cuda or mps"
+        ) from error
+    return torch.device(device)

@@ -1,0 +1,287 @@
+"""What a training run can be told: fields, defaults, recipes and the command line."""
+
+import difflib
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+from sct_hf.errors import InputError
+
+RECIPES = Path(__file__).parent / "recipes"
+DEFAULT_RECIPE = "scenes"
+
+
+def _option(default: Any, description: str) -> Any:
+    return field(default=default, metadata={"help": description.replace("%", "%%")})
+
+
+def _require(holds: bool, name: str, value: object, remedy: str) -> None:
+    if not holds:
+        raise InputError(f"{name} is {value!r}: {remedy}")
+
+
+@dataclass
+class EvaluationDataArguments:
+    """Which pictures are scored."""
+
+    dataset: str = _option("scenes", "Data set by name, such as voc2007, coco, csv, or one of the Hub.")
+    data_dir: str | None = _option(None, "Folder that holds the data set.")
+    eval_split: str = _option("test", "Split that is scored.")
+    eval_file: str | None = _option(None, "Table of the scored pictures, for csv and jsonl.")
+    image_column: str | None = _option(None, "Column of the pictures, for tables and Hub data sets.")
+    label_column: str | None = _option(None, "Column of the labels, for tables and Hub data sets.")
+    skip_missing_images: bool = _option(False, "Leave out listed pictures that are missing or broken.")
+    max_eval_samples: int = _option(0, "Score this many pictures drawn at random; 0 for all.")
+    num_workers: int = _option(2, "Processes that read pictures.")
+
+    def __post_init__(self) -> None:
+        for name in ("max_eval_samples", "num_workers"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
+
+
+@dataclass
+class DataArguments(EvaluationDataArguments):
+    """Which pictures a model is trained on, selected by and scored on."""
+
+    train_split: str = _option("train", "Split to train on.")
+    train_file: str | None = _option(None, "Table of the training pictures, for csv and jsonl.")
+    train_size: int = _option(0, "Pictures to render for the training split of scenes; 0 for its default.")
+    difficult_in_training: Literal["negative", "ignore"] = _option(
+        "negative", "What a label with difficult objects only counts as in training."
+    )
+    holdout: float = _option(0.1, "Share of the training split that selects the model; 0 keeps the last epoch.")
+    max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
+    flip: bool = _option(True, "Augment by mirroring.")
+    cutout: bool = _option(True, "Augment by one box in a random colour.")
+    rand_augment: bool = _option(True, "Augment by RandAugment.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(0 <= self.holdout < 1, "holdout", self.holdout, "give a fraction in [0, 1)")
+        for name in ("max_train_samples", "train_size"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
+
+
+@dataclass
+class ModelArguments:
+    """Which model is trained. Fields that default to None leave the choice to the model's configuration."""
+
+    head: Literal["sct", "linear"] = _option("sct", "Head on the backbone.")
+    compare_head: Literal["none", "linear"] = _option("none", "Head to train afterwards on the same data.")
+    backbone: str = _option("resnet101", "Any timm model with a feature map or tokens.")
+    backbone_weights: str = _option("pretrained", "none, pretrained (timm's own), package, or a weights file.")
+    image_size: list[int] = field(
+        default_factory=lambda: [448], metadata={"help": "Side of the square input in pixels, or height and width."}
+    )
+    hidden_size: int = _option(0, "Width to which regions are projected; 0 keeps the backbone's.")
+    label_encoder: str = _option("bert-base-uncased", "Text encoder of the label names.")
+    label_template: str = _option("{}", "Prompt around each label name.")
+    encoder_layers: int | None = _option(None, "Transformer layers over the regions.")
+    encoder_attention_heads: int | None = _option(None, "Attention heads of each layer.")
+    encoder_ffn_dim: int | None = _option(None, "Width of each layer's feed-forward block.")
+    dropout: float | None = _option(None, "Dropout of the transformer layers.")
+    label_interaction: bool | None = _option(None, "Self-attention over the label features.")
+    guidance: str | None = _option(None, "How the semantic map guides transport: prior, detached or none.")
+    temperature: float | None = _option(None, "Initial temperature of the transport plans.")
+    learn_temperature: bool | None = _option(None, "Train the temperature.")
+    rho: float | None = _option(None, "Share of the region to label direction in the transport cost.")
+    scorer: str | None = _option(None, "linear, or label to score against the label features.")
+    scorer_dropout: float | None = _option(None, "Dropout before the region scores.")
+    semantic_loss_weight: float | None = _option(None, "Weight of the semantic map's classification loss.")
+    transport_loss_weight: float | None = _option(None, "Weight of the transport cost.")
+    gamma_neg: float | None = _option(None, "Focusing exponent of the loss for absent labels.")
+    gamma_pos: float | None = _option(None, "Focusing exponent of the loss for present labels.")
+    clip: float | None = _option(None, "Probability under which an absent label costs nothing.")
+
+    def __post_init__(self) -> None:
+        sides = self.image_size
+        _require(len(sides) in (1, 2) and min(sides) > 0, "image_size", sides, "give one side, or height and width")
+        _require(self.hidden_size >= 0, "hidden_size", self.hidden_size, "give a number >= 0")
+
+    @property
+    def input_size(self) -> int | list[int]:
+        """The side of the square input in pixels, or [height, width]."""
+        return self.image_size[0] if len(self.image_size) == 1 else self.image_size
+
+    def config_options(self, head: str) -> dict[str, Any]:
+        """Return what goes into the configuration of a model with `head`: every option of it that is set."""
+        names = [option.name for option in fields(self) if option.default is None]
+        if head == "linear":
+            names = ["gamma_neg", "gamma_pos", "clip"]
+        options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if head == "sct" and self.hidden_size:
+            options["hidden_size"] = self.hidden_size
+        return options
+
+
+@dataclass
+class TrainArguments:
+    """How a model is trained."""
+
+    output_dir: str = _option("outputs/run", "Folder of the run.")
+    overwrite_output_dir: bool = _option(False, "Start anew where another run lies.")
+    resume: bool = _option(False, "Go on from the newest checkpoint of the same run.")
+    epochs: int = _option(60, "Passes over the training pictures.")
+    batch_size: int = _option(64, "Pictures in a batch, over all processes.")
+    gradient_accumulation: int = _option(1, "Batches to one optimizer step.")
+    learning_rate: float = _option(1e-4, "Peak of the one-cycle schedule.")
+    backbone_learning_rate: float | None = _option(None, "Peak for the backbone; the same as the head's if not given.")
+    weight_decay: float = _option(1e-4, "AdamW's decay of weights; norms and biases have none.")
+    pct_start: float = _option(0.2, "Share of the steps in which the learning rate rises.")
+    max_grad_norm: float = _option(0.0, "Gradients are clipped to this norm; 0 for no clipping.")
+    ema_decay: float = _option(0.9997, "Decay of the averaged weights; 0 for no averaging.")
+    ema_warmup: bool = _option(True, "Average over fewer steps at first.")
+    mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
+    seed: int = _option(0, "Seed of everything that is random.")
+    freeze_backbone: bool = _option(False, "Train the head only.")
+    freeze_batch_norm: bool = _option(False, "Keep the statistics of the backbone's batch norms.")
+    cache_features: bool = _option(False, "Compute the maps of a frozen backbone once.")
+    cache_dir: str | None = _option(None, "Folder of the cached maps; the user's cache folder if not given.")
+    cached_views: int = _option(4, "Views of each training picture in the cache.")
+    channels_last: bool = _option(True, "Memory format of the backbone.")
+    cpu_threads: int = _option(0, "Threads of each process on CPU; 0 shares all cores among the processes.")
+    report_to: str = _option("tensorboard", "Trackers, comma-separated: tensorboard, wandb, ..., or none.")
+    checkpoint_every: int = _option(0, "Optimizer steps between checkpoints; 0 for the ends of epochs alone.")
+    keep_checkpoints: int = _option(1, "Newest checkpoints to keep.")
+    log_every: int = _option(20, "Optimizer steps between reports to the trackers.")
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "gradient_accumulation", "learning_rate", "cached_views")
+        for name in (*positive, "keep_checkpoints", "log_every"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
+        for name in ("weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
+        _require(0 < self.pct_start < 1, "pct_start", self.pct_start, "give a fraction between 0 and 1")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number in [0, 1)")
+        if self.cache_features:
+            _require(self.freeze_backbone, "cache_features", True, "it needs --freeze_backbone as well")
+
+    @property
+    def trackers(self) -> list[str]:
+        """Names of the trackers to report to."""
+        return [name.strip() for name in self.report_to.split(",") if name.strip() not in ("", "none")]
+
+
+# What may differ between a run and its continuation: none of it decides what is learnt.
+_NOT_IDENTITY = {
+    *("output_dir", "overwrite_output_dir", "resume", "report_to", "log_every", "checkpoint_every"),
+    *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head"),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """All arguments of a run."""
+
+    data: DataArguments
+    model: ModelArguments
+    train: TrainArguments
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name."""
+        return asdict(self.data) | asdict(self.model) | asdict(self.train)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what is learnt: equal for a run and its continuation."""
+        return {name: value for name, value in sorted(self.to_dict().items()) if name not in _NOT_IDENTITY}
+
+    def digest(self) -> str:
+        """Hex digest of `identity()`."""
+        return hashlib.sha256(json.dumps(self.identity()).encode()).hexdigest()[:16]
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see --help")
+
+
+def _parser(*kinds: type) -> _Parser:
+    return _Parser(kinds, allow_abbrev=False)
+
+
+def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
+    """Parse a command line into one object of each of the dataclasses `kinds`.
+
+    Args:
+        argv: The arguments; those of the process if None.
+        kinds: Dataclasses as `HfArgumentParser` takes them.
+
+    Raises:
+        InputError: An unknown option (named with the nearest ones), or a value that does not fit.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    *parsed, unknown = _parser(*kinds).parse_args_into_dataclasses(
+        arguments, return_remaining_strings=True, look_for_args_file=False
+    )
+    if unknown:
+        name = unknown[0].lstrip("-").split("=")[0].replace("-", "_")
+        raise InputError(f"{unknown[0]} is no option{_nearest(name, _names(*kinds))}")
+    return tuple(parsed)
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Parse the command line of training, on top of the recipe it names.
+
+    `--recipe` takes the name of a recipe in `sct_hf/training/recipes` or a YAML file; what the command line says
+    wins over it. A command line with neither `--recipe` nor `--dataset` uses the recipe `scenes`.
+
+    Args:
+        argv: The arguments; those of the process if None.
+
+    Raises:
+        InputError: An unknown recipe, key or option (named with the nearest ones), or a value that does not fit.
+    """
+    kinds = (RecipeArguments, DataArguments, ModelArguments, TrainArguments)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    wanted = _parser(RecipeArguments).parse_known_args(arguments)[0].recipe
+    if wanted is None and not any(word.split("=")[0] == "--dataset" for word in arguments):
+        wanted = DEFAULT_RECIPE
+    defaults = [] if wanted is None else _recipe_words(wanted, _names(*kinds[1:]))
+    _, data, model, train = parse_into([*defaults, *arguments], *kinds)
+    return Arguments(data, model, train)
+
+
+@dataclass
+class RecipeArguments:
+    """Where defaults come from."""
+
+    recipe: str | None = _option(None, "Recipe by name, or a YAML file; without --dataset the default is scenes.")
+
+
+def _recipe_words(recipe: str, known: Sequence[str]) -> list[str]:
+    """The recipe as words of a command line, so that both pass through the same checks."""
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    path = RECIPES / f"{recipe}.yaml" if recipe in names else Path(recipe)
+    if not path.is_file():
+        raise InputError(f"recipe is {recipe!r}: give a YAML file or one of {', '.join(names)}")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"recipe {path} is not YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"recipe {path} holds {type(settings).__name__}: write one `option: value` a line")
+    words = []
+    for name, value in settings.items():
+        if name not in known:
+            raise InputError(f"recipe {path} has {name!r}, which is no option{_nearest(str(name), known)}")
+        if isinstance(value, list):
+            words += [f"--{name}", *map(str, value)]
+        elif value is not None:
+            words.append(f"--{name}={value}")
+    return words
+
+
+def _names(*kinds: type) -> list[str]:
+    return [option.name for kind in kinds for option in fields(kind)]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else "; see --help"

@@ -1,0 +1,59 @@
+"""The averaged weights that are evaluated and saved."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast
+from safetensors.torch import load_file, save_file
+from timm.utils import ModelEmaV3
+from torch import Tensor
+from transformers import PreTrainedModel
+
+
+class AveragedModel:
+    """Exponential moving average of all weights and buffers of a model, by timm's `ModelEmaV3`.
+
+    Args:
+        model: The model, not wrapped for several processes.
+        decay: Share of the average that a step keeps; 0 makes the average the model itself.
+        warmup: Let the decay rise from 0, as 1 − (1 + step)^(−2/3), until it reaches `decay`.
+    """
+
+    def __init__(self, model: PreTrainedModel, decay: float, warmup: bool) -> None:
+        self._average = ModelEmaV3(model, decay=decay, use_warmup=warmup)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model with the averaged weights, in evaluation mode."""
+        return self._average.module
+
+    def update(self, model: PreTrainedModel, step: int) -> None:
+        """Take in `model` after optimizer step number `step`, counted from 1."""
+        self._average.update(model, step=step)
+
+    def synchronise(self) -> None:
+        """Give every process the first one's floating-point buffers.
+
+        Weights are equal anyway, but a batch norm's statistics are of each process's own pictures.
+        """
+        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+        for buffer, first in zip(buffers, broadcast([buffer.clone() for buffer in buffers]), strict=True):
+            buffer.copy_(first)
+
+
+def save_weights(model: PreTrainedModel, path: Path, **metadata: Any) -> None:
+    """Write all weights and buffers of `model` as safetensors, on the CPU and contiguous."""
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    save_file(state, path, metadata={key: str(value) for key, value in metadata.items()})
+
+
+def load_weights(model: PreTrainedModel, path: Path) -> None:
+    """Read what `save_weights` wrote.
+
+    Raises:
+        RuntimeError: An entry is missing, surplus or of another shape.
+    """
+    state: dict[str, Tensor] = load_file(path)
+    with torch.no_grad():
+        model.load_state_dict(state, strict=True)

@@ -1,0 +1,70 @@
+"""Scores of a model on a data set."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from sct_hf.errors import InputError
+
+
+def model_inputs(batch: dict[str, Tensor], *, channels_last: bool) -> dict[str, Tensor]:
+    """Return what of a batch goes into a model's forward, pictures in the memory format asked for."""
+    inputs = {name: value for name, value in batch.items() if name != "index"}
+    if channels_last and "pixel_values" in inputs:
+        inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
+    return inputs
+
+
+@torch.inference_mode()
+def evaluate_model(
+    model: PreTrainedModel,
+    loader: DataLoader[Any],
+    accelerator: Accelerator,
+    *,
+    channels_last: bool = True,
+    description: str = "scoring",
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score every picture of a data set once.
+
+    Args:
+        model: The model, not wrapped for several processes; it is left in evaluation mode.
+        loader: Prepared by `accelerator`; batches `{"pixel_values" (B, 3, H, W) or "backbone_features" (B, D₀, h, w),
+            "labels" (B, C'), "index" (B,)}`. Pictures that several processes share to even out their batches count
+            once.
+        accelerator: Of this process; decides device and number format.
+        channels_last: Memory format of the pictures.
+        description: Caption of the progress bar.
+
+    Returns:
+        Scores (N, C) float32 in [0, 1], targets (N, C') float32 as the loader gives them, and index (N,) int64, all
+        in the order of the index and the same in every process.
+
+    Raises:
+        InputError: A score is not a number.
+    """
+    model.eval()
+    gathered: list[tuple[np.ndarray, ...]] = []
+    hidden = not accelerator.is_main_process
+    for batch in tqdm(loader, desc=description, unit="batch", leave=False, disable=hidden or None, mininterval=1):
+        inputs = model_inputs(batch, channels_last=channels_last)
+        targets = inputs.pop("labels")
+        with accelerator.autocast():
+            logits = model(**inputs).logits  # (B, C)
+        parts = accelerator.gather((logits.float().sigmoid(), targets, batch["index"]))
+        gathered.append(tuple(part.cpu().numpy() for part in parts))
+    scores, targets, index = (np.concatenate(column) for column in zip(*gathered, strict=True))
+    index, first = np.unique(index, return_index=True)
+    scores, targets = scores[first], targets[first]
+    bad = ~np.isfinite(scores).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"the model gives scores that are not numbers for {bad.sum()} of {len(scores)} pictures, first number "
+            f"{index[bad][0]}: its weights are broken, or mixed_precision overflows; try mixed_precision no or bf16"
+        )
+    return scores, targets, index

@@ -1,0 +1,224 @@
+"""Pictures of a run: its curves, and a sheet of tagged pictures with what each tag looked at."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+from PIL import Image
+from transformers import PreTrainedModel
+
+from sct_hf.data.transforms import to_rgb
+from sct_hf.files import atomic_write
+from sct_hf.tagging import Tags, label_names, model_scores, preprocess
+
+RIGHT, WRONG, UNJUDGED = "#2e8b57", "#c8382e", "#7b8794"
+INK, FAINT = "#22303c", "#d9dee3"
+HEAT = "turbo"
+STYLE: Any = {"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK}
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Draw loss and its parts, learning rates and held-out mAP as PNG.
+
+    Args:
+        history: Rows in order of time, each with `step` and any of `epoch`, `loss`, `losses/…`, `lr…`, `…mAP`; a
+            value that is absent, None or not finite leaves a gap.
+        path: The PNG to write.
+    """
+    keys = list(dict.fromkeys(key for row in history for key in row))
+    panels = {
+        "loss": [key for key in keys if key == "loss" or key.startswith("losses/")],
+        "learning rate": [key for key in keys if key.startswith("lr")],
+        "held-out mAP (%)": [key for key in keys if key.endswith("mAP")],
+    }
+    panels = {title: lines for title, lines in panels.items() if lines}
+    epochs = [row.get("epoch") for row in history]
+    axis = "epoch" if None not in epochs and len(set(epochs)) == len(epochs) else "step"
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.6), layout="constrained")
+        for column, (title, lines) in enumerate(panels.items()):
+            axes = figure.add_subplot(1, len(panels), column + 1)
+            for key in lines:
+                _line(axes, history, axis, key, percent=title.endswith("(%)"))
+            _finish_curves(axes, title, axis)
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=120)
+
+
+def _line(axes: Axes, history: Sequence[Mapping[str, Any]], axis: str, key: str, *, percent: bool) -> None:
+    at = [row[axis] for row in history]
+    values = np.array([math.nan if row.get(key) is None else row[key] for row in history], dtype=float)
+    values[~np.isfinite(values)] = np.nan
+    seen = np.flatnonzero(~np.isnan(values))
+    values = 100 * values if percent else values
+    name = key.removeprefix("losses/").replace("_", " ")
+    main = key == "loss" or percent
+    axes.plot(
+        np.take(at, seen),
+        values[seen],
+        label=name if not percent else name.removesuffix("mAP").strip(),
+        linewidth=2.2 if main else 1.4,
+        color=INK if key == "loss" else None,
+        marker="o" if len(seen) < 30 else None,
+        markersize=3.5,
+    )
+    if percent and len(seen):
+        best = seen[values[seen].argmax()]
+        axes.annotate(
+            f"best {values[best]:.1f} at {axis} {at[best]:g}",
+            (at[best], values[best]),
+            xytext=(0, -22),
+            textcoords="offset points",
+            ha="right" if best > len(at) / 2 else "left",
+            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8},
+        )
+
+
+def _finish_curves(axes: Axes, title: str, axis: str) -> None:
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_xlabel(axis)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    if title == "loss" and len(values) and values.min() > 0 and values.max() > 50 * values.min():
+        axes.set_yscale("log")
+    elif title == "learning rate":
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    if len(axes.lines) > 1:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def heatmap_overlay(image: Image.Image, weights: ArrayLike) -> Image.Image:
+    """Lay a map of weights over a picture: red where they are largest, blue-grey where they are smallest.
+
+    The map is stretched to its own range (a constant one leaves the picture grey) and enlarged bilinearly.
+
+    Args:
+        image: The picture, any mode; turned upright by its EXIF orientation.
+        weights: (H', W') finite real numbers over the whole picture.
+
+    Returns:
+        An RGB picture of the size of `image` (upright).
+    """
+    image = to_rgb(image)
+    low, high = float(np.min(weights)), float(np.max(weights))
+    stretched = (np.asarray(weights, dtype=np.float32) - low) / ((high - low) or 1.0)  # (H', W') in [0, 1]
+    fine = np.asarray(Image.fromarray(stretched).resize(image.size, Image.Resampling.BILINEAR))[..., None]  # (H, W, 1)
+    grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)  # (H, W, 3)
+    colour = matplotlib.colormaps[HEAT](fine[..., 0], bytes=True)[..., :3]  # (H, W, 3)
+    opacity = 0.75 * np.sqrt(fine)
+    mixed = (1 - opacity) * grey + opacity * colour
+    return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
+
+
+def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Path]:
+    """Write one PNG for each tag of a picture: `folder/<path below root>-<label>.png`, at most 1024 px a side.
+
+    Args:
+        found: Result of a `Tagger` with `maps=True`, without error.
+        folder: Where to write; made if absent.
+        root: A folder above the picture; the folders between are made below `folder` as well.
+
+    Returns:
+        The files written.
+    """
+    if not found.maps:
+        return []
+    with Image.open(found.path) as image:
+        picture = to_rgb(image)
+    picture.thumbnail((1024, 1024))
+    below = found.path.absolute().relative_to(Path(root).absolute())
+    written = []
+    for label, weights in found.maps.items():
+        target = Path(folder) / below.with_name(f"{below.name}-{quote(label, safe=' ')}.png")
+        with atomic_write(target) as temporary:
+            heatmap_overlay(picture, weights).save(temporary)
+        written.append(target)
+    return written
+
+
+def tag_sheet(
+    model: PreTrainedModel,
+    processor: Any,
+    images: Sequence[Image.Image],
+    path: str | Path,
+    *,
+    targets: ArrayLike | None = None,
+    threshold: float = 0.5,
+    tags_shown: int = 5,
+    maps_shown: int = 2,
+) -> None:
+    """Draw a sheet of pictures, each with its best tags and where the region-to-label transport plan puts the tags.
+
+    Tags are green where the target is 1, red where it is 0, grey where it is unknown or no targets are given; labels
+    that are present but score below the threshold and are not drawn are listed as missed. A model without a transport
+    plan gets no heatmaps.
+
+    Args:
+        model: An image classifier with sigmoid scores; its mode and device are left as they are.
+        processor: Its image processor.
+        images: Pictures, any mode.
+        path: The PNG to write.
+        targets: (len(images), C): 1 present, 0 absent, -1 or NaN unknown.
+        threshold: Score from which a label counts as predicted.
+        tags_shown: Number of labels drawn for each picture.
+        maps_shown: Number of best labels whose heatmaps are drawn.
+    """
+    pictures = [to_rgb(image) for image in images]
+    scores, plans = model_scores(model, preprocess(processor, pictures), maps=True)  # (B, C), (B, C, H', W')
+    names = label_names(model)
+    truth = np.full(scores.shape, np.nan) if targets is None else np.asarray(targets, dtype=float)
+    per_row = 2 if len(pictures) > 1 else 1
+    rows = math.ceil(len(pictures) / per_row)
+    shares = [1.0, 1.05, *([1.0] * maps_shown if plans is not None else [])]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(2.45 * len(shares) * per_row, 2.5 * rows), layout="constrained")
+        cells = figure.subfigures(rows, per_row, wspace=0.04, hspace=0.03, squeeze=False).ravel()
+        for index, (cell, picture) in enumerate(zip(cells, pictures, strict=False)):
+            order = np.argsort(-scores[index], kind="stable")
+            panels = cell.subplots(1, len(shares), width_ratios=shares)
+            _show(panels[0], picture, "")
+            _bars(panels[1], scores[index], truth[index], names, order[:tags_shown], threshold)
+            for panel, label in zip(panels[2:], order, strict=False):
+                plan = plans[index][label]
+                _show(panel, heatmap_overlay(picture, plan), f"{names[label]} · peak {plan.max():.2f}")
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=110)
+
+
+def _show(axes: Axes, picture: Image.Image, title: str) -> None:
+    axes.imshow(picture)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=8.5)
+
+
+def _bars(
+    axes: Axes, scores: np.ndarray, truth: np.ndarray, names: Sequence[str], drawn: np.ndarray, threshold: float
+) -> None:
+    """Draw the labels `drawn` as bars: scores, truth (C,)."""
+    colours = [{1.0: RIGHT, 0.0: WRONG}.get(truth[label], UNJUDGED) for label in drawn]
+    places = np.arange(len(drawn))
+    axes.barh(places, np.ones(len(drawn)), height=0.3, color=FAINT, alpha=0.45)
+    bars = axes.barh(places, scores[drawn], height=0.3, color=colours)
+    for place, (label, bar) in enumerate(zip(drawn, bars, strict=True)):
+        sure = scores[label] >= threshold
+        bar.set_alpha(1.0 if sure else 0.45)
+        weight = "bold" if sure else "normal"
+        axes.text(0, place - 0.24, names[label], va="bottom", color=colours[place], fontweight=weight, fontsize=8.5)
+        axes.text(1, place - 0.24, f"{scores[label]:.2f}", va="bottom", ha="right", fontweight=weight, fontsize=8.5)
+    axes.axvline(threshold, color=INK, linewidth=0.6, linestyle=":")
+    axes.set(xlim=(0, 1), ylim=(len(drawn) - 0.4, -0.8))
+    axes.set_axis_off()
+    missed = [names[label] for label in np.flatnonzero((truth == 1) & (scores < threshold)) if label not in set(drawn)]
+    if missed:
+        text = "missed: " + ", ".join(missed[:3]) + (f" +{len(missed) - 3}" if len(missed) > 3 else "")
+        axes.set_title(text, y=-0.02, va="top", fontsize=8, color=WRONG)

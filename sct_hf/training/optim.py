@@ -1,0 +1,64 @@
+"""What moves the weights: parameter groups, AdamW and the one-cycle schedule."""
+
+from typing import Any
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+
+from sct_hf.errors import InputError
+
+
+def parameter_groups(
+    model: nn.Module, *, learning_rate: float, backbone_learning_rate: float | None, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Part the trainable parameters by learning rate and weight decay.
+
+    Biases, scalars and the weights of norms (all parameters of one dimension) have no decay, nor has what the
+    backbone itself excludes, such as position codes.
+
+    Args:
+        model: A model with a `backbone`.
+        learning_rate: Of everything but the backbone.
+        backbone_learning_rate: Of the backbone; `learning_rate` if None.
+        weight_decay: Of the weights that have one.
+
+    Returns:
+        Up to four groups for an optimizer, each with a `name`; frozen parameters are in none.
+
+    Raises:
+        InputError: There is no trainable parameter.
+    """
+    backbone: nn.Module = model.backbone  # type: ignore[assignment]
+    in_backbone = {id(parameter) for parameter in backbone.parameters()}
+    timm_model = getattr(backbone, "timm_model", backbone)
+    listed = timm_model.no_weight_decay() if hasattr(timm_model, "no_weight_decay") else ()
+    exempt = {id(parameter) for name, parameter in timm_model.named_parameters() if name in set(listed)}
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decays = parameter.ndim > 1 and not name.endswith(".bias") and id(parameter) not in exempt
+        part = "backbone" if id(parameter) in in_backbone else "head"
+        rate = learning_rate if part == "head" or backbone_learning_rate is None else backbone_learning_rate
+        key = part if decays else f"{part}, no decay"
+        group = {"name": key, "params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0}
+        groups.setdefault(key, group)["params"].append(parameter)
+    if not groups:
+        raise InputError("the model has no trainable parameter: leave out freeze_backbone or choose another head")
+    return list(groups.values())
+
+
+def one_cycle(groups: list[dict[str, Any]], *, total_steps: int, pct_start: float) -> tuple[AdamW, OneCycleLR]:
+    """Make AdamW (0.9, 0.999) and the one-cycle schedule, to be stepped after every optimizer step [kin].
+
+    As torch's schedule does by default, and so the kin, β₁ moves between 0.85 and 0.95 against the learning rate.
+
+    Args:
+        groups: Of `parameter_groups`; the `lr` of each is its peak.
+        total_steps: Optimizer steps of the whole run.
+        pct_start: Share of them in which the learning rate rises.
+    """
+    optimizer = AdamW(groups, betas=(0.9, 0.999))
+    peaks = [group["lr"] for group in groups]
+    return optimizer, OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=pct_start)

@@ -1,0 +1,188 @@
+"""The pictures of a run, and the loaders that bring them to a model."""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+
+from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
+from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import Arguments, DataArguments, EvaluationDataArguments
+
+TrainingDataset = ImageDataset | CachedDataset
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a run.
+
+    Attributes:
+        whole: The training split, of which `training` and `held_out` are parts.
+        training: What the model is trained on.
+        held_out: What the model is selected by, judged as in evaluation; None if nothing is held out.
+        evaluation: What the selected model is scored on.
+    """
+
+    whole: LabelledImages
+    training: LabelledImages
+    held_out: LabelledImages | None
+    evaluation: LabelledImages
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Prepared loaders of the parts of `Pictures`, and the data set behind `training`."""
+
+    dataset: TrainingDataset
+    training: DataLoader[Any]
+    held_out: DataLoader[Any] | None
+    evaluation: DataLoader[Any]
+
+
+def load_evaluation_pictures(data: EvaluationDataArguments, seed: int) -> LabelledImages:
+    """Read what is to be scored.
+
+    Raises:
+        InputError: Whatever the reader finds wrong.
+    """
+    images = load_data(data.dataset, data.eval_split, files=data.eval_file, difficult="ignore", **_common(data))
+    return images.subset(data.max_eval_samples or None, seed)
+
+
+def load_pictures(data: DataArguments, seed: int) -> Pictures:
+    """Read training and evaluation pictures, and hold out a part of the former.
+
+    Raises:
+        InputError: Whatever the reader finds wrong, or the splits have different labels.
+    """
+
+    def read(difficult: str) -> LabelledImages:
+        options = {"size": data.train_size} if data.train_size else {}
+        images = load_data(
+            data.dataset, data.train_split, files=data.train_file, difficult=difficult, **_common(data), **options
+        )
+        return images.subset(data.max_train_samples or None, seed)
+
+    whole = read(data.difficult_in_training)
+    training, held_out = whole, None
+    if data.holdout:
+        training, held_out = whole.holdout(data.holdout, seed)
+        reader = READERS.get(data.dataset)
+        if reader and "difficult" in inspect.signature(reader).parameters:
+            held_out = read("ignore").holdout(data.holdout, seed)[1]
+    evaluation = load_evaluation_pictures(data, seed).aligned_to(whole.label_names)
+    return Pictures(whole, training, held_out, evaluation)
+
+
+def _common(data: EvaluationDataArguments) -> dict[str, Any]:
+    fields = ("data_dir", "image_column", "label_column", "skip_missing_images")
+    return {name: getattr(data, name) for name in fields}
+
+
+def make_loaders(
+    pictures: Pictures, model: PreTrainedModel, arguments: Arguments, accelerator: Accelerator
+) -> Loaders:
+    """Make the loaders, of cached maps if the arguments say so.
+
+    Args:
+        pictures: The pictures.
+        model: Decides size, mean and standard deviation; its backbone makes the maps.
+        arguments: Of the run.
+        accelerator: Of this process.
+
+    Raises:
+        InputError: The batch size is no multiple of the number of processes.
+    """
+    size, processes = arguments.train.batch_size, accelerator.num_processes
+    if size % processes:
+        raise InputError(f"batch_size is {size}, to be shared by {processes} processes: give a multiple of {processes}")
+    make = _cached_datasets if arguments.train.cache_features else _image_datasets
+    dataset, held_out, evaluation = make(pictures, model, arguments, accelerator)
+    return Loaders(
+        dataset,
+        make_loader(dataset, arguments.data, size, accelerator, shuffle=True),
+        make_loader(held_out, arguments.data, size, accelerator) if held_out else None,
+        make_loader(evaluation, arguments.data, size, accelerator),
+    )
+
+
+def make_loader(
+    dataset: TrainingDataset,
+    data: EvaluationDataArguments,
+    batch_size: int,
+    accelerator: Accelerator,
+    *,
+    shuffle: bool = False,
+) -> DataLoader[Any]:
+    """Make and prepare a loader.
+
+    Args:
+        dataset: Pictures or cached maps.
+        data: Says how many processes read pictures; cached maps are read by the process itself.
+        batch_size: Over all processes.
+        accelerator: Of this process.
+        shuffle: Another order every epoch, without the last incomplete batch.
+    """
+    cached = isinstance(dataset, CachedDataset)
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        drop_last=shuffle and len(dataset) >= batch_size,
+        num_workers=0 if cached else data.num_workers,
+        collate_fn=collate_cached if cached else None,
+        pin_memory=accelerator.device.type == "cuda",
+        # An own generator: making an iterator must not draw from the one that dropout uses.
+        generator=torch.Generator().manual_seed(0),
+    )
+    return accelerator.prepare_data_loader(loader)
+
+
+def _image_datasets(
+    pictures: Pictures, model: PreTrainedModel, arguments: Arguments, accelerator: Accelerator
+) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
+    config, data = model.config, arguments.data
+    look = (config.image_size, config.image_mean, config.image_std)
+    augment = train_transform(*look, flip=data.flip, cutout=data.cutout, rand_augment=data.rand_augment)
+    plain = eval_transform(*look)
+    return (
+        ImageDataset(pictures.training, augment, arguments.train.seed),
+        ImageDataset(pictures.held_out, plain) if pictures.held_out else None,
+        ImageDataset(pictures.evaluation, plain),
+    )
+
+
+def _cached_datasets(
+    pictures: Pictures, model: PreTrainedModel, arguments: Arguments, accelerator: Accelerator
+) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
+    train = arguments.train
+
+    def maps(images: LabelledImages, views: int) -> np.ndarray:
+        return cached_feature_maps(
+            model,
+            images,
+            views=views,
+            cache_dir=train.cache_dir,
+            accelerator=accelerator,
+            num_workers=arguments.data.num_workers,
+        )
+
+    whole, views = maps(pictures.whole, train.cached_views), train.cached_views
+    row_of = {image_id: row for row, image_id in enumerate(pictures.whole.image_ids)}
+
+    def part(images: LabelledImages, views: int) -> CachedDataset:
+        rows = np.array([row_of[image_id] for image_id in images.image_ids])
+        return CachedDataset(whole, rows, images.targets(), views=views, seed=train.seed)
+
+    evaluation = pictures.evaluation
+    return (
+        part(pictures.training, views),
+        part(pictures.held_out, 1) if pictures.held_out else None,
+        CachedDataset(maps(evaluation, 1), np.arange(len(evaluation)), evaluation.targets(), views=1),
+    )

@@ -1,0 +1,195 @@
+"""The report of a run: its files, and the tables it prints."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from transformers import PreTrainedModel
+
+from sct_hf.factory import image_processor
+from sct_hf.files import atomic_write
+from sct_hf.metrics.functional import check_scores_and_targets, multilabel_metrics
+from sct_hf.training.figures import tag_sheet, training_curves
+
+DECISIONS = ("CP", "CR", "CF1", "CF1_mean", "OP", "OR", "OF1")
+COMPARED = ("mAP", "mAP_11point", "CF1", "OF1", "CF1_top3", "OF1_top3", "exact_match")
+
+
+class Predictions(NamedTuple):
+    """Scores beside the truth.
+
+    Attributes:
+        image_ids: N names of pictures.
+        scores: (N, C) in [0, 1].
+        targets: (N, C): 1 positive, 0 negative, -1 or NaN unknown.
+        label_names: C names.
+    """
+
+    image_ids: Sequence[str]
+    scores: np.ndarray
+    targets: np.ndarray
+    label_names: Sequence[str]
+
+
+def write_report(
+    output_dir: str | Path,
+    *,
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    predictions: Predictions | tuple[Sequence[str], np.ndarray, np.ndarray, Sequence[str]],
+    model: PreTrainedModel,
+    samples: Sequence[tuple[str, Image.Image]],
+    threshold: float = 0.5,
+) -> None:
+    """Write metrics.json, per_label.csv, predictions.parquet, curves.png and tags.png.
+
+    Args:
+        output_dir: The run's folder.
+        metrics: What `multilabel_metrics` returns, and whatever else the run tells about itself.
+        history: The rows of `training_curves`.
+        predictions: Of the split that `metrics` speak of.
+        model: The model that made them, on any device.
+        samples: (image id, picture) pairs for tags.png, about eight; their truth is looked up in `predictions`.
+        threshold: Score from which a label counts as predicted.
+
+    Raises:
+        InputError: Scores or targets of a wrong shape or value.
+        OSError: A file cannot be written; those already there are whole.
+    """
+    output_dir, predictions = Path(output_dir), Predictions(*predictions)
+    write_scores(output_dir, metrics=metrics, predictions=predictions, threshold=threshold)
+    training_curves(history, output_dir / "curves.png")
+    if samples:
+        rows = {image_id: row for row, image_id in enumerate(predictions.image_ids)}
+        unknown = np.full(len(predictions.label_names), np.nan)
+        truth = [predictions.targets[rows[image_id]] if image_id in rows else unknown for image_id, _ in samples]
+        pictures = [picture for _, picture in samples]
+        processor = image_processor(model.config)
+        tag_sheet(model, processor, pictures, output_dir / "tags.png", targets=np.stack(truth), threshold=threshold)
+
+
+def write_scores(
+    output_dir: str | Path, *, metrics: Mapping[str, Any], predictions: Predictions, threshold: float = 0.5
+) -> None:
+    """Write what an evaluation leaves behind: metrics.json, per_label.csv and predictions.parquet.
+
+    predictions.parquet has the columns `image_id`, and for each label `score/<label>` (float) and `target/<label>`
+    (int8: 1, 0, -1 unknown). per_label.csv has fractions, not percents.
+
+    Args:
+        output_dir: The folder.
+        metrics: Content of metrics.json; see `write_json`.
+        predictions: The scores beside the truth.
+        threshold: Score from which a label counts as predicted.
+    """
+    output_dir = Path(output_dir)
+    write_json(output_dir / "metrics.json", metrics)
+    with atomic_write(output_dir / "per_label.csv") as temporary:
+        label_table(predictions, threshold).to_csv(temporary, index=False)
+    scores, targets = check_scores_and_targets(predictions.scores, predictions.targets)  # (N, C)
+    columns: dict[str, Any] = {"image_id": list(predictions.image_ids)}
+    for label, name in enumerate(predictions.label_names):
+        columns |= {f"score/{name}": scores[:, label], f"target/{name}": targets[:, label]}
+    with atomic_write(output_dir / "predictions.parquet") as temporary:
+        pd.DataFrame(columns).to_parquet(temporary, index=False)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write standard JSON: arrays and tensors as lists, paths as text, numbers that are not finite as null."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFrame:
+    """One row a label: `label`, `positives` (count), and `AP`, `precision`, `recall`, `F1` as fractions.
+
+    Precision, recall and F1 are those of scores at or above the threshold; AP is missing where there is no positive.
+    """
+    _, scores, targets, names = predictions
+    rows = []
+    for label, name in enumerate(names):
+        of_label = multilabel_metrics(scores[:, [label]], targets[:, [label]], threshold, [name])
+        positives = int((targets[:, label] == 1).sum())
+        decided = {"precision": of_label["OP"], "recall": of_label["OR"], "F1": of_label["OF1"]}
+        rows.append({"label": name, "positives": positives, "AP": of_label["AP"][name], **decided})
+    return pd.DataFrame(rows)
+
+
+def format_table(
+    metrics: Mapping[str, Any],
+    label_names: Sequence[str],
+    *,
+    predictions: Predictions | None = None,
+    comparison: Mapping[str, Mapping[str, Any]] | None = None,
+    threshold: float = 0.5,
+) -> str:
+    """Format metrics as text, in percent.
+
+    Args:
+        metrics: What `multilabel_metrics` returns; `head`, if it is there, names the model in the comparison.
+        label_names: The labels, in the order to print.
+        predictions: What the metrics were computed from; adds positives, precision, recall and F1 of each label.
+        comparison: Metrics of other heads, by name: adds a block side by side, and their AP of each label.
+        threshold: The threshold of `metrics` and of the columns that `predictions` add.
+    """
+    means = "   ".join(f"{key} {_percent(metrics[key])}" for key in ("mAP_11point", "mAP_sklearn", "exact_match"))
+    blocks = [f"mAP {_percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
+    decisions = {f"at {threshold:g}": metrics, "top 3": {key: metrics[f"{key}_top3"] for key in DECISIONS}}
+    blocks.append(_side_by_side(decisions, DECISIONS))
+
+    others = dict(comparison or {})
+    own_name = str(metrics.get("head", "this model"))
+    others.pop(own_name, None)
+    if others:
+        blocks.append(_side_by_side({own_name: metrics, **others}, COMPARED))
+
+    table = pd.DataFrame({"label": list(label_names), "AP": [metrics["AP"][name] for name in label_names]})
+    if predictions is not None:
+        table = label_table(predictions, threshold).set_index("label").loc[list(label_names)].reset_index()
+    for head, other in others.items():
+        table.insert(table.columns.get_loc("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
+    for column in table.columns.difference(["label", "positives"]):
+        table[column] = [_percent(value) for value in table[column]]
+    blocks.append(_aligned(table))
+    return "\n\n".join(blocks)
+
+
+def _side_by_side(rows: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> str:
+    percents = [{"": name, **{key: _percent(row[key]) for key in keys}} for name, row in rows.items()]
+    return _aligned(pd.DataFrame(percents))
+
+
+def _aligned(table: pd.DataFrame) -> str:
+    """Columns of text, the first one flush left, the others flush right."""
+    texts = [[str(head), *map(str, table[head])] for head in table.columns]
+    widths = [max(map(len, column)) for column in texts]
+    rows = zip(*texts, strict=True)
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"

@@ -1,0 +1,104 @@
+"""The folder of a run: whose it is, whether the run is finished, and what may be written into it."""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sct_hf.errors import InputError
+from sct_hf.files import atomic_write
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.checkpoints import newest_checkpoint, remove_checkpoints
+
+ARGUMENTS = "training_args.json"
+BEST = "best.safetensors"
+HISTORY = "history.json"
+METRICS = "metrics.json"
+_RESULTS = (
+    *(ARGUMENTS, BEST, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
+    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", "linear"),
+)
+_PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
+
+
+class RunFolder:
+    """The output folder of one run, claimed for it.
+
+    Args:
+        arguments: Of the run; `output_dir`, `resume` and `overwrite_output_dir` decide what happens to a folder in use.
+
+    Raises:
+        InputError: The folder holds another run, or the same one and `resume` is not given, or foreign files.
+    """
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.path = Path(arguments.train.output_dir)
+        self._content: dict[str, Any] = {
+            "arguments": arguments.to_dict(),
+            "digest": arguments.digest(),
+            "identity": arguments.identity(),
+            "finished": False,
+            "versions": {package: version(package) for package in _PACKAGES},
+        }
+        self._overwrite = arguments.train.overwrite_output_dir and not arguments.train.resume
+        self.finished = False
+        if self._overwrite or not self.path.exists() or not any(self.path.iterdir()):
+            return
+        found = self._read()
+        if found is None:
+            self._refuse("holds files that are no training run's")
+        elif not arguments.train.resume:
+            remedy = "" if found["finished"] else "continue it with --resume, "
+            self._refuse(f"holds {self._describe(found)}", remedy)
+        elif found["digest"] != self._content["digest"]:
+            self._refuse(f"holds another run, which differs in {_difference(found['identity'], arguments.identity())}")
+        else:
+            self.finished = bool(found["finished"])
+
+    def claim(self) -> None:
+        """Write the run's arguments into the folder, after removing an overwritten run's files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self._overwrite:
+            for name in _RESULTS:
+                path = self.path / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            remove_checkpoints(self.path)
+        self._write()
+
+    def finish(self) -> None:
+        """Mark the run finished and remove what only its continuation would need."""
+        self._content["finished"] = True
+        self._write()
+        remove_checkpoints(self.path)
+        (self.path / BEST).unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.path / ARGUMENTS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / ARGUMENTS} cannot be read: {error}; choose another output_dir") from error
+
+    def _write(self) -> None:
+        with atomic_write(self.path / ARGUMENTS) as temporary:
+            temporary.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
+
+    def _describe(self, found: dict[str, Any]) -> str:
+        if found["finished"]:
+            return "a finished run"
+        checkpoint = newest_checkpoint(self.path)
+        return f"an unfinished run ({checkpoint.name if checkpoint else 'without a checkpoint yet'})"
+
+    def _refuse(self, reason: str, remedy: str = "") -> None:
+        raise InputError(
+            f"output_dir is {str(self.path)!r}, which {reason}: {remedy}choose another folder, or start anew there "
+            "with --overwrite_output_dir"
+        )
+
+
+def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    texts = [f"{name} ({theirs.get(name)!r} there, {ours.get(name)!r} here)" for name in names[:5]]
+    return ", ".join(texts) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

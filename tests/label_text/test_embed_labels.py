@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from scripts.embed_labels import main
+from sct_hf.label_text import LabelText, encode_labels
+
+
+def test_names_file_and_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "labels.safetensors"
+    assert main(["tvmonitor", "cat", "--encoder", "random:6", "--seed", "3", "--output", str(output)]) == 0
+    expected = encode_labels(["tvmonitor", "cat"], "random:6", seed=3)
+    assert LabelText.load(output).embeddings.equal(expected.embeddings)
+    printed = capsys.readouterr().out
+    assert "tvmonitor → tv monitor" in printed
+    assert "2 labels × 6 by random" in printed
+
+    names = tmp_path / "names.txt"
+    names.write_text("cat\n\n tvmonitor \n", encoding="utf-8")
+    assert (
+        main(["--labels_file", str(names), "--encoder", str(output), "--output", str(tmp_path / "b.safetensors")]) == 0
+    )
+    assert LabelText.load(tmp_path / "b.safetensors").embeddings.equal(expected.embeddings.flip(0))
+
+    assert main(["--dataset", "voc2007", "--encoder", "random:6", "--half", "--output", str(output)]) == 0
+    assert len(LabelText.load(output).names) == 20
+
+
+def test_labels_of_a_data_set_that_is_read(coco_dir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "coco.safetensors"
+    options = ["--dataset", "coco", "--data_dir", str(coco_dir), "--split", "val2017"]
+    assert main([*options, "--encoder", "random:6", "--output", str(output)]) == 0
+    assert LabelText.load(output).names[:3] == ["person", "bicycle", "car"]
+    assert len(LabelText.load(output).names) == 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one of the three"),
+        (["cat", "--dataset", "voc2007"], "one of the three"),
+        (["--labels_file", "absent.txt"], "labels_file='absent.txt'"),
+        (["cat", "cat"], "repeat: cat"),
+    ],
+)
+def test_wrong_input_is_told_on_stderr(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "labels.safetensors"
+    assert main([*arguments, "--encoder", "random", "--output", str(output)]) == 2
+    assert message in capsys.readouterr().err
+    assert not output.exists()
