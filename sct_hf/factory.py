@@ -54,6 +54,7 @@ def build_model(
         if head == "sct":
             if label_text is None:
                 raise InputError("label_text is missing: make one with sct_hf.encode_labels(labels, encoder).")
+            label_text = label_text.subset(labels)
             width = label_text.embeddings.shape[-1]
             model = SCTForMultiLabelClassification(SCTConfig(label_embedding_size=width, **common))
             model.set_labels(labels, label_text.embeddings, label_text.recipe)

@@ -25,6 +25,8 @@ class TimmBackbone(nn.Module):
         ValueError: timm knows no such model, or the model cannot be made for this input size.
     """
 
+    timm_model: Any
+
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.name = config.backbone
@@ -56,7 +58,7 @@ class TimmBackbone(nn.Module):
         """Keep transformers' initialisation off the weights that timm has just drawn."""
         for tensor in (*self.timm_model.parameters(), *self.timm_model.buffers()):
             if tensor.device.type != "meta":
-                tensor._is_hf_initialized = True  # type: ignore[attr-defined]
+                tensor._is_hf_initialized = True
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Compute the feature map.

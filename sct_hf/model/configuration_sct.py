@@ -63,7 +63,8 @@ class BackboneConfig(PreTrainedConfig):
     @property
     def label_names(self) -> list[str]:
         """The labels' names, in the order of the logits."""
-        return [str(self.id2label[index]) for index in range(self.num_labels)]
+        names = {int(index): name for index, name in (self.id2label or {}).items()}
+        return [names[index] for index in sorted(names)]
 
     def validate_picture(self) -> None:
         """Raise `ValueError` for an input size, mean or deviation that cannot be used."""
@@ -82,9 +83,9 @@ class BackboneConfig(PreTrainedConfig):
 
     def validate_label_maps(self) -> None:
         """Raise `ValueError` if `id2label` and `label2id` do not name the same labels, each once."""
-        indices = {int(index): name for name, index in self.label2id.items()}
+        indices = {int(index): name for name, index in (self.label2id or {}).items()}
         _require(
-            indices == self.id2label and sorted(indices) == list(range(len(self.id2label))),
+            indices == self.id2label and sorted(indices) == list(range(len(self.label_names))),
             "label2id",
             self.label2id,
             "make it the inverse of id2label, with indices from 0 and no label twice",

@@ -71,9 +71,9 @@ class EncoderLayer(GradientCheckpointingLayer):
 
 
 class SemanticFeatures(nn.Module):
-    """Semantic-related features Fˢ = W₂·GELU(BN(W₁·[E ; x_g])) [paper: global image feature fused with label
-    embeddings; layers: kin].
+    """Semantic-related features Fˢ = W₂·GELU(BN(W₁·[E ; x_g])).
 
+    Fusing the global image feature with label embeddings is the paper's, the layers are the kin's.
     W₁·[E ; x_g] is computed as W₁ᴱ·E + W₁ᵍ·x_g, which is the same and needs the first term once a batch.
 
     Args:
@@ -150,7 +150,7 @@ class RegionScorer(nn.Module):
         self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
         self.region_proj = nn.Linear(dim, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
-        self.scores = SCORES[config.scorer](2 * dim, dim, config.num_labels)
+        self.scores = SCORES[config.scorer](2 * dim, dim, len(config.label_names))
 
     def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor) -> Tensor:
         """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C)."""

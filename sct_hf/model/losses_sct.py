@@ -50,14 +50,19 @@ def asymmetric_loss(
         `Tensor`: float32 (float64 for float64 input), a scalar unless `reduction="none"`.
 
     Raises:
-        ValueError: Shapes that differ, or an unknown reduction.
+        ValueError: Shapes that differ, an exponent or a clip out of range, or an unknown reduction.
     """
     if logits.shape != targets.shape:
         raise ValueError(f"targets have shape {tuple(targets.shape)}, but the logits {tuple(logits.shape)}.")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction={reduction!r} cannot be used: choose 'mean', 'sum' or 'none'.")
-    logits = full_precision(logits)
+    if gamma_neg < 0 or gamma_pos < 0 or not 0 <= clip < 1:
+        raise ValueError(
+            f"gamma_neg={gamma_neg}, gamma_pos={gamma_pos}, clip={clip} cannot be used: give exponents >= 0 and "
+            "a clip in [0, 1)."
+        )
     known, y = known_targets(targets)
+    logits = torch.where(known, full_precision(logits), 0.0)
     log_p = F.logsigmoid(logits)
     if clip > 0:
         log_not_p = torch.log((torch.sigmoid(-logits) + clip).clamp(max=1))

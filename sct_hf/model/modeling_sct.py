@@ -65,10 +65,10 @@ class SCTModel(SCTPreTrainedModel):
         self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
         self.semantic_features = SemanticFeatures(dim, config)
         self.label_interaction = EncoderLayer(dim, config) if config.label_interaction else None
-        self.semantic_scores = SCORES[config.scorer](dim, dim, config.num_labels)
+        self.semantic_scores = SCORES[config.scorer](dim, dim, len(config.label_names))
         self.log_temperature = nn.Parameter(torch.zeros(()), requires_grad=config.learn_temperature)
         self.label_embeddings: Tensor
-        self.register_buffer("label_embeddings", torch.zeros(config.num_labels, config.label_embedding_size))
+        self.register_buffer("label_embeddings", torch.zeros(len(config.label_names), config.label_embedding_size))
         self.post_init()
 
     @can_return_tuple
@@ -97,7 +97,9 @@ class SCTModel(SCTPreTrainedModel):
         grid = features.shape[-2:]
         regions = self.region_proj(features.flatten(2).transpose(1, 2))  # (B, P, D)
         hidden_states = [regions]
-        positions = sine_positions(*grid, self.hidden_size, regions.device) if self.encoder else None  # (P, D)
+        positions = (
+            sine_positions(grid[0], grid[1], self.hidden_size, regions.device) if self.encoder else None
+        )  # (P, D)
         for layer in self.encoder:
             regions = layer(regions, positions)  # (B, P, D)
             hidden_states.append(regions)
@@ -193,7 +195,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         """
         label_weights = None
         if labels is not None:
-            self.check_targets(labels, len(pixel_values if backbone_features is None else backbone_features))
+            pictures = pixel_values if backbone_features is None else backbone_features
+            self.check_targets(labels, 0 if pictures is None else len(pictures))
             label_weights = known_targets(labels)[1]  # (B, C)
         out = self.sct(
             pixel_values,
@@ -209,7 +212,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         loss = losses = None
         if labels is not None:
             config = self.config
-            focus = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
+            focus: Any = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
             losses = {
                 "classification": asymmetric_loss(logits, labels, **focus),
                 "semantic": asymmetric_loss(out.semantic_map.amax((2, 3)), labels, **focus),
@@ -245,7 +248,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 weights of a linear scorer have.
         """
         names = list(names)
-        width, count = self.config.label_embedding_size, self.config.num_labels
+        width, count = self.config.label_embedding_size, len(self.config.label_names)
         if len(set(names)) != len(names):
             raise ValueError(f"names repeat {sorted({n for n in names if names.count(n) > 1})}: give each label once.")
         if tuple(embeddings.shape) != (len(names), width):

@@ -1,13 +1,12 @@
 """What all image taggers on a timm backbone share: loading, initialisation, checks of their input."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from .backbone_sct import TimmBackbone
 from .configuration_sct import BackboneConfig
 
 
@@ -15,9 +14,9 @@ class BackbonePreTrainedModel(PreTrainedModel):
     """What all taggers on a timm backbone share: initialisation, loading, checkpointing, checks of their input."""
 
     config: BackboneConfig
-    backbone: TimmBackbone
+    backbone: Any
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ("image",)  # type: ignore[assignment]
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False
 
@@ -28,7 +27,8 @@ class BackbonePreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: Weights that nothing else can make up for are missing.
         """
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        model, info = loaded
         missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key.endswith("label_embeddings"))
         if missing:
             raise ValueError(
@@ -41,7 +41,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise what no checkpoint gave; timm's own weights are marked and stay."""
         if hasattr(module, "init_non_persistent_buffers"):
-            module.init_non_persistent_buffers()
+            cast(Any, module).init_non_persistent_buffers()
         elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -49,12 +49,12 @@ class BackbonePreTrainedModel(PreTrainedModel):
         else:
             super()._init_weights(module)
 
-    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs: Any) -> None:
+    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs: Any) -> None:  # type: ignore[override]
         self.backbone.set_grad_checkpointing(enable)
         if any(hasattr(module, "gradient_checkpointing") for module in self.modules()):
             super()._set_gradient_checkpointing(enable, **kwargs)
 
-    def get_input_embeddings(self) -> None:
+    def get_input_embeddings(self) -> None:  # type: ignore[override]
         """Return nothing: the input is a picture."""
         return None
 
@@ -64,16 +64,20 @@ class BackbonePreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: Not exactly one of the two is given, or its shape is wrong.
         """
-        if (pixel_values is None) == (backbone_features is None):
-            raise ValueError("Give either pixel_values or backbone_features.")
-        name, tensor, width = (
-            ("pixel_values", pixel_values, self.config.num_channels)
-            if backbone_features is None
-            else ("backbone_features", backbone_features, self.backbone.num_features)
-        )
-        if tensor.ndim != 4 or tensor.shape[1] != width:
-            raise ValueError(f"{name} have shape {tuple(tensor.shape)}, but (batch, {width}, height, width) is needed.")
-        return self.backbone(pixel_values) if backbone_features is None else backbone_features
+        if pixel_values is not None and backbone_features is None:
+            self._check_map("pixel_values", pixel_values, self.config.num_channels)
+            return self.backbone(pixel_values)
+        if backbone_features is not None and pixel_values is None:
+            self._check_map("backbone_features", backbone_features, self.backbone.num_features)
+            return backbone_features
+        raise ValueError("Give either pixel_values or backbone_features.")
+
+    @staticmethod
+    def _check_map(name: str, tensor: Tensor, channels: int) -> None:
+        if tensor.ndim != 4 or tensor.shape[1] != channels:
+            raise ValueError(
+                f"{name} have shape {tuple(tensor.shape)}, but (batch, {channels}, height, width) is needed."
+            )
 
     def check_targets(self, labels: Tensor, batch_size: int) -> None:
         """Check targets (B, C); their values only on the CPU, where looking at them stalls nothing.
@@ -81,7 +85,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: A wrong shape, or a value outside [0, 1] ∪ {−1, NaN}.
         """
-        shape = (batch_size, self.config.num_labels)
+        shape = (batch_size, len(self.config.label_names))
         if tuple(labels.shape) != shape:
             raise ValueError(
                 f"labels have shape {tuple(labels.shape)}, but {shape} is needed: one target a label of "

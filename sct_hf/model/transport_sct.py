@@ -39,7 +39,7 @@ def full_precision(tensor: Tensor) -> Tensor:
 
 
 def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
-    """Cosine similarity of each region and each label; 0 for a zero vector.
+    """Cosine similarity of each region and each label; 0 for a zero vector, and lessened below a length of 1e-6.
 
     Args:
         regions (`Tensor` of shape (B, P, D)): Any float dtype.
@@ -48,9 +48,10 @@ def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
     Returns:
         `Tensor` of shape (B, P, C), float32 (float64 for float64 input), whatever autocast says.
     """
+    dtype = torch.promote_types(torch.promote_types(regions.dtype, labels.dtype), torch.float32)
     with torch.autocast(regions.device.type, enabled=False):
-        u = F.normalize(full_precision(regions), dim=-1, eps=_MIN_NORM)  # (B, P, D)
-        v = F.normalize(full_precision(labels), dim=-1, eps=_MIN_NORM)  # (B, C, D)
+        u = F.normalize(regions.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, P, D)
+        v = F.normalize(labels.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, C, D)
         return u @ v.transpose(1, 2)  # (B, P, C)
 
 
@@ -122,10 +123,10 @@ def conditional_transport(
         `ConditionalTransport`: cost, both plans, and the scalar loss.
 
     Raises:
-        ValueError: Shapes that do not fit, or a temperature or ρ out of range.
+        ValueError: Shapes that do not fit, a temperature or ρ out of range, or (looked at on the CPU only, where that
+            stalls nothing) a weight that is negative or not a number.
 
     Example:
-
     ```python
     >>> import torch
     >>> from sct_hf import conditional_transport
@@ -145,6 +146,11 @@ def conditional_transport(
     ):
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, but {shape} is needed.")
+    for name, weights in (("region_weights", region_weights), ("label_weights", label_weights)):
+        if weights is not None and weights.device.type == "cpu" and not torch.compiler.is_compiling():
+            wrong = ~(weights >= 0)
+            if wrong.any():
+                raise ValueError(f"{name} contain {weights[wrong][0].item()}: give weights >= 0.")
     similarity = cosine_similarity(regions, labels)  # (B, P, C)
     with torch.autocast(regions.device.type, enabled=False):
         a = _normalised(region_weights, similarity, dim=1)  # (B, P, 1)
@@ -164,7 +170,10 @@ def _check_arguments(regions: Tensor, labels: Tensor, temperature: float | Tenso
         )
     if regions.shape[2] != labels.shape[2]:
         raise ValueError(f"regions are {regions.shape[2]} wide and labels {labels.shape[2]}: project one of them.")
-    if not isinstance(temperature, Tensor) and not temperature > 0:
+    if isinstance(temperature, Tensor):
+        if temperature.numel() != 1:
+            raise ValueError(f"temperature has shape {tuple(temperature.shape)}: give one number.")
+    elif not temperature > 0:
         raise ValueError(f"temperature={temperature} cannot be used: give a number > 0.")
     if not 0 <= rho <= 1:
         raise ValueError(f"rho={rho} cannot be used: give a number in [0, 1].")
