@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
+from transformers.utils import logging
 
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
@@ -34,6 +35,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Tag the pictures of the command line and return the exit code."""
     arguments = parse(argv)
+    logging.disable_progress_bar()
     results: list[Tags] = []
     try:
         paths = find_pictures(arguments.pictures)
@@ -47,18 +49,18 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.heatmaps is not None and result.error is None:
                 write_heatmaps(result, arguments.heatmaps, root)
             results.append(replace(result, maps={}))
-    except InputError as error:
-        print(f"predict.py: {error}", file=sys.stderr)
+        text = format_tags(results, arguments.format)
+        if arguments.output is not None:
+            with atomic_write(arguments.output) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    text = format_tags(results, arguments.format)
     if arguments.output is None:
         sys.stdout.write(text)
-    else:
-        with atomic_write(arguments.output) as temporary:
-            temporary.write_text(text, encoding="utf-8")
     broken = [result for result in results if result.error]
     for result in broken:
-        print(f"predict.py: {result.path}: {result.error}", file=sys.stderr)
+        print(f"{result.path}: {result.error}", file=sys.stderr)
     return 1 if broken else 0
 
 

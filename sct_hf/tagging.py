@@ -155,6 +155,8 @@ class Tagger:
 
     def _find(self, pixels: Tensor, threshold: float, top_k: int | None, maps: bool) -> Iterator[dict[str, Any]]:
         scores, plans = model_scores(self.model, pixels, maps=maps)  # (B, C), (B, C, H', W')
+        if not np.isfinite(scores).all():
+            raise InputError("model: its scores are not numbers; its weights are broken, or overflow their dtype")
         for index, row in enumerate(scores):
             order = np.argsort(-row, kind="stable")[:top_k]
             chosen = [int(label) for label in order if row[label] >= threshold]

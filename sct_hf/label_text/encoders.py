@@ -84,8 +84,9 @@ def encode_labels(
     kind = _find(encoder)
     argument = encoder.partition(":")[2]
     words = [label_words(name) for name in names]
-    label_text = kind.encode(_Request(encoder, argument, list(names), words, template, seed, dim))
-    if not kind.reads_template and template not in ("{}", label_text.recipe["template"]):
+    used_template = template if kind.reads_template else "{}"
+    label_text = kind.encode(_Request(encoder, argument, list(names), words, used_template, seed, dim))
+    if template not in ("{}", label_text.recipe["template"]):
         raise InputError(
             f"label_template={template!r} has no effect on label_encoder={encoder!r}. "
             "Leave the template out, or use a text encoder."

@@ -42,12 +42,13 @@ def read_vectors(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
         for number, line in enumerate(file, 1):
             if number == 1 and re.fullmatch(r"\d+ \d+\s*", line):
                 continue
-            width = width or len(line.split()) - 1
-            word = line.rstrip().rsplit(" ", width)[0] if line.count(" ") > width else line.partition(" ")[0]
+            entry = line.rstrip()
+            width = width or entry.count(" ")
+            word = entry.rsplit(" ", width)[0] if entry.count(" ") > width else entry.partition(" ")[0]
             if word not in wanted or word in found:
                 continue
             try:
-                vector = np.array(line[len(word) :].split(), dtype=np.float32)
+                vector = np.array(entry[len(word) :].split(), dtype=np.float32)
             except ValueError:
                 vector = np.empty(0, dtype=np.float32)
             if width == 0 or vector.size != width:

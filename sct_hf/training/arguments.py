@@ -47,6 +47,23 @@ class EvaluationDataArguments:
 
 
 @dataclass
+class ScoringArguments:
+    """Which checkpoint is scored, and how."""
+
+    model: str = _option("", "Folder of a checkpoint, or its name on the Hub.")
+    output_dir: str = _option("outputs/evaluation", "Folder for metrics.json, per_label.csv and predictions.parquet.")
+    batch_size: int = _option(64, "Pictures in a batch, over all processes.")
+    mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
+    cpu_threads: int = _option(0, "Threads of each process on CPU; 0 shares all cores among the processes.")
+    seed: int = _option(0, "Seed of the draw of max_eval_samples.")
+
+    def __post_init__(self) -> None:
+        _require(bool(self.model), "model", self.model, "give the folder of a checkpoint, or its name on the Hub")
+        _require(self.batch_size > 0, "batch_size", self.batch_size, "give a number > 0")
+        _require(self.cpu_threads >= 0, "cpu_threads", self.cpu_threads, "give a number >= 0")
+
+
+@dataclass
 class DataArguments(EvaluationDataArguments):
     """Which pictures a model is trained on, selected by and scored on."""
 
@@ -202,7 +219,7 @@ class _Parser(HfArgumentParser):
         raise InputError(f"{message}; see --help")
 
 
-def _parser(*kinds: type) -> _Parser:
+def _parser(*kinds: Any) -> _Parser:
     return _Parser(kinds, allow_abbrev=False)
 
 
@@ -217,13 +234,12 @@ def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
         InputError: An unknown option (named with the nearest ones), or a value that does not fit.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    *parsed, unknown = _parser(*kinds).parse_args_into_dataclasses(
-        arguments, return_remaining_strings=True, look_for_args_file=False
-    )
+    parser = _parser(*kinds)
+    unknown = parser.parse_known_args(arguments)[1]
     if unknown:
         name = unknown[0].lstrip("-").split("=")[0].replace("-", "_")
         raise InputError(f"{unknown[0]} is no option{_nearest(name, _names(*kinds))}")
-    return tuple(parsed)
+    return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:

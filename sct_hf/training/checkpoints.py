@@ -11,10 +11,10 @@ from typing import Any
 
 from accelerate import Accelerator
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
 
 from sct_hf.errors import InputError
 from sct_hf.training.ema import load_weights, save_weights
+from sct_hf.training.models import TaggingModel
 
 _PREFIX = "checkpoint-"
 _AVERAGE = "ema.safetensors"
@@ -60,13 +60,17 @@ def room_to_save(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
+        if type(error) is RuntimeError and "inline_container" not in str(error) and "PytorchStream" not in str(error):
+            raise  # not torch's way to say that it cannot write
         newest = newest_checkpoint(folder)
-        left = f"{newest.name} is whole: free some space and go on with --resume" if newest else "free some space"
-        raise InputError(f"output_dir is {str(folder)!r}, but saving there failed ({_reason(error)}); {left}") from error
+        left = f"{newest.name} is whole: go on from it with --resume" if newest else "there is no checkpoint yet"
+        raise InputError(
+            f"output_dir is {str(folder)!r}, but saving there failed ({_reason(error)}): free some space; {left}"
+        ) from error
 
 
 def save_checkpoint(
-    folder: Path, state: TrainerState, accelerator: Accelerator, average: PreTrainedModel, *, keep: int
+    folder: Path, state: TrainerState, accelerator: Accelerator, average: TaggingModel, *, keep: int
 ) -> None:
     """Write `checkpoint-<step>` beside the others, whole or not at all, and remove the oldest.
 
@@ -109,7 +113,7 @@ def save_checkpoint(
     accelerator.wait_for_everyone()
 
 
-def load_checkpoint(path: Path, accelerator: Accelerator, average: PreTrainedModel) -> TrainerState:
+def load_checkpoint(path: Path, accelerator: Accelerator, average: TaggingModel) -> TrainerState:
     """Put model, optimizer, schedule, random generators and averaged weights back as they were.
 
     Args:

@@ -8,7 +8,8 @@ from accelerate.utils import broadcast
 from safetensors.torch import load_file, save_file
 from timm.utils import ModelEmaV3
 from torch import Tensor
-from transformers import PreTrainedModel
+
+from sct_hf.training.models import TaggingModel
 
 
 class AveragedModel:
@@ -20,15 +21,15 @@ class AveragedModel:
         warmup: Let the decay rise from 0, as 1 − (1 + step)^(−2/3), until it reaches `decay`.
     """
 
-    def __init__(self, model: PreTrainedModel, decay: float, warmup: bool) -> None:
+    def __init__(self, model: TaggingModel, decay: float, warmup: bool) -> None:
         self._average = ModelEmaV3(model, decay=decay, use_warmup=warmup)
 
     @property
-    def model(self) -> PreTrainedModel:
+    def model(self) -> TaggingModel:
         """The model with the averaged weights, in evaluation mode."""
         return self._average.module
 
-    def update(self, model: PreTrainedModel, step: int) -> None:
+    def update(self, model: TaggingModel, step: int) -> None:
         """Take in `model` after optimizer step number `step`, counted from 1."""
         self._average.update(model, step=step)
 
@@ -42,13 +43,13 @@ class AveragedModel:
             buffer.copy_(first)
 
 
-def save_weights(model: PreTrainedModel, path: Path, **metadata: Any) -> None:
+def save_weights(model: TaggingModel, path: Path, **metadata: Any) -> None:
     """Write all weights and buffers of `model` as safetensors, on the CPU and contiguous."""
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     save_file(state, path, metadata={key: str(value) for key, value in metadata.items()})
 
 
-def load_weights(model: PreTrainedModel, path: Path) -> None:
+def load_weights(model: TaggingModel, path: Path) -> None:
     """Read what `save_weights` wrote.
 
     Raises:

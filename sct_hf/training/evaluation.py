@@ -8,9 +8,9 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from sct_hf.errors import InputError
+from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 
 
 def model_inputs(batch: dict[str, Tensor], *, channels_last: bool) -> dict[str, Tensor]:
@@ -23,7 +23,7 @@ def model_inputs(batch: dict[str, Tensor], *, channels_last: bool) -> dict[str, 
 
 @torch.inference_mode()
 def evaluate_model(
-    model: PreTrainedModel,
+    model: BackbonePreTrainedModel,
     loader: DataLoader[Any],
     accelerator: Accelerator,
     *,
@@ -58,13 +58,13 @@ def evaluate_model(
             logits = model(**inputs).logits  # (B, C)
         parts = accelerator.gather((logits.float().sigmoid(), targets, batch["index"]))
         gathered.append(tuple(part.cpu().numpy() for part in parts))
-    scores, targets, index = (np.concatenate(column) for column in zip(*gathered, strict=True))
-    index, first = np.unique(index, return_index=True)
-    scores, targets = scores[first], targets[first]
+    scores, truth, numbers = (np.concatenate(column) for column in zip(*gathered, strict=True))
+    index, first = np.unique(numbers, return_index=True)
+    scores, truth = scores[first], truth[first]
     bad = ~np.isfinite(scores).all(axis=1)
     if bad.any():
         raise InputError(
             f"the model gives scores that are not numbers for {bad.sum()} of {len(scores)} pictures, first number "
             f"{index[bad][0]}: its weights are broken, or mixed_precision overflows; try mixed_precision no or bf16"
         )
-    return scores, targets, index
+    return scores, truth, index

@@ -10,6 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -19,9 +21,10 @@ from sct_hf.data.transforms import to_rgb
 from sct_hf.files import atomic_write
 from sct_hf.tagging import Tags, label_names, model_scores, preprocess
 
-RIGHT, WRONG, UNJUDGED = "#2e8b57", "#c8382e", "#7b8794"
+RIGHT, WRONG, MISSED, OTHER = "#2e8b57", "#c8382e", "#c77700", "#7b8794"
 INK, FAINT = "#22303c", "#d9dee3"
 HEAT = "turbo"
+SHOWN_SIDE, WRITTEN_SIDE = 400, 1024
 STYLE: Any = {"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK}
 
 
@@ -85,14 +88,14 @@ def _line(axes: Axes, history: Sequence[Mapping[str, Any]], axis: str, key: str,
 def _finish_curves(axes: Axes, title: str, axis: str) -> None:
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel(axis)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.grid(color=FAINT, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     if title == "loss" and len(values) and values.min() > 0 and values.max() > 50 * values.min():
         axes.set_yscale("log")
     elif title == "learning rate":
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+        axes.yaxis.set_major_formatter("{x:g}")
     if len(axes.lines) > 1:
         axes.legend(frameon=False, fontsize=8)
 
@@ -115,13 +118,13 @@ def heatmap_overlay(image: Image.Image, weights: ArrayLike) -> Image.Image:
     fine = np.asarray(Image.fromarray(stretched).resize(image.size, Image.Resampling.BILINEAR))[..., None]  # (H, W, 1)
     grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)  # (H, W, 3)
     colour = matplotlib.colormaps[HEAT](fine[..., 0], bytes=True)[..., :3]  # (H, W, 3)
-    opacity = 0.75 * np.sqrt(fine)
+    opacity = 0.7 * fine
     mixed = (1 - opacity) * grey + opacity * colour
     return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
 
 
 def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Path]:
-    """Write one PNG for each tag of a picture: `folder/<path below root>-<label>.png`, at most 1024 px a side.
+    """Write one PNG for each tag of a picture: `folder/<path below root>-<label>.png`, `WRITTEN_SIDE` pixels at most.
 
     Args:
         found: Result of a `Tagger` with `maps=True`, without error.
@@ -135,7 +138,7 @@ def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Pa
         return []
     with Image.open(found.path) as image:
         picture = to_rgb(image)
-    picture.thumbnail((1024, 1024))
+    picture.thumbnail((WRITTEN_SIDE, WRITTEN_SIDE))
     below = found.path.absolute().relative_to(Path(root).absolute())
     written = []
     for label, weights in found.maps.items():
@@ -159,9 +162,10 @@ def tag_sheet(
 ) -> None:
     """Draw a sheet of pictures, each with its best tags and where the region-to-label transport plan puts the tags.
 
-    Tags are green where the target is 1, red where it is 0, grey where it is unknown or no targets are given; labels
-    that are present but score below the threshold and are not drawn are listed as missed. A model without a transport
-    plan gets no heatmaps.
+    A label that scores at or above the threshold is green if the target is 1 and red if it is 0; a label below the
+    threshold whose target is 1 is amber, and listed as missed whether drawn or not; others are grey, and so are all
+    where the target is unknown or no targets are given. Heatmaps are those of the best label and of the next ones
+    that reach the threshold; a model without a transport plan gets none.
 
     Args:
         model: An image classifier with sigmoid scores; its mode and device are left as they are.
@@ -173,8 +177,10 @@ def tag_sheet(
         tags_shown: Number of labels drawn for each picture.
         maps_shown: Number of best labels whose heatmaps are drawn.
     """
-    pictures = [to_rgb(image) for image in images]
+    pictures = [to_rgb(image).copy() for image in images]
     scores, plans = model_scores(model, preprocess(processor, pictures), maps=True)  # (B, C), (B, C, H', W')
+    for picture in pictures:
+        picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     names = label_names(model)
     truth = np.full(scores.shape, np.nan) if targets is None else np.asarray(targets, dtype=float)
     per_row = 2 if len(pictures) > 1 else 1
@@ -184,41 +190,53 @@ def tag_sheet(
         figure = Figure(figsize=(2.45 * len(shares) * per_row, 2.5 * rows), layout="constrained")
         cells = figure.subfigures(rows, per_row, wspace=0.04, hspace=0.03, squeeze=False).ravel()
         for index, (cell, picture) in enumerate(zip(cells, pictures, strict=False)):
-            order = np.argsort(-scores[index], kind="stable")
+            order = np.argsort(-scores[index], kind="stable").tolist()
             panels = cell.subplots(1, len(shares), width_ratios=shares)
+            for panel in panels:
+                panel.set_axis_off()
             _show(panels[0], picture, "")
             _bars(panels[1], scores[index], truth[index], names, order[:tags_shown], threshold)
-            for panel, label in zip(panels[2:], order, strict=False):
-                plan = plans[index][label]
-                _show(panel, heatmap_overlay(picture, plan), f"{names[label]} · peak {plan.max():.2f}")
+            best = order[:1] + [label for label in order[1:maps_shown] if scores[index, label] >= threshold]
+            maps = [] if plans is None else [(names[label], plans[index, label]) for label in best]
+            for panel, (name, plan) in zip(panels[2:], maps, strict=False):
+                _show(panel, heatmap_overlay(picture, plan), f"{name} · peak {plan.max():.2f}")
+        _key(figure, threshold, judged=targets is not None, mapped=plans is not None)
         with atomic_write(path) as temporary:
             figure.savefig(temporary, dpi=110)
 
 
 def _show(axes: Axes, picture: Image.Image, title: str) -> None:
     axes.imshow(picture)
-    axes.set_axis_off()
     axes.set_title(title, fontsize=8.5)
 
 
 def _bars(
-    axes: Axes, scores: np.ndarray, truth: np.ndarray, names: Sequence[str], drawn: np.ndarray, threshold: float
+    axes: Axes, scores: np.ndarray, truth: np.ndarray, names: Sequence[str], drawn: list[int], threshold: float
 ) -> None:
     """Draw the labels `drawn` as bars: scores, truth (C,)."""
-    colours = [{1.0: RIGHT, 0.0: WRONG}.get(truth[label], UNJUDGED) for label in drawn]
-    places = np.arange(len(drawn))
-    axes.barh(places, np.ones(len(drawn)), height=0.3, color=FAINT, alpha=0.45)
-    bars = axes.barh(places, scores[drawn], height=0.3, color=colours)
-    for place, (label, bar) in enumerate(zip(drawn, bars, strict=True)):
+    places = range(len(drawn))
+    axes.barh(places, [1] * len(drawn), height=0.3, color=FAINT, alpha=0.45)
+    for place, label in zip(places, drawn, strict=True):
         sure = scores[label] >= threshold
-        bar.set_alpha(1.0 if sure else 0.45)
-        weight = "bold" if sure else "normal"
-        axes.text(0, place - 0.24, names[label], va="bottom", color=colours[place], fontweight=weight, fontsize=8.5)
-        axes.text(1, place - 0.24, f"{scores[label]:.2f}", va="bottom", ha="right", fontweight=weight, fontsize=8.5)
-    axes.axvline(threshold, color=INK, linewidth=0.6, linestyle=":")
-    axes.set(xlim=(0, 1), ylim=(len(drawn) - 0.4, -0.8))
-    axes.set_axis_off()
-    missed = [names[label] for label in np.flatnonzero((truth == 1) & (scores < threshold)) if label not in set(drawn)]
+        colour = {1.0: RIGHT if sure else MISSED, 0.0: WRONG if sure else OTHER}.get(truth[label], OTHER)
+        text: Any = {"va": "bottom", "fontsize": 8.5, "fontweight": "bold" if sure else "normal"}
+        axes.barh(place, scores[label], height=0.3, color=colour, alpha=1 if sure else 0.5)
+        axes.text(0, place - 0.24, names[label], color=colour, **text)
+        axes.text(1, place - 0.24, f"{scores[label]:.2f}", ha="right", **text)
+    axes.vlines(threshold, -0.3, len(drawn) - 0.7, color=INK, linewidth=0.8, linestyle=":")
+    axes.set(xlim=(0, 1), ylim=(len(drawn) - 0.2, -0.8))
+    missed = [names[label] for label in np.flatnonzero((truth == 1) & (scores < threshold)).tolist()]
     if missed:
-        text = "missed: " + ", ".join(missed[:3]) + (f" +{len(missed) - 3}" if len(missed) > 3 else "")
-        axes.set_title(text, y=-0.02, va="top", fontsize=8, color=WRONG)
+        more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+        axes.text(0, len(drawn) - 0.5, f"missed: {', '.join(missed[:3])}{more}", va="center", fontsize=8, color=MISSED)
+
+
+def _key(figure: Figure, threshold: float, *, judged: bool, mapped: bool) -> None:
+    """Say below the sheet what its colours mean."""
+    entries = [(RIGHT, "right"), (WRONG, "wrong"), (MISSED, "missed"), (OTHER, "not predicted, or not judged")]
+    handles: list[Any] = [Patch(color=colour, label=text) for colour, text in entries] if judged else []
+    handles.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=":", label=f"threshold {threshold:g}"))
+    if mapped:
+        meaning = "heatmap: share of each region's mass that goes to the tag (red: most, up to the peak)"
+        handles.append(Line2D([], [], linestyle="", label=meaning))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5)

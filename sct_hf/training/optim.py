@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sct_hf.errors import InputError
+from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 
 
 def parameter_groups(
-    model: nn.Module, *, learning_rate: float, backbone_learning_rate: float | None, weight_decay: float
+    model: BackbonePreTrainedModel, *, learning_rate: float, backbone_learning_rate: float | None, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Part the trainable parameters by learning rate and weight decay.
 
@@ -18,7 +18,7 @@ def parameter_groups(
     backbone itself excludes, such as position codes.
 
     Args:
-        model: A model with a `backbone`.
+        model: The model.
         learning_rate: Of everything but the backbone.
         backbone_learning_rate: Of the backbone; `learning_rate` if None.
         weight_decay: Of the weights that have one.
@@ -29,11 +29,10 @@ def parameter_groups(
     Raises:
         InputError: There is no trainable parameter.
     """
-    backbone: nn.Module = model.backbone  # type: ignore[assignment]
-    in_backbone = {id(parameter) for parameter in backbone.parameters()}
-    timm_model = getattr(backbone, "timm_model", backbone)
-    listed = timm_model.no_weight_decay() if hasattr(timm_model, "no_weight_decay") else ()
-    exempt = {id(parameter) for name, parameter in timm_model.named_parameters() if name in set(listed)}
+    in_backbone = {id(parameter) for parameter in model.backbone.parameters()}
+    timm_model: Any = model.backbone.timm_model
+    listed = set(timm_model.no_weight_decay()) if hasattr(timm_model, "no_weight_decay") else set()
+    exempt = {id(parameter) for name, parameter in timm_model.named_parameters() if name in listed}
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

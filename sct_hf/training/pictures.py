@@ -2,18 +2,18 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel
 
 from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments, DataArguments, EvaluationDataArguments
+from sct_hf.training.models import TaggingModel
 
 TrainingDataset = ImageDataset | CachedDataset
 
@@ -62,8 +62,8 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
         InputError: Whatever the reader finds wrong, or the splits have different labels.
     """
 
-    def read(difficult: str) -> LabelledImages:
-        options = {"size": data.train_size} if data.train_size else {}
+    def read(difficult: Literal["negative", "ignore"]) -> LabelledImages:
+        options: dict[str, Any] = {"size": data.train_size} if data.train_size else {}
         images = load_data(
             data.dataset, data.train_split, files=data.train_file, difficult=difficult, **_common(data), **options
         )
@@ -85,9 +85,7 @@ def _common(data: EvaluationDataArguments) -> dict[str, Any]:
     return {name: getattr(data, name) for name in fields}
 
 
-def make_loaders(
-    pictures: Pictures, model: PreTrainedModel, arguments: Arguments, accelerator: Accelerator
-) -> Loaders:
+def make_loaders(pictures: Pictures, model: TaggingModel, arguments: Arguments, accelerator: Accelerator) -> Loaders:
     """Make the loaders, of cached maps if the arguments say so.
 
     Args:
@@ -101,7 +99,7 @@ def make_loaders(
     """
     size, processes = arguments.train.batch_size, accelerator.num_processes
     if size % processes:
-        raise InputError(f"batch_size is {size}, to be shared by {processes} processes: give a multiple of {processes}")
+        raise InputError(f"batch_size is {size}, for {processes} processes to share: give a multiple of {processes}")
     make = _cached_datasets if arguments.train.cache_features else _image_datasets
     dataset, held_out, evaluation = make(pictures, model, arguments, accelerator)
     return Loaders(
@@ -130,13 +128,14 @@ def make_loader(
         shuffle: Another order every epoch, without the last incomplete batch.
     """
     cached = isinstance(dataset, CachedDataset)
+    collate: Any = collate_cached if cached else None
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=batch_size,
         shuffle=shuffle,
         drop_last=shuffle and len(dataset) >= batch_size,
         num_workers=0 if cached else data.num_workers,
-        collate_fn=collate_cached if cached else None,
+        collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",
         # An own generator: making an iterator must not draw from the one that dropout uses.
         generator=torch.Generator().manual_seed(0),
@@ -145,7 +144,7 @@ def make_loader(
 
 
 def _image_datasets(
-    pictures: Pictures, model: PreTrainedModel, arguments: Arguments, accelerator: Accelerator
+    pictures: Pictures, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
 ) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
     config, data = model.config, arguments.data
     look = (config.image_size, config.image_mean, config.image_std)
@@ -159,7 +158,7 @@ def _image_datasets(
 
 
 def _cached_datasets(
-    pictures: Pictures, model: PreTrainedModel, arguments: Arguments, accelerator: Accelerator
+    pictures: Pictures, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
 ) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
     train = arguments.train
 

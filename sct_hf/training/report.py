@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from sct_hf.factory import image_processor
 from sct_hf.files import atomic_write
 from sct_hf.metrics.functional import check_scores_and_targets, multilabel_metrics
+from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.training.figures import tag_sheet, training_curves
 
 DECISIONS = ("CP", "CR", "CF1", "CF1_mean", "OP", "OR", "OF1")
@@ -69,7 +70,7 @@ def write_report(
         unknown = np.full(len(predictions.label_names), np.nan)
         truth = [predictions.targets[rows[image_id]] if image_id in rows else unknown for image_id, _ in samples]
         pictures = [picture for _, picture in samples]
-        processor = image_processor(model.config)
+        processor = image_processor(cast(BackboneConfig, model.config))
         tag_sheet(model, processor, pictures, output_dir / "tags.png", targets=np.stack(truth), threshold=threshold)
 
 
@@ -165,7 +166,7 @@ def format_table(
     if predictions is not None:
         table = label_table(predictions, threshold).set_index("label").loc[list(label_names)].reset_index()
     for head, other in others.items():
-        table.insert(table.columns.get_loc("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
+        table.insert(list(table).index("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
     for column in table.columns.difference(["label", "positives"]):
         table[column] = [_percent(value) for value in table[column]]
     blocks.append(_aligned(table))

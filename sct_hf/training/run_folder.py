@@ -26,7 +26,7 @@ class RunFolder:
     """The output folder of one run, claimed for it.
 
     Args:
-        arguments: Of the run; `output_dir`, `resume` and `overwrite_output_dir` decide what happens to a folder in use.
+        arguments: Of the run; `resume` and `overwrite_output_dir` decide what happens to a folder in use.
 
     Raises:
         InputError: The folder holds another run, or the same one and `resume` is not given, or foreign files.

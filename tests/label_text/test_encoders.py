@@ -94,7 +94,7 @@ def test_width_of_random_vectors() -> None:
     with pytest.raises(InputError, match="width 7, not dim=9"):
         encode_labels(["cat"], "random:7", dim=9)
     for encoder, dim in [("random:x", None), ("random:0", None), ("random", -3)]:
-        with pytest.raises(InputError, match="label_encoder='random.*is no width"):
+        with pytest.raises(InputError, match=r"label_encoder='random.*is no width"):
             encode_labels(["cat"], encoder, dim=dim)
 
 
@@ -135,13 +135,13 @@ def test_a_template_holds_the_words_once(template: str) -> None:
 
 
 def test_a_template_without_effect_is_an_error() -> None:
-    with pytest.raises(InputError, match="label_template='a {}' has no effect on label_encoder='random'"):
+    with pytest.raises(InputError, match=r"label_template='a \{\}' has no effect on label_encoder='random'"):
         encode_labels(["cat"], "random", template="a {}")
 
 
 @pytest.mark.parametrize("encoder", ["", "./absent", "/absent/folder", "a/b/c"])
 def test_absent_folders(encoder: str) -> None:
-    with pytest.raises(InputError, match="no such folder.*minilm, glove, random, scenes"):
+    with pytest.raises(InputError, match=r"no such folder.*minilm, glove, random, scenes"):
         encode_labels(["cat"], encoder)
 
 

@@ -110,7 +110,7 @@ def test_a_sentence_encoder_that_normalises(bert: tuple[Path, BertModel]) -> Non
 def test_parts_of_a_sentence_encoder_that_are_not_known(bert: tuple[Path, BertModel]) -> None:
     folder, _ = bert
     _modules(folder, "Transformer", "Pooling", "Dense", pooling={})
-    with pytest.raises(InputError, match="label_encoder=.*a Dense module"):
+    with pytest.raises(InputError, match=r"label_encoder=.*a Dense module"):
         encode_labels(NAMES, str(folder))
     (folder / "modules.json").unlink()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": ["cls", "mean"]}))

@@ -88,5 +88,5 @@ def test_absent_foreign_and_misnamed_files(label_text: LabelText, tmp_path: Path
     (tmp_path / "text.safetensors").write_text("no tensors here")
     with pytest.raises(InputError, match="is no safetensors file"):
         LabelText.load(tmp_path / "text.safetensors")
-    with pytest.raises(InputError, match="does not end in .safetensors"):
+    with pytest.raises(InputError, match=r"does not end in \.safetensors"):
         label_text.save(tmp_path / "labels.bin")

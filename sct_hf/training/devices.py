@@ -1,0 +1,36 @@
+"""The processes, devices and threads of a run."""
+
+import os
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration
+
+from sct_hf.errors import InputError
+
+
+def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **options: Any) -> Accelerator:
+    """Make the `Accelerator` of a run whose batch sizes count the pictures of all processes.
+
+    On CPU it also sets this process's threads, of which `accelerate launch` and torchrun leave it one.
+
+    Args:
+        mixed_precision: "no", "fp16" or "bf16".
+        cpu_threads: Threads of each process on CPU; 0 shares the cores among the processes.
+        seed: Seed of the order of training pictures.
+        **options: Further arguments of `Accelerator`.
+
+    Raises:
+        InputError: The device does not know the number format, or there is no such tracker.
+    """
+    loading = DataLoaderConfiguration(split_batches=True, use_seedable_sampler=True, data_seed=seed)
+    try:
+        accelerator = Accelerator(mixed_precision=mixed_precision, dataloader_config=loading, **options)
+    except ValueError as error:
+        trackers = f" and report_to {options['log_with']}" if options.get("log_with") else ""
+        raise InputError(f"mixed_precision is {mixed_precision!r}{trackers}: {error}") from error
+    if accelerator.device.type == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        torch.set_num_threads(cpu_threads or max(cores // local, 1))
+    return accelerator

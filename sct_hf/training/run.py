@@ -1,0 +1,287 @@
+"""One head from its first step to its report."""
+
+import math
+import os
+import time
+from collections import Counter
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from PIL import Image
+from tqdm.auto import tqdm
+
+from sct_hf.data import LabelledImages
+from sct_hf.errors import InputError
+from sct_hf.files import atomic_write
+from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.checkpoints import (
+    TrainerState,
+    load_checkpoint,
+    newest_checkpoint,
+    room_to_save,
+    save_checkpoint,
+)
+from sct_hf.training.ema import AveragedModel, load_weights, save_weights
+from sct_hf.training.evaluation import evaluate_model, model_inputs
+from sct_hf.training.models import new_model, save_model, set_train_mode
+from sct_hf.training.optim import one_cycle, parameter_groups
+from sct_hf.training.pictures import Loaders, Pictures, make_loaders
+from sct_hf.training.report import Predictions, format_table, write_json, write_report
+from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
+
+_SAMPLES = 8
+
+
+class Run:
+    """Training one head: the phases, and what they share.
+
+    Args:
+        arguments: Of the run.
+        folder: Its output folder, claimed.
+        pictures: Its pictures.
+        accelerator: Of this process; made for this run.
+    """
+
+    def __init__(self, arguments: Arguments, folder: RunFolder, pictures: Pictures, accelerator: Accelerator) -> None:
+        self.arguments, self.folder, self.pictures, self.accelerator = arguments, folder, pictures, accelerator
+        options = arguments.train
+        self.state = TrainerState()
+        self.bare = new_model(arguments, pictures.whole.label_names, accelerator)
+        self.bare.to(accelerator.device)
+        self.loaders: Loaders = make_loaders(pictures, self.bare, arguments, accelerator)
+        self.average = AveragedModel(self.bare, options.ema_decay, options.ema_warmup)
+        batches = len(self.loaders.training)
+        self.steps_an_epoch = math.ceil(batches / options.gradient_accumulation)
+        self.total_steps = options.epochs * self.steps_an_epoch
+        groups = parameter_groups(
+            self.bare,
+            learning_rate=options.learning_rate,
+            backbone_learning_rate=options.backbone_learning_rate,
+            weight_decay=options.weight_decay,
+        )
+        self.rates = {group["name"]: place for place, group in enumerate(groups)}
+        optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
+        self.model, self.optimizer = accelerator.prepare(self.bare, optimizer)
+        accelerator.register_for_checkpointing(self.schedule)
+        self.trained = [parameter for parameter in self.bare.parameters() if parameter.requires_grad]
+        set_seed(options.seed, device_specific=True)
+        count = sum(parameter.numel() for parameter in self.trained)
+        processes = f"{accelerator.num_processes} process{'es' if accelerator.num_processes > 1 else ''}"
+        held_out = len(pictures.held_out) if pictures.held_out else 0
+        say(
+            accelerator,
+            f"{arguments.model.head} head on {arguments.model.backbone}, {count / 1e6:.1f} M trained weights; "
+            f"{len(pictures.training)} pictures to train on, {held_out} to select by, {len(pictures.evaluation)} to "
+            f"score; {processes} on {accelerator.device}, {torch.get_num_threads()} threads each",
+        )
+
+    def resume(self) -> None:
+        """Go back to the newest checkpoint, if there is one."""
+        checkpoint = newest_checkpoint(self.folder.path)
+        if checkpoint:
+            self.state = load_checkpoint(checkpoint, self.accelerator, self.average.model)
+            say(self.accelerator, f"resumed from {checkpoint}, step {self.state.step} of {self.total_steps}")
+
+    def fit(self) -> None:
+        """Train the epochs that are left."""
+        options, state = self.arguments.train, self.state
+        if options.trackers:
+            settings = {name: _plain(value) for name, value in self.arguments.to_dict().items()}
+            self.accelerator.init_trackers("logs", config=settings)
+        an_epoch = len(self.loaders.training) * options.batch_size
+        with tqdm(
+            total=options.epochs * an_epoch,
+            initial=state.epoch * an_epoch + state.images,
+            unit="image",
+            smoothing=0.05,
+            mininterval=0.5 if os.isatty(2) else 30,
+            disable=None if self.accelerator.is_main_process else True,
+        ) as progress:
+            while state.epoch < options.epochs:
+                self._epoch(progress)
+                self._select(self._close_epoch())
+                self._checkpoint()
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+
+    def _epoch(self, progress: "tqdm[Any]") -> None:
+        """Train what is left of the epoch in progress."""
+        options, state, loader = self.arguments.train, self.state, self.loaders.training
+        loader.set_epoch(state.epoch)  # type: ignore[attr-defined]
+        self.loaders.dataset.set_epoch(state.epoch)
+        batches, window = len(loader), options.gradient_accumulation
+        progress.set_description(f"epoch {state.epoch + 1}/{options.epochs}")
+        set_train_mode(self.model, self.bare, options.freeze_backbone, options.freeze_batch_norm)
+        sums: Counter[str] = Counter()
+        rest = self.accelerator.skip_first_batches(loader, state.batch) if state.batch else loader
+        started = time.perf_counter()
+        for batch in rest:
+            # A last, shorter window counts its own batches.
+            share = window / min(window, batches - state.batch // window * window)
+            with self.accelerator.accumulate(self.model):
+                losses = self._step(batch, share)
+            count = len(batch["index"]) * self.accelerator.num_processes
+            sums.update({name: value * count for name, value in losses.items()})
+            state.batch += 1
+            state.images += count
+            progress.update(count)
+            if not self.accelerator.sync_gradients:
+                continue
+            if state.step % options.log_every == 0:
+                rates = {f"learning rate/{name}": self.schedule.get_last_lr()[at] for name, at in self.rates.items()}
+                self.accelerator.log({f"train/{name}": value for name, value in losses.items()} | rates, state.step)
+                progress.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
+            if options.checkpoint_every and state.step % options.checkpoint_every == 0 and state.batch < batches:
+                started = self._fold(sums, started)
+                self._checkpoint()
+        self._fold(sums, started)
+
+    def _step(self, batch: dict[str, torch.Tensor], share: float) -> dict[str, float]:
+        """Forward and backward of a batch, and the optimizer step at the end of a window; return the losses."""
+        accelerator, options, state = self.accelerator, self.arguments.train, self.state
+        output = self.model(**model_inputs(batch, channels_last=options.channels_last))
+        losses = {f"losses/{name}": value.item() for name, value in output.losses.items()}
+        losses["loss"] = output.loss.item()
+        if not all(map(math.isfinite, losses.values())):
+            self._stop_at("loss", losses)
+        accelerator.backward(output.loss * share)
+        if accelerator.sync_gradients:
+            norm = accelerator.clip_grad_norm_(self.trained, options.max_grad_norm or math.inf)
+            if accelerator.scaler is None and not norm.isfinite():
+                self._stop_at("gradient", losses)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if accelerator.sync_gradients:
+            if not accelerator.optimizer_step_was_skipped:
+                self.schedule.step()
+            state.step += 1
+            self.average.update(self.bare, state.step)
+        return losses
+
+    def _stop_at(self, what: str, losses: dict[str, float]) -> None:
+        values = ", ".join(f"{name.removeprefix('losses/')} {value:.6g}" for name, value in losses.items())
+        newest = newest_checkpoint(self.folder.path)
+        raise InputError(
+            f"the {what} is not finite at step {self.state.step + 1}, epoch {self.state.epoch + 1} ({values}): lower "
+            f"learning_rate={self.arguments.train.learning_rate}, set max_grad_norm, or use another mixed_precision; "
+            f"{f'the last good checkpoint is {newest}' if newest else 'there is no checkpoint yet'}"
+        )
+
+    def _fold(self, sums: "Counter[str]", started: float) -> float:
+        """Move the losses and the time of this process into the state, over all processes; return the time now."""
+        names = sorted(sums)
+        values = torch.tensor([sums[name] for name in names], dtype=torch.float64)
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values.to(self.accelerator.device), "mean").cpu()
+        for name, value in zip(names, values.tolist(), strict=True):
+            self.state.loss_sums[name] = self.state.loss_sums.get(name, 0.0) + value
+        sums.clear()
+        now = time.perf_counter()
+        self.state.seconds += now - started
+        return now
+
+    def _close_epoch(self) -> dict[str, Any]:
+        """Score the held-out part; return the epoch's row of the history, which the state has then."""
+        state = self.state
+        means = {name: value / state.images for name, value in state.loss_sums.items()}
+        row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.step, "loss": means.pop("loss"), **means}
+        row["lr"] = self.schedule.get_last_lr()[self.rates.get("head", 0)]
+        row["images_per_second"] = state.images / state.seconds
+        if self.loaders.held_out:
+            self.average.synchronise()
+            scores, targets, _ = self._score(self.loaders.held_out, "held-out part")
+            row["holdout_mAP"] = multilabel_metrics(scores, targets)["mAP"]
+        state.total_seconds += state.seconds
+        state.epoch, state.batch, state.images, state.seconds = state.epoch + 1, 0, 0, 0.0
+        state.loss_sums = {}
+        state.history.append(row)
+        self.accelerator.log({f"epoch/{name}": value for name, value in row.items() if value is not None}, state.step)
+        selected = f", held-out mAP {100 * row['holdout_mAP']:.2f} %" if row.get("holdout_mAP") is not None else ""
+        say(
+            self.accelerator,
+            f"epoch {row['epoch']}: loss {row['loss']:.5f}{selected}, {row['images_per_second']:.1f} images/s",
+        )
+        return row
+
+    def _select(self, row: dict[str, Any]) -> None:
+        """Keep the averaged weights if they are the best so far."""
+        state, quality = self.state, row.get("holdout_mAP")
+        main = self.accelerator.is_main_process
+        if quality is not None and quality > state.best_mAP:
+            state.best_mAP, state.best_epoch = quality, row["epoch"]
+            if main:
+                with room_to_save(self.folder.path), atomic_write(self.folder.path / BEST) as temporary:
+                    save_weights(self.average.model, temporary)
+        if main:
+            with room_to_save(self.folder.path):
+                write_json(self.folder.path / HISTORY, state.history)
+
+    def _checkpoint(self) -> None:
+        keep = self.arguments.train.keep_checkpoints
+        save_checkpoint(self.folder.path, self.state, self.accelerator, self.average.model, keep=keep)
+
+    def _score(self, loader: Any, description: str) -> tuple[Any, Any, Any]:
+        channels_last = self.arguments.train.channels_last
+        return evaluate_model(
+            self.average.model, loader, self.accelerator, channels_last=channels_last, description=description
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Score the selected weights on the evaluation split, once; save and report them; return the metrics."""
+        arguments, state, pictures, path = self.arguments, self.state, self.pictures, self.folder.path
+        self.average.synchronise()
+        if state.best_epoch:
+            load_weights(self.average.model, path / BEST)
+        evaluation, names = pictures.evaluation, pictures.whole.label_names
+        scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
+        metrics = multilabel_metrics(scores, targets, label_names=names)
+        metrics |= {
+            "head": arguments.model.head,
+            "dataset": evaluation.name,
+            "split": evaluation.split,
+            "selected_epoch": state.best_epoch or arguments.train.epochs,
+            "holdout_mAP": state.best_mAP if state.best_epoch else None,
+            "train_seconds": round(state.total_seconds, 1),
+            "skipped_images": {
+                part.split: list(part.skipped) for part in (pictures.whole, evaluation) if part.skipped
+            },
+        }
+        if self.accelerator.is_main_process:
+            predictions = Predictions(evaluation.image_ids, scores, targets, names)
+            with room_to_save(path):
+                save_model(self.average.model, path)
+                write_report(
+                    path,
+                    metrics=metrics,
+                    history=state.history,
+                    predictions=predictions,
+                    model=self.average.model,
+                    samples=_samples(evaluation),
+                )
+                self.folder.finish()
+            table = format_table(metrics, names, predictions=predictions)
+            minutes = state.total_seconds / 60
+            say(self.accelerator, f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
+            say(self.accelerator, f"\nThe model and its report are in {path}")
+        self.accelerator.wait_for_everyone()
+        return metrics
+
+
+def _samples(images: LabelledImages) -> list[tuple[str, Image.Image]]:
+    """A few pictures from all over a split, with their ids."""
+    places = sorted({round(place) for place in torch.linspace(0, len(images) - 1, _SAMPLES).tolist()})
+    return [(row["image_id"], row["image"]) for row in images.dataset.select(places)]
+
+
+def _plain(value: Any) -> Any:
+    """A value that every tracker takes."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def say(accelerator: Accelerator, text: str) -> None:
+    """Print `text` once, above the progress bars."""
+    if accelerator.is_main_process:
+        tqdm.write(text)

@@ -1,0 +1,119 @@
+"""scripts/predict.py: what it prints, what it writes, and its exit code."""
+
+import csv
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sct_hf import build_model, encode_labels, image_processor
+
+LABELS = ["dog", "cat", "traffic/light"]
+SCRIPT = Path(__file__).parents[1] / "scripts" / "predict.py"
+
+
+@pytest.fixture(scope="module")
+def predict():
+    spec = importlib.util.spec_from_file_location("predict_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, str]:
+    """Checkpoint folders by head."""
+    torch.manual_seed(0)
+    folders = {}
+    text = encode_labels(LABELS, "random:12")
+    for head, fields in {"sct": {"hidden_size": 32}, "linear": {}}.items():
+        folder = tmp_path_factory.mktemp(head)
+        model = build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text, **fields)
+        model.save_pretrained(folder)
+        image_processor(model.config).save_pretrained(folder)
+        folders[head] = str(folder)
+    return folders
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """A folder with two good pictures of one name and a broken one."""
+    rng = np.random.default_rng(0)
+    for name in ("one/a.png", "two/a.png"):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 256, (50, 80, 3), dtype=np.uint8)).save(path)
+    (tmp_path / "pictures" / "two" / "broken.jpg").write_bytes(b"\xff\xd8 and nothing more")
+    return tmp_path / "pictures"
+
+
+def test_good_pictures_into_a_file(predict, models, pictures, tmp_path, capsys) -> None:
+    output = tmp_path / "out" / "tags.json"
+    words = [f"--model={models['sct']}", "--threshold=0", "--format=json", f"--output={output}"]
+    assert predict([*words, f"{pictures}/*/a.png"]) == 0
+    assert capsys.readouterr() == ("", "")
+    rows = json.loads(output.read_text())
+    assert [row["path"] for row in rows] == [str(pictures / "one" / "a.png"), str(pictures / "two" / "a.png")]
+    assert all({tag["label"] for tag in row["tags"]} == set(LABELS) and "error" not in row for row in rows)
+    assert [path.name for path in output.parent.iterdir()] == ["tags.json"]
+
+
+def test_exit_codes_and_streams_of_the_process(models, pictures, tmp_path) -> None:
+    words = [sys.executable, str(SCRIPT), f"--model={models['sct']}", "--threshold=0", "--format=csv"]
+    settings = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    some, none = (
+        subprocess.Popen([*words, given], **pipes, **settings) for given in (str(pictures), str(tmp_path / "no*.png"))
+    )
+
+    text, errors = some.communicate(timeout=200)
+    assert some.returncode == 1
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [Path(row["path"]).name for row in table] == ["a.png"] * 6 + ["broken.jpg"]
+    assert table[-1]["error"]
+    assert errors.splitlines() == [f"{pictures}/two/broken.jpg: {table[-1]['error']}"]
+
+    text, errors = none.communicate(timeout=200)
+    assert (text, none.returncode) == ("", 2)
+    assert errors.startswith("error: pictures: nothing found in")
+    assert len(errors.splitlines()) == 1
+
+
+def test_heatmaps_of_every_tag(predict, models, pictures, tmp_path, capsys) -> None:
+    folder = tmp_path / "maps"
+    code = predict([f"--model={models['sct']}", "--threshold=0", "--top_k=3", f"--heatmaps={folder}", str(pictures)])
+    assert code == 1
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = ("cat", "dog", "traffic%2Flight")
+    assert written == [f"{part}/a.png-{name}.png" for part in ("one", "two") for name in names]
+    with Image.open(folder / "one" / "a.png-dog.png") as image:
+        assert (image.size, image.mode) == ((80, 50), "RGB")
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model={linear}", "--heatmaps=maps"], "no transport plan"),
+        (["--model=./absent"], "'./absent' cannot be loaded"),
+        (["--model={sct}", "--threshold=2"], "threshold is 2.0"),
+        (["--model={sct}", "--top_k=0"], "top_k is 0"),
+        (["--model={sct}", "--output={sct}/config.json/tags.csv"], "config.json"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(predict, models, pictures, monkeypatch, capsys, words, message) -> None:
+    monkeypatch.chdir(pictures)
+    assert predict([word.format_map(models) for word in words] + ["one"]) == 2
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert not (pictures / "maps").exists()

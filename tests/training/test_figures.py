@@ -1,0 +1,155 @@
+"""What the figures show, read from the drawn figure, and heatmaps pixel by pixel."""
+
+import math
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sct_hf import build_model, encode_labels, image_processor
+from sct_hf.tagging import model_scores, preprocess
+from sct_hf.training.figures import MISSED, OTHER, RIGHT, WRONG, heatmap_overlay, tag_sheet, training_curves
+
+LABELS = ["dog", "cat", "dining table", "boat"]
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that are saved."""
+    figures = []
+    save = Figure.savefig
+
+    def keep(figure: Figure, *args: object, **options: object) -> None:
+        figures.append(figure)
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+@pytest.fixture
+def pictures() -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in ((48, 80), (90, 60), (64, 64))
+    ]
+
+
+def make_model(head: str):
+    torch.manual_seed(0)
+    text = encode_labels(LABELS, "random:12")
+    fields = {"hidden_size": 32} if head == "sct" else {}
+    return build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text, **fields).eval()
+
+
+def assert_is_png(path) -> None:
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_curves_show_the_history(drawn, tmp_path) -> None:
+    history = [
+        {"epoch": 1, "step": 5, "loss": 2.0, "losses/semantic": 0.5, "lr": 1e-4, "holdout_mAP": 0.25},
+        {"epoch": 2, "step": 10, "loss": 1.5, "losses/semantic": math.nan, "lr": 2e-4, "holdout_mAP": 0.75},
+        {"epoch": 3, "step": 15, "loss": 1.0, "losses/semantic": 0.25, "lr": 1e-4, "holdout_mAP": None},
+    ]
+    training_curves(history, tmp_path / "curves.png")
+    assert_is_png(tmp_path / "curves.png")
+    panels = {axes.get_title("left"): axes for axes in drawn[0].axes}
+    lines = {
+        title: {line.get_label(): line.get_xydata().tolist() for line in axes.lines} for title, axes in panels.items()
+    }
+    assert lines == {
+        "loss": {"loss": [[1, 2.0], [2, 1.5], [3, 1.0]], "semantic": [[1, 0.5], [3, 0.25]]},
+        "learning rate": {"lr": [[1, 1e-4], [2, 2e-4], [3, 1e-4]]},
+        "held-out mAP (%)": {"holdout": [[1, 25], [2, 75]]},
+    }
+    assert {axes.get_xlabel() for axes in drawn[0].axes} == {"epoch"}
+    assert [text.get_text() for text in panels["held-out mAP (%)"].texts] == ["best 75.0 at epoch 2"]
+
+
+def test_curves_of_rows_within_epochs_go_by_step_and_leave_out_empty_panels(drawn, tmp_path) -> None:
+    history = [{"epoch": 1, "step": 5, "loss": 200.0}, {"epoch": 1, "step": 10, "loss": 1.0}]
+    training_curves(history, tmp_path / "curves.png")
+    (axes,) = drawn[0].axes
+    assert axes.get_xlabel() == "step"
+    assert axes.lines[0].get_xydata().tolist() == [[5, 200], [10, 1]]
+    assert axes.get_yscale() == "log"
+
+
+def test_no_history_still_gives_a_picture(tmp_path) -> None:
+    training_curves([], tmp_path / "curves.png")
+    assert_is_png(tmp_path / "curves.png")
+
+
+def test_overlay_mixes_enlarged_weights_in_colour_with_the_grey_picture() -> None:
+    weights = np.random.default_rng(0).normal(size=(3, 4))
+    stretched = (weights - weights.min()) / (weights.max() - weights.min())
+    fine = torch.nn.functional.interpolate(torch.tensor(stretched)[None, None], (60, 100), mode="bilinear")[
+        0, 0
+    ].numpy()[..., None]
+    colour = matplotlib.colormaps["turbo"](fine[..., 0])[..., :3] * 255
+    expected = (1 - 0.7 * fine) * 200 + 0.7 * fine * colour
+    overlay = heatmap_overlay(Image.new("L", (100, 60), 200), weights)
+    assert overlay.size == (100, 60)
+    np.testing.assert_allclose(np.asarray(overlay), expected, atol=3)
+
+
+def test_overlay_of_constant_weights_is_the_grey_picture_upright() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    image.getexif()[0x0112] = 3  # to be shown turned by 180 degrees
+    overlay = heatmap_overlay(image, np.full((2, 2), 0.25))
+    grey = np.asarray(Image.fromarray(pixels[::-1, ::-1]).convert("L"))
+    np.testing.assert_array_equal(np.asarray(overlay), np.stack([grey] * 3, -1))
+
+
+def test_sheet_judges_tags_and_draws_the_plans(drawn, pictures, tmp_path) -> None:
+    model = make_model("sct").train()
+    processor = image_processor(model.config)
+    scores, plans = model_scores(model, preprocess(processor, pictures), maps=True)
+    threshold = float(np.sort(scores[0])[1:3].mean())  # two labels of the first picture above, two below
+    best, second, third, last = np.argsort(-scores[0])
+    targets = np.full((3, 4), -1.0)
+    targets[0, [best, second, third, last]] = [1, 0, 1, 0]
+
+    tag_sheet(
+        model,
+        processor,
+        pictures,
+        tmp_path / "tags.png",
+        targets=targets,
+        threshold=threshold,
+        tags_shown=4,
+        maps_shown=2,
+    )
+
+    assert_is_png(tmp_path / "tags.png")
+    assert model.training
+    original, bars, *maps = drawn[0].axes[:4]
+    np.testing.assert_array_equal(original.images[0].get_array(), np.asarray(pictures[0]))
+    widths = {to_hex(bar.get_facecolor()): bar.get_width() for bar in bars.patches[4:]}
+    expected = {RIGHT: scores[0, best], WRONG: scores[0, second], MISSED: scores[0, third], OTHER: scores[0, last]}
+    assert widths == pytest.approx(expected)
+    texts = {text.get_text(): to_hex(text.get_color()) for text in bars.texts}
+    assert {LABELS[best]: RIGHT, LABELS[second]: WRONG, LABELS[third]: MISSED}.items() <= texts.items()
+    assert f"missed: {LABELS[third]}" in texts
+    for axes, label in zip(maps, (best, second), strict=True):
+        overlay = heatmap_overlay(pictures[0], plans[0, label])
+        np.testing.assert_array_equal(axes.images[0].get_array(), np.asarray(overlay))
+        assert axes.get_title().startswith(LABELS[label])
+    for axes in drawn[0].axes[5::4]:  # without a known target there is no verdict
+        assert {to_hex(bar.get_facecolor()) for bar in axes.patches[4:]} == {OTHER}
+
+
+def test_sheet_of_a_model_without_a_plan_has_no_heatmaps(drawn, pictures, tmp_path) -> None:
+    model = make_model("linear")
+    tag_sheet(model, image_processor(model.config), pictures, tmp_path / "tags.png")
+    assert_is_png(tmp_path / "tags.png")
+    assert sum(len(axes.images) for axes in drawn[0].axes) == len(pictures)

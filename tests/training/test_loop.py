@@ -1,0 +1,244 @@
+"""Whole runs, each a second or two long."""
+
+import json
+import math
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+
+from sct_hf.errors import InputError
+from sct_hf.training import checkpoints, report, run
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.loop import train
+from sct_hf.training.models import set_train_mode
+
+Tiny = Callable[..., Arguments]
+PLAIN = {"flip": False, "cutout": False, "rand_augment": False}
+RESULTS = {
+    *("config.json", "model.safetensors", "preprocessor_config.json", "training_args.json", "history.json"),
+    *("metrics.json", "per_label.csv", "predictions.parquet", "curves.png", "tags.png"),
+}
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "training_curves", lambda *args, **kwargs: None)
+    monkeypatch.setattr(report, "tag_sheet", lambda *args, **kwargs: None)
+
+
+def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, table: Path) -> None:
+    folder = tmp_path / "run"
+    metrics = train(tiny(output_dir=folder, compare_head="linear", report_to="tensorboard", log_every=1))
+    assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs"}
+    assert {path.name for path in (folder / "linear").iterdir()} == RESULTS | {"logs"}
+    assert list((folder / "logs").rglob("events*"))
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert metrics["comparison"]["linear"] == json.loads((folder / "linear" / "metrics.json").read_text())
+    assert (metrics["head"], metrics["comparison"]["linear"]["head"]) == ("sct", "linear")
+    assert metrics["num_images"] == 11
+
+    history = json.loads((folder / "history.json").read_text())
+    assert [(row["epoch"], row["step"]) for row in history] == [(1, 6), (2, 12)]
+    best = max(row["holdout_mAP"] for row in history)
+    assert metrics["holdout_mAP"] == best == history[metrics["selected_epoch"] - 1]["holdout_mAP"]
+    for row in history:
+        parts = row["losses/classification"] + 0.8 * row["losses/semantic"] + 0.1 * row["losses/transport"]
+        assert row["loss"] == pytest.approx(parts, rel=1e-5)
+
+    # What the folder holds gives the scores in the report: picture by picture, by transformers' own means.
+    processor = AutoImageProcessor.from_pretrained(folder)
+    predictions = pd.read_parquet(folder / "predictions.parquet").set_index("image_id")
+    for name in ("", "linear"):
+        model = AutoModelForImageClassification.from_pretrained(folder / name).eval()
+        scores = pd.read_parquet(folder / name / "predictions.parquet").filter(like="score/").to_numpy()
+        for row, image_id in enumerate(predictions.index):
+            picture = Image.open(table / image_id) if "." in image_id else Image.open(table / f"{image_id}.png")
+            with torch.no_grad():
+                logits = model(**processor(picture, return_tensors="pt")).logits
+            np.testing.assert_allclose(logits.sigmoid()[0].numpy(), scores[row], atol=2e-3)
+    tagged = pipeline("image-classification", model=str(folder))(Image.new("RGB", (50, 40)))
+    assert {tag["label"] for tag in tagged} == {"red", "green", "blue", "white"}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_frozen_backbone_with_and_without_cache(tmp_path: Path, tiny: Tiny) -> None:
+    frozen = {"freeze_backbone": True, "cached_views": 1, "cache_dir": tmp_path / "cache", "compare_head": "linear"}
+    frozen |= PLAIN
+    cached = train(tiny(output_dir=tmp_path / "cached", cache_features=True, **frozen))
+    direct = train(tiny(output_dir=tmp_path / "direct", **frozen))
+    for name in ("", "linear"):
+        weights, same = (load_file(tmp_path / mode / name / "model.safetensors") for mode in ("cached", "direct"))
+        for key, value in weights.items():
+            if "backbone" in key:
+                assert torch.equal(value, same[key])
+            torch.testing.assert_close(value, same[key], rtol=0.05, atol=2e-3)
+    assert cached["num_images"] == direct["num_images"]
+    # The second head and the held-out part are served by the maps of the two splits.
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_backbone_learns_unless_frozen(tmp_path: Path, tiny: Tiny) -> None:
+    options = {"head": "linear", "epochs": 1, "holdout": 0, "ema_decay": 0}
+    train(tiny(output_dir=tmp_path / "free", **options))
+    train(tiny(output_dir=tmp_path / "norm", freeze_batch_norm=True, **options))
+    train(tiny(output_dir=tmp_path / "frozen", freeze_backbone=True, **options))
+    free, norm, frozen = (load_file(tmp_path / name / "model.safetensors") for name in ("free", "norm", "frozen"))
+    statistics = [name for name in free if name.endswith("running_mean")]
+    filters = [name for name in free if name.endswith("conv1.weight")]
+    assert statistics
+    assert filters
+    for name in statistics:
+        assert not torch.equal(free[name], frozen[name])
+        assert torch.equal(norm[name], frozen[name])
+    for name in filters:
+        assert not torch.equal(free[name], frozen[name])
+        assert not torch.equal(norm[name], frozen[name])
+
+
+def test_training_mode_of_frozen_parts(tiny: Tiny) -> None:
+    model = run.new_model(tiny(), ["a", "b"], run.Accelerator())
+    norms = [module for module in model.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for frozen, frozen_norms in ((False, False), (True, False), (False, True)):
+        model.eval()
+        set_train_mode(model, model, frozen, frozen_norms)
+        assert model.training
+        assert model.backbone.training is not frozen
+        assert {norm.training for norm in norms} == {not (frozen or frozen_norms)}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_best_epoch_is_selected_and_scored(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    qualities, kept = iter([0.5, 0.7, 0.6]), []
+    compute = run.multilabel_metrics
+
+    def held_out_quality(scores: Any, targets: Any, **options: Any) -> dict[str, Any]:
+        if options:
+            return compute(scores, targets, **options)
+        return {"mAP": next(qualities)}
+
+    monkeypatch.setattr(run, "multilabel_metrics", held_out_quality)
+    save = run.save_checkpoint
+
+    def save_and_keep(folder: Path, state: Any, accelerator: Any, average: Any, *, keep: int) -> None:
+        kept.append({name: value.clone() for name, value in average.state_dict().items()})
+        save(folder, state, accelerator, average, keep=keep)
+
+    monkeypatch.setattr(run, "save_checkpoint", save_and_keep)
+    metrics = train(tiny(output_dir=tmp_path, epochs=3))
+    assert (metrics["selected_epoch"], metrics["holdout_mAP"]) == (2, 0.7)
+    final = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(final[name], kept[1][name]) for name in final)
+    assert not all(torch.equal(final[name], kept[2][name]) for name in final)
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(("large", "small"), [((15, 1), (3, 5)), ((30, 1), (6, 8))])
+def test_accumulated_batches_are_one_batch(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, large: tuple[int, int], small: tuple[int, int]
+) -> None:
+    """5 batches of 3 take the step of one of 15; so do 5 of 6 that of one of 30, though 8 to a step are asked for."""
+    clip, norms = run.Accelerator.clip_grad_norm_, []
+
+    def clip_and_keep(self: Any, *arguments: Any) -> torch.Tensor:
+        norms.append(clip(self, *arguments))
+        return norms[-1]
+
+    monkeypatch.setattr(run.Accelerator, "clip_grad_norm_", clip_and_keep)
+    options = {"head": "linear", "freeze_backbone": True, "holdout": 0, "ema_decay": 0, **PLAIN}
+    outcomes = []
+    for batch_size, accumulation in (large, small):
+        folder = tmp_path / str(batch_size)
+        train(tiny(output_dir=folder, batch_size=batch_size, gradient_accumulation=accumulation, **options))
+        outcomes.append((torch.stack(norms), load_file(folder / "model.safetensors")))
+        norms.clear()
+    (norms_large, weights_large), (norms_small, weights_small) = outcomes
+    torch.testing.assert_close(norms_small, norms_large, rtol=1e-4, atol=0)
+    for name, value in weights_large.items():
+        torch.testing.assert_close(weights_small[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_finished_run_is_not_trained_again(tmp_path: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = train(tiny(output_dir=tmp_path, epochs=1))
+    before = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    assert train(tiny(output_dir=tmp_path, epochs=1, resume=True)) == metrics
+    assert "it is finished: nothing is left to do" in capsys.readouterr().out
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_loss_that_is_not_finite(tmp_path: Path, tiny: Tiny) -> None:
+    arguments = tiny(output_dir=tmp_path, learning_rate=1e30, checkpoint_every=1)
+    with pytest.raises(InputError, match=r"is not finite at step \d+, epoch 1 \(.*semantic") as caught:
+        train(arguments)
+    newest = checkpoints.newest_checkpoint(tmp_path)
+    assert newest is not None
+    assert f"the last good checkpoint is {newest}" in str(caught.value)
+    for file in newest.glob("*.safetensors"):
+        assert all(value.isfinite().all() for value in load_file(file).values())
+
+
+def test_gradient_that_is_not_finite(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = run.new_model
+
+    def with_infinite_gradient(*arguments: Any) -> Any:
+        model = make(*arguments)
+        next(model.scorer.parameters()).register_hook(lambda gradient: gradient * math.inf)
+        return model
+
+    monkeypatch.setattr(run, "new_model", with_infinite_gradient)
+    with pytest.raises(InputError, match=r"the gradient is not finite at step 1, .* there is no checkpoint yet"):
+        train(tiny(output_dir=tmp_path))
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("megabytes", [1, 2])
+def test_disk_that_fills_while_saving(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, megabytes: int
+) -> None:
+    """The kernel refuses to let a file grow on: 1 MB stops the weights, 2 MB the optimizer's state."""
+    options = {"output_dir": tmp_path / "run", "checkpoint_every": 2}
+    save, limits = run.save_checkpoint, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_on_a_full_disk(folder: Path, state: Any, *rest: Any, **named: Any) -> None:
+        if state.step == 4:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 10**6, limits[1]))
+        save(folder, state, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "save_checkpoint", save_on_a_full_disk)
+        try:
+            with pytest.raises(InputError, match=r"saving there failed .* checkpoint-00000002 is whole"):
+                train(tiny(**options))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    left = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert left == ["checkpoint-00000002", "training_args.json"]
+    sizes = {file.name: file.stat().st_size / 1e6 for file in (tmp_path / "run" / left[0]).iterdir()}
+    assert 1 < sizes["model.safetensors"] < 2 < sizes["optimizer.bin"]
+
+    resumed = train(tiny(**options, resume=True))
+    whole = train(tiny(output_dir=tmp_path / "whole"))
+    assert {**resumed, "train_seconds": 0} == {**whole, "train_seconds": 0}
+
+
+def test_batch_size_for_the_processes(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.Accelerator, "num_processes", 3)
+    with pytest.raises(InputError, match="batch_size is 4, for 3 processes"):
+        train(tiny(output_dir=tmp_path))
+
+
+def test_number_format_that_the_device_does_not_know(tmp_path: Path, tiny: Tiny) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this device knows fp16")
+    with pytest.raises(InputError, match="mixed_precision is 'fp16'"):
+        train(tiny(output_dir=tmp_path, mixed_precision="fp16"))

@@ -1,0 +1,65 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.run_folder import RunFolder
+
+Tiny = Callable[..., Arguments]
+
+
+def started(arguments: Arguments) -> RunFolder:
+    folder = RunFolder(arguments)
+    folder.claim()
+    return folder
+
+
+def test_unfinished_run_is_refused_unless_resumed(tmp_path: Path, tiny: Tiny) -> None:
+    started(tiny(output_dir=tmp_path))
+    with pytest.raises(InputError, match=r"unfinished run \(without a checkpoint yet\): continue it with --resume, "):
+        RunFolder(tiny(output_dir=tmp_path))
+    (tmp_path / "checkpoint-00000012").mkdir()
+    (tmp_path / ".checkpoint-00000014").mkdir()  # half-written
+    with pytest.raises(InputError, match=r"unfinished run \(checkpoint-00000012\)"):
+        RunFolder(tiny(output_dir=tmp_path))
+    assert not RunFolder(tiny(output_dir=tmp_path, resume=True)).finished
+
+
+def test_finished_run_says_so(tmp_path: Path, tiny: Tiny) -> None:
+    folder = started(tiny(output_dir=tmp_path))
+    (tmp_path / "checkpoint-00000012").mkdir()
+    (tmp_path / "best.safetensors").touch()
+    folder.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["training_args.json"]
+    with pytest.raises(InputError, match="a finished run: choose another folder"):
+        RunFolder(tiny(output_dir=tmp_path))
+    assert RunFolder(tiny(output_dir=tmp_path, resume=True)).finished
+
+
+def test_another_run_is_refused_by_what_differs(tmp_path: Path, tiny: Tiny) -> None:
+    started(tiny(output_dir=tmp_path, seed=1, rho=0.3))
+    with pytest.raises(InputError, match=r"which differs in rho \(0\.3 there, None here\), seed \(1 there"):
+        RunFolder(tiny(output_dir=tmp_path, resume=True, checkpoint_every=5))
+
+
+def test_overwriting_removes_the_run_and_nothing_else(tmp_path: Path, tiny: Tiny) -> None:
+    started(tiny(output_dir=tmp_path, seed=1))
+    for name in ("checkpoint-00000012", ".checkpoint-00000014", "linear", "mine"):
+        (tmp_path / name).mkdir()
+    for name in ("metrics.json", "model.safetensors", "notes.txt"):
+        (tmp_path / name).touch()
+    started(tiny(output_dir=tmp_path, overwrite_output_dir=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "notes.txt", "training_args.json"]
+    assert json.loads((tmp_path / "training_args.json").read_text())["arguments"]["seed"] == 0
+
+
+def test_foreign_files_and_broken_records_are_refused(tmp_path: Path, tiny: Tiny) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="files that are no training run's"):
+        RunFolder(tiny(output_dir=tmp_path, resume=True))
+    (tmp_path / "training_args.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        RunFolder(tiny(output_dir=tmp_path))
