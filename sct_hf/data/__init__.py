@@ -6,4 +6,12 @@ from sct_hf.data.registry import READERS, load_data
 from sct_hf.data.scenes import SCENE_LABELS
 from sct_hf.data.transforms import eval_transform, train_transform
 
-__all__ = ["READERS", "SCENE_LABELS", "ImageDataset", "LabelledImages", "eval_transform", "load_data", "train_transform"]
+__all__ = [
+    "READERS",
+    "SCENE_LABELS",
+    "ImageDataset",
+    "LabelledImages",
+    "eval_transform",
+    "load_data",
+    "train_transform",
+]

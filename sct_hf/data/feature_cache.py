@@ -17,13 +17,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.loading import ImageDataset
 from sct_hf.data.transforms import Transform, eval_transform, image_size_pair, to_rgb
 from sct_hf.errors import InputError
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.progress import progress_bar
 
 _VERSION = 1
 
@@ -134,11 +134,11 @@ def _compute(
     share = list(range(accelerator.process_index, len(images), accelerator.num_processes))
     count = max(batch_size // accelerator.num_processes // views, 1)
     loader = DataLoader(dataset, batch_size=count, sampler=share, num_workers=num_workers)
-    progress = tqdm(
+    progress = progress_bar(
         total=len(share),
         desc=f"maps of {images.name} {images.split}",
         unit="image",
-        disable=None if accelerator.is_main_process else True,
+        shown=accelerator.is_main_process,
     )
     with progress, torch.inference_mode():
         for batch in loader:

@@ -24,8 +24,8 @@ def read_folder(
     """Read `<data_dir>/<split>/metadata.jsonl` (or .csv), or the split's lines of `<data_dir>/metadata.jsonl`.
 
     In the second case the lines of a split are those whose path starts with `<split>/`; a metadata file whose paths
-    start with no usual name of a split is all "train". Pictures that the metadata do not list are left out. Columns, labels and paths are
-    those of `sct_hf.data.tables.read_table`.
+    start with no usual name of a split is all "train". Pictures that the metadata do not list are left out. Columns,
+    labels and paths are those of `sct_hf.data.tables.read_table`.
 
     Args:
         split: Name of the split.
@@ -52,7 +52,9 @@ def read_folder(
         if split == "train" and not set(folder_of) & _SPLITS:
             records = listed
         if not records:
-            raise InputError(f"split is {split!r}, but no path in {whole} starts with {split}/: move its pictures there")
+            raise InputError(
+                f"split is {split!r}, but no path in {whole} starts with {split}/: move its pictures there"
+            )
     else:
         raise InputError(
             f"data_dir is {str(root)!r}, but neither it nor {str(root / split)!r} has {' or '.join(_METADATA)}: write "

@@ -6,11 +6,14 @@ from typing import Any
 
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, Image, List, load_dataset, load_from_disk
+from datasets.exceptions import DatasetsError
 
 from sct_hf.data.base import LabelledImages, features_for
 from sct_hf.data.rows import check_files
 from sct_hf.data.tables import LABEL_COLUMNS, UNKNOWN_COLUMN
 from sct_hf.errors import InputError
+
+_NO_PICTURE = Path("<no picture>")
 
 
 def read_hub(
@@ -51,8 +54,8 @@ def read_hub(
     source = _load(name, split, config, revision, data_dir, cache_dir)
     image_column = image_column or _only_image_column(source, name)
     label_column = label_column or next((column for column in LABEL_COLUMNS if column in source.features), "labels")
-    for field, column in (("image_column", image_column), ("label_column", label_column.split(".")[0])):
-        if column not in source.features:
+    for field, column in (("image_column", image_column), ("label_column", label_column)):
+        if column.split(".")[0] not in source.features:
             raise InputError(f"{field} is {column!r}, but data set {name!r} has only {', '.join(source.features)}")
     labels, names = _label_lists(source, label_column, name)
     unknown: list[list[Any]] = [[] for _ in labels]
@@ -60,7 +63,11 @@ def read_hub(
         unknown, _ = _label_lists(source, UNKNOWN_COLUMN, name)
     names = _names(names, label_names, [*labels, *unknown], name)
     features = features_for(names)
-    ids = source["image_id"] if "image_id" in source.features else (f"{split}-{index:06d}" for index in range(len(source)))
+    ids = (
+        source["image_id"]
+        if "image_id" in source.features
+        else (f"{split}-{index:06d}" for index in range(len(source)))
+    )
     known = _encoded(labels, names, name)
     columns: dict[str, list[Any]] = {
         "image_id": [str(image_id) for image_id in ids],
@@ -104,7 +111,7 @@ def _load(
             data_dir=None if data_dir is None else str(data_dir),
             cache_dir=None if cache_dir is None else str(cache_dir),
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise InputError(f"dataset is {name!r}, split {split!r}: it cannot be loaded: {error}") from error
 
 
@@ -112,7 +119,8 @@ def _only_image_column(source: Dataset, name: str) -> str:
     found = [column for column, feature in source.features.items() if isinstance(feature, Image)]
     if len(found) != 1:
         raise InputError(
-            f"data set {name!r} has {len(found)} columns of pictures among {', '.join(source.features)}: set image_column"
+            f"data set {name!r} has {len(found)} columns of pictures among {', '.join(source.features)}: "
+            "set image_column"
         )
     return found[0]
 
@@ -125,7 +133,9 @@ def _label_lists(source: Dataset, column: str, name: str) -> tuple[list[list[Any
     for key in keys:
         fields = feature.feature if isinstance(feature, List) else feature
         if not isinstance(fields, dict) or key not in fields:
-            raise InputError(f"label_column is {column!r}, but {root!r} of data set {name!r} is {source.features[root]}")
+            raise InputError(
+                f"label_column is {column!r}, but {root!r} of data set {name!r} is {source.features[root]}"
+            )
         nested = isinstance(feature, List)
         feature = List(fields[key]) if nested else fields[key]
         values = [[item[key] for item in row or []] if nested else (row or {}).get(key) for row in values]
@@ -135,9 +145,7 @@ def _label_lists(source: Dataset, column: str, name: str) -> tuple[list[list[Any
     return [[] if row is None else row for row in values], names
 
 
-def _names(
-    own: list[str] | None, given: Sequence[str] | None, rows: list[list[Any]], name: str
-) -> list[str]:
+def _names(own: list[str] | None, given: Sequence[str] | None, rows: list[list[Any]], name: str) -> list[str]:
     if own is not None:
         if given is not None and list(given) != own:
             raise InputError(f"label_names is {list(given)}, but data set {name!r} has its own: {own}; leave it out")
@@ -146,7 +154,9 @@ def _names(
     if given is not None:
         return list(given)
     if not all(isinstance(label, str) for label in found):
-        raise InputError(f"the labels of data set {name!r} are {sorted(map(str, found))[:5]}…, without names: set label_names")
+        raise InputError(
+            f"the labels of data set {name!r} are {sorted(map(str, found))[:5]}…, without names: set label_names"
+        )
     return sorted(found)
 
 
@@ -169,5 +179,5 @@ def _paths(dataset: Dataset) -> list[Path | None]:
         image: pa.Array = batch["image"].combine_chunks()
         has_bytes = image.field("bytes").is_valid().to_pylist()
         for whole, path in zip(has_bytes, image.field("path").to_pylist(), strict=True):
-            paths.append(None if whole or (path and "://" in path) else Path(path or ""))
+            paths.append(None if whole or (path and "://" in path) else Path(path) if path else _NO_PICTURE)
     return paths

@@ -65,7 +65,9 @@ def load_data(
     given = {field: value for field, value in {**specific, **options}.items() if value is not None}
     strange = [field for field in given if field not in accepted]
     if strange:
-        raise InputError(f"{strange[0]} is {given[strange[0]]!r}, but data set {name!r} takes no {strange[0]}: leave it out")
+        raise InputError(
+            f"{strange[0]} is {given[strange[0]]!r}, but data set {name!r} takes no {strange[0]}: leave it out"
+        )
     required = [field for field, parameter in accepted.items() if parameter.default is parameter.empty]
     for field in required:
         if field in specific and field not in given:
@@ -81,5 +83,6 @@ def _reader(name: str) -> Callable[..., LabelledImages]:
     near = difflib.get_close_matches(name, READERS, n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise InputError(
-        f"dataset is {name!r}: give one of {', '.join(READERS)}, a name on the Hub such as owner/name, or a folder{hint}"
+        f"dataset is {name!r}: give one of {', '.join(READERS)}, a name on the Hub such as owner/name, "
+        f"or a folder{hint}"
     )

@@ -1,7 +1,7 @@
 """From a list of picture files and their labels to `LabelledImages`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ class Row:
 
     image_id: str
     path: Path
-    labels: Iterable[int]
-    unknown: Iterable[int] = ()
+    labels: Collection[int]
+    unknown: Collection[int] = ()
 
 
 def labelled_images(
@@ -92,7 +92,7 @@ def check_files(
     with ThreadPoolExecutor() as pool:
         faults = {index: fault for index, fault in enumerate(pool.map(_fault, paths)) if fault}
     if faults and not skip_missing_images:
-        first = "; ".join(f"{paths[index]} ({fault})" for index, fault in list(faults.items())[:5])
+        first = "; ".join(f"{image_ids[index]} at {paths[index]} ({faults[index]})" for index in list(faults)[:5])
         raise InputError(
             f"{len(faults)} of {len(paths)} pictures of split {split!r} of data set {name!r} are missing or broken, "
             f"first {first}: restore them, or pass skip_missing_images to leave them out"

@@ -1,6 +1,7 @@
 """How the things of a scene look: each is a list of coloured polygons in the box [-1, 1] x [-1, 1], y downwards."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import pi
 
 import numpy as np
@@ -308,7 +309,7 @@ def _umbrella(rng: Generator) -> list[Shape]:
     hook = [(0, -1), (0, 0.78), (0.08, 0.94), (0.22, 0.94), (0.3, 0.78)]
     shapes = [*stroke(hook, 0.09, handle), ellipse(0, 0, 1, 0.85, first, arc=(0.5, 1.0))]
     edges = (-1.0, -0.55, 0.0, 0.55, 1.0)
-    for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (left, right) in enumerate(pairwise(edges)):
         rim = [(x, -0.85 * float(np.sqrt(1 - x * x))) for x in np.linspace(left, right, 6)]
         scallop = [(right, 0.02), ((left + right) / 2, -0.12), (left, 0.02)]
         shapes.append(polygon(*rim, *scallop, colour=first if number % 2 else second))

@@ -1,6 +1,7 @@
 """Coloured polygons, of which rendered scenes are made."""
 
 import colorsys
+from itertools import pairwise
 from math import cos, pi, sin
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ def stroke(points: list[tuple[float, float]], width: float, colour: Colour) -> l
     """A line of some width through `points`."""
     line = np.array(points, dtype=np.float64)
     shapes = []
-    for start, end in zip(line[:-1], line[1:], strict=True):
+    for start, end in pairwise(line):
         step = end - start
         side = width / 2 * np.array([-step[1], step[0]]) / max(float(np.hypot(*step)), 1e-9)
         along = side[[1, 0]] * np.array([1, -1])

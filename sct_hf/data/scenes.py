@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, NamedSplit
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
@@ -72,6 +72,7 @@ def read_scenes(
         _encoded_scenes,
         features=features_for(SCENE_LABELS),
         cache_dir=None if cache_dir is None else str(cache_dir),
+        split=NamedSplit(split),
         gen_kwargs={"seed": seed, "split": split, "size": size, "version": _VERSION},
     )
     return LabelledImages(dataset, "scenes", split)

@@ -173,7 +173,9 @@ def _json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except ValueError as error:
                 raise InputError(f"{place} is not valid JSON: {error}") from error
             if not isinstance(line, dict):
-                raise InputError(f"{place} is {line!r}: each line must be an object such as {{'image': …, 'labels': […]}}")
+                raise InputError(
+                    f'{place} is {line!r}: each line must be an object such as {{"image": …, "labels": […]}}'
+                )
             yield place, line
 
 

@@ -31,6 +31,7 @@ class Cutout(v2.Transform):
     """
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the box and its colour for a picture (3, H, W)."""
         height, width = v2.functional.get_size(flat_inputs[0])
         top = int(torch.randint(height, ())) - height // 4
         left = int(torch.randint(width, ())) - width // 4
@@ -39,6 +40,7 @@ class Cutout(v2.Transform):
         return {"box": (rows, columns), "colour": torch.randint(256, (3, 1, 1), dtype=torch.uint8)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Return a painted copy of a uint8 picture (3, H, W)."""
         rows, columns = params["box"]
         image = inpt.clone()
         image[..., rows, columns] = params["colour"]

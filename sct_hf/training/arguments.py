@@ -13,6 +13,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from sct_hf.errors import InputError
+from sct_hf.peers.modeling_peer import HEADS
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "scenes"
@@ -90,8 +91,8 @@ class DataArguments(EvaluationDataArguments):
 class ModelArguments:
     """Which model is trained. Fields that default to None leave the choice to the model's configuration."""
 
-    head: Literal["sct", "linear"] = _option("sct", "Head on the backbone.")
-    compare_head: Literal["none", "linear"] = _option("none", "Head to train afterwards on the same data.")
+    head: str = _option("sct", f"Head on the backbone: sct, {', '.join(HEADS)}.")
+    compare_head: str = _option("none", f"Head to train afterwards on the same data: none, {', '.join(HEADS)}.")
     backbone: str = _option("resnet101", "Any timm model with a feature map or tokens.")
     backbone_weights: str = _option("pretrained", "none, pretrained (timm's own), package, or a weights file.")
     image_size: list[int] = field(
@@ -118,6 +119,9 @@ class ModelArguments:
     clip: float | None = _option(None, "Probability under which an absent label costs nothing.")
 
     def __post_init__(self) -> None:
+        for name, other in (("head", "sct"), ("compare_head", "none")):
+            value, choices = getattr(self, name), (other, *HEADS)
+            _require(value in choices, name, value, f"choose one of {', '.join(choices)}")
         sides = self.image_size
         _require(len(sides) in (1, 2) and min(sides) > 0, "image_size", sides, "give one side, or height and width")
         _require(self.hidden_size >= 0, "hidden_size", self.hidden_size, "give a number >= 0")
@@ -130,7 +134,7 @@ class ModelArguments:
     def config_options(self, head: str) -> dict[str, Any]:
         """Return what goes into the configuration of a model with `head`: every option of it that is set."""
         names = [option.name for option in fields(self) if option.default is None]
-        if head == "linear":
+        if head != "sct":
             names = ["gamma_neg", "gamma_pos", "clip"]
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if head == "sct" and self.hidden_size:

@@ -7,10 +7,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from sct_hf.errors import InputError
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.progress import progress_bar
 
 
 def model_inputs(batch: dict[str, Tensor], *, channels_last: bool) -> dict[str, Tensor]:
@@ -50,8 +50,7 @@ def evaluate_model(
     """
     model.eval()
     gathered: list[tuple[np.ndarray, ...]] = []
-    hidden = not accelerator.is_main_process
-    for batch in tqdm(loader, desc=description, unit="batch", leave=False, disable=hidden or None, mininterval=1):
+    for batch in progress_bar(loader, shown=accelerator.is_main_process, desc=description, unit="batch", leave=False):
         inputs = model_inputs(batch, channels_last=channels_last)
         targets = inputs.pop("labels")
         with accelerator.autocast():

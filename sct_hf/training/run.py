@@ -1,7 +1,6 @@
 """One head from its first step to its report."""
 
 import math
-import os
 import time
 from collections import Counter
 from typing import Any
@@ -16,6 +15,7 @@ from sct_hf.data import LabelledImages
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import (
     TrainerState,
@@ -75,7 +75,7 @@ class Run:
             accelerator,
             f"{arguments.model.head} head on {arguments.model.backbone}, {count / 1e6:.1f} M trained weights; "
             f"{len(pictures.training)} pictures to train on, {held_out} to select by, {len(pictures.evaluation)} to "
-            f"score; {processes} on {accelerator.device}, {torch.get_num_threads()} threads each",
+            f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each",
         )
 
     def resume(self) -> None:
@@ -92,13 +92,12 @@ class Run:
             settings = {name: _plain(value) for name, value in self.arguments.to_dict().items()}
             self.accelerator.init_trackers("logs", config=settings)
         an_epoch = len(self.loaders.training) * options.batch_size
-        with tqdm(
+        with progress_bar(
             total=options.epochs * an_epoch,
             initial=state.epoch * an_epoch + state.images,
             unit="image",
             smoothing=0.05,
-            mininterval=0.5 if os.isatty(2) else 30,
-            disable=None if self.accelerator.is_main_process else True,
+            shown=self.accelerator.is_main_process,
         ) as progress:
             while state.epoch < options.epochs:
                 self._epoch(progress)
@@ -107,7 +106,7 @@ class Run:
         for tracker in self.accelerator.trackers:
             tracker.finish()
 
-    def _epoch(self, progress: "tqdm[Any]") -> None:
+    def _epoch(self, progress: Any) -> None:
         """Train what is left of the epoch in progress."""
         options, state, loader = self.arguments.train, self.state, self.loaders.training
         loader.set_epoch(state.epoch)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from typing import Any
 
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
+from sct_hf.peers.modeling_peer import HEADS
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint, remove_checkpoints
 
@@ -17,7 +18,7 @@ HISTORY = "history.json"
 METRICS = "metrics.json"
 _RESULTS = (
     *(ARGUMENTS, BEST, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
-    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", "linear"),
+    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", *HEADS),
 )
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
 

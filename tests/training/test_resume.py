@@ -132,26 +132,23 @@ def test_stop_anywhere(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_kill_one_of_two_processes(tmp_path: Path, words: Callable[..., list[str]], accumulation: int) -> None:
+@pytest.mark.parametrize("mode", ["fine-tuned", "accumulated and cached"])
+def test_kill_one_of_two_processes(tmp_path: Path, words: Callable[..., list[str]], mode: str) -> None:
+    options: dict[str, Any] = {"checkpoint_every": 2}
+    if mode != "fine-tuned":
+        options |= {"gradient_accumulation": 2, "freeze_backbone": True, "cache_features": True}
+        options |= {"cache_dir": tmp_path / "cache"}
+
     def launch(folder: str, victim: int, *flags: str) -> subprocess.CompletedProcess[str]:
-        options = words(output_dir=tmp_path / folder, checkpoint_every=2, gradient_accumulation=accumulation)
-        torchrun = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            "2",
-            "--no-python",
-        ]
-        command = [*torchrun, sys.executable, "-c", KILLED, str(victim), "1", *options, *flags]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--no-python"]
+        program = [sys.executable, "-c", KILLED, str(victim), "1"]
+        command = [*launcher, *program, *words(output_dir=tmp_path / folder, **options), *flags]
         return subprocess.run(command, env=environment(), capture_output=True, text=True)
 
     whole = launch("whole", -1)
     assert whole.returncode == 0, whole.stderr
     assert "2 processes on cpu" in whole.stdout
-    killed = launch("stopped", 10 // accumulation)
+    killed = launch("stopped", 10 // options.get("gradient_accumulation", 1))
     assert killed.returncode != 0
     assert checkpoints.newest_checkpoint(tmp_path / "stopped") is not None
     resumed = launch("stopped", -1, "--resume")

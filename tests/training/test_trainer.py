@@ -62,9 +62,7 @@ def test_the_trainer_trains_evaluates_saves_and_loads(scenes, tmp_path) -> None:
     present = targets.any(0)
     expected = average_precision_score(targets[:, present], logits[:, present], average="macro")
     assert multilabel_metrics(logits, targets, threshold=0.0)["mAP_sklearn"] == pytest.approx(expected, abs=1e-6)
-    assert evaluated["eval_mAP"] == pytest.approx(
-        multilabel_metrics(logits, targets, threshold=0.0)["mAP"], abs=1e-6
-    )
+    assert evaluated["eval_mAP"] == pytest.approx(multilabel_metrics(logits, targets, threshold=0.0)["mAP"], abs=1e-6)
 
     trainer.save_model(str(tmp_path / "saved"))
     loaded = SCTForMultiLabelClassification.from_pretrained(tmp_path / "saved")

@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from sct_hf.data import load_data
+from sct_hf.data import scenes as module
+from sct_hf.data.scene_objects import DRAWINGS
+from sct_hf.data.scene_shapes import Shape, box, ellipse, polygon, shaded, stroke
+from sct_hf.data.scenes import SCENE_LABELS, SCENE_SIDE, render_scene
+from sct_hf.errors import InputError
+
+
+def test_sixteen_words() -> None:
+    assert len(SCENE_LABELS) == 16
+    assert sorted(SCENE_LABELS) == SCENE_LABELS
+    assert all(label.isalpha() and label.islower() for label in SCENE_LABELS)
+
+
+def test_a_picture_is_a_function_of_seed_split_and_number() -> None:
+    picture, labels = render_scene(3, "train", 5)
+    again, same = render_scene(3, "train", 5)
+    assert (picture.mode, picture.size) == ("RGB", (SCENE_SIDE, SCENE_SIDE))
+    assert picture.tobytes() == again.tobytes()
+    assert labels == same
+    others = [render_scene(3, "train", 6), render_scene(3, "test", 5), render_scene(4, "train", 5)]
+    assert all(other.tobytes() != picture.tobytes() for other, _ in others)
+
+
+def test_the_data_set_holds_the_rendered_pictures(tmp_path: Path) -> None:
+    images = load_data("scenes", "train", size=6, seed=2, cache_dir=tmp_path)
+    assert (images.name, images.split, len(images), images.label_names) == ("scenes", "train", 6, SCENE_LABELS)
+    for index in range(6):
+        picture, labels = render_scene(2, "train", index)
+        row = images.dataset[index]
+        assert row["image_id"] == f"train-{index:05d}"
+        assert row["image"].tobytes() == picture.tobytes()
+        assert row["labels"] == labels
+    assert (images.targets().sum(axis=1) == [len(row) for row in images.dataset["labels"]]).all()
+
+
+def test_a_second_call_renders_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_data("scenes", "test", size=3, cache_dir=tmp_path)
+    monkeypatch.setattr(module, "render_scene", lambda *_: pytest.fail("rendered again"))
+    second = load_data("scenes", "test", size=3, cache_dir=tmp_path)
+    assert second.dataset[2]["image"].tobytes() == first.dataset[2]["image"].tobytes()
+
+
+def test_counts_and_shares_of_the_labels() -> None:
+    rows = [render_scene(0, "test", index)[1] for index in range(160)]
+    counts = np.bincount([len(row) for row in rows], minlength=6)
+    assert counts[:2].sum() == 0
+    assert (counts[2:] > 12).all()
+    shares = np.bincount(np.concatenate(rows), minlength=16) / len(rows)
+    # A label is in 3.5 of 16 pictures on average; 160 pictures leave a standard error of 0.033.
+    assert (abs(shares - 3.5 / 16) < 0.13).all()
+    assert all(row == sorted(set(row)) for row in rows)
+
+
+def thing(label: int, *shapes: Shape) -> module._Thing:
+    return module._Thing(label, list(shapes), False, None)
+
+
+@pytest.mark.parametrize(
+    ("front", "visible"),
+    [
+        (box(0.2, 0.2, 0.8, 0.8, (0, 0, 0)), False),
+        (box(0.3, 0.3, 0.55, 0.7, (0, 0, 0)), False),
+        (box(0.3, 0.3, 0.45, 0.7, (0, 0, 0)), True),
+        (box(0.75, 0.3, 0.9, 0.7, (0, 0, 0)), True),
+        (box(0.8, 0.3, 1.1, 0.7, (0, 0, 0)), False),
+        (box(0.8, 0.3, 1.05, 0.7, (0, 0, 0)), True),
+    ],
+)
+def test_half_of_a_thing_must_be_in_sight_and_most_of_it_in_the_picture(front: Shape, visible: bool) -> None:
+    behind = thing(0, box(0.3, 0.3, 0.7, 0.7, (0, 0, 0)))
+    assert module._all_visible([behind, thing(1, front)]) is visible
+
+
+@pytest.mark.parametrize("name", SCENE_LABELS)
+def test_each_thing_fills_its_box_in_several_looks(name: str) -> None:
+    looks = [DRAWINGS[name](np.random.default_rng(seed)) for seed in range(40)]
+    for shapes in looks:
+        points = np.concatenate([shape.points for shape in shapes])
+        assert np.abs(points).max() < 1.15
+        assert (np.ptp(points, axis=0) > 0.8).all()
+        assert all(0 <= level <= 255 for shape in shapes for level in shape.colour)
+    assert len({tuple(shape.colour for shape in shapes) for shapes in looks}) == 40
+
+
+def area(shape: Shape) -> float:
+    x, y = shape.points.T
+    return abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
+
+
+def test_shapes_have_the_areas_of_geometry() -> None:
+    black = (0, 0, 0)
+    assert area(box(-1, 0, 1, 0.5, black)) == pytest.approx(1.0)
+    assert area(polygon((0, 0), (1, 0), (0, 1), colour=black)) == pytest.approx(0.5)
+    assert area(ellipse(0.3, 0.1, 0.5, 0.2, black, turn=0.1)) == pytest.approx(np.pi * 0.1, rel=0.02)
+    upper = ellipse(0, 0, 1, 1, black, arc=(0.5, 1.0))
+    assert area(upper) == pytest.approx(np.pi / 2, rel=0.02)
+    assert upper.points[:, 1].max() < 1e-9
+    turned = ellipse(0, 0, 1, 0.1, black, turn=0.25)
+    assert np.abs(turned.points).max(axis=0) == pytest.approx([0.1, 1.0])
+    (segment,) = stroke([(0, 0), (3, 4)], 0.2, black)
+    assert area(segment) == pytest.approx((5 + 0.2) * 0.2)
+    assert shaded((100, 200, 10), 1.5) == (150, 255, 15)
+
+
+def test_things_are_drawn_over_one_another() -> None:
+    canvas = Image.new("RGB", (64, 64))
+    module._draw_things(canvas, [thing(0, box(0, 0, 0.6, 1, (255, 0, 0))), thing(1, box(0.4, 0, 1, 1, (0, 255, 0)))])
+    assert [canvas.getpixel((x, 32)) for x in (10, 32, 60)] == [(255, 0, 0), (0, 255, 0), (0, 255, 0)]
+    assert ImageDraw.Draw(canvas).im.size == (64, 64)
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="split is 'val': scenes has train and test"):
+        load_data("scenes", "val", cache_dir=tmp_path)
+    with pytest.raises(InputError, match="size is 0"):
+        load_data("scenes", "train", size=0, cache_dir=tmp_path)

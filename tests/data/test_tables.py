@@ -1,0 +1,116 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sct_hf.data import load_data
+from sct_hf.errors import InputError
+
+NAMES = ["bee", "cat", "dining table"]
+TARGETS = [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
+
+
+@pytest.fixture
+def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+    for name in ("a.png", "b.jpg", "c.png"):
+        save_picture(tmp_path / "pictures" / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["cat|dining table", "bee", ""],
+        ["dining table;cat;", " bee ", ""],
+        ['"cat, dining table"', "bee", ""],
+        ['"[""cat"", ""dining table""]"', '"[""bee""]"', "[]"],
+    ],
+)
+def test_csv_labels_in_each_form(root: Path, cells: list[str]) -> None:
+    lines = [f"pictures/{name},{cell}" for name, cell in zip(("a.png", "b.jpg", "c.png"), cells, strict=True)]
+    (root / "list.csv").write_text("\n".join(["image,labels", *lines]), encoding="utf-8-sig")
+    images = load_data("csv", "train", files=root / "list.csv")
+    assert (images.name, images.split, images.label_names) == ("csv", "train", NAMES)
+    assert images.targets().tolist() == TARGETS
+    assert images.image_ids == ["pictures/a.png", "pictures/b.jpg", "pictures/c.png"]
+    assert images.dataset[1]["image"].size == (40, 30)
+
+
+def test_csv_with_columns_and_separator_of_its_own(root: Path) -> None:
+    (root / "list.csv").write_text("split,pic,what\nx,a.png,cat/dining table\nx,b.jpg,bee\n")
+    options = {"image_column": "pic", "label_column": "what", "separator": "/", "data_dir": root / "pictures"}
+    images = load_data("csv", "train", files=[str(root / "list.csv")], **options)
+    assert images.targets().tolist() == TARGETS[:2]
+
+
+def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("\n\n".join(json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+def test_jsonl_with_unknown_labels_and_given_names(root: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"path": "pictures/a.png", "tags": ["cat"], "unknown": ["bee", "cat"]},
+        {"path": str(root / "pictures" / "b.jpg"), "tags": [], "unknown": []},
+    ]
+    names = ["cat", "bee", "dog"]
+    images = load_data("jsonl", "test", files=write_jsonl(root / "x.jsonl", rows), label_names=names)
+    assert images.label_names == names
+    assert images.targets().tolist() == [[1, -1, 0], [0, 0, 0]]
+
+
+def test_several_files_are_one_split(root: Path) -> None:
+    files = [
+        write_jsonl(root / "1.jsonl", [{"image": "pictures/a.png", "labels": ["cat"]}]),
+        write_jsonl(root / "2.jsonl", [{"image": "pictures/b.jpg", "labels": ["bee"]}]),
+    ]
+    images = load_data("jsonl", "train", files=files)
+    assert images.targets().tolist() == [[0, 1], [1, 0]]
+
+
+def test_the_split_names_the_file_in_a_folder(root: Path) -> None:
+    write_jsonl(root / "val.jsonl", [{"image": "pictures/a.png", "labels": ["cat", "bee"]}])
+    assert len(load_data("jsonl", "val", data_dir=root)) == 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "message"),
+    [
+        ("csv", "image,labels\n", "is empty"),
+        ("csv", "image,labels\npictures/a.png,cat\n", "at least two"),
+        (
+            "csv",
+            "picture,labels\npictures/a.png,cat\n",
+            r"line 2 has no column of one of the usual names \(image, .*set image_column",
+        ),
+        ("csv", "image,what\npictures/a.png,cat\n", "set label_column"),
+        ("csv", "image,labels\npictures/a.png,cat,bee\n", "line 2 has another number of cells"),
+        ("csv", "image,labels\npictures/a.png\n", "line 2 has another number of cells"),
+        ("csv", "image,labels\n,cat\n", "line 2: the path of the picture is ''"),
+        ("csv", "image,labels\npictures/a.png,[cat]\n", "line 2: labels .* is not a JSON list"),
+        ("jsonl", '{"image": "pictures/a.png", "labels": ["cat"]}\n{"image"', "line 2 is not valid JSON"),
+        ("jsonl", "[1, 2]", r"line 1 is \[1, 2\]: each line must be an object"),
+        ("jsonl", '{"image": "pictures/a.png", "labels": [1, 2]}', r"labels is \[1, 2\]: give a list of names"),
+        ("jsonl", '{"image": "pictures/a.png", "labels": ["cat", "bee"], "unknown": 3}', "unknown is 3"),
+        ("jsonl", '{"image": "no.png", "labels": ["cat", "bee"]}', "1 of 1 pictures .* are missing"),
+    ],
+)
+def test_faults_name_the_line_and_the_remedy(root: Path, suffix: str, text: str, message: str) -> None:
+    file = root / f"list.{suffix}"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_data(suffix, "train", files=file)
+
+
+def test_a_label_that_is_not_among_the_given_names(root: Path) -> None:
+    file = write_jsonl(root / "x.jsonl", [{"image": "pictures/a.png", "labels": ["yeti"]}])
+    with pytest.raises(InputError, match="line 1: label 'yeti' is not one of label_names"):
+        load_data("jsonl", "train", files=file, label_names=["cat", "bee"])
+
+
+def test_a_file_that_is_not_there(root: Path) -> None:
+    with pytest.raises(InputError, match=r"files names '.*none.csv': there is no such file"):
+        load_data("csv", "train", files=root / "none.csv")
+    with pytest.raises(InputError, match="files is not given: name the csv file of split 'train'"):
+        load_data("csv", "train")
