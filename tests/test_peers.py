@@ -1,10 +1,9 @@
-"""The peer heads: what they compute, and that they keep the backbone's fast memory format."""
+"""The peer heads: what they compute, and what they refuse."""
 
 import pytest
 import torch
 
 from sct_hf import PeerConfig, PeerForMultiLabelClassification, asymmetric_loss
-from sct_hf.peers.linear import LinearHead
 
 
 @pytest.fixture
@@ -20,14 +19,6 @@ def test_linear_is_a_classifier_on_the_mean_feature(model) -> None:
     for b in range(2):
         mean = sum(features[b, :, y, x] for y in range(2) for x in range(3)) / 6
         torch.testing.assert_close(model(backbone_features=features).logits[b], weight @ mean + bias)
-
-
-def test_linear_passes_back_a_channels_last_gradient() -> None:
-    features = torch.randn(2, 8, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
-    inner = features * 1
-    inner.retain_grad()
-    LinearHead(8, 3)(inner).sum().backward()
-    assert inner.grad.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_loss_is_the_asymmetric_one(model) -> None:

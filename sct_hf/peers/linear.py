@@ -1,6 +1,5 @@
 """A linear classifier on globally average-pooled features: what timm and transformers users do today."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -18,4 +17,4 @@ class LinearHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D₀, H, W) to logits (B, C)."""
-        return self.classifier(F.adaptive_avg_pool2d(features, 1).flatten(1))
+        return self.classifier(features.mean((2, 3)))
