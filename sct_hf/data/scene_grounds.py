@@ -49,7 +49,7 @@ def landscape(rng: Generator, horizon: float, waters: Sequence[tuple[float, floa
 
 def _sky(rng: Generator) -> tuple[Colour, Colour]:
     """Colours at the horizon and at the top: day, dusk, overcast or night."""
-    kind = rng.choice(4, p=[0.45, 0.2, 0.2, 0.15])
+    kind = rng.choice(4, p=[0.5, 0.2, 0.2, 0.1])
     if kind == 0:
         return paint(rng, (0.52, 0.6), (0.1, 0.3), (0.85, 1)), paint(rng, (0.55, 0.63), (0.4, 0.75), (0.7, 1))
     if kind == 1:

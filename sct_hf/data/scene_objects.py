@@ -17,8 +17,9 @@ def _balloon(rng: Generator) -> list[Shape]:
     return [
         *stroke(string, 0.04, DARK),
         polygon((-0.1, 0.48), (0.1, 0.48), (0, 0.3), colour=shaded(colour, 0.7)),
-        ellipse(0, -0.3, 0.58, 0.7, colour),
-        ellipse(-0.2, -0.52, 0.13, 0.2, shaded(colour, 1.5), turn=0.06),
+        ellipse(0, -0.3, 0.62, 0.7, shaded(colour, 0.85)),
+        ellipse(-0.05, -0.34, 0.54, 0.62, colour),
+        ellipse(-0.22, -0.54, 0.14, 0.22, (250, 250, 245), turn=0.06),
     ]
 
 
@@ -148,7 +149,7 @@ def _cat(rng: Generator) -> list[Shape]:
 
 
 def _cloud(rng: Generator) -> list[Shape]:
-    colour = paint(rng, (0.55, 0.95), (0, 0.18), (0.72, 1.0))
+    colour = paint(rng, (0.5, 0.95), (0, 0.12), (0.85, 1.0))
     puffs = []
     for x in np.linspace(-0.62, 0.62, int(rng.integers(3, 6))):
         radius = rng.uniform(0.3, 0.46) * (1.15 - 0.5 * abs(x))
@@ -187,11 +188,11 @@ def _flower(rng: Generator) -> list[Shape]:
     bend = rng.uniform(-0.15, 0.15)
     shapes = [*stroke([(0, 1), (bend, 0.4), (0, -0.35)], 0.09, leaf)]
     shapes += [ellipse(bend + side * 0.24, 0.52, 0.27, 0.1, shaded(leaf, 1.1), turn=-side * 0.08) for side in (-1, 1)]
-    count, width = int(rng.integers(5, 9)), rng.uniform(0.14, 0.22)
+    count, width = int(rng.integers(5, 9)), rng.uniform(0.17, 0.24)
     for turn in np.arange(count) / count + rng.random():
-        x, y = 0.34 * np.cos(2 * pi * turn), 0.34 * np.sin(2 * pi * turn)
-        shapes.append(ellipse(x, y - 0.42, 0.27, width, petal, turn=float(turn)))
-    return [*shapes, ellipse(0, -0.42, 0.2, 0.2, paint(rng, (0.08, 0.16), (0.6, 1), (0.5, 1)))]
+        x, y = 0.42 * np.cos(2 * pi * turn), 0.42 * np.sin(2 * pi * turn)
+        shapes.append(ellipse(x, y - 0.3, 0.32, width, petal, turn=float(turn)))
+    return [*shapes, ellipse(0, -0.3, 0.23, 0.23, paint(rng, (0.08, 0.16), (0.6, 1), (0.5, 1)))]
 
 
 def _house(rng: Generator) -> list[Shape]:

@@ -34,7 +34,18 @@ _LEAST_INSIDE = 0.7
 
 _IN_SKY = {"balloon", "bird", "butterfly", "cloud", "sun"}
 _ON_WATER = {"boat", "fish"}
-_RELATIVE_SIZE = {"house": 1.2, "tree": 1.25, "sun": 0.9, "mushroom": 0.9}
+_RELATIVE_SIZE = {
+    "balloon": 1.1,
+    "bird": 1.15,
+    "cat": 1.1,
+    "cloud": 1.3,
+    "flower": 1.1,
+    "house": 1.2,
+    "mushroom": 0.9,
+    "sun": 0.9,
+    "tree": 1.25,
+    "umbrella": 1.15,
+}
 
 
 @dataclass(frozen=True)
