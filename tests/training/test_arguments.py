@@ -71,8 +71,9 @@ def test_recipe_of_the_kin() -> None:
     ("text", "message"),
     [
         ("epocs: 3\n", "'epocs', which is no option; did you mean epochs"),
+        ("mixed_precision: fp8\n", "--mixed_precision: invalid choice: 'fp8'"),
         ("epochs: many\n", "--epochs: invalid int value: 'many'"),
-        ("head: query\n", "--head: invalid choice: 'query'"),
+        ("head: query\n", "head is 'query': choose one of sct"),
         ("- epochs\n", "holds list"),
         ("epochs: [1\n", "is not YAML"),
     ],
