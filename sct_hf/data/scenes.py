@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ SCENE_SIDE = 128
 SCENE_SIZES: dict[str, int] = {"train": 3000, "test": 1000}
 """The splits and the number of pictures each has unless `size` says otherwise."""
 
-_VERSION = 1
+_VERSION = 2
 _OVERSAMPLING = 2
 _MASK_SIDE = 64
 _LEAST_VISIBLE = 0.5
@@ -50,12 +50,15 @@ _RELATIVE_SIZE = {
 
 @dataclass(frozen=True)
 class _Thing:
-    """A placed object: its polygons in units of the picture's side, and the ground point it stands on, if any."""
+    """An object: its polygons, in its own box until it is placed, then in units of the picture's side.
+
+    `foot` is where it touches ground or water, if it does: x, y and half width.
+    """
 
     label: int
     shapes: list[Shape]
     outlined: bool
-    foot: tuple[float, float, float] | None  # x, y, half width
+    foot: tuple[float, float, float] | None = None
 
 
 def read_scenes(
@@ -100,9 +103,11 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
     horizon = rng.uniform(0.3, 0.6)
     count = int(rng.choice([2, 3, 4, 5], p=[0.2, 0.3, 0.3, 0.2]))
     labels = rng.choice(len(SCENE_LABELS), size=count, replace=False)
-    things = _placed(rng, labels, horizon)
+    twice = labels[: int(rng.random() < 0.25)]
+    unplaced = [_thing(rng, int(label)) for label in (*labels, *twice)]
+    things = _placed(rng, unplaced, horizon)
     while not _all_visible(things):
-        things = _placed(rng, labels, horizon)
+        things = _placed(rng, unplaced, horizon)
     waters = [thing.foot for thing in things if thing.foot and SCENE_LABELS[thing.label] in _ON_WATER]
     canvas = landscape(rng, horizon, waters, SCENE_SIDE * _OVERSAMPLING)
     _draw_things(canvas, things)
@@ -118,12 +123,17 @@ def _encoded_scenes(seed: int, split: str, size: int, version: int) -> Iterator[
         yield {"image_id": f"{split}-{index:05d}", "image": image, "labels": labels, "unknown": []}
 
 
-def _placed(rng: Generator, labels: np.ndarray, horizon: float) -> list[_Thing]:
-    """Place one thing of each label, and sometimes a second, from the back of the scene to its front."""
+def _thing(rng: Generator, label: int) -> _Thing:
+    name = SCENE_LABELS[label]
+    return _Thing(label, DRAWINGS[name](rng), outlined=name != "cloud" and rng.random() < 0.35)
+
+
+def _placed(rng: Generator, unplaced: list[_Thing], horizon: float) -> list[_Thing]:
+    """Give each thing a place, and order them from the back of the scene to its front."""
     things: list[tuple[float, _Thing]] = []
     last: tuple[float, float] | None = None
-    for label in [*labels, *labels[: int(rng.random() < 0.25)]]:
-        name = SCENE_LABELS[label]
+    for thing in unplaced:
+        name = SCENE_LABELS[thing.label]
         if name in _IN_SKY:
             depth = -1.0 if name == "sun" else rng.uniform(-1, 0.4)
             x, y, size = rng.uniform(0.08, 0.92), rng.uniform(0.08, horizon + 0.08), rng.uniform(0.14, 0.23)
@@ -135,11 +145,13 @@ def _placed(rng: Generator, labels: np.ndarray, horizon: float) -> list[_Thing]:
         if last is not None and rng.random() < 0.45:
             x = float(np.clip(last[0] + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0) * (size + last[1]), 0.05, 0.95))
         last = (x, size)
-        things.append((depth, _thing(rng, int(label), name, x, y, size)))
+        things.append((depth, _at(rng, thing, x, y, size)))
     return [thing for _, thing in sorted(things, key=lambda pair: pair[0])]
 
 
-def _thing(rng: Generator, label: int, name: str, x: float, y: float, size: float) -> _Thing:
+def _at(rng: Generator, thing: _Thing, x: float, y: float, size: float) -> _Thing:
+    """Scale, turn and mirror a thing, and move it to x, y: its bottom if it stands, else its centre."""
+    name = SCENE_LABELS[thing.label]
     standing = name not in _IN_SKY and name not in _ON_WATER
     swing = {"umbrella": 0.06, "fish": 0.08, "butterfly": 0.1, "bird": 0.05, "balloon": 0.05}.get(name, 0.02)
     angle = 2 * np.pi * rng.uniform(-swing, swing)
@@ -148,9 +160,9 @@ def _thing(rng: Generator, label: int, name: str, x: float, y: float, size: floa
     cosine, sine = np.cos(angle), np.sin(angle)
     matrix = np.array([[cosine, -sine], [sine, cosine]]) @ np.diag([mirrored * wide, high])
     centre = np.array([x, y - 0.95 * high if standing else y])
-    shapes = [Shape(shape.points @ matrix.T + centre, shape.colour) for shape in DRAWINGS[name](rng)]
+    shapes = [Shape(shape.points @ matrix.T + centre, shape.colour) for shape in thing.shapes]
     foot = None if name in _IN_SKY else (x, y if standing else y + 0.55 * high, wide)
-    return _Thing(label, shapes, name != "cloud" and rng.random() < 0.35, foot)
+    return replace(thing, shapes=shapes, foot=foot)
 
 
 def _all_visible(things: list[_Thing]) -> bool:

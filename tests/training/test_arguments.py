@@ -71,7 +71,7 @@ def test_recipe_of_the_kin() -> None:
     ("text", "message"),
     [
         ("epocs: 3\n", "'epocs', which is no option; did you mean epochs"),
-        ("mixed_precision: fp8\n", "--mixed_precision: invalid choice: 'fp8'"),
+        ("mixed_precision: fp8\n", "mixed-precision: invalid choice: 'fp8'"),
         ("epochs: many\n", "--epochs: invalid int value: 'many'"),
         ("head: query\n", "head is 'query': choose one of sct"),
         ("- epochs\n", "holds list"),
