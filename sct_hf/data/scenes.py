@@ -26,7 +26,7 @@ SCENE_SIDE = 128
 SCENE_SIZES: dict[str, int] = {"train": 3000, "test": 1000}
 """The splits and the number of pictures each has unless `size` says otherwise."""
 
-_VERSION = 2
+_VERSION = 1
 _OVERSAMPLING = 2
 _MASK_SIDE = 64
 _LEAST_VISIBLE = 0.5
@@ -134,16 +134,19 @@ def _placed(rng: Generator, unplaced: list[_Thing], horizon: float) -> list[_Thi
     last: tuple[float, float] | None = None
     for thing in unplaced:
         name = SCENE_LABELS[thing.label]
+        usual = _RELATIVE_SIZE.get(name, 1.0)
         if name in _IN_SKY:
             depth = -1.0 if name == "sun" else rng.uniform(-1, 0.4)
-            x, y, size = rng.uniform(0.08, 0.92), rng.uniform(0.08, horizon + 0.08), rng.uniform(0.14, 0.23)
+            size = usual * rng.uniform(0.14, 0.23)
+            y = rng.uniform(0.5 * size, horizon + 0.08)
         else:
             depth = rng.random()
-            x, y = rng.uniform(0.08, 0.92), horizon + (0.97 - horizon) * depth
-            size = 0.14 + 0.09 * depth + rng.uniform(-0.015, 0.03)
-        size *= _RELATIVE_SIZE.get(name, 1.0)
+            size = usual * (0.14 + 0.09 * depth + rng.uniform(-0.015, 0.03))
+            y = horizon + (0.97 - horizon) * depth
+        x = rng.uniform(0.5 * size, 1 - 0.5 * size)
         if last is not None and rng.random() < 0.45:
-            x = float(np.clip(last[0] + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0) * (size + last[1]), 0.05, 0.95))
+            beside = last[0] + rng.choice([-1, 1]) * rng.uniform(0.5, 1.0) * (size + last[1])
+            x = float(np.clip(beside, 0.5 * size, 1 - 0.5 * size))
         last = (x, size)
         things.append((depth, _at(rng, thing, x, y, size)))
     return [thing for _, thing in sorted(things, key=lambda pair: pair[0])]
