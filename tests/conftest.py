@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Before torch is imported: several threads of a tiny model only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import pytest
 
 DATA = Path(os.environ.get("SCT_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
