@@ -107,7 +107,9 @@ def _fault(path: Path | None) -> str | None:
     try:
         with open(path, "rb") as file, Image.open(file) as image:
             marker = _END_MARKERS.get(image.format or "")
-            if marker is not None:
+            if marker is None:
+                image.load()
+            else:
                 position = file.tell()
                 file.seek(-min(64, path.stat().st_size), 2)
                 whole = marker in file.read()
@@ -116,6 +118,6 @@ def _fault(path: Path | None) -> str | None:
                     image.load()
     except FileNotFoundError:
         return "missing"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise almost anything on broken data
         return f"broken: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     return None

@@ -69,8 +69,8 @@ class BackboneConfig(PreTrainedConfig):
     def validate_picture(self) -> None:
         """Raise `ValueError` for an input size, mean or deviation that cannot be used."""
         size = self.image_size
-        sides: Sequence[int] = [size] if isinstance(size, int) else size
-        _require(len(sides) in (1, 2) and min(sides) > 0, "image_size", size, "give one side or [height, width] > 0")
+        sides: Sequence[int] = [size, size] if isinstance(size, int) else size
+        _require(len(sides) == 2 and min(sides) > 0, "image_size", size, "give one side or [height, width] > 0")
         for field in ("image_mean", "image_std"):
             values = getattr(self, field)
             _require(len(values) == self.num_channels, field, values, f"give {self.num_channels} numbers")

@@ -34,8 +34,9 @@ def asymmetric_loss(
 
     −w·(y·log p + (1 − y)·log(1 − p_m)) with p = sigmoid(logit), p_m = max(p − clip, 0) and the focal weight
     w = (1 − p_t)^γ, without gradient, where p_t and γ are interpolated by y between their values for an absent and
-    for a present label (so for y in {0, 1} exactly ASL's; soft targets as in ASL's code). The defaults are the
-    kin's; ASL's own are γ₋ = 4, γ₊ = 1, clip 0.05 and a sum.
+    for a present label (so for y in {0, 1} exactly ASL's; soft targets as in ASL's code). The default
+    γ and clip are the kin's, which scales the mean by 1000 and bounds p by 1e-5; ASL's own are γ₋ = 4, γ₊ = 1, clip
+    0.05 and a sum.
 
     Args:
         logits (`Tensor` of any shape): Any float dtype; computed in float32 (float64 for float64 input).

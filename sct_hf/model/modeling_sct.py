@@ -1,7 +1,8 @@
 """SCT: semantic-aware representation learning via conditional transport, for multi-label image classification.
 
-Source: arXiv 2507.14918. What is the paper's, its kin's (CLSL, arXiv 2510.10055), the theory's or ours is said part
-by part. Shapes: B images, S input side, P = H·W regions, C labels, D feature width, D_t label-text width.
+A reconstruction from the abstract and a summary of arXiv 2507.14918, whose equations and code were not at hand. What
+is the paper's, its kin's (CLSL, arXiv 2510.10055), the theory's or ours is said part by part. Shapes: B images, S input
+side, P = H·W regions, C labels, D feature width, D_t label-text width.
 """
 
 import math
@@ -104,6 +105,7 @@ class SCTModel(SCTPreTrainedModel):
             regions = layer(regions, positions)  # (B, P, D)
             hidden_states.append(regions)
 
+        # Rows of unit scale, whatever the text encoder's, so that text and image weigh alike in the sum (ours).
         embeddings = F.rms_norm(self.label_embeddings, self.label_embeddings.shape[-1:])  # (C, D_t)
         label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
         if self.label_interaction is not None:

@@ -1,5 +1,6 @@
 """What moves the weights: parameter groups, AdamW and the one-cycle schedule."""
 
+import math
 from typing import Any
 
 from torch.optim import AdamW
@@ -58,6 +59,8 @@ def one_cycle(groups: list[dict[str, Any]], *, total_steps: int, pct_start: floa
         total_steps: Optimizer steps of the whole run.
         pct_start: Share of them in which the learning rate rises.
     """
+    if math.isclose(pct_start * total_steps, 1):  # torch divides by the steps of the rise but one
+        pct_start *= 1.5
     optimizer = AdamW(groups, betas=(0.9, 0.999))
     peaks = [group["lr"] for group in groups]
     return optimizer, OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=pct_start)

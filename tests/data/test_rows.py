@@ -2,10 +2,11 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from sct_hf.data.rows import Row, labelled_images
+from sct_hf.data.rows import Row, check_files, labelled_images
 from sct_hf.errors import InputError
 
 NAMES = ["ant", "bee"]
@@ -81,3 +82,16 @@ def test_a_label_shown_is_not_unknown(tmp_path: Path, save_picture: Callable[...
     row = Row("a", save_picture(tmp_path / "a.png"), [1, 1], [0, 1])
     images = labelled_images([row], NAMES, name="n", split="s", skip_missing_images=False)
     assert images.targets().tolist() == [[-1, 1]]
+
+
+def test_a_truncated_picture_of_any_format_is_broken(tmp_path) -> None:
+    for suffix in ("bmp", "jpg", "png", "gif", "webp"):
+        whole = tmp_path / f"whole.{suffix}"
+        noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(whole)
+        cut = tmp_path / f"cut.{suffix}"
+        cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        kept, skipped = check_files(
+            [whole, cut], ["whole", "cut"], name="mine", split="train", skip_missing_images=True
+        )
+        assert (kept, skipped) == ([0], ("cut",)), suffix

@@ -178,6 +178,7 @@ def test_inputs_are_checked(make_model) -> None:
     [
         ({"backbone": "resnet1O1"}, "resnet101"),
         ({"image_size": 0}, "image_size=0"),
+        ({"image_size": [448]}, r"image_size=\[448\]"),
         ({"hidden_size": 30}, "multiple of 4"),
         ({"temperature": 0.0}, "temperature=0.0"),
         ({"rho": 1.5}, "rho=1.5"),

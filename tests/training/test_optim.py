@@ -57,3 +57,13 @@ def test_one_cycle_by_hand(steps: int) -> None:
             assert 0.85 <= group["betas"][0] <= 0.95
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize(("steps", "share"), [(5, 0.2), (10, 0.1), (2, 0.5), (1, 0.2)])
+def test_a_rise_of_a_single_step_is_no_division_by_zero(steps: int, share: float) -> None:
+    groups = [{"name": "head", "params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.1, "weight_decay": 0.0}]
+    optimizer, schedule = one_cycle(groups, total_steps=steps, pct_start=share)
+    for _ in range(steps - 1):
+        optimizer.step()
+        schedule.step()
+    assert 0 <= schedule.get_last_lr()[0] <= 0.1
