@@ -1,8 +1,8 @@
 """SCT: semantic-aware representation learning via conditional transport, for multi-label image classification.
 
 A reconstruction from the abstract and a summary of arXiv 2507.14918, whose equations and code were not at hand. What
-is the paper's, its kin's (CLSL, arXiv 2510.10055), the theory's or ours is said part by part. Shapes: B images, S input
-side, P = H·W regions, C labels, D feature width, D_t label-text width.
+is the paper's, its kin's (CLSL, arXiv 2510.10055), the theory's or ours is said part by part. Shapes: B images,
+S input side, P = H·W regions, C labels, D feature width, D_t label-text width.
 """
 
 import math
