@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
@@ -83,7 +84,7 @@ class Tagger:
         try:
             model = AutoModelForImageClassification.from_pretrained(name)
             processor = AutoImageProcessor.from_pretrained(name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"model: {str(name)!r} cannot be loaded ({failure_reason(error)}); "
                 "give a folder with config.json, model.safetensors and preprocessor_config.json, or a name on the Hub"

@@ -112,7 +112,7 @@ class LabelledImages:
     def aligned_to(self, label_names: Sequence[str]) -> "LabelledImages":
         """Return the same pictures with targets in the columns of `label_names`, as a checkpoint has them.
 
-        A label that only `label_names` has counts as absent from every picture.
+        A label that only `label_names` has is unknown in every picture: the data set does not judge it.
 
         Raises:
             InputError: A label of this data set is not in `label_names`.
@@ -128,11 +128,12 @@ class LabelledImages:
             )
         column_of = {name: column for column, name in enumerate(label_names)}
         new_ids = np.array([column_of[name] for name in self.label_names], dtype=np.int64)
+        unjudged = [column for name, column in column_of.items() if name not in set(self.label_names)]
         dataset = self.dataset.remove_columns(["labels", "unknown"])
         features = features_for(label_names)
-        for column in ("labels", "unknown"):
-            lists = self._table[column]
-            dataset = dataset.add_column(column, _renumbered(lists, new_ids), feature=features[column])
+        for column, further in (("labels", []), ("unknown", unjudged)):
+            lists = [[*ids, *further] for ids in _renumbered(self._table[column], new_ids)]
+            dataset = dataset.add_column(column, lists, feature=features[column])
         return replace(self, dataset=dataset)
 
     @cached_property

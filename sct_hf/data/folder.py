@@ -44,9 +44,9 @@ def read_folder(
     own = _metadata_of(root / split)
     whole = _metadata_of(root)
     if own is not None:
-        records = read_records(own, own.parent, columns)
+        records = read_records(own, own.suffix[1:], own.parent, columns)
     elif whole is not None:
-        listed = read_records(whole, root, columns)
+        listed = read_records(whole, whole.suffix[1:], root, columns)
         folder_of = [Path(record.image).parts[0] for record in listed]
         records = [record for record, folder in zip(listed, folder_of, strict=True) if folder == split]
         if split == "train" and not set(folder_of) & _SPLITS:

@@ -86,7 +86,7 @@ def read_table(
     columns = Columns(image_column, label_column, separator)
     records: list[Record] = []
     for path in paths:
-        records += read_records(path, Path(data_dir) if data_dir is not None else path.parent, columns)
+        records += read_records(path, format, Path(data_dir) if data_dir is not None else path.parent, columns)
     return from_records(
         records, label_names=label_names, name=format, split=split, skip_missing_images=skip_missing_images
     )
@@ -96,8 +96,8 @@ read_csv = partial(read_table, format="csv")
 read_jsonl = partial(read_table, format="jsonl")
 
 
-def read_records(file: Path, root: Path, columns: Columns) -> list[Record]:
-    """Read the lines of a .csv or .jsonl file whose relative paths start from `root`.
+def read_records(file: Path, format: str, root: Path, columns: Columns) -> list[Record]:
+    """Read the lines of a file of format "csv" or "jsonl", whatever its name; relative paths start from `root`.
 
     Raises:
         InputError: No such file or column, or a malformed line.
@@ -105,8 +105,7 @@ def read_records(file: Path, root: Path, columns: Columns) -> list[Record]:
     if not file.is_file():
         raise InputError(f"files names {str(file)!r}: there is no such file")
     records = []
-    read = _csv_lines if file.suffix == ".csv" else _json_lines
-    for place, line in read(file):
+    for place, line in _LINES[format](file):
         image = line[_column("image_column", columns.image, IMAGE_COLUMNS, line, place)]
         label_column = _column("label_column", columns.label, LABEL_COLUMNS, line, place)
         if not isinstance(image, str) or not image:
@@ -177,6 +176,9 @@ def _json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     f'{place} is {line!r}: each line must be an object such as {{"image": …, "labels": […]}}'
                 )
             yield place, line
+
+
+_LINES = {"csv": _csv_lines, "jsonl": _json_lines}
 
 
 def _column(field: str, given: str | None, usual: Sequence[str], line: dict[str, Any], place: str) -> str:

@@ -51,7 +51,8 @@ def asymmetric_loss(
         `Tensor`: float32 (float64 for float64 input), a scalar unless `reduction="none"`.
 
     Raises:
-        ValueError: Shapes that differ, an exponent or a clip out of range, or an unknown reduction.
+        ValueError: Shapes that differ, an exponent or a clip out of range, an unknown reduction, or (looked at on
+            the CPU only, where that stalls nothing) a target outside [0, 1] ∪ {−1, NaN}.
     """
     if logits.shape != targets.shape:
         raise ValueError(f"targets have shape {tuple(targets.shape)}, but the logits {tuple(logits.shape)}.")
@@ -62,6 +63,12 @@ def asymmetric_loss(
             f"gamma_neg={gamma_neg}, gamma_pos={gamma_pos}, clip={clip} cannot be used: give exponents >= 0 and "
             "a clip in [0, 1)."
         )
+    if targets.device.type == "cpu" and not torch.compiler.is_compiling():
+        wrong = ~((targets >= 0) & (targets <= 1) | (targets == -1) | targets.isnan())
+        if wrong.any():
+            raise ValueError(
+                f"targets contain {targets[wrong][0].item()}: give values in [0, 1], or −1 or NaN for unknown."
+            )
     known, y = known_targets(targets)
     logits = torch.where(known, full_precision(logits), 0.0)
     log_p = F.logsigmoid(logits)

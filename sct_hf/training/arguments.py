@@ -95,6 +95,9 @@ class ModelArguments:
     compare_head: str = _option("none", f"Head to train afterwards on the same data: none, {', '.join(HEADS)}.")
     backbone: str = _option("resnet101", "Any timm model with a feature map or tokens.")
     backbone_weights: str = _option("pretrained", "none, pretrained (timm's own), package, or a weights file.")
+    init_checkpoint: str | None = field(
+        default=None, metadata={"help": "Checkpoint, by folder or Hub name, whose weights training starts from."}
+    )
     image_size: list[int] = field(
         default_factory=lambda: [448], metadata={"help": "Side of the square input in pixels, or height and width."}
     )
@@ -122,6 +125,8 @@ class ModelArguments:
         for name, other in (("head", "sct"), ("compare_head", "none")):
             value, choices = getattr(self, name), (other, *HEADS)
             _require(value in choices, name, value, f"choose one of {', '.join(choices)}")
+        alone = self.init_checkpoint is None or self.compare_head == "none"
+        _require(alone, "init_checkpoint", self.init_checkpoint, "it fits one head only; leave out --compare_head")
         sides = self.image_size
         _require(len(sides) in (1, 2) and min(sides) > 0, "image_size", sides, "give one side, or height and width")
         _require(self.hidden_size >= 0, "hidden_size", self.hidden_size, "give a number >= 0")
@@ -133,7 +138,7 @@ class ModelArguments:
 
     def config_options(self, head: str) -> dict[str, Any]:
         """Return what goes into the configuration of a model with `head`: every option of it that is set."""
-        names = [option.name for option in fields(self) if option.default is None]
+        names = [option.name for option in fields(self) if option.default is None and option.name != "init_checkpoint"]
         if head != "sct":
             names = ["gamma_neg", "gamma_pos", "clip"]
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -163,7 +168,9 @@ class TrainArguments:
     seed: int = _option(0, "Seed of everything that is random.")
     freeze_backbone: bool = _option(False, "Train the head only.")
     freeze_batch_norm: bool = _option(False, "Keep the statistics of the backbone's batch norms.")
-    cache_features: bool = _option(False, "Compute the maps of a frozen backbone once.")
+    cache_features: bool = _option(
+        False, "Compute the maps of a frozen backbone once; fixed views replace flip, cutout and RandAugment."
+    )
     cache_dir: str | None = _option(None, "Folder of the cached maps; the user's cache folder if not given.")
     cached_views: int = _option(4, "Views of each training picture in the cache.")
     channels_last: bool = _option(True, "Memory format of the backbone.")

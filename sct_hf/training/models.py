@@ -7,8 +7,12 @@ from tempfile import TemporaryDirectory
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors import SafetensorError
 from torch import nn
+from transformers import AutoModelForImageClassification
 
+import sct_hf  # noqa: F401  (registers the models)
+from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor
 from sct_hf.files import atomic_write
 from sct_hf.label_text.encoders import encode_labels
@@ -33,15 +37,58 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
             label_names,
             image_size=model_arguments.input_size,
             head=model_arguments.head,
-            backbone_weights=model_arguments.backbone_weights,
+            backbone_weights="none" if model_arguments.init_checkpoint else model_arguments.backbone_weights,
             label_text=label_text,
             **model_arguments.config_options(model_arguments.head),
         )
+        if model_arguments.init_checkpoint:
+            _copy_weights(load_model(model_arguments.init_checkpoint, field="init_checkpoint"), model)
     if train.freeze_backbone:
         model.backbone.requires_grad_(False)
     if train.channels_last:
         model.backbone.to(memory_format=torch.channels_last)
     return model
+
+
+def load_model(name: str, *, field: str) -> TaggingModel:
+    """Load a checkpoint of SCT or of a peer head.
+
+    Args:
+        name: Its folder, or its name on the Hub.
+        field: The argument that names it, for errors.
+
+    Raises:
+        InputError: There is none, it cannot be read, or it is of another kind.
+    """
+    if not Path(name).is_dir() and len(Path(name).parts) > 2:
+        raise InputError(f"{field} is {name!r}: there is no such folder")
+    try:
+        model = AutoModelForImageClassification.from_pretrained(name)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{field} is {name!r}, which cannot be loaded as a checkpoint: {reason}") from error
+    if not isinstance(model, TaggingModel):
+        raise InputError(f"{field} is {name!r}, a {type(model).__name__}: give a checkpoint of SCT or of a peer head")
+    return model
+
+
+def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
+    """Give `target` all weights of `source`, a model of the same kind, shape and labels."""
+    old, new = source.state_dict(), target.state_dict()
+    reasons = [
+        f"{name} is {list(old[name].shape) if name in old else 'missing'} there and "
+        f"{list(new[name].shape) if name in new else 'missing'} here"
+        for name in sorted(old.keys() | new.keys())
+        if name not in old or name not in new or old[name].shape != new[name].shape
+    ]
+    if source.config.label_names != target.config.label_names:
+        reasons = [f"its labels are {', '.join(source.config.label_names)}", *reasons]
+    if reasons:
+        raise InputError(
+            f"init_checkpoint is {source.name_or_path!r}, which does not fit this run: {'; '.join(reasons[:3])}. Give "
+            "the same labels, head, backbone and sizes as it was trained with"
+        )
+    target.load_state_dict(old)
 
 
 def set_train_mode(model: nn.Module, bare: TaggingModel, freeze_backbone: bool, freeze_batch_norm: bool) -> None:

@@ -250,6 +250,7 @@ class Run:
         }
         if self.accelerator.is_main_process:
             predictions = Predictions(evaluation.image_ids, scores, targets, names)
+            samples = _samples(evaluation)
             with room_to_save(path):
                 save_model(self.average.model, path)
                 write_report(
@@ -258,7 +259,7 @@ class Run:
                     history=state.history,
                     predictions=predictions,
                     model=self.average.model,
-                    samples=_samples(evaluation),
+                    samples=samples,
                 )
                 self.folder.finish()
             table = format_table(metrics, names, predictions=predictions)

@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageClassification
 
-import sct_hf  # noqa: F401  (registers the models)
 from sct_hf.data import ImageDataset, eval_transform
 from sct_hf.errors import InputError
 from sct_hf.metrics.functional import multilabel_metrics
@@ -14,7 +12,7 @@ from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
-from sct_hf.training.models import TaggingModel
+from sct_hf.training.models import load_model
 from sct_hf.training.pictures import load_evaluation_pictures, make_loader
 from sct_hf.training.report import Predictions, format_table, write_scores
 from sct_hf.training.run import say
@@ -24,7 +22,7 @@ from sct_hf.training.run_folder import ARGUMENTS
 def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments) -> dict[str, Any]:
     """Score a checkpoint, print the table and write metrics.json, per_label.csv and predictions.parquet.
 
-    Labels of the model that the data set does not have are not judged there: their scores are left out.
+    Labels of the model that the data set does not have are unknown there and take no part in any figure.
 
     Args:
         arguments: Which checkpoint, and how.
@@ -43,23 +41,22 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         mixed_precision=arguments.mixed_precision, cpu_threads=arguments.cpu_threads, seed=arguments.seed
     )
     with accelerator.main_process_first():
-        model = _load(arguments.model)
+        model = load_model(arguments.model, field="model")
         images = load_evaluation_pictures(data, arguments.seed)
-    known, names = model.config.label_names, images.label_names
-    images.aligned_to(known)  # refuses a label that the model does not know
+    names = model.config.label_names
+    images = images.aligned_to(names)
     model.to(accelerator.device)
     model.backbone.to(memory_format=torch.channels_last)
     config = model.config
     dataset = ImageDataset(images, eval_transform(config.image_size, config.image_mean, config.image_std))
     loader = make_loader(dataset, data, arguments.batch_size, accelerator)
     scores, targets, _ = evaluate_model(model, loader, accelerator, description=images.split)
-    scores = scores[:, [known.index(name) for name in names]]
     metrics = multilabel_metrics(scores, targets, label_names=names)
     metrics |= {
         "model": arguments.model,
         "dataset": images.name,
         "split": images.split,
-        "labels_not_judged": sorted(set(known) - set(names)),
+        "labels_not_judged": [name for name, column in zip(names, targets.T, strict=True) if (column < 0).all()],
         "skipped_images": list(images.skipped),
     }
     if accelerator.is_main_process:
@@ -72,16 +69,3 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         say(accelerator, f"\nThe scores are in {folder}")
     accelerator.end_training()
     return metrics
-
-
-def _load(name: str) -> TaggingModel:
-    if not Path(name).is_dir() and len(Path(name).parts) > 2:
-        raise InputError(f"model is {name!r}: there is no such folder")
-    try:
-        model = AutoModelForImageClassification.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"model is {name!r}, which cannot be loaded as a checkpoint: {reason}") from error
-    if not isinstance(model, TaggingModel):
-        raise InputError(f"model is {name!r}, a {type(model).__name__}: give a checkpoint of SCT or of a peer head")
-    return model

@@ -42,7 +42,7 @@ def test_select_keeps_the_order_asked_for(images: LabelledImages) -> None:
 def test_aligned_to_moves_the_columns(images: LabelledImages) -> None:
     aligned = images.aligned_to(["cow", "dog", "ant", "bee"])
     assert aligned.label_names == ["cow", "dog", "ant", "bee"]
-    assert aligned.targets().tolist() == [[c, 0, a, b] for a, b, c in TARGETS]
+    assert aligned.targets().tolist() == [[c, -1, a, b] for a, b, c in TARGETS]
     assert aligned.image_ids == images.image_ids
     assert aligned.dataset[2]["image"].tobytes() == images.dataset[2]["image"].tobytes()
 

@@ -37,6 +37,11 @@ def test_csv_labels_in_each_form(root: Path, cells: list[str]) -> None:
     assert images.dataset[1]["image"].size == (40, 30)
 
 
+def test_the_format_is_the_one_asked_for_whatever_the_name(root: Path) -> None:
+    (root / "list.txt").write_text("image,labels\npictures/a.png,cat|bee\n")
+    assert load_data("csv", "train", files=root / "list.txt").label_names == ["bee", "cat"]
+
+
 def test_csv_with_columns_and_separator_of_its_own(root: Path) -> None:
     (root / "list.csv").write_text("split,pic,what\nx,a.png,cat/dining table\nx,b.jpg,bee\n")
     options = {"image_column": "pic", "label_column": "what", "separator": "/", "data_dir": root / "pictures"}

@@ -154,8 +154,8 @@ def test_set_labels_refuses(make_model, names, shape, message) -> None:
     [
         (torch.zeros(2, 4), r"labels have shape \(2, 4\), but \(2, 3\)"),
         (torch.zeros(2, dtype=torch.long), r"labels have shape \(2,\)"),
-        (torch.tensor([[0, 1, 2.0], [0, 0, 0]]), "labels contain 2.0"),
-        (torch.tensor([[0, 1, -0.5], [0, 0, 0]]), "labels contain -0.5"),
+        (torch.tensor([[0, 1, 2.0], [0, 0, 0]]), "targets contain 2.0"),
+        (torch.tensor([[0, 1, -0.5], [0, 0, 0]]), "targets contain -0.5"),
     ],
 )
 def test_targets_are_checked(make_model, labels, message) -> None:

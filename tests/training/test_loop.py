@@ -18,8 +18,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 from sct_hf.errors import InputError
 from sct_hf.training import checkpoints, report, run
 from sct_hf.training.arguments import Arguments
+from sct_hf.training.devices import make_accelerator
 from sct_hf.training.loop import train
-from sct_hf.training.models import set_train_mode
+from sct_hf.training.models import new_model, set_train_mode
 
 Tiny = Callable[..., Arguments]
 PLAIN = {"flip": False, "cutout": False, "rand_augment": False}
@@ -103,6 +104,31 @@ def test_backbone_learns_unless_frozen(tmp_path: Path, tiny: Tiny) -> None:
     for name in filters:
         assert not torch.equal(free[name], frozen[name])
         assert not torch.equal(norm[name], frozen[name])
+
+
+def test_a_run_goes_out_from_the_weights_of_another(tmp_path: Path, tiny: Tiny) -> None:
+    train(tiny(output_dir=tmp_path / "first", epochs=1))
+    arguments = tiny(init_checkpoint=tmp_path / "first", seed=1)
+    model = new_model(
+        arguments, ["blue", "green", "red", "white"], make_accelerator(mixed_precision="no", cpu_threads=1, seed=1)
+    )
+    written = load_file(tmp_path / "first" / "model.safetensors")
+    assert model.state_dict().keys() == written.keys()
+    assert all(torch.equal(value, written[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"head": "linear"}, "does not fit this run: .*missing"),
+        ({"hidden_size": 8}, r"region_proj.* is \[.*16.*\] there and \[.*8.*\] here"),
+        ({"init_checkpoint": "no/such/folder"}, "init_checkpoint is 'no/such/folder': there is no such folder"),
+    ],
+)
+def test_weights_that_do_not_fit(tmp_path: Path, tiny: Tiny, options: dict[str, Any], message: str) -> None:
+    train(tiny(output_dir=tmp_path / "first", epochs=1))
+    with pytest.raises(InputError, match=message):
+        train(tiny(**{"output_dir": tmp_path / "second", "init_checkpoint": tmp_path / "first", **options}))
 
 
 def test_training_mode_of_frozen_parts(tiny: Tiny) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor
+from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.training import report
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments, ScoringArguments, parse_into
 from sct_hf.training.loop import train
@@ -61,8 +63,16 @@ def test_labels_that_the_data_set_does_not_have_are_not_judged(
 ) -> None:
     folder = checkpoint("white", "zebra", "red", "blue", "green")
     metrics = score(model=folder, output_dir=tmp_path / "scores", **data)
-    assert metrics["AP"].keys() == {"blue", "green", "red", "white"}
+    assert metrics["AP"]["zebra"] is None
     assert metrics["labels_not_judged"] == ["zebra"]
+    table = pd.read_parquet(tmp_path / "scores" / "predictions.parquet")
+    assert (table["target/zebra"] == -1).all()
+    names = ["blue", "green", "red", "white"]
+    scores, targets = (table[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
+    of_the_four = multilabel_metrics(scores, targets)
+    assert {key: metrics[key] for key in ("mAP", "CF1", "OF1", "exact_match")} == pytest.approx(
+        {key: of_the_four[key] for key in ("mAP", "CF1", "OF1", "exact_match")}
+    )
     assert "no such labels: zebra" in capsys.readouterr().out
 
 
