@@ -103,10 +103,17 @@ class SCTConfig(BackboneConfig):
     Args:
         hidden_size (`int`, *optional*):
             Width D to which regions are projected; none keeps the backbone's width, as the kin does (ours).
+        projection_norm (`bool`, *optional*, defaults to `True`):
+            Adds a layer norm to that projection (ours).
+        input_dropout (`float`, *optional*, defaults to 0.0):
+            Dropout of the backbone's features, for small sets of pictures (ours).
         label_embedding_size (`int`, *optional*, defaults to 768):
             Width of the label-text embeddings (kin: BERT-base).
         label_text (`dict`, *optional*):
             How the embeddings were made: encoder, template and normalised names.
+        normalize_label_embeddings (`bool`, *optional*, defaults to `True`):
+            Whether each embedding is divided by its root mean square, so that text and picture weigh alike whatever
+            the text encoder's scale (ours).
         encoder_layers (`int`, *optional*, defaults to 1):
             Transformer encoder layers over the regions (kin: 1).
         encoder_attention_heads (`int`, *optional*, defaults to 8):
@@ -140,8 +147,11 @@ class SCTConfig(BackboneConfig):
     keys_to_ignore_at_inference = ["losses"]
 
     hidden_size: int | None = None
+    projection_norm: bool = True
+    input_dropout: float | int = 0.0
     label_embedding_size: int = 768
     label_text: dict[str, Any] | None = None
+    normalize_label_embeddings: bool = True
     encoder_layers: int = 1
     encoder_attention_heads: int = 8
     encoder_ffn_dim: int = 2048
@@ -168,7 +178,7 @@ class SCTConfig(BackboneConfig):
         """Raise `ValueError` for transport settings or loss weights that cannot be used."""
         _require(self.temperature > 0, "temperature", self.temperature, "give a number > 0")
         _require(0 <= self.rho <= 1, "rho", self.rho, "give a number in [0, 1]")
-        for field in ("dropout", "scorer_dropout"):
+        for field in ("input_dropout", "dropout", "scorer_dropout"):
             _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
         for field in ("semantic_loss_weight", "transport_loss_weight"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")

@@ -62,7 +62,9 @@ class SCTModel(SCTPreTrainedModel):
                 f"4 and of encoder_attention_heads={config.encoder_attention_heads}."
             )
         self.hidden_size = dim
+        self.input_dropout = nn.Dropout(config.input_dropout)
         self.region_proj = nn.Linear(self.backbone.num_features, dim) if config.hidden_size else nn.Identity()
+        self.region_norm = nn.LayerNorm(dim) if config.hidden_size and config.projection_norm else nn.Identity()
         self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
         self.semantic_features = SemanticFeatures(dim, config)
         self.label_interaction = EncoderLayer(dim, config) if config.label_interaction else None
@@ -96,7 +98,8 @@ class SCTModel(SCTPreTrainedModel):
         """
         features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
         grid = features.shape[-2:]
-        regions = self.region_proj(features.flatten(2).transpose(1, 2))  # (B, P, D)
+        features = self.input_dropout(features.flatten(2).transpose(1, 2))  # (B, P, D₀)
+        regions = self.region_norm(self.region_proj(features))  # (B, P, D)
         hidden_states = [regions]
         positions = (
             sine_positions(grid[0], grid[1], self.hidden_size, regions.device) if self.encoder else None
@@ -105,8 +108,9 @@ class SCTModel(SCTPreTrainedModel):
             regions = layer(regions, positions)  # (B, P, D)
             hidden_states.append(regions)
 
-        # Rows of unit scale, whatever the text encoder's, so that text and image weigh alike in the sum (ours).
-        embeddings = F.rms_norm(self.label_embeddings, self.label_embeddings.shape[-1:])  # (C, D_t)
+        embeddings = self.label_embeddings  # (C, D_t)
+        if self.config.normalize_label_embeddings:
+            embeddings = F.rms_norm(embeddings, embeddings.shape[-1:])
         label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
         if self.label_interaction is not None:
             label_features = self.label_interaction(label_features)

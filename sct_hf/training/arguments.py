@@ -102,8 +102,11 @@ class ModelArguments:
         default_factory=lambda: [448], metadata={"help": "Side of the square input in pixels, or height and width."}
     )
     hidden_size: int = _option(0, "Width to which regions are projected; 0 keeps the backbone's.")
+    projection_norm: bool | None = _option(None, "Layer norm of the regions after that projection.")
+    input_dropout: float | None = _option(None, "Dropout of the backbone's features.")
     label_encoder: str = _option("bert-base-uncased", "Text encoder of the label names.")
     label_template: str = _option("{}", "Prompt around each label name.")
+    normalize_label_embeddings: bool | None = _option(None, "Divide each label embedding by its root mean square.")
     encoder_layers: int | None = _option(None, "Transformer layers over the regions.")
     encoder_attention_heads: int | None = _option(None, "Attention heads of each layer.")
     encoder_ffn_dim: int | None = _option(None, "Width of each layer's feed-forward block.")
