@@ -60,7 +60,7 @@ def build_model(
             model.set_labels(labels, label_text.embeddings, label_text.recipe)
         else:
             model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
-        model.backbone.check_input_size(model.config)
+        model.backbone.check_input_size(*model.config.input_size, model.config.num_channels)
     except (ValueError, StrictDataclassError) as error:
         raise InputError(str(error)) from error
     load_backbone_weights(model.backbone.timm_model, backbone, str(backbone_weights or "none"))

@@ -103,23 +103,29 @@ class TimmBackbone(nn.Module):
         """Recompute the backbone's activations in the backward pass, to save memory."""
         self.timm_model.set_grad_checkpointing(enable)
 
-    def check_input_size(self, config: BackboneConfig) -> None:
-        """Run one blank picture of the configured size through the backbone.
+    def check_input_size(self, height: int, width: int, channels: int) -> None:
+        """Run one blank picture through the backbone.
+
+        Args:
+            height (`int`): In pixels.
+            width (`int`): In pixels.
+            channels (`int`): Channels of the picture.
 
         Raises:
             ValueError: The backbone cannot take the size.
         """
+        size = height if height == width else [height, width]
         was_training = self.training
         try:
             with torch.no_grad():
-                grid = self.eval()(torch.zeros(1, config.num_channels, *config.input_size)).shape[-2:]
+                grid = self.eval()(torch.zeros(1, channels, height, width)).shape[-2:]
             usable = min(grid) > 0
         except (AssertionError, RuntimeError) as error:
-            raise ValueError(f"image_size={config.image_size} does not suit {self.name}: {error}") from error
+            raise ValueError(f"image_size={size} does not suit {self.name}: {error}") from error
         finally:
             self.train(was_training)
         if not usable:
-            raise ValueError(f"image_size={config.image_size} leaves {self.name} no region: give a larger one.")
+            raise ValueError(f"image_size={size} leaves {self.name} no region: give a larger one.")
 
 
 __all__ = ["TimmBackbone"]

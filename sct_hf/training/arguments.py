@@ -79,10 +79,12 @@ class DataArguments(EvaluationDataArguments):
     flip: bool = _option(True, "Augment by mirroring.")
     cutout: bool = _option(True, "Augment by one box in a random colour.")
     rand_augment: bool = _option(True, "Augment by RandAugment.")
+    collage: float = _option(0.0, "Share of the batches whose pictures are joined in pairs, with the labels of both.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(0 <= self.holdout < 1, "holdout", self.holdout, "give a fraction in [0, 1)")
+        _require(0 <= self.collage <= 1, "collage", self.collage, "give a fraction in [0, 1]")
         for name in ("max_train_samples", "train_size"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
 

@@ -24,9 +24,10 @@ from sct_hf.training.checkpoints import (
     room_to_save,
     save_checkpoint,
 )
+from sct_hf.training.collage import collage
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
-from sct_hf.training.models import new_model, save_model, set_train_mode
+from sct_hf.training.models import TaggingModel, new_model, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, write_json, write_report
@@ -50,6 +51,8 @@ class Run:
         options = arguments.train
         self.state = TrainerState()
         self.bare = new_model(arguments, pictures.whole.label_names, accelerator)
+        if arguments.data.collage and not options.cache_features:
+            _require_double_width(self.bare)
         self.bare.to(accelerator.device)
         self.loaders: Loaders = make_loaders(pictures, self.bare, arguments, accelerator)
         self.average = AveragedModel(self.bare, options.ema_decay, options.ema_warmup)
@@ -141,7 +144,11 @@ class Run:
     def _step(self, batch: dict[str, torch.Tensor], share: float) -> dict[str, float]:
         """Forward and backward of a batch, and the optimizer step at the end of a window; return the losses."""
         accelerator, options, state = self.accelerator, self.arguments.train, self.state
-        output = self.model(**model_inputs(batch, channels_last=options.channels_last))
+        inputs = model_inputs(batch, channels_last=options.channels_last)
+        share_of_collages = self.arguments.data.collage
+        if share_of_collages and torch.rand(()) < share_of_collages:
+            inputs = collage(inputs)
+        output = self.model(**inputs)
         losses = {f"losses/{name}": value.item() for name, value in output.losses.items()}
         losses["loss"] = output.loss.item()
         if not all(map(math.isfinite, losses.values())):
@@ -268,6 +275,17 @@ class Run:
             say(self.accelerator, f"\nThe model and its report are in {path}")
         self.accelerator.wait_for_everyone()
         return metrics
+
+
+def _require_double_width(model: TaggingModel) -> None:
+    height, width = model.config.input_size
+    try:
+        model.backbone.check_input_size(height, 2 * width, model.config.num_channels)
+    except ValueError as error:
+        raise InputError(
+            f"collage is set, but pictures of double width cannot be used ({error}): leave out --collage, or choose "
+            "another backbone"
+        ) from error
 
 
 def _samples(images: LabelledImages) -> list[tuple[str, Image.Image]]:

@@ -1,0 +1,33 @@
+"""Collages: an augmentation for pictures with many labels."""
+
+import torch
+from torch import Tensor
+
+
+def collage(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Join each picture of a batch's first half with one of its second half, side by side (ours).
+
+    A collage shows what either picture shows. It breaks up labels that always come together, and costs nothing: half
+    as many pictures of twice the width.
+
+    Args:
+        inputs: `labels` (B, C), values in [0, 1], −1 or NaN unknown, and pictures or maps (B, channels, H, W).
+
+    Returns:
+        The same fields with B // 2 rows, pictures or maps (B // 2, channels, H, 2W). A label is present in a collage
+        if it is in one half, unknown (NaN) if it is not but unknown in one half, and else the larger of the two
+        values. A single picture comes back as it is.
+    """
+    half = len(inputs["labels"]) // 2
+    if not half:
+        return inputs
+    joined = {}
+    for name, value in inputs.items():
+        left, right = value[:half], value[half : 2 * half]
+        if name == "labels":
+            left, right = (side.where(side >= 0, torch.nan) for side in (left, right))
+            present = (left == 1) | (right == 1)
+            joined[name] = torch.where(present, 1.0, torch.maximum(left, right))  # (B // 2, C)
+        else:
+            joined[name] = torch.cat((left, right), dim=3)  # (B // 2, channels, H, 2W)
+    return joined
