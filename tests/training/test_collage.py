@@ -51,5 +51,7 @@ def test_the_share_of_the_batches(
 
 
 def test_a_backbone_of_one_size(tmp_path: Path, tiny: Callable[..., Arguments]) -> None:
-    with pytest.raises(InputError, match=r"collage is set, .*160×320, but test_vit was made for 160×160.*leave out --collage"):
+    with pytest.raises(
+        InputError, match=r"collage is set, .*160×320, but test_vit was made for 160×160.*leave out --collage"
+    ):
         train(tiny(output_dir=tmp_path, collage=0.5, backbone="test_vit", image_size=160))
