@@ -59,6 +59,38 @@ def test_fixed_temperature_is_not_trained(targets) -> None:
     assert model.sct.log_temperature.exp().item() == pytest.approx(0.3)
 
 
+def test_projected_regions_are_normed_unless_switched_off(make_model) -> None:
+    pixels = torch.randn(2, 3, 64, 64)
+    normed, plain = (make_model(encoder_layers=0, projection_norm=on) for on in (True, False))
+    features = plain.backbone(pixels).flatten(2).transpose(1, 2)
+    expected = features @ plain.sct.region_proj.weight.T + plain.sct.region_proj.bias
+    torch.testing.assert_close(plain.sct(pixels).last_hidden_state, expected)
+    regions = normed.sct(pixels).last_hidden_state
+    torch.testing.assert_close(regions.mean(-1), torch.zeros(2, 4), atol=1e-5, rtol=0)
+    spread = expected.var(-1, correction=0)
+    torch.testing.assert_close(regions.var(-1, correction=0), spread / (spread + 1e-5))
+
+
+def test_dropout_of_the_backbones_features(make_model) -> None:
+    model = make_model(encoder_layers=0, projection_norm=False, input_dropout=0.9)
+    model.sct.region_proj.weight.data = torch.eye(32, model.backbone.num_features)
+    features = torch.ones(1, model.backbone.num_features, 40, 40)
+    evaluated = model.sct(backbone_features=features).last_hidden_state[..., :16]
+    assert torch.equal(evaluated, torch.ones_like(evaluated))
+    trained = model.train().sct(backbone_features=features).last_hidden_state[..., :16]
+    assert trained.unique().tolist() == pytest.approx([0, 10])
+    assert (trained > 0).float().mean() == pytest.approx(0.1, abs=0.01)  # 25,600 draws: five standard errors
+
+
+def test_scale_of_the_label_vectors(make_model) -> None:
+    pixels = torch.randn(2, 3, 64, 64)
+    for normalised in (True, False):
+        model = make_model(normalize_label_embeddings=normalised)
+        before = model(pixels).logits
+        model.set_labels(LABELS, 7 * model.sct.label_embeddings)
+        assert torch.allclose(model(pixels).logits, before, atol=1e-5) == normalised
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_is_finite_and_near(make_model, targets, dtype: torch.dtype) -> None:
     model = make_model()
