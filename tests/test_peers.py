@@ -1,9 +1,17 @@
 """The peer heads: what they compute, and what they refuse."""
 
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from transformers import AutoModelForImageClassification
 
 from sct_hf import PeerConfig, PeerForMultiLabelClassification, asymmetric_loss
+from sct_hf.peers import query2label
+from sct_hf.peers.modeling_peer import HEADS
 
 
 @pytest.fixture
@@ -11,6 +19,15 @@ def model() -> PeerForMultiLabelClassification:
     torch.manual_seed(0)
     config = PeerConfig(backbone="test_efficientnet", image_size=64, id2label=dict(enumerate("abc")))
     return PeerForMultiLabelClassification(config).eval()
+
+
+@pytest.fixture
+def make_head():
+    def make(name: str, num_labels: int = 3, **options: Any) -> tuple[torch.nn.Module, torch.Tensor]:
+        torch.manual_seed(0)
+        return HEADS[name](5, num_labels, **options).eval(), torch.randn(2, 5, 2, 3)
+
+    return make
 
 
 def test_linear_is_a_classifier_on_the_mean_feature(model) -> None:
@@ -33,3 +50,87 @@ def test_targets_and_inputs_are_checked(model) -> None:
         model(torch.randn(2, 3, 64, 64), labels=torch.zeros(2, 4))
     with pytest.raises(ValueError, match="either pixel_values or backbone_features"):
         model()
+
+
+def test_csra_adds_attended_scores_to_the_mean(make_head) -> None:
+    head, features = make_head("csra", residual_weight=0.3, temperature=2.0)
+    logits = head(features)
+    for b, k in itertools.product(range(2), range(3)):
+        row = head.classifier.weight[k]
+        scores = [(row / row.square().sum().sqrt()) @ features[b, :, y, x] for y in range(2) for x in range(3)]
+        weights = [(2.0 * score).exp() for score in scores]
+        attended = sum(w * score for w, score in zip(weights, scores, strict=True)) / sum(weights)
+        torch.testing.assert_close(logits[b, k], sum(scores) / 6 + 0.3 * attended)
+
+
+@pytest.mark.parametrize("num_labels", [3, 230])
+def test_ml_decoder_scores_label_k_by_its_place_in_a_group(make_head, num_labels: int) -> None:
+    head, features = make_head("ml_decoder", num_labels=num_labels, hidden_size=16)
+    layer, logits = head.layer, head(features)
+    assert logits.shape == (2, num_labels)
+    groups = min(num_labels, 100)
+    size = math.ceil(num_labels / groups)
+    regions = layer.embed_standart(features.flatten(2).transpose(1, 2)).relu()
+    block = layer.decoder.layers[0]
+    for k in (0, num_labels // 2, num_labels - 1):
+        query = block.norm1(2 * layer.query_embed.weight[k // size]).expand(2, 1, -1)
+        found = block.multihead_attn(query.transpose(0, 1), *[regions.transpose(0, 1)] * 2)[0].transpose(0, 1)
+        token = block.norm2(query + found)
+        token = block.norm3(token + block.linear2(block.linear1(token).relu()))[:, 0]  # (B, D)
+        expected = token @ layer.duplicate_pooling[k // size, :, k % size] + layer.duplicate_pooling_bias[k]
+        torch.testing.assert_close(logits[:, k], expected)
+    assert not layer.query_embed.weight.requires_grad
+
+
+def test_query2label_equals_torchs_transformer_where_positions_are_zero(
+    make_head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_places(height: int, width: int, dim: int, device: torch.device) -> torch.Tensor:
+        return torch.zeros(height * width, dim)
+
+    monkeypatch.setattr(query2label, "sine_positions", no_places)
+    head, features = make_head("query2label", hidden_size=16, ffn_dim=24, num_heads=2)
+    encoder = torch.nn.TransformerEncoderLayer(16, 2, 24, batch_first=True).eval()
+    copy(head.encoder, encoder.self_attn, encoder.norm1)
+    copy_ffn(head.encoder_ffn, encoder, encoder.norm2)
+    regions = head.region_proj(features.flatten(2).transpose(1, 2))
+    torch.testing.assert_close(
+        head.encoder_ffn(head.encoder(regions, torch.zeros(6, 16), regions, torch.zeros(6, 16))), encoder(regions)
+    )
+    decoder = torch.nn.TransformerDecoderLayer(16, 2, 24, batch_first=True).eval()
+    copy(head.among_labels, decoder.self_attn, decoder.norm1)
+    copy(head.cross[1], decoder.multihead_attn, decoder.norm2)
+    copy_ffn(head.ffn[1], decoder, decoder.norm3)
+    labels, none = torch.randn(2, 3, 16), torch.zeros(3, 16)
+    among = head.among_labels(labels, none, labels, none)
+    ours = head.ffn[1](head.cross[1](among, none, regions, torch.zeros(6, 16)))
+    torch.testing.assert_close(ours, decoder(labels, regions))
+
+
+def copy(ours, attention, norm) -> None:
+    attention.load_state_dict(ours.attention.state_dict())
+    norm.load_state_dict(ours.norm.state_dict())
+
+
+def copy_ffn(ours, layer, norm) -> None:
+    layer.linear1.load_state_dict(ours.layers[0].state_dict())
+    layer.linear2.load_state_dict(ours.layers[3].state_dict())
+    norm.load_state_dict(ours.norm.state_dict())
+
+
+@pytest.mark.parametrize("head", ["csra", "ml_decoder", "query2label"])
+def test_every_head_learns_and_survives_a_round_trip(head: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options = {"csra": {"residual_weight": 0.2}}.get(head, {"hidden_size": 16})
+    config = PeerConfig(
+        backbone="test_efficientnet", image_size=64, head=head, head_kwargs=options, id2label=dict(enumerate("abc"))
+    )
+    model = PeerForMultiLabelClassification(config)
+    model(torch.randn(2, 3, 64, 64), labels=torch.tensor([[1.0, 0, 0], [0, 1, 1]])).loss.backward()
+    for name, parameter in model.head.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+    model.eval().save_pretrained(tmp_path)
+    pixels = torch.randn(1, 3, 64, 64)
+    again = AutoModelForImageClassification.from_pretrained(tmp_path)
+    assert torch.equal(again(pixels).logits, model(pixels).logits)

@@ -11,9 +11,18 @@ from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.losses_sct import asymmetric_loss
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.peers.csra import CSRAHead
 from sct_hf.peers.linear import LinearHead
+from sct_hf.peers.ml_decoder import MLDecoderHead
+from sct_hf.peers.query2label import Query2LabelHead
 
-HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead}
+HEADS: dict[str, type[nn.Module]] = {
+    "linear": LinearHead,
+    "csra": CSRAHead,
+    "ml_decoder": MLDecoderHead,
+    "query2label": Query2LabelHead,
+}
+"""Heads by name; each is made from the widths D₀ and C, and maps features (B, D₀, H, W) to logits (B, C)."""
 
 
 @strict
@@ -22,13 +31,16 @@ class PeerConfig(BackboneConfig):
 
     Args:
         head (`str`, *optional*, defaults to `"linear"`):
-            Name of the head.
+            Name of the head, one of `HEADS`.
+        head_kwargs (`dict`, *optional*):
+            Further arguments of the head.
     """
 
     model_type = "sct_peer"
     keys_to_ignore_at_inference = ["losses"]
 
     head: str = "linear"
+    head_kwargs: dict[str, Any] | None = None
 
     def validate_head(self) -> None:
         """Raise `ValueError` for a head that does not exist."""
@@ -51,7 +63,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
     def __init__(self, config: PeerConfig) -> None:
         super().__init__(config)
         self.backbone = TimmBackbone(config)
-        self.head = HEADS[config.head](self.backbone.num_features, config.num_labels)
+        self.head = HEADS[config.head](self.backbone.num_features, config.num_labels, **config.head_kwargs or {})
         self.post_init()
 
     @can_return_tuple

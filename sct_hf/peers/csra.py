@@ -1,0 +1,31 @@
+"""Class-specific residual attention (Zhu & Wu, "Residual Attention: A Simple but Effective Method", ICCV 2021)."""
+
+from torch import Tensor, nn
+
+
+class CSRAHead(nn.Module):
+    """A linear classifier on every region; its mean over regions plus λ times its softmax-weighted mean.
+
+    With one head and temperature 1, as the paper has it for VOC2007. The rows of the classifier count as unit
+    vectors and have no bias, as in the authors' code.
+
+    Args:
+        num_features (`int`): Width D₀ of the backbone's map.
+        num_labels (`int`): Labels C.
+        residual_weight (`float`, *optional*, defaults to 0.1): λ.
+        temperature (`float`, *optional*, defaults to 1.0): T, by which scores are multiplied in the softmax.
+    """
+
+    def __init__(
+        self, num_features: int, num_labels: int, residual_weight: float = 0.1, temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(num_features, num_labels, bias=False)
+        self.residual_weight, self.temperature = residual_weight, temperature
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D₀, H, W) to logits (B, C)."""
+        scores = self.classifier(features.flatten(2).transpose(1, 2))  # (B, P, C)
+        scores = scores / self.classifier.weight.norm(dim=1)
+        attended = ((self.temperature * scores).softmax(dim=1) * scores).sum(dim=1)
+        return scores.mean(dim=1) + self.residual_weight * attended
