@@ -1,4 +1,4 @@
-"""Query2Label (Liu et al., "Query2Label: A Simple Transformer Way to Multi-Label Classification", 2107.10834)."""
+"""Query2Label: transformer decoding of one query a label (Liu et al., arXiv 2107.10834)."""
 
 import torch
 from torch import Tensor, nn
