@@ -90,21 +90,54 @@ def test_query2label_equals_torchs_transformer_where_positions_are_zero(
 
     monkeypatch.setattr(query2label, "sine_positions", no_places)
     head, features = make_head("query2label", hidden_size=16, ffn_dim=24, num_heads=2)
+    head.queries.weight.data.zero_()
     encoder = torch.nn.TransformerEncoderLayer(16, 2, 24, batch_first=True).eval()
     copy(head.encoder, encoder.self_attn, encoder.norm1)
     copy_ffn(head.encoder_ffn, encoder, encoder.norm2)
-    regions = head.region_proj(features.flatten(2).transpose(1, 2))
-    torch.testing.assert_close(
-        head.encoder_ffn(head.encoder(regions, torch.zeros(6, 16), regions, torch.zeros(6, 16))), encoder(regions)
-    )
+    regions = encoder(head.region_proj(features.flatten(2).transpose(1, 2)))
+    first, block = head.cross[0], head.ffn[0]
+    labels = first.norm(first.attention(torch.zeros(2, 3, 16), regions, regions)[0])
+    labels = block.norm(labels + block.layers(labels))
     decoder = torch.nn.TransformerDecoderLayer(16, 2, 24, batch_first=True).eval()
     copy(head.among_labels, decoder.self_attn, decoder.norm1)
     copy(head.cross[1], decoder.multihead_attn, decoder.norm2)
     copy_ffn(head.ffn[1], decoder, decoder.norm3)
-    labels, none = torch.randn(2, 3, 16), torch.zeros(3, 16)
-    among = head.among_labels(labels, none, labels, none)
-    ours = head.ffn[1](head.cross[1](among, none, regions, torch.zeros(6, 16)))
-    torch.testing.assert_close(ours, decoder(labels, regions))
+    labels = head.norm(decoder(labels, regions))
+    weight, bias = head.classifier.weight, head.classifier.bias
+    expected = torch.stack([labels[:, k] @ weight[k] + bias[k] for k in range(3)], dim=1)
+    torch.testing.assert_close(head(features), expected)
+
+
+def test_query2label_labels_go_with_their_queries(make_head) -> None:
+    head, features = make_head("query2label", hidden_size=16, ffn_dim=24, num_heads=2)
+    logits, order = head(features), torch.tensor([2, 0, 1])
+    for parameter in (head.queries.weight, head.classifier.weight, head.classifier.bias):
+        parameter.data = parameter.data[order]
+    torch.testing.assert_close(head(features), logits[:, order])
+    mirrored = head(features.flip(3))
+    assert not torch.allclose(mirrored, logits[:, order], atol=1e-4)  # positions count
+
+
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [("linear", {"lam": 0.1}), ("ml_decoder", {"hidden_size": 12}), ("query2label", {"hidden_size": 6})],
+)
+def test_arguments_that_a_head_cannot_use(head: str, options: dict[str, Any]) -> None:
+    config = PeerConfig(backbone="test_efficientnet", head=head, head_kwargs=options, id2label=dict(enumerate("abc")))
+    with pytest.raises(ValueError, match=f"head_kwargs=.* does not suit head='{head}'"):
+        PeerForMultiLabelClassification(config)
+
+
+def test_queries_keep_their_unit_variance() -> None:
+    torch.manual_seed(0)
+    config = PeerConfig(
+        backbone="test_efficientnet",
+        head="query2label",
+        head_kwargs={"hidden_size": 512},
+        id2label=dict(enumerate("abc")),
+    )
+    queries = PeerForMultiLabelClassification(config).head.queries.weight
+    assert queries.std().item() == pytest.approx(1, abs=0.1)
 
 
 def copy(ours, attention, norm) -> None:

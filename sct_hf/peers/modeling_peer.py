@@ -53,6 +53,9 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
 
     Args:
         config (`PeerConfig`): The configuration.
+
+    Raises:
+        ValueError: Arguments that the head cannot use.
     """
 
     config_class = PeerConfig
@@ -63,7 +66,16 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
     def __init__(self, config: PeerConfig) -> None:
         super().__init__(config)
         self.backbone = TimmBackbone(config)
-        self.head = HEADS[config.head](self.backbone.num_features, config.num_labels, **config.head_kwargs or {})
+        try:
+            self.head = HEADS[config.head](self.backbone.num_features, config.num_labels, **config.head_kwargs or {})
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            raise ValueError(
+                f"head_kwargs={config.head_kwargs!r} does not suit head={config.head!r}: {error}. See the head's "
+                "arguments and the multiples its widths must be."
+            ) from error
+        for queries in (module.weight for module in self.head.modules() if isinstance(module, nn.Embedding)):
+            if queries.device.type != "meta":
+                queries._is_hf_initialized = True  # type: ignore[attr-defined]  # they keep their unit variance
         self.post_init()
 
     @can_return_tuple

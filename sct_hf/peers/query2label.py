@@ -32,8 +32,8 @@ class _FeedForward(nn.Module):
 class Query2LabelHead(nn.Module):
     """A learned query a label, decoded against the regions; each label is scored by a vector of its own.
 
-    One encoder layer over the regions and two decoder layers, of which the first has no attention among the labels,
-    as in the authors' code.
+    One encoder layer over the regions and two decoder layers. The first has no attention among the labels, which are
+    the same for every picture there (ours).
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.
@@ -61,6 +61,7 @@ class Query2LabelHead(nn.Module):
         self.cross = nn.ModuleList(_Attention(*attention) for _ in range(2))
         self.among_labels = _Attention(*attention)
         self.ffn = nn.ModuleList(_FeedForward(*block) for _ in range(2))
+        self.norm = nn.LayerNorm(hidden_size)
         self.classifier = nn.Linear(hidden_size, num_labels)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -73,5 +74,5 @@ class Query2LabelHead(nn.Module):
         labels = torch.zeros_like(queries).expand(len(regions), -1, -1)  # (B, C, D)
         labels = self.ffn[0](self.cross[0](labels, queries, regions, places))
         labels = self.among_labels(labels, queries, labels, queries)
-        labels = self.ffn[1](self.cross[1](labels, queries, regions, places))
+        labels = self.norm(self.ffn[1](self.cross[1](labels, queries, regions, places)))
         return (labels * self.classifier.weight).sum(-1) + self.classifier.bias  # (B, C)

@@ -217,6 +217,11 @@ class Arguments:
     model: ModelArguments
     train: TrainArguments
 
+    def __post_init__(self) -> None:
+        source, target = self.model.init_checkpoint, Path(self.train.output_dir).resolve()
+        apart = source is None or not Path(source).resolve().is_relative_to(target)
+        _require(apart, "output_dir", self.train.output_dir, "it holds init_checkpoint; choose another folder")
+
     def to_dict(self) -> dict[str, Any]:
         """All fields by name."""
         return asdict(self.data) | asdict(self.model) | asdict(self.train)

@@ -7,8 +7,8 @@ from torch import Tensor
 def collage(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Join each picture of a batch's first half with one of its second half, side by side (ours).
 
-    A collage shows what either picture shows. It breaks up labels that always come together, and costs nothing: half
-    as many pictures of twice the width.
+    A collage shows what either picture shows, and breaks up labels that always come together. Half as many pictures
+    of twice the width have as many pixels; the last picture of an odd batch is left out.
 
     Args:
         inputs: `labels` (B, C), values in [0, 1], −1 or NaN unknown, and pictures or maps (B, channels, H, W).

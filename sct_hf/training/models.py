@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageClassification
 
-import sct_hf  # noqa: F401  (registers the models)
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor
 from sct_hf.files import atomic_write
@@ -21,6 +20,12 @@ from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
 from sct_hf.training.arguments import Arguments
 
 TaggingModel = SCTForMultiLabelClassification | PeerForMultiLabelClassification
+
+# Fields of a configuration that change what the same weights mean.
+_MEANING = (
+    *("model_type", "head", "head_kwargs", "backbone", "backbone_kwargs", "image_mean", "image_std", "hidden_size"),
+    *("projection_norm", "encoder_attention_heads", "normalize_label_embeddings", "guidance", "scorer"),
+)
 
 
 def new_model(arguments: Arguments, label_names: list[str], accelerator: Accelerator) -> TaggingModel:
@@ -63,19 +68,32 @@ def load_model(name: str, *, field: str) -> TaggingModel:
     if not Path(name).is_dir() and len(Path(name).parts) > 2:
         raise InputError(f"{field} is {name!r}: there is no such folder")
     try:
-        model = AutoModelForImageClassification.from_pretrained(name)
+        model, found = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{field} is {name!r}, which cannot be loaded as a checkpoint: {reason}") from error
+        raise InputError(
+            f"{field} is {name!r}, which cannot be loaded as a checkpoint: {reason} Give the folder of a trained "
+            "model, or its name on the Hub"
+        ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(
+            f"{field} is {name!r}, which lacks {len(missing)} of its weights ({', '.join(missing[:3])}, …): give a "
+            "whole checkpoint, of this version of sct_hf"
+        )
     if not isinstance(model, TaggingModel):
         raise InputError(f"{field} is {name!r}, a {type(model).__name__}: give a checkpoint of SCT or of a peer head")
     return model
 
 
 def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
-    """Give `target` all weights of `source`, a model of the same kind, shape and labels."""
+    """Give `target` all weights of `source`, a model of the same kind, shape and labels, and its label text."""
     old, new = source.state_dict(), target.state_dict()
     reasons = [
+        f"{name} is {getattr(source.config, name, None)!r} there and {getattr(target.config, name, None)!r} here"
+        for name in _MEANING
+        if _comparable(getattr(source.config, name, None)) != _comparable(getattr(target.config, name, None))
+    ]
+    reasons += [
         f"{name} is {list(old[name].shape) if name in old else 'missing'} there and "
         f"{list(new[name].shape) if name in new else 'missing'} here"
         for name in sorted(old.keys() | new.keys())
@@ -89,6 +107,12 @@ def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
             "the same labels, head, backbone and sizes as it was trained with"
         )
     target.load_state_dict(old)
+    if isinstance(source, SCTForMultiLabelClassification):
+        target.config.label_text = source.config.label_text
+
+
+def _comparable(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def set_train_mode(model: nn.Module, bare: TaggingModel, freeze_backbone: bool, freeze_batch_norm: bool) -> None:

@@ -95,11 +95,16 @@ def make_loaders(pictures: Pictures, model: TaggingModel, arguments: Arguments, 
         accelerator: Of this process.
 
     Raises:
-        InputError: The batch size is no multiple of the number of processes.
+        InputError: The batch size is no multiple of the number of processes, or too small for collages.
     """
     size, processes = arguments.train.batch_size, accelerator.num_processes
     if size % processes:
         raise InputError(f"batch_size is {size}, for {processes} processes to share: give a multiple of {processes}")
+    if arguments.data.collage and size < 2 * processes:
+        raise InputError(
+            f"batch_size is {size} for {processes} processes, but collage joins pairs: give at least {2 * processes}, "
+            "or leave out --collage"
+        )
     make = _cached_datasets if arguments.train.cache_features else _image_datasets
     dataset, held_out, evaluation = make(pictures, model, arguments, accelerator)
     return Loaders(

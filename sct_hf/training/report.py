@@ -119,10 +119,16 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def labels_not_judged(targets: np.ndarray, label_names: Sequence[str]) -> list[str]:
+    """The labels whose targets (N, C) are unknown in every row."""
+    return [name for name, column in zip(label_names, targets.T, strict=True) if not (column >= 0).any()]
+
+
 def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFrame:
     """One row a label: `label`, `positives` (count), and `AP`, `precision`, `recall`, `F1` as fractions.
 
-    Precision, recall and F1 are those of scores at or above the threshold; AP is missing where there is no positive.
+    Precision, recall and F1 are those of scores at or above the threshold. AP is missing where there is no positive,
+    all four where no picture is judged.
     """
     _, scores, targets, names = predictions
     rows = []
@@ -130,6 +136,8 @@ def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFram
         of_label = multilabel_metrics(scores[:, [label]], targets[:, [label]], threshold, [name])
         positives = int((targets[:, label] == 1).sum())
         decided = {"precision": of_label["OP"], "recall": of_label["OR"], "F1": of_label["OF1"]}
+        if not (targets[:, label] >= 0).any():
+            decided = dict.fromkeys(decided)
         rows.append({"label": name, "positives": positives, "AP": of_label["AP"][name], **decided})
     return pd.DataFrame(rows)
 

@@ -30,7 +30,7 @@ from sct_hf.training.evaluation import evaluate_model, model_inputs
 from sct_hf.training.models import TaggingModel, new_model, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
-from sct_hf.training.report import Predictions, format_table, write_json, write_report
+from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 
 _SAMPLES = 8
@@ -250,6 +250,7 @@ class Run:
             "split": evaluation.split,
             "selected_epoch": state.best_epoch or arguments.train.epochs,
             "holdout_mAP": state.best_mAP if state.best_epoch else None,
+            "labels_not_judged": labels_not_judged(targets, names),
             "train_seconds": round(state.total_seconds, 1),
             "skipped_images": {
                 part.split: list(part.skipped) for part in (pictures.whole, evaluation) if part.skipped
@@ -272,6 +273,8 @@ class Run:
             table = format_table(metrics, names, predictions=predictions)
             minutes = state.total_seconds / 60
             say(self.accelerator, f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
+            if missing := metrics["labels_not_judged"]:
+                say(self.accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
             say(self.accelerator, f"\nThe model and its report are in {path}")
         self.accelerator.wait_for_everyone()
         return metrics

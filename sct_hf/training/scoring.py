@@ -14,7 +14,7 @@ from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.models import load_model
 from sct_hf.training.pictures import load_evaluation_pictures, make_loader
-from sct_hf.training.report import Predictions, format_table, write_scores
+from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
 from sct_hf.training.run import say
 from sct_hf.training.run_folder import ARGUMENTS
 
@@ -56,7 +56,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         "model": arguments.model,
         "dataset": images.name,
         "split": images.split,
-        "labels_not_judged": [name for name, column in zip(names, targets.T, strict=True) if (column < 0).all()],
+        "labels_not_judged": labels_not_judged(targets, names),
         "skipped_images": list(images.skipped),
     }
     if accelerator.is_main_process:
@@ -65,7 +65,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
             write_scores(folder, metrics=metrics, predictions=predictions)
         say(accelerator, f"\n{images.name} {images.split}\n\n{format_table(metrics, names, predictions=predictions)}")
         if missing := metrics["labels_not_judged"]:
-            say(accelerator, f"\nnot judged, as the data set has no such labels: {', '.join(missing)}")
+            say(accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
         say(accelerator, f"\nThe scores are in {folder}")
     accelerator.end_training()
     return metrics

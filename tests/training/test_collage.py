@@ -55,3 +55,8 @@ def test_a_backbone_of_one_size(tmp_path: Path, tiny: Callable[..., Arguments]) 
         InputError, match=r"collage is set, .*160×320, but test_vit was made for 160×160.*leave out --collage"
     ):
         train(tiny(output_dir=tmp_path, collage=0.5, backbone="test_vit", image_size=160))
+
+
+def test_a_batch_without_pairs(tmp_path: Path, tiny: Callable[..., Arguments]) -> None:
+    with pytest.raises(InputError, match="batch_size is 1 for 1 processes, but collage joins pairs: give at least 2"):
+        train(tiny(output_dir=tmp_path, collage=0.5, batch_size=1))

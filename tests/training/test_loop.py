@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from sct_hf.errors import InputError
@@ -120,8 +120,9 @@ def test_a_run_goes_out_from_the_weights_of_another(tmp_path: Path, tiny: Tiny) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": "linear"}, "does not fit this run: .*missing"),
-        ({"hidden_size": 8}, r"region_proj.* is \[.*16.*\] there and \[.*8.*\] here"),
+        ({"head": "linear"}, "does not fit this run: model_type is 'sct' there and 'sct_peer' here"),
+        ({"encoder_ffn_dim": 8}, r"ffn_in.bias is \[16\] there and \[8\] here"),
+        ({"encoder_attention_heads": 4}, "encoder_attention_heads is 2 there and 4 here"),
         ({"init_checkpoint": "no/such/folder"}, "init_checkpoint is 'no/such/folder': there is no such folder"),
     ],
 )
@@ -129,6 +130,21 @@ def test_weights_that_do_not_fit(tmp_path: Path, tiny: Tiny, options: dict[str, 
     train(tiny(output_dir=tmp_path / "first", epochs=1))
     with pytest.raises(InputError, match=message):
         train(tiny(**{"output_dir": tmp_path / "second", "init_checkpoint": tmp_path / "first", **options}))
+
+
+def test_the_checkpoint_to_go_out_from_is_not_written_over(tmp_path: Path, tiny: Tiny) -> None:
+    train(tiny(output_dir=tmp_path / "first", epochs=1))
+    for folder in (tmp_path / "first", tmp_path):
+        with pytest.raises(InputError, match="it holds init_checkpoint; choose another folder"):
+            tiny(output_dir=folder, init_checkpoint=tmp_path / "first", overwrite_output_dir=True)
+
+
+def test_checkpoint_with_weights_missing(tmp_path: Path, tiny: Tiny) -> None:
+    train(tiny(output_dir=tmp_path / "first", epochs=1))
+    path = tmp_path / "first" / "model.safetensors"
+    save_file({name: value for name, value in load_file(path).items() if "scorer" not in name}, path, {"format": "pt"})
+    with pytest.raises(InputError, match=r"init_checkpoint is .*first', which lacks \d+ of its weights \(scorer"):
+        train(tiny(output_dir=tmp_path / "second", init_checkpoint=tmp_path / "first"))
 
 
 def test_training_mode_of_frozen_parts(tiny: Tiny) -> None:

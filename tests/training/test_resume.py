@@ -18,6 +18,7 @@ from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
 
 REPOSITORY = Path(__file__).parents[2]
+COLLAGES = {"collage": 0.5}  # drawn batch by batch
 
 # A run that kills its own process, for good and at once, before the averaged weights take in step number `victim`.
 KILLED = """
@@ -89,14 +90,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Ar
     folders = {}
     for accumulation in (1, 4):
         folders[accumulation] = tmp_path_factory.mktemp("undisturbed") / "run"
-        train(tiny(output_dir=folders[accumulation], gradient_accumulation=accumulation))
+        train(tiny(output_dir=folders[accumulation], gradient_accumulation=accumulation, **COLLAGES))
     return folders
 
 
 def test_kill_in_the_middle_of_an_epoch(
     tmp_path: Path, words: Callable[..., list[str]], tiny: Callable[..., Arguments], undisturbed: dict[int, Path]
 ) -> None:
-    options = {"output_dir": tmp_path / "run", "checkpoint_every": 2}
+    options = {"output_dir": tmp_path / "run", "checkpoint_every": 2, **COLLAGES}
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, "10", "0", *words(**options)], env=environment(), capture_output=True, text=True
     )
@@ -121,7 +122,7 @@ def test_stop_anywhere(
     step: int,
     every: int,
 ) -> None:
-    options = {"output_dir": tmp_path, "checkpoint_every": every, "gradient_accumulation": accumulation}
+    options = {"output_dir": tmp_path, "checkpoint_every": every, "gradient_accumulation": accumulation, **COLLAGES}
     with monkeypatch.context() as patch:
         stop_at(patch, step)
         with pytest.raises(StoppedError):
