@@ -1,4 +1,4 @@
-"""Class-specific residual attention (Zhu & Wu, "Residual Attention: A Simple but Effective Method", ICCV 2021)."""
+"""CSRA, class-specific residual attention (Zhu & Wu, ICCV 2021, arXiv 2108.02456)."""
 
 from torch import Tensor, nn
 

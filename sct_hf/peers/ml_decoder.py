@@ -1,4 +1,4 @@
-"""ML-Decoder (Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", WACV 2023), of timm."""
+"""ML-Decoder (Ridnik et al., WACV 2023, arXiv 2111.12933), with the layer of timm."""
 
 import torch
 from timm.layers.ml_decoder import MLDecoder
