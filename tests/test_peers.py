@@ -118,6 +118,14 @@ def test_query2label_labels_go_with_their_queries(make_head) -> None:
     assert not torch.allclose(mirrored, logits[:, order], atol=1e-4)  # positions count
 
 
+def test_query2label_places_are_no_part_of_the_values(make_head, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, features = make_head("query2label", hidden_size=16, ffn_dim=24, num_heads=2)
+    alone = features[:, :, :1, :1]  # attention to a single region is that region, wherever it lies
+    logits = head(alone)
+    monkeypatch.setattr(query2label, "sine_positions", lambda height, width, dim, device: torch.full((1, dim), 3.0))
+    torch.testing.assert_close(head(alone), logits)
+
+
 @pytest.mark.parametrize(
     ("head", "options"),
     [("linear", {"lam": 0.1}), ("ml_decoder", {"hidden_size": 12}), ("query2label", {"hidden_size": 6})],

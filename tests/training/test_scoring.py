@@ -65,6 +65,8 @@ def test_labels_that_the_data_set_does_not_have_are_not_judged(
     metrics = score(model=folder, output_dir=tmp_path / "scores", **data)
     assert metrics["AP"]["zebra"] is None
     assert metrics["labels_not_judged"] == ["zebra"]
+    row = pd.read_csv(tmp_path / "scores" / "per_label.csv").set_index("label").loc["zebra"]
+    assert row[["AP", "precision", "recall", "F1"]].isna().all()
     table = pd.read_parquet(tmp_path / "scores" / "predictions.parquet")
     assert (table["target/zebra"] == -1).all()
     names = ["blue", "green", "red", "white"]
