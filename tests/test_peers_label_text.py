@@ -102,7 +102,7 @@ def test_transport_loss_equals_its_formula(targets: list[list[float]]) -> None:
     assert loss.item() == pytest.approx(transport_cost(head, features, text, weights), abs=1e-12)
 
 
-def test_loss_has_the_weighted_transport_cost_and_text_of_unit_scale(pixels: Tensor) -> None:
+def test_loss_has_the_weighted_transport_cost(pixels: Tensor) -> None:
     model = make_model("patchct", transport_loss_weight=0.7)
     targets = torch.tensor([[1.0, 0, 1], [0, 1, 0]])
     features = model.backbone(pixels)
@@ -113,6 +113,14 @@ def test_loss_has_the_weighted_transport_cost_and_text_of_unit_scale(pixels: Ten
     torch.testing.assert_close(out.losses["transport"], cost)
     assert torch.equal(out.losses["classification"], asymmetric_loss(out.logits, targets))
     torch.testing.assert_close(out.loss, out.losses["classification"] + 0.7 * cost)
+
+
+def test_the_scale_of_label_text_is_taken_out(pixels: Tensor) -> None:
+    model = make_model("bilinear_attention")
+    features, text = model.backbone(pixels), model.label_embeddings
+    unit = text / text.square().mean(1, keepdim=True).sqrt()
+    torch.testing.assert_close(model(backbone_features=features).logits, model.head(features, unit))
+    assert not torch.allclose(model.head(features, unit), model.head(features, 20 * unit))
 
 
 @pytest.mark.parametrize("unknown", [-1.0, math.nan])
