@@ -1,12 +1,14 @@
 """The layers of SCT: regions in context, semantic-related label features, region scorers."""
 
 import math
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .cache_sct import WeightsOnly
 from .configuration_sct import SCTConfig
 from .transport_sct import full_precision
 
@@ -74,11 +76,13 @@ class SemanticFeatures(nn.Module):
     """Semantic-related features Fˢ = W₂·GELU(BN(W₁·[E ; x_g])).
 
     Fusing the global image feature with label embeddings is the paper's, the layers are the kin's.
-    W₁·[E ; x_g] is computed as W₁ᴱ·E + W₁ᵍ·x_g, which is the same and needs the first term once a batch.
+    W₁·[E ; x_g] is computed as W₁ᴱ·E + W₁ᵍ·x_g, which is the same and needs the first term once a batch, or in
+    evaluation once for all.
 
     Args:
         dim (`int`): Width D.
-        config (`SCTConfig`): Gives the width D_t of label embeddings.
+        config (`SCTConfig`): Gives the width D_t of label embeddings, and whether each is divided by its root mean
+            square.
     """
 
     def __init__(self, dim: int, config: SCTConfig) -> None:
@@ -88,11 +92,25 @@ class SemanticFeatures(nn.Module):
         self.image_proj = nn.Linear(dim, fused, bias=False)
         self.norm = nn.BatchNorm1d(fused)
         self.out = nn.Linear(fused, dim)
+        self.normalize = config.normalize_label_embeddings
+        self._kept_text = WeightsOnly()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, and forget what was computed from weights alone."""
+        self._kept_text.clear()
+        return super().train(mode)
 
     def forward(self, label_embeddings: Tensor, image_feature: Tensor) -> Tensor:
         """Fuse label embeddings (C, D_t) with image features (B, D) into label features (B, C, D)."""
-        fused = self.text_proj(label_embeddings) + self.image_proj(image_feature).unsqueeze(1)  # (B, C, D_t + D)
+        weights = (label_embeddings, self.text_proj.weight, self.text_proj.bias)
+        text = self._kept_text(lambda: self._text(label_embeddings), weights)  # (C, D_t + D)
+        fused = text + self.image_proj(image_feature).unsqueeze(1)  # (B, C, D_t + D)
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
+
+    def _text(self, label_embeddings: Tensor) -> Tensor:
+        if self.normalize:
+            label_embeddings = F.rms_norm(label_embeddings, label_embeddings.shape[-1:])
+        return self.text_proj(label_embeddings)
 
 
 class LinearScores(nn.Module):

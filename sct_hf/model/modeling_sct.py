@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
@@ -20,7 +19,7 @@ from .layers_sct import SCORES, EncoderLayer, LabelScores, RegionScorer, Semanti
 from .losses_sct import asymmetric_loss, known_targets
 from .outputs_sct import MultiLabelOutput, SCTModelOutput
 from .pretrained_sct import BackbonePreTrainedModel
-from .transport_sct import conditional_transport, cosine_similarity, full_precision, transport_plan
+from .transport_sct import cosine_similarity, full_precision, transport_loss, transport_plan
 
 
 class SCTPreTrainedModel(BackbonePreTrainedModel):
@@ -81,6 +80,7 @@ class SCTModel(SCTPreTrainedModel):
         label_weights: Tensor | None = None,
         *,
         backbone_features: Tensor | None = None,
+        output_backward_plan: bool = True,
         output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> SCTModelOutput:
@@ -91,6 +91,7 @@ class SCTModel(SCTPreTrainedModel):
             label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0; if given, the transport loss is computed.
                 The plans never depend on it.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            output_backward_plan (`bool`, *optional*, defaults to `True`): Whether to return π←, which no score needs.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
 
         Returns:
@@ -108,48 +109,49 @@ class SCTModel(SCTPreTrainedModel):
             regions = layer(regions, positions)  # (B, P, D)
             hidden_states.append(regions)
 
-        embeddings = self.label_embeddings  # (C, D_t)
-        if self.config.normalize_label_embeddings:
-            embeddings = F.rms_norm(embeddings, embeddings.shape[-1:])
-        label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
+        label_features = self.semantic_features(self.label_embeddings, regions.mean(dim=1))  # (B, C, D)
         if self.label_interaction is not None:
-            label_features = self.label_interaction(label_features)
+            label_features = self.label_interaction(label_features)  # (B, C, D)
         semantic_map = self.semantic_scores(regions, label_features)  # (B, P, C)
 
-        region_log_prior, label_log_prior = self._log_priors(semantic_map)  # (B, P, C) each, or none
+        log_prior = self._log_prior(semantic_map)  # (B, P, C), or none
         temperature = self.log_temperature.exp()
         similarity = cosine_similarity(regions, label_features)  # (B, P, C)
-        forward_plan = transport_plan(similarity, temperature, label_log_prior, None, dim=2)
-        backward_plan = transport_plan(similarity, temperature, region_log_prior, None, dim=1)
-        transport_loss = None
+        plan = transport_plan(similarity, temperature, log_prior, None, dim=2)  # (B, P, C)
+        backward_plan = None
+        if output_backward_plan:
+            backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, C)
+        loss = None
         if label_weights is not None:
-            transport_loss = conditional_transport(
-                regions,
-                label_features,
+            loss = transport_loss(
+                similarity,
                 temperature=temperature,
-                region_log_prior=region_log_prior,
-                label_log_prior=label_log_prior,
+                region_log_prior=log_prior,
+                label_log_prior=log_prior,
                 label_weights=label_weights,
                 rho=self.config.rho,
-            ).loss
+            )
 
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return SCTModelOutput(
             last_hidden_state=regions,
             label_features=label_features,
             semantic_map=_as_map(semantic_map, grid),
-            transport_plan=_as_map(forward_plan, grid),
-            backward_plan=_as_map(backward_plan, grid),
-            transport_loss=transport_loss,
+            transport_plan=_as_map(plan, grid),
+            backward_plan=None if backward_plan is None else _as_map(backward_plan, grid),
+            transport_loss=loss,
             hidden_states=tuple(hidden_states) if wants_states else None,
         )
 
-    def _log_priors(self, semantic_map: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Guidance by M [paper: guided by M; form: ours]: log softmax of (B, P, C) over regions and over labels."""
+    def _log_prior(self, semantic_map: Tensor) -> Tensor | None:
+        """Guidance by M (B, P, C) [paper: guided by M; form: ours].
+
+        The log-priors log softmax of M over regions and over labels differ from M by a constant along that dimension,
+        which the softmax of either plan takes out again: M itself serves both.
+        """
         if self.config.guidance == "none":
-            return None, None
-        guide = full_precision(semantic_map.detach() if self.config.guidance == "detached" else semantic_map)
-        return guide.log_softmax(dim=1), guide.log_softmax(dim=2)
+            return None
+        return full_precision(semantic_map.detach() if self.config.guidance == "detached" else semantic_map)
 
 
 class SCTForMultiLabelClassification(SCTPreTrainedModel):
@@ -208,6 +210,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pixel_values,
             label_weights,
             backbone_features=backbone_features,
+            output_backward_plan=output_maps,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
@@ -235,7 +238,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             losses=losses,
             semantic_map=out.semantic_map if output_maps else None,
             transport_plan=out.transport_plan if output_maps else None,
-            backward_plan=out.backward_plan if output_maps else None,
+            backward_plan=out.backward_plan,
             region_logits=_as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
             label_features=out.label_features if output_label_features else None,
             hidden_states=out.hidden_states,

@@ -15,7 +15,8 @@ class SCTModelOutput(ModelOutput):
         label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ.
         semantic_map (`Tensor` of shape (B, C, H, W)): M, logits.
         transport_plan (`Tensor` of shape (B, C, H, W)): π→, sums to 1 over the labels at each region; float32.
-        backward_plan (`Tensor` of shape (B, C, H, W)): π←, sums to 1 over the regions for each label; float32.
+        backward_plan (`Tensor` of shape (B, C, H, W), *optional*): π←, sums to 1 over the regions for each label;
+            float32.
         transport_loss (`Tensor`, scalar, *optional*): L_CT, where label weights were given.
         hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer.
     """

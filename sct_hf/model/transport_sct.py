@@ -5,13 +5,16 @@ Theory: Zheng & Zhou, "Exploiting Chain Rule and Bayes' Theorem to Compare Proba
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 MIN_TEMPERATURE = 1e-6  # a sharper plan is already one-hot in float32
 _MIN_NORM = 1e-6
+_PAIRS_AT_ONCE = 2**22
 
 
 @dataclass
@@ -63,23 +66,73 @@ def transport_plan(
     Args:
         similarity (`Tensor` of shape (B, P, C)): From `cosine_similarity`.
         temperature (`float` or scalar `Tensor`): τ; below 1e-6 it counts as 1e-6.
-        log_prior (`Tensor` of shape (B, P, C), *optional*): Added to the similarity term.
+        log_prior (`Tensor` of shape (B, P, C), *optional*): Added to the similarity term; a constant along `dim` in it
+            changes nothing, so it need not be normalised.
         weights (`Tensor` of shape (B, 1, C) or (B, P, 1), *optional*): Weights along `dim`; uniform if not given.
         dim (`int`): 2 gives the forward plan (over labels), 1 the backward plan (over regions).
 
     Returns:
         `Tensor` of shape (B, P, C): sums to 1 over `dim`; zero where the weight is zero.
     """
-    tau = torch.as_tensor(temperature, dtype=similarity.dtype, device=similarity.device).clamp(min=MIN_TEMPERATURE)
-    logits = similarity / tau  # (B, P, C)
+    plan = _logits(similarity, _tau(temperature, similarity), log_prior, weights).softmax(dim)  # (B, P, C)
+    return plan if weights is None else plan * (weights > 0)
+
+
+def transport_loss(
+    similarity: Tensor,
+    *,
+    temperature: float | Tensor,
+    region_log_prior: Tensor | None = None,
+    label_log_prior: Tensor | None = None,
+    region_weights: Tensor | None = None,
+    label_weights: Tensor | None = None,
+    rho: float = 0.5,
+    labels_at_once: int | None = None,
+) -> Tensor:
+    """The loss of `conditional_transport`, and nothing else: no tensor of its size but the similarity is kept.
+
+    Labels are gone through in chunks, forwards with running sums and backwards again, with the gradient worked out by
+    hand, so that memory beside similarity, log-priors and their gradients does not grow with C (ours).
+
+    Args:
+        similarity (`Tensor` of shape (B, P, C)): From `cosine_similarity`.
+        temperature (`float` or scalar `Tensor`): This and all but the last as for `conditional_transport`, but
+            not checked.
+        region_log_prior (`Tensor` of shape (B, P, C), *optional*): For the backward plan.
+        label_log_prior (`Tensor` of shape (B, P, C), *optional*): For the forward plan.
+        region_weights (`Tensor` of shape (B, P), *optional*): a.
+        label_weights (`Tensor` of shape (B, C), *optional*): q.
+        rho (`float`, *optional*, defaults to 0.5): ρ.
+        labels_at_once (`int`, *optional*): Labels in a chunk; by default what makes 4 million pairs.
+
+    Returns:
+        `Tensor`: Scalar, differentiable once, in the dtype of `similarity`.
+    """
+    tau = _tau(temperature, similarity)
+    a = _normalised(region_weights, similarity, dim=1)  # (B, P, 1)
+    q = _normalised(label_weights, similarity, dim=2)  # (B, 1, C)
+    if labels_at_once is None:
+        batch, num_regions, num_labels = similarity.shape
+        few = batch * num_regions * num_labels <= _PAIRS_AT_ONCE
+        labels_at_once = num_labels if few else max(1, _PAIRS_AT_ONCE // (batch * num_regions))
+    costs = _TransportCost.apply(similarity, tau, region_log_prior, label_log_prior, a, q, rho, labels_at_once)  # (B,)
+    return costs.mean()
+
+
+def _tau(temperature: float | Tensor, like: Tensor) -> Tensor:
+    return torch.as_tensor(temperature, dtype=like.dtype, device=like.device).clamp(min=MIN_TEMPERATURE)
+
+
+def _logits(similarity: Tensor, tau: Tensor, log_prior: Tensor | None, weights: Tensor | None) -> Tensor:
+    """Log of an unnormalised plan (B, P, C); the lowest finite number where a weight is zero."""
+    logits = similarity / tau
     if log_prior is not None:
         logits = logits + log_prior.to(logits.dtype)
     if weights is None:
-        return logits.softmax(dim)
+        return logits
     positive = weights > 0
-    lowest = torch.finfo(logits.dtype).min
     log_weights = torch.where(positive, weights, 1.0).log()
-    return torch.where(positive, logits + log_weights, lowest).softmax(dim) * positive
+    return torch.where(positive, logits + log_weights, torch.finfo(logits.dtype).min)
 
 
 def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor:
@@ -90,6 +143,89 @@ def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor:
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
     return weights.unsqueeze(3 - dim)  # (B, P, 1) or (B, 1, C)
+
+
+class _TransportCost(torch.autograd.Function):
+    """ρ·Σ_p a_p c̄→_p + (1 − ρ)·Σ_k q_k c̄←_k of each image, with c̄→_p = Σ_k π→ c and c̄←_k = Σ_p π← c.
+
+    A plan π = softmax(z) has ∂c̄/∂z = π·(c − c̄), all that the backward pass needs; each plan is made anew from its
+    logarithmic sums.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        similarity: Tensor,
+        tau: Tensor,
+        region_log_prior: Tensor | None,
+        label_log_prior: Tensor | None,
+        a: Tensor,
+        q: Tensor,
+        rho: float,
+        labels_at_once: int,
+    ) -> Tensor:
+        lowest = torch.finfo(similarity.dtype).min
+        forward_sum = torch.full_like(similarity[..., :1], lowest)  # (B, P, 1): log Σ_k exp z→ over the labels so far
+        forward_cost = torch.zeros_like(forward_sum)  # (B, P, 1): c̄→ over the labels so far
+        backward_sum, backward_cost = torch.empty_like(q), torch.empty_like(q)  # (B, 1, C): log Σ_p exp z←, c̄←
+        for k in _chunks(similarity.shape[2], labels_at_once):
+            cost = 1 - similarity[..., k]  # (B, P, c), as all that follow
+            logits = _logits(similarity[..., k], tau, _part(label_log_prior, k), q[..., k])
+            total = torch.logaddexp(forward_sum, logits.logsumexp(2, keepdim=True))
+            here = ((logits - total).exp_() * cost * (q[..., k] > 0)).sum(2, keepdim=True)
+            forward_cost = forward_cost * (forward_sum - total).exp() + here
+            forward_sum = total
+
+            logits = _logits(similarity[..., k], tau, _part(region_log_prior, k), a)
+            total = logits.logsumexp(1, keepdim=True)
+            backward_sum[..., k] = total
+            backward_cost[..., k] = ((logits - total).exp_() * cost * (a > 0)).sum(1, keepdim=True)
+        ctx.save_for_backward(
+            *(similarity, tau, region_log_prior, label_log_prior, a, q),
+            *(forward_sum, forward_cost, backward_sum, backward_cost),
+        )
+        ctx.rho, ctx.labels_at_once = rho, labels_at_once
+        return (rho * a * forward_cost).sum((1, 2)) + ((1 - rho) * q * backward_cost).sum((1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        similarity, tau, region_log_prior, label_log_prior, a, q, *sums = ctx.saved_tensors
+        forward_sum, forward_cost, backward_sum, backward_cost = sums
+        scale = grad_output[:, None, None]  # (B, 1, 1)
+        forward_share, backward_share = ctx.rho * scale, (1 - ctx.rho) * scale
+        d_similarity, d_tau = torch.empty_like(similarity), torch.zeros_like(tau)
+        d_region = torch.empty_like(region_log_prior) if ctx.needs_input_grad[2] else None
+        d_label = torch.empty_like(label_log_prior) if ctx.needs_input_grad[3] else None
+        d_a, d_q = forward_share * forward_cost, backward_share * backward_cost  # (B, P, 1), (B, 1, C)
+        for k in _chunks(similarity.shape[2], ctx.labels_at_once):
+            cost = 1 - similarity[..., k]  # (B, P, c), as all that follow
+            logits = _logits(similarity[..., k], tau, _part(label_log_prior, k), q[..., k])
+            moved = (logits - forward_sum).exp_() * (forward_share * a * (q[..., k] > 0))
+            d_logits = moved * (cost - forward_cost)
+            d_q[..., k] += d_logits.sum(1, keepdim=True) / torch.where(q[..., k] > 0, q[..., k], 1.0)
+            if d_label is not None:
+                d_label[..., k] = d_logits
+
+            logits = _logits(similarity[..., k], tau, _part(region_log_prior, k), a)
+            moved_back = (logits - backward_sum[..., k]).exp_() * (backward_share * q[..., k] * (a > 0))
+            d_logits_back = moved_back * (cost - backward_cost[..., k])
+            d_a += d_logits_back.sum(2, keepdim=True) / torch.where(a > 0, a, 1.0)
+            if d_region is not None:
+                d_region[..., k] = d_logits_back
+
+            d_logits = (d_logits + d_logits_back) / tau
+            d_tau -= (d_logits * similarity[..., k]).sum() / tau
+            d_similarity[..., k] = d_logits - moved - moved_back
+        return d_similarity, d_tau, d_region, d_label, d_a, d_q, None, None
+
+
+def _chunks(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def _part(log_prior: Tensor | None, labels: slice) -> Tensor | None:
+    return None if log_prior is None else log_prior[..., labels]
 
 
 def conditional_transport(
@@ -152,15 +288,20 @@ def conditional_transport(
             if wrong.any():
                 raise ValueError(f"{name} contain {weights[wrong][0].item()}: give weights >= 0.")
     similarity = cosine_similarity(regions, labels)  # (B, P, C)
-    with torch.autocast(regions.device.type, enabled=False):
-        a = _normalised(region_weights, similarity, dim=1)  # (B, P, 1)
-        q = _normalised(label_weights, similarity, dim=2)  # (B, 1, C)
-        forward_plan = transport_plan(similarity, temperature, label_log_prior, q, dim=2)
-        backward_plan = transport_plan(similarity, temperature, region_log_prior, a, dim=1)
-        cost = 1 - similarity
-        moved = rho * a * forward_plan + (1 - rho) * q * backward_plan  # (B, P, C)
-        loss = (moved * cost).sum((1, 2)).mean()
-    return ConditionalTransport(cost, forward_plan, backward_plan, loss)
+    a = None if region_weights is None else _normalised(region_weights, similarity, dim=1)  # (B, P, 1)
+    q = None if label_weights is None else _normalised(label_weights, similarity, dim=2)  # (B, 1, C)
+    forward_plan = transport_plan(similarity, temperature, label_log_prior, q, dim=2)
+    backward_plan = transport_plan(similarity, temperature, region_log_prior, a, dim=1)
+    loss = transport_loss(
+        similarity,
+        temperature=temperature,
+        region_log_prior=region_log_prior,
+        label_log_prior=label_log_prior,
+        region_weights=region_weights,
+        label_weights=label_weights,
+        rho=rho,
+    )
+    return ConditionalTransport(1 - similarity, forward_plan, backward_plan, loss)
 
 
 def _check_arguments(regions: Tensor, labels: Tensor, temperature: float | Tensor, rho: float) -> None:
@@ -179,4 +320,11 @@ def _check_arguments(regions: Tensor, labels: Tensor, temperature: float | Tenso
         raise ValueError(f"rho={rho} cannot be used: give a number in [0, 1].")
 
 
-__all__ = ["ConditionalTransport", "conditional_transport", "cosine_similarity", "full_precision", "transport_plan"]
+__all__ = [
+    "ConditionalTransport",
+    "conditional_transport",
+    "cosine_similarity",
+    "full_precision",
+    "transport_loss",
+    "transport_plan",
+]
