@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sct_hf.data.base import LabelledImages
+from sct_hf.data.decoding import decode_picture
 from sct_hf.data.transforms import Transform
 from sct_hf.errors import InputError
 
@@ -23,16 +24,20 @@ class ImageDataset(Dataset[dict[str, Any]]):
         images: The pictures and their labels.
         transform: From a PIL picture to a tensor; draws from torch's generator.
         seed: Seed of the augmentation.
+        draft_side: Side in pixels for which JPEGs may be decoded at a reduced size, see `decode_picture`; None, as
+            evaluation needs it, decodes in full.
     """
 
-    def __init__(self, images: LabelledImages, transform: Transform, seed: int = 0) -> None:
+    def __init__(
+        self, images: LabelledImages, transform: Transform, seed: int = 0, *, draft_side: int | None = None
+    ) -> None:
         self.images = images
         self.transform = transform
         self.seed = seed
+        self.draft_side = draft_side
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._targets = torch.from_numpy(images.targets())  # (N, C)
         self._encoded = images.dataset.select_columns(["image_id", "image"]).cast_column("image", Image(decode=False))
-        self._decode = Image().decode_example
 
     @property
     def epoch(self) -> int:
@@ -54,7 +59,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         """
         row = self._encoded[index]
         try:
-            picture = self._decode(row["image"])
+            picture = decode_picture(row["image"], self.draft_side)
         except Exception as error:
             place = row["image"]["path"] or f"the bytes of picture {row['image_id']!r}"
             raise InputError(

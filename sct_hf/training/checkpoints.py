@@ -32,6 +32,7 @@ class TrainerState:
         images: Pictures of it that are done, over all processes.
         loss_sums: Sum over these pictures of the loss and of each of its parts.
         seconds: Time spent training in this epoch.
+        waited: Time of it spent waiting for pictures.
         total_seconds: Time spent training in all.
         best_epoch: Epoch whose weights are selected so far, from 1; 0 for none yet.
         best_mAP: Its mAP on the held-out part.
@@ -44,6 +45,7 @@ class TrainerState:
     images: int = 0
     loss_sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    waited: float = 0.0
     total_seconds: float = 0.0
     best_epoch: int = 0
     best_mAP: float = -1.0  # noqa: N815

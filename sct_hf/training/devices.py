@@ -23,7 +23,12 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
     Raises:
         InputError: The device does not know the number format, or there is no such tracker.
     """
-    loading = DataLoaderConfiguration(split_batches=True, use_seedable_sampler=True, data_seed=seed)
+    loading = DataLoaderConfiguration(
+        split_batches=True,
+        use_seedable_sampler=True,
+        data_seed=seed,
+        non_blocking=True,  # loaders pin memory where there is an accelerator
+    )
     try:
         accelerator = Accelerator(mixed_precision=mixed_precision, dataloader_config=loading, **options)
     except ValueError as error:

@@ -81,4 +81,6 @@ def _train_one(
     run = Run(arguments, folder, pictures, accelerator)
     run.resume()
     run.fit()
-    return run.report()
+    metrics = run.report()
+    accelerator.free_memory()  # lets go of the model and of the processes that read pictures
+    return metrics

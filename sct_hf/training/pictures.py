@@ -133,13 +133,15 @@ def make_loader(
         shuffle: Another order every epoch, without the last incomplete batch.
     """
     cached = isinstance(dataset, CachedDataset)
+    workers = 0 if cached else data.num_workers
     collate: Any = collate_cached if cached else None
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=batch_size,
         shuffle=shuffle,
         drop_last=shuffle and len(dataset) >= batch_size,
-        num_workers=0 if cached else data.num_workers,
+        num_workers=workers,
+        persistent_workers=workers > 0,  # the data set's epoch reaches running workers as well
         collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",
         # An own generator: making an iterator must not draw from the one that dropout uses.
@@ -156,7 +158,7 @@ def _image_datasets(
     augment = train_transform(*look, flip=data.flip, cutout=data.cutout, rand_augment=data.rand_augment)
     plain = eval_transform(*look)
     return (
-        ImageDataset(pictures.training, augment, arguments.train.seed),
+        ImageDataset(pictures.training, augment, arguments.train.seed, draft_side=max(config.input_size)),
         ImageDataset(pictures.held_out, plain) if pictures.held_out else None,
         ImageDataset(pictures.evaluation, plain),
     )

@@ -32,6 +32,7 @@ from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
+from sct_hf.training.waiting import TimedLoader
 
 _SAMPLES = 8
 
@@ -118,7 +119,7 @@ class Run:
         progress.set_description(f"epoch {state.epoch + 1}/{options.epochs}")
         set_train_mode(self.model, self.bare, options.freeze_backbone, options.freeze_batch_norm)
         sums: Counter[str] = Counter()
-        rest = self.accelerator.skip_first_batches(loader, state.batch) if state.batch else loader
+        rest = TimedLoader(self.accelerator.skip_first_batches(loader, state.batch) if state.batch else loader)
         started = time.perf_counter()
         for batch in rest:
             # A last, shorter window counts its own batches.
@@ -137,8 +138,10 @@ class Run:
                 self.accelerator.log({f"train/{name}": value for name, value in losses.items()} | rates, state.step)
                 progress.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
             if options.checkpoint_every and state.step % options.checkpoint_every == 0 and state.batch < batches:
+                state.waited += rest.take_seconds()
                 started = self._fold(sums, started)
                 self._checkpoint()
+        state.waited += rest.take_seconds()
         self._fold(sums, started)
 
     def _step(self, batch: dict[str, torch.Tensor], share: float) -> dict[str, float]:
@@ -196,19 +199,21 @@ class Run:
         row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.step, "loss": means.pop("loss"), **means}
         row["lr"] = self.schedule.get_last_lr()[self.rates.get("head", 0)]
         row["images_per_second"] = state.images / state.seconds
+        row["data_wait_share"] = state.waited / state.seconds
         if self.loaders.held_out:
             self.average.synchronise()
             scores, targets, _ = self._score(self.loaders.held_out, "held-out part")
             row["holdout_mAP"] = multilabel_metrics(scores, targets)["mAP"]
         state.total_seconds += state.seconds
-        state.epoch, state.batch, state.images, state.seconds = state.epoch + 1, 0, 0, 0.0
+        state.epoch, state.batch, state.images, state.seconds, state.waited = state.epoch + 1, 0, 0, 0.0, 0.0
         state.loss_sums = {}
         state.history.append(row)
         self.accelerator.log({f"epoch/{name}": value for name, value in row.items() if value is not None}, state.step)
         selected = f", held-out mAP {100 * row['holdout_mAP']:.2f} %" if row.get("holdout_mAP") is not None else ""
         say(
             self.accelerator,
-            f"epoch {row['epoch']}: loss {row['loss']:.5f}{selected}, {row['images_per_second']:.1f} images/s",
+            f"epoch {row['epoch']}: loss {row['loss']:.5f}{selected}, {row['images_per_second']:.1f} images/s, "
+            f"{100 * row['data_wait_share']:.1f} % of the time waiting for pictures",
         )
         return row
 

@@ -54,6 +54,7 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
     for row in history:
         parts = row["losses/classification"] + 0.8 * row["losses/semantic"] + 0.1 * row["losses/transport"]
         assert row["loss"] == pytest.approx(parts, rel=1e-5)
+        assert 0 < row["data_wait_share"] < 1
 
     # What the folder holds gives the scores in the report: picture by picture, by transformers' own means.
     processor = AutoImageProcessor.from_pretrained(folder)

@@ -48,6 +48,7 @@ def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]
     history = json.loads((folder / "history.json").read_text())
     for row in history:
         row.pop("images_per_second")
+        row.pop("data_wait_share")
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics.pop("train_seconds")
     return load_file(folder / "model.safetensors"), history, metrics
@@ -111,7 +112,8 @@ def test_kill_in_the_middle_of_an_epoch(
 
 
 @pytest.mark.parametrize(
-    ("accumulation", "step", "every"), [(1, 1, 1), (1, 5, 3), (1, 7, 0), (1, 12, 1), (4, 2, 1), (4, 4, 1)]
+    ("accumulation", "step", "every", "workers"),
+    [(1, 1, 1, 0), (1, 5, 3, 0), (1, 7, 0, 0), (1, 12, 1, 0), (1, 5, 3, 2), (4, 2, 1, 0), (4, 4, 1, 0)],
 )
 def test_stop_anywhere(
     tmp_path: Path,
@@ -121,8 +123,10 @@ def test_stop_anywhere(
     accumulation: int,
     step: int,
     every: int,
+    workers: int,
 ) -> None:
     options = {"output_dir": tmp_path, "checkpoint_every": every, "gradient_accumulation": accumulation, **COLLAGES}
+    options["num_workers"] = workers
     with monkeypatch.context() as patch:
         stop_at(patch, step)
         with pytest.raises(StoppedError):

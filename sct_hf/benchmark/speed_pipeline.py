@@ -1,0 +1,160 @@
+"""How fast training gets its pictures, and how long it waits for them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from datasets import Image as ImageColumn
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from sct_hf.data import ImageDataset, LabelledImages, train_transform
+from sct_hf.data.base import features_for
+from sct_hf.errors import InputError
+from sct_hf.factory import build_model
+from sct_hf.label_text.encoders import encode_labels
+from sct_hf.tagging import find_pictures
+from sct_hf.training.arguments import EvaluationDataArguments
+from sct_hf.training.devices import make_accelerator
+from sct_hf.training.evaluation import model_inputs
+from sct_hf.training.pictures import make_loader
+from sct_hf.training.waiting import TimedLoader
+
+_LABELS = 20
+
+
+def pictures_in(folder: str | Path, count: int) -> LabelledImages:
+    """Gather up to `count` pictures of a folder and its subfolders, spread evenly over it, with no label present.
+
+    Raises:
+        InputError: There is no picture.
+    """
+    found = find_pictures([folder]) if Path(folder).is_dir() else []
+    if not found:
+        raise InputError(f"pictures is {str(folder)!r}: give a folder with pictures")
+    paths = [str(found[place]) for place in range(0, len(found), -(-len(found) // count))]
+    empty: list[list[int]] = [[] for _ in paths]
+    columns = {"image_id": [Path(path).stem for path in paths], "image": paths, "labels": empty, "unknown": empty}
+    names = [f"label_{number}" for number in range(_LABELS)]
+    return LabelledImages(Dataset.from_dict(columns, features=features_for(names)), "pictures", "train")
+
+
+def measure_pipeline(
+    folder: str | Path,
+    *,
+    device: str,
+    backbone: str,
+    pixels: int,
+    count: int,
+    batch_size: int,
+    workers: list[int],
+    heads: list[str],
+    sct: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Measure the training loader alone, and epochs of training of a model with random weights.
+
+    Args:
+        folder: Pictures are looked for here, see `pictures_in`.
+        device: Name of the device of the training steps.
+        backbone: Name of a timm model.
+        pixels: Side of its square pictures.
+        count: Pictures at most.
+        batch_size: Pictures in a batch.
+        workers: Numbers of processes that read pictures.
+        heads: "sct" or names of peer heads; the lighter the head, the more of the time the pictures take.
+        sct: Fields of `SCTConfig` for "sct".
+
+    Returns:
+        A row for each number of workers: images/s of the loader in its second epoch, when its workers run;
+        images/s of Pillow that opens and fully decodes the same files in this process, and the ratio of the two;
+        and for each head images/s of training in its second epoch, and the share of that time spent waiting for
+        pictures (see `TimedLoader`).
+
+    Raises:
+        InputError: There is no picture.
+    """
+    images = pictures_in(folder, count)
+    threads = torch.get_num_threads()
+    accelerator = make_accelerator(mixed_precision="no", cpu_threads=threads, seed=0, cpu=device == "cpu")
+    transform = train_transform(pixels, [0.5] * 3, [0.5] * 3)
+    dataset = ImageDataset(images, transform, draft_side=pixels)
+    decode_rate = _decode_rate(images)
+    rows = []
+    for number in workers:
+        row: dict[str, Any] = {"device": device, "backbone": backbone, "pixels": pixels, "batch_size": batch_size}
+        row |= {"images": len(images), "workers": number}
+        with _loader(dataset, number, batch_size, accelerator) as loader:
+            rate = _second_epoch(loader, lambda batch: None)[0]
+        row |= {"loader_images_per_s": rate, "decode_images_per_s": decode_rate, "ratio_to_decode": rate / decode_rate}
+        for head in heads:
+            step = _training_step(backbone, pixels, head, sct if head == "sct" else {}, accelerator)
+            with _loader(dataset, number, batch_size, accelerator) as loader:
+                rate, share = _second_epoch(loader, step)
+            row |= {f"{head}_images_per_s": rate, f"{head}_wait_share": share}
+        rows.append(row)
+    accelerator.free_memory()
+    return rows
+
+
+@contextmanager
+def _loader(
+    dataset: ImageDataset, workers: int, batch_size: int, accelerator: Accelerator
+) -> Iterator[DataLoader[Any]]:
+    loader = make_loader(dataset, EvaluationDataArguments(num_workers=workers), batch_size, accelerator, shuffle=True)
+    try:
+        yield loader
+    finally:
+        del loader
+        accelerator.free_memory()  # its workers end with it
+
+
+def _second_epoch(loader: DataLoader[Any], step: Any) -> tuple[float, float]:
+    """Images/s of the second epoch, and the share of its time spent waiting for pictures."""
+    timed, images, seconds = TimedLoader(loader), 0, 0.0
+    for epoch in range(2):
+        loader.set_epoch(epoch)  # type: ignore[attr-defined]
+        images, started = 0, time.perf_counter()
+        timed.take_seconds()
+        for batch in timed:
+            step(batch)
+            images += len(batch["index"])
+        seconds = time.perf_counter() - started
+    return images / seconds, timed.take_seconds() / seconds
+
+
+def _training_step(backbone: str, pixels: int, head: str, options: dict[str, Any], accelerator: Accelerator) -> Any:
+    names = [f"label_{number}" for number in range(_LABELS)]
+    text = encode_labels(names, "random")
+    model: Any = build_model(backbone, names, image_size=pixels, head=head, label_text=text, **options)
+    model.to(accelerator.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+
+    def step(batch: dict[str, torch.Tensor]) -> None:
+        model(**model_inputs(batch, channels_last=True)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if accelerator.device.type != "cpu":
+            torch.accelerator.synchronize()  # so that waiting is not hidden behind work still under way
+
+    return step
+
+
+def _decode_rate(images: LabelledImages) -> float:
+    encoded = images.dataset.cast_column("image", ImageColumn(decode=False))
+    paths = [row["image"]["path"] for row in encoded]
+    for path in paths[:10]:
+        _decode(path)
+    started = time.perf_counter()
+    for path in paths:
+        _decode(path)
+    return len(paths) / (time.perf_counter() - started)
+
+
+def _decode(path: str) -> None:
+    with Image.open(path) as picture:
+        picture.load()

@@ -1,0 +1,114 @@
+"""The conditional transport loss against entropic optimal transport by Sinkhorn iterations."""
+
+import gc
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sct_hf.benchmark.timing import Case, columns, interleaved, peak_memory
+from sct_hf.errors import InputError
+from sct_hf.model.transport_sct import conditional_transport, cosine_similarity
+
+ITERATIONS = 50
+TEMPERATURE = 0.1
+REFERENCE = "conditional transport"
+_MEGABYTE = 1e6
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def losses() -> dict[str, Loss]:
+    """Return the transport losses by name, functions of regions (B, P, D) and labels (B, C, D) to a scalar.
+
+    Sinkhorn solves the transport on the same cost, 1 − cosine similarity, under uniform weights, in the log domain,
+    with the temperature of conditional transport as its regularisation, 50 iterations without a test of
+    convergence. POT's "autodiff" differentiates through the iterations; its "envelope", and GeomLoss, take the
+    gradient at the optimum, and do not go back through them. GeomLoss cools down to the temperature as it goes.
+
+    Raises:
+        InputError: POT or GeomLoss is not installed.
+    """
+    try:
+        from geomloss.ot import solve_batch as geomloss_solve
+        from ot.batch import solve_batch as pot_solve
+    except ImportError as error:
+        raise InputError(
+            f"parts has 'transport', which needs {error.name}: pip install 'sct_hf[benchmark]', or leave it out"
+        ) from error
+
+    def ours(regions: Tensor, labels: Tensor) -> Tensor:
+        return conditional_transport(regions, labels, temperature=TEMPERATURE).loss
+
+    def pot(regions: Tensor, labels: Tensor, *, grad: str) -> Tensor:
+        cost = 1 - cosine_similarity(regions, labels)  # (B, P, C)
+        # A tolerance of 0 is never reached.
+        solved = pot_solve(cost, TEMPERATURE, max_iter=ITERATIONS, tol=0.0, method="log_sinkhorn", grad=grad)
+        return solved.value.mean()
+
+    def geomloss(regions: Tensor, labels: Tensor) -> Tensor:
+        cost = 1 - cosine_similarity(regions, labels)  # (B, P, C)
+        return geomloss_solve(cost, reg=TEMPERATURE, max_iter=ITERATIONS).value.mean()
+
+    return {
+        REFERENCE: ours,
+        "POT, autodiff": partial(pot, grad="autodiff"),
+        "POT, envelope": partial(pot, grad="envelope"),
+        "GeomLoss": geomloss,
+    }
+
+
+def measure_transport(
+    device: str,
+    *,
+    label_counts: list[int],
+    batch_size: int,
+    regions: int = 196,
+    width: int = 256,
+    rounds: int,
+    budget: float,
+) -> list[dict[str, Any]]:
+    """Measure forward and backward of each loss, in turns, in float32.
+
+    Args:
+        device: Name of the device.
+        label_counts: Numbers of labels C.
+        batch_size: Pictures B.
+        regions: Regions P; 196 are those of 448 px.
+        width: Width D of the features.
+        rounds: Measurements of each loss.
+        budget: Seconds for the rounds of one number of labels, see `interleaved`.
+
+    Returns:
+        A row for each C and loss: time in ms, its ratio to conditional transport's, and peak memory in MB
+        (10⁶ bytes) on top of the features, in all and per label.
+
+    Raises:
+        InputError: POT or GeomLoss is not installed.
+    """
+    rows = []
+    for count in label_counts:
+        generator = torch.Generator().manual_seed(0)
+        features = [
+            torch.randn(batch_size, tokens, width, generator=generator).to(device).requires_grad_()
+            for tokens in (regions, count)
+        ]
+        cases = {name: Case(partial(_forward_backward, loss, *features)) for name, loss in losses().items()}
+        times = interleaved(cases, rounds=rounds, budget=budget)
+        for name, case in cases.items():
+            peak = peak_memory(case, torch.device(device)) / _MEGABYTE
+            rows.append(
+                {"device": device, "batch_size": batch_size, "regions": regions, "width": width, "labels": count}
+                | {"loss": name, "rounds": len(times[name].seconds)}
+                | columns("forward_backward", times[name], times[REFERENCE])
+                | {"peak_MB": peak, "peak_MB_per_label": peak / count}
+            )
+        gc.collect()
+    return rows
+
+
+def _forward_backward(loss: Loss, regions: Tensor, labels: Tensor) -> None:
+    regions.grad = labels.grad = None
+    loss(regions, labels).backward()
