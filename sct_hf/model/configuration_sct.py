@@ -124,6 +124,26 @@ class SCTConfig(BackboneConfig):
             Dropout of the encoder layers (kin: 0.1).
         label_interaction (`bool`, *optional*, defaults to `False`):
             Adds a self-attention layer over the label features (ours).
+        label_prototypes (`bool`, *optional*, defaults to `False`):
+            Whether the checkpoint holds a prototype of each label in the backbone's feature space, made from the
+            label's text and the backbone's own ImageNet classifier, and uses it as the next three fields say (ours).
+        prototype_scale (`float`, *optional*, defaults to 0.5):
+            Weight of the prototypes' scores in the semantic map (ours).
+        prototype_temperature (`float`, *optional*, defaults to 0.05):
+            Temperature of the plan that moves prototypes to regions (ours).
+        prototype_pooling (`float`, *optional*, defaults to 0.5):
+            Share of that plan in pooling the map and in aggregating region scores (ours).
+        map_input (`"features"` or `"context"`, *optional*, defaults to `"features"`):
+            Whether the semantic map looks at the backbone's features (ours) or at the encoder's output (kin).
+            Prototypes live among the former.
+        map_pooling (`"mean"` or `"max"`, *optional*, defaults to `"mean"`):
+            How the map is pooled over regions (kin: max).
+        fuse_map_scores (`bool`, *optional*, defaults to `True`):
+            Whether a label's logit is the mean of its region logit and its pooled map, or the former alone (ours).
+        aligned_features (`bool`, *optional*, defaults to `True`):
+            Whether regions are joined by the label features that the forward plan brings them (ours for the plan).
+        aligned_dropout (`float`, *optional*, defaults to 0.5):
+            Share of the pictures that do without those in training (ours).
         guidance (`"prior"`, `"detached"` or `"none"`, *optional*, defaults to `"prior"`):
             How the semantic map guides transport: as log-prior, as log-prior without gradient, or not at all (ours).
         temperature (`float`, *optional*, defaults to 0.1):
@@ -157,6 +177,15 @@ class SCTConfig(BackboneConfig):
     encoder_ffn_dim: int = 2048
     dropout: float | int = 0.1
     label_interaction: bool = False
+    label_prototypes: bool = False
+    prototype_scale: float | int = 0.5
+    prototype_temperature: float | int = 0.05
+    prototype_pooling: float | int = 0.5
+    map_input: Literal["features", "context"] = "features"
+    map_pooling: Literal["mean", "max"] = "mean"
+    fuse_map_scores: bool = True
+    aligned_features: bool = True
+    aligned_dropout: float | int = 0.5
     guidance: Literal["prior", "detached", "none"] = "prior"
     temperature: float | int = 0.1
     learn_temperature: bool = True
@@ -174,13 +203,24 @@ class SCTConfig(BackboneConfig):
             _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
         _require(self.encoder_layers >= 0, "encoder_layers", self.encoder_layers, "give a number >= 0")
 
+    def validate_prototypes(self) -> None:
+        """Raise `ValueError` for prototypes beside a semantic map of other features than theirs."""
+        _require(
+            not self.label_prototypes or self.map_input == "features",
+            "map_input",
+            self.map_input,
+            "prototypes live among the backbone's features; set map_input='features' or label_prototypes=False",
+        )
+
     def validate_transport(self) -> None:
         """Raise `ValueError` for transport settings or loss weights that cannot be used."""
-        _require(self.temperature > 0, "temperature", self.temperature, "give a number > 0")
-        _require(0 <= self.rho <= 1, "rho", self.rho, "give a number in [0, 1]")
-        for field in ("input_dropout", "dropout", "scorer_dropout"):
+        for field in ("temperature", "prototype_temperature"):
+            _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
+        for field in ("rho", "prototype_pooling"):
+            _require(0 <= getattr(self, field) <= 1, field, getattr(self, field), "give a number in [0, 1]")
+        for field in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout"):
             _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
-        for field in ("semantic_loss_weight", "transport_loss_weight"):
+        for field in ("semantic_loss_weight", "transport_loss_weight", "prototype_scale"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
 
 

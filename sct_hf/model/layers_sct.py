@@ -153,10 +153,45 @@ class LabelScores(nn.Module):
 SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearScores, "label": LabelScores}
 
 
+class SemanticMap(nn.Module):
+    """Semantic map M = scores of tokens, plus those of label prototypes where there are any, and its pooling.
+
+    That M is learned is the paper's; scores by one vector a label and pooling by the maximum are the kin's. The mean,
+    prototypes and their part in the pooling are ours.
+
+    Args:
+        token_dim (`int`): Width of the tokens that M looks at.
+        dim (`int`): Width D of the label features.
+        config (`SCTConfig`): Gives the kind of scorer, the number of labels, pooling and what prototypes weigh.
+    """
+
+    def __init__(self, token_dim: int, dim: int, config: SCTConfig) -> None:
+        super().__init__()
+        self.scores = SCORES[config.scorer](token_dim, dim, len(config.label_names))
+        self.prototype_scale = config.prototype_scale
+        self.pooling, self.prototype_pooling = config.map_pooling, config.prototype_pooling
+
+    def forward(self, tokens: Tensor, label_features: Tensor, prototypes: Tensor | None) -> Tensor:
+        """Map tokens (B, P, N), label features (B, C, D) and prototypes (C, N) or none to M (B, P, C)."""
+        semantic_map = self.scores(tokens, label_features)
+        if prototypes is None:
+            return semantic_map
+        return semantic_map + self.prototype_scale * F.linear(tokens, prototypes.to(tokens.dtype))
+
+    def pool(self, semantic_map: Tensor, prototype_plan: Tensor | None) -> Tensor:
+        """Pool M (B, P, C) over regions, in part by a plan (B, P, C) of the prototypes, to float32 (B, C)."""
+        semantic_map = full_precision(semantic_map)
+        pooled = semantic_map.amax(1) if self.pooling == "max" else semantic_map.mean(1)  # (B, C)
+        if prototype_plan is None:
+            return pooled
+        return torch.lerp(pooled, (prototype_plan * semantic_map).sum(1), self.prototype_pooling)
+
+
 class RegionScorer(nn.Module):
     """Region scores R = W₄·Dropout(GELU(W₃·Fᴿ)) with Fᴿ = [π→·Fˢ ; X] (kin for the layers, ours for the plan).
 
     W₃·[π→·Fˢ ; X] is computed as π→·(W₃ˢ·Fˢ) + W₃ˣ·X, which is the same and projects labels instead of regions.
+    In training the first term is left out of some pictures, so that the second learns to do without it (ours).
 
     Args:
         dim (`int`): Width D.
@@ -165,21 +200,33 @@ class RegionScorer(nn.Module):
 
     def __init__(self, dim: int, config: SCTConfig) -> None:
         super().__init__()
-        self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
+        self.label_proj = nn.Linear(dim, 2 * dim, bias=False) if config.aligned_features else None
         self.region_proj = nn.Linear(dim, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
+        self.aligned_dropout = config.aligned_dropout
         self.scores = SCORES[config.scorer](2 * dim, dim, len(config.label_names))
 
     def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor) -> Tensor:
         """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C)."""
-        aligned = plan.to(regions.dtype) @ self.label_proj(label_features)  # (B, P, 2D)
-        return self.scores(self.dropout(F.gelu(aligned + self.region_proj(regions))), label_features)
+        hidden = self.region_proj(regions)  # (B, P, 2D)
+        if self.label_proj is not None:
+            aligned = plan.to(regions.dtype) @ self.label_proj(label_features)  # (B, P, 2D)
+            if self.training and self.aligned_dropout:
+                aligned = aligned * (torch.rand_like(aligned[:, :1, :1]) >= self.aligned_dropout)
+            hidden = hidden + aligned
+        return self.scores(self.dropout(F.gelu(hidden)), label_features)
 
 
-def aggregate(region_scores: Tensor) -> Tensor:
-    """Image scores z[k] = Σ_p softmax_p(R[·,k])·R[p,k] in float32 (kin): (B, P, C) to (B, C)."""
+def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:
+    """Image scores z[k] = Σ_p w[p,k]·R[p,k] in float32, of R (B, P, C): (B, C).
+
+    The weights w are softmax_p(R[·,k]) (kin), mixed with a `share` of a plan (B, P, C) over regions, if given (ours).
+    """
     region_scores = full_precision(region_scores)
-    return (region_scores.softmax(dim=1) * region_scores).sum(dim=1)
+    weights = region_scores.softmax(dim=1)  # (B, P, C)
+    if plan is not None:
+        weights = torch.lerp(weights, plan.to(weights.dtype), share)
+    return (weights * region_scores).sum(dim=1)
 
 
-__all__ = ["EncoderLayer", "RegionScorer", "SemanticFeatures", "aggregate", "sine_positions"]
+__all__ = ["EncoderLayer", "RegionScorer", "SemanticFeatures", "SemanticMap", "aggregate", "sine_positions"]

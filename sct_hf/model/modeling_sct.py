@@ -15,7 +15,15 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
-from .layers_sct import SCORES, EncoderLayer, LabelScores, RegionScorer, SemanticFeatures, aggregate, sine_positions
+from .layers_sct import (
+    EncoderLayer,
+    LabelScores,
+    RegionScorer,
+    SemanticFeatures,
+    SemanticMap,
+    aggregate,
+    sine_positions,
+)
 from .losses_sct import asymmetric_loss, known_targets
 from .outputs_sct import MultiLabelOutput, SCTModelOutput
 from .pretrained_sct import BackbonePreTrainedModel
@@ -36,6 +44,8 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
         if isinstance(module, SCTModel):
             init.constant_(module.log_temperature, math.log(self.config.temperature))
             init.normal_(module.label_embeddings)
+            if module.label_prototypes is not None:
+                init.zeros_(module.label_prototypes)
         elif isinstance(module, LabelScores):
             init.zeros_(module.bias)
         else:
@@ -67,10 +77,14 @@ class SCTModel(SCTPreTrainedModel):
         self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
         self.semantic_features = SemanticFeatures(dim, config)
         self.label_interaction = EncoderLayer(dim, config) if config.label_interaction else None
-        self.semantic_scores = SCORES[config.scorer](dim, dim, len(config.label_names))
+        wide = self.backbone.num_features
+        self.semantic_map = SemanticMap(wide if config.map_input == "features" else dim, dim, config)
         self.log_temperature = nn.Parameter(torch.zeros(()), requires_grad=config.learn_temperature)
         self.label_embeddings: Tensor
         self.register_buffer("label_embeddings", torch.zeros(len(config.label_names), config.label_embedding_size))
+        self.label_prototypes: Tensor | None
+        prototypes = torch.zeros(len(config.label_names), wide) if config.label_prototypes else None
+        self.register_buffer("label_prototypes", prototypes)
         self.post_init()
 
     @can_return_tuple
@@ -99,8 +113,8 @@ class SCTModel(SCTPreTrainedModel):
         """
         features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
         grid = features.shape[-2:]
-        features = self.input_dropout(features.flatten(2).transpose(1, 2))  # (B, P, D₀)
-        regions = self.region_norm(self.region_proj(features))  # (B, P, D)
+        features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
+        regions = self.region_norm(self.region_proj(self.input_dropout(features)))  # (B, P, D)
         hidden_states = [regions]
         positions = (
             sine_positions(grid[0], grid[1], self.hidden_size, regions.device) if self.encoder else None
@@ -112,7 +126,10 @@ class SCTModel(SCTPreTrainedModel):
         label_features = self.semantic_features(self.label_embeddings, regions.mean(dim=1))  # (B, C, D)
         if self.label_interaction is not None:
             label_features = self.label_interaction(label_features)  # (B, C, D)
-        semantic_map = self.semantic_scores(regions, label_features)  # (B, P, C)
+        tokens = features if self.config.map_input == "features" else regions
+        semantic_map = self.semantic_map(tokens, label_features, self.label_prototypes)  # (B, P, C)
+
+        prototype_plan = self._prototype_plan(features)  # (B, P, C), or none
 
         log_prior = self._log_prior(semantic_map)  # (B, P, C), or none
         temperature = self.log_temperature.exp()
@@ -137,11 +154,20 @@ class SCTModel(SCTPreTrainedModel):
             last_hidden_state=regions,
             label_features=label_features,
             semantic_map=_as_map(semantic_map, grid),
+            map_logits=self.semantic_map.pool(semantic_map, prototype_plan),  # (B, C)
             transport_plan=_as_map(plan, grid),
             backward_plan=None if backward_plan is None else _as_map(backward_plan, grid),
+            prototype_plan=None if prototype_plan is None else _as_map(prototype_plan, grid),
             transport_loss=loss,
             hidden_states=tuple(hidden_states) if wants_states else None,
         )
+
+    def _prototype_plan(self, features: Tensor) -> Tensor | None:
+        """The backward plan (B, P, C) from label prototypes to the backbone's features (B, P, D₀) (ours)."""
+        if self.label_prototypes is None:
+            return None
+        similarity = cosine_similarity(features, self.label_prototypes.unsqueeze(0))  # (B, P, C)
+        return transport_plan(similarity, self.config.prototype_temperature, None, None, dim=1)
 
     def _log_prior(self, semantic_map: Tensor) -> Tensor | None:
         """Guidance by M (B, P, C) [paper: guided by M; form: ours].
@@ -214,17 +240,19 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        plan = out.transport_plan.flatten(2).transpose(1, 2)  # (B, P, C)
+        plan = _as_regions(out.transport_plan)  # (B, P, C)
         region_scores = self.scorer(out.last_hidden_state, out.label_features, plan)  # (B, P, C)
-        logits = aggregate(region_scores)  # (B, C)
+        prototype_plan = None if out.prototype_plan is None else _as_regions(out.prototype_plan)  # (B, P, C)
+        region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
+        logits = (region_logits + out.map_logits) / 2 if self.config.fuse_map_scores else region_logits  # (B, C)
 
         loss = losses = None
         if labels is not None:
             config = self.config
             focus: Any = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
             losses = {
-                "classification": asymmetric_loss(logits, labels, **focus),
-                "semantic": asymmetric_loss(out.semantic_map.amax((2, 3)), labels, **focus),
+                "classification": asymmetric_loss(region_logits, labels, **focus),
+                "semantic": asymmetric_loss(out.map_logits, labels, **focus),
                 "transport": out.transport_loss,
             }
             loss = (
@@ -244,13 +272,21 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             hidden_states=out.hidden_states,
         )
 
-    def set_labels(self, names: list[str], embeddings: Tensor, recipe: dict[str, Any] | None = None) -> None:
+    def set_labels(
+        self,
+        names: list[str],
+        embeddings: Tensor,
+        recipe: dict[str, Any] | None = None,
+        prototypes: Tensor | None = None,
+    ) -> None:
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
 
         Args:
             names (`list[str]`): The labels' names, each once.
             embeddings (`Tensor` of shape (C, D_t)): Their text embeddings, any float dtype.
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
+            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, needed where the checkpoint has
+                prototypes (`config.label_prototypes`), see `sct_hf.make_label_prototypes`.
 
         Raises:
             ValueError: A name twice, embeddings of another count or width, or another number of labels than the
@@ -270,6 +306,13 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 f"{len(names)} names for the {count} labels of a linear scorer, whose weights are bound to them: "
                 "train with scorer='label' to change the number of labels, or make a new model."
             )
+        has, features = self.config.label_prototypes, self.backbone.num_features
+        if has != (prototypes is not None) or (prototypes is not None and prototypes.shape != (len(names), features)):
+            found = None if prototypes is None else tuple(prototypes.shape)
+            needed = f"({len(names)}, {features})" if has else "none"
+            raise ValueError(f"prototypes have shape {found}, but {needed} is needed: label_prototypes={has}.")
+        if prototypes is not None:
+            self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
@@ -278,6 +321,10 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
 
 def _as_map(regions: Tensor, grid: torch.Size) -> Tensor:
     return regions.transpose(1, 2).unflatten(2, tuple(grid))  # (B, P, C) → (B, C, H, W)
+
+
+def _as_regions(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2)  # (B, C, H, W) → (B, P, C)
 
 
 __all__ = ["SCTForMultiLabelClassification", "SCTModel", "SCTPreTrainedModel"]

@@ -14,9 +14,12 @@ class SCTModelOutput(ModelOutput):
         last_hidden_state (`Tensor` of shape (B, P, D)): Regions in context, X.
         label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ.
         semantic_map (`Tensor` of shape (B, C, H, W)): M, logits.
+        map_logits (`Tensor` of shape (B, C)): M pooled over regions; float32.
         transport_plan (`Tensor` of shape (B, C, H, W)): π→, sums to 1 over the labels at each region; float32.
         backward_plan (`Tensor` of shape (B, C, H, W), *optional*): π←, sums to 1 over the regions for each label;
             float32.
+        prototype_plan (`Tensor` of shape (B, C, H, W), *optional*): The backward plan of the label prototypes, where
+            there are any; sums to 1 over the regions for each label; float32.
         transport_loss (`Tensor`, scalar, *optional*): L_CT, where label weights were given.
         hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer.
     """
@@ -24,8 +27,10 @@ class SCTModelOutput(ModelOutput):
     last_hidden_state: Tensor | None = None
     label_features: Tensor | None = None
     semantic_map: Tensor | None = None
+    map_logits: Tensor | None = None
     transport_plan: Tensor | None = None
     backward_plan: Tensor | None = None
+    prototype_plan: Tensor | None = None
     transport_loss: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
@@ -39,8 +44,8 @@ class MultiLabelOutput(ModelOutput):
         logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32.
         losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: "classification", "semantic" and
             "transport".
-        semantic_map, transport_plan, backward_plan, region_logits (`Tensor` of shape (B, C, H, W), *optional*): On
-            `output_maps=True`, see `SCTModelOutput`; region logits are R.
+        semantic_map, transport_plan, backward_plan, prototype_plan, region_logits (`Tensor` of shape (B, C, H, W)
+            each, *optional*): On `output_maps=True`, see `SCTModelOutput`; region logits are R.
         label_features (`Tensor` of shape (B, C, D), *optional*): On `output_label_features=True`.
         hidden_states (`tuple[Tensor]`, *optional*): On `output_hidden_states=True`.
     """
@@ -51,6 +56,7 @@ class MultiLabelOutput(ModelOutput):
     semantic_map: Tensor | None = None
     transport_plan: Tensor | None = None
     backward_plan: Tensor | None = None
+    prototype_plan: Tensor | None = None
     region_logits: Tensor | None = None
     label_features: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None

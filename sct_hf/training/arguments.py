@@ -119,6 +119,17 @@ class ModelArguments:
     encoder_ffn_dim: int | None = _option(None, "Width of each layer's feed-forward block.")
     dropout: float | None = _option(None, "Dropout of the transformer layers.")
     label_interaction: bool | None = _option(None, "Self-attention over the label features.")
+    label_prototypes: bool | None = _option(
+        None, "Use prototypes of the labels, made by the backbone's ImageNet classifier; by default where it has one."
+    )
+    prototype_scale: float | None = _option(None, "Weight of the prototypes' scores in the semantic map.")
+    prototype_temperature: float | None = _option(None, "Temperature of the plan of the prototypes.")
+    prototype_pooling: float | None = _option(None, "Share of that plan in pooling over regions.")
+    map_input: str | None = _option(None, "What the semantic map looks at: features or context.")
+    map_pooling: str | None = _option(None, "How the semantic map is pooled: mean or max.")
+    fuse_map_scores: bool | None = _option(None, "Average region logits and the pooled semantic map.")
+    aligned_features: bool | None = _option(None, "Join regions with the label features that transport brings them.")
+    aligned_dropout: float | None = _option(None, "Share of pictures that do without those in training.")
     guidance: str | None = _option(None, "How the semantic map guides transport: prior, detached or none.")
     temperature: float | None = _option(None, "Initial temperature of the transport plans.")
     learn_temperature: bool | None = _option(None, "Train the temperature.")
@@ -163,7 +174,7 @@ class ModelArguments:
 
     def config_options(self, head: str) -> dict[str, Any]:
         """Return what goes into the configuration of a model with `head`: every option of it that is set."""
-        others = ("init_checkpoint", "head_kwargs")
+        others = ("init_checkpoint", "head_kwargs", "label_prototypes")
         names = [option.name for option in fields(self) if option.default is None and option.name not in others]
         if head != "sct":
             names = ["gamma_neg", "gamma_pos", "clip", "transport_loss_weight"]

@@ -8,13 +8,16 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
+from sct_hf.backbone_classifier import load_backbone_classifier
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import atomic_write
 from sct_hf.label_text.encoders import encode_labels
+from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
+from sct_hf.label_text.vectors import LabelText
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
 from sct_hf.training.arguments import Arguments
@@ -25,6 +28,8 @@ TaggingModel = SCTForMultiLabelClassification | PeerForMultiLabelClassification
 _MEANING = (
     *("model_type", "head", "head_kwargs", "backbone", "backbone_kwargs", "image_mean", "image_std", "hidden_size"),
     *("projection_norm", "encoder_attention_heads", "normalize_label_embeddings", "guidance", "scorer"),
+    *("label_prototypes", "prototype_scale", "prototype_temperature", "prototype_pooling", "map_input", "map_pooling"),
+    *("fuse_map_scores", "aligned_features"),
 )
 
 
@@ -32,27 +37,51 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
     """Build the model, its backbone frozen and laid out as the arguments say."""
     model_arguments, train = arguments.model, arguments.train
     with accelerator.main_process_first():
-        label_text = None
+        source = None
+        if model_arguments.init_checkpoint:
+            source = load_model(model_arguments.init_checkpoint, field="init_checkpoint")
+        label_text = prototypes = None
         if needs_label_text(model_arguments.head):
             encoder, template = model_arguments.label_encoder, model_arguments.label_template
             label_text = encode_labels(label_names, encoder, template=template, seed=train.seed)
+            if isinstance(source, SCTForMultiLabelClassification):
+                prototypes = source.sct.label_prototypes
+            elif model_arguments.head == "sct":
+                prototypes = _label_prototypes(arguments, label_text, accelerator)
         set_seed(train.seed)
         model = build_model(
             model_arguments.backbone,
             label_names,
             image_size=model_arguments.input_size,
             head=model_arguments.head,
-            backbone_weights="none" if model_arguments.init_checkpoint else model_arguments.backbone_weights,
+            backbone_weights="none" if source else model_arguments.backbone_weights,
             label_text=label_text,
+            label_prototypes=prototypes,
             **model_arguments.config_options(model_arguments.head),
         )
-        if model_arguments.init_checkpoint:
-            _copy_weights(load_model(model_arguments.init_checkpoint, field="init_checkpoint"), model)
+        if source:
+            _copy_weights(source, model)
     if train.freeze_backbone:
         model.backbone.requires_grad_(False)
     if train.channels_last:
         model.backbone.to(memory_format=torch.channels_last)
     return model
+
+
+def _label_prototypes(arguments: Arguments, label_text: LabelText, accelerator: Accelerator) -> Tensor | None:
+    """Prototypes (C, D₀) where they are asked for, or, if that is left open, where they can be had."""
+    options = arguments.model
+    if options.label_prototypes is False:
+        return None
+    try:
+        classifier = load_backbone_classifier(options.backbone, options.backbone_weights)
+        class_text = encode_classes(classifier, options.label_encoder, template=options.label_template)
+    except InputError as error:
+        if options.label_prototypes:
+            raise
+        accelerator.print(f"trained without label prototypes: {error}")
+        return None
+    return make_label_prototypes(label_text, class_text, classifier)
 
 
 def load_model(name: str, *, field: str) -> TaggingModel:

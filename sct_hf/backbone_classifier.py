@@ -1,0 +1,87 @@
+"""The ImageNet classifier that a timm backbone's weights came with: what the backbone knows of classes by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data import ImageNetInfo, infer_imagenet_subset
+from torch import Tensor
+
+from sct_hf.backbone_weights import PACKAGE_CLASSIFIER, read_package, read_state_dict
+from sct_hf.errors import InputError
+from sct_hf.network import failure_reason
+
+
+@dataclass(frozen=True, eq=False)
+class BackboneClassifier:
+    """The last linear layer of a classification model, and the names of its classes.
+
+    Attributes:
+        weight: (K, D₀) float32, one vector a class in the space of the backbone's features.
+        class_names: The K classes as ImageNet describes them, such as "tabby, tabby cat".
+    """
+
+    weight: Tensor
+    class_names: list[str]
+
+
+def load_backbone_classifier(name: str, source: str) -> BackboneClassifier:
+    """Load the classifier that belongs to a backbone's weights.
+
+    Args:
+        name: Name of the timm model.
+        source: Where its weights come from, see `load_backbone_weights`.
+
+    Raises:
+        InputError: The weights come with no classifier, with one whose classes are unknown, or with one that does not
+            read the backbone's map directly.
+    """
+    if source == "none":
+        raise _unusable(source, name, "a backbone without weights has no classifier")
+    known = timm.get_pretrained_cfg(name)
+    config = known.to_dict() if known else {}
+    layer = config.get("classifier") or ""
+    if source == "pretrained":
+        state = _timm_state(name)
+    elif source == "package":
+        state, layer = read_package(name)[0], PACKAGE_CLASSIFIER.removesuffix(".")
+    else:
+        state = read_state_dict(Path(source))
+    weight = state.get(f"{layer}.weight") if isinstance(layer, str) else None
+    if weight is None:
+        raise _unusable(source, name, "the weights hold no classifier")
+    weight = weight.flatten(1).float()  # a 1 × 1 convolution is a linear layer
+    names = _class_names(config, len(weight))
+    if names is None:
+        raise _unusable(source, name, f"its classifier has {len(weight)} classes, whose names are not known")
+    with torch.device("meta"):
+        backbone = timm.create_model(name, num_classes=0)
+    num_features = getattr(backbone, "head_hidden_size", backbone.num_features)
+    if weight.shape[1] != num_features:
+        raise _unusable(source, name, f"its classifier reads {weight.shape[1]} features, the map has {num_features}")
+    return BackboneClassifier(weight, names)
+
+
+def _timm_state(name: str) -> Mapping[str, Tensor]:
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    except Exception as error:
+        raise _unusable("pretrained", name, f"timm's weights cannot be had ({failure_reason(error)})") from error
+
+
+def _class_names(config: dict[str, Any], count: int) -> list[str] | None:
+    subset = infer_imagenet_subset(config | {"num_classes": count})
+    if subset is None:
+        return None
+    info = ImageNetInfo(subset)
+    return [info.index_to_description(index) for index in range(count)]
+
+
+def _unusable(source: str, name: str, reason: str) -> InputError:
+    return InputError(
+        f"label_prototypes need the ImageNet classifier of backbone={name!r}, backbone_weights={source!r}: {reason}. "
+        "Use ImageNet weights with their classifier, or set label_prototypes to false."
+    )

@@ -1,0 +1,52 @@
+"""Prototypes of labels in a backbone's feature space, from label text and the backbone's own classifier."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sct_hf.backbone_classifier import BackboneClassifier
+from sct_hf.label_text.encoders import encode_labels
+from sct_hf.label_text.vectors import LabelText
+
+_TEMPERATURE = 0.07
+_LONGEST = 80
+
+
+def make_label_prototypes(label_text: LabelText, class_text: LabelText, classifier: BackboneClassifier) -> Tensor:
+    """Mix the classifier's vectors by the likeness of label text and class text.
+
+    V = softmax(s / 0.07)·(W − mean of W), where s are cosines between label and class embeddings, both less the mean
+    class embedding. Convex combination of semantic embeddings is ConSE's (Norouzi et al., ICLR 2014, arXiv
+    1312.5650), which mixes in the text's space; mixing classifiers, and the temperature, are ours.
+
+    Args:
+        label_text: Of the C labels.
+        class_text: Of the K classes, by the same encoder, see `encode_classes`.
+        classifier: Of the K classes.
+
+    Returns:
+        (C, D₀) float32.
+    """
+    centre = class_text.embeddings.mean(0)
+    labels = F.normalize(label_text.embeddings - centre, dim=-1)  # (C, D_t)
+    classes = F.normalize(class_text.embeddings - centre, dim=-1)  # (K, D_t)
+    shares = (labels @ classes.T / _TEMPERATURE).softmax(dim=1)  # (C, K)
+    return shares @ (classifier.weight - classifier.weight.mean(0))  # (C, D₀)
+
+
+def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: str = "{}", seed: int = 0) -> LabelText:
+    """Embed the names of a classifier's classes, as `encode_labels` does with labels; two classes may share a name.
+
+    Raises:
+        InputError: The encoder cannot embed them.
+    """
+    words = [
+        ", ".join(dict.fromkeys(part.strip() for part in name.split(",")))[:_LONGEST]
+        for name in classifier.class_names
+    ]
+    distinct = encode_labels(list(dict.fromkeys(words)), encoder, template=template, seed=seed)
+    rows = {name: row for row, name in enumerate(distinct.names)}
+    order = torch.tensor([rows[name] for name in words])
+    names = [f"{index} {name}" for index, name in enumerate(words)]
+    recipe = distinct.recipe | {"words": words}
+    return LabelText(names, distinct.embeddings[order], recipe)
