@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import Counter
 from typing import Any
 
 import torch
@@ -32,6 +31,7 @@ from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
+from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.waiting import TimedLoader
 
 _SAMPLES = 8
@@ -51,6 +51,7 @@ class Run:
         self.arguments, self.folder, self.pictures, self.accelerator = arguments, folder, pictures, accelerator
         options = arguments.train
         self.state = TrainerState()
+        self.losses = StepLosses()
         self.bare = new_model(arguments, pictures.whole.label_names, accelerator)
         if arguments.data.collage and not options.cache_features:
             _require_double_width(self.bare)
@@ -118,49 +119,49 @@ class Run:
         batches, window = len(loader), options.gradient_accumulation
         progress.set_description(f"epoch {state.epoch + 1}/{options.epochs}")
         set_train_mode(self.model, self.bare, options.freeze_backbone, options.freeze_batch_norm)
-        sums: Counter[str] = Counter()
         rest = TimedLoader(self.accelerator.skip_first_batches(loader, state.batch) if state.batch else loader)
         started = time.perf_counter()
         for batch in rest:
             # A last, shorter window counts its own batches.
             share = window / min(window, batches - state.batch // window * window)
-            with self.accelerator.accumulate(self.model):
-                losses = self._step(batch, share)
             count = len(batch["index"]) * self.accelerator.num_processes
-            sums.update({name: value * count for name, value in losses.items()})
+            with self.accelerator.accumulate(self.model):
+                self._step(batch, share, count)
             state.batch += 1
             state.images += count
             progress.update(count)
             if not self.accelerator.sync_gradients:
                 continue
             if state.step % options.log_every == 0:
+                losses = self._read_losses()
                 rates = {f"learning rate/{name}": self.schedule.get_last_lr()[at] for name, at in self.rates.items()}
                 self.accelerator.log({f"train/{name}": value for name, value in losses.items()} | rates, state.step)
                 progress.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
             if options.checkpoint_every and state.step % options.checkpoint_every == 0 and state.batch < batches:
                 state.waited += rest.take_seconds()
-                started = self._fold(sums, started)
+                started = self._fold(started)
                 self._checkpoint()
         state.waited += rest.take_seconds()
-        self._fold(sums, started)
+        self._fold(started)
 
-    def _step(self, batch: dict[str, torch.Tensor], share: float) -> dict[str, float]:
-        """Forward and backward of a batch, and the optimizer step at the end of a window; return the losses."""
+    def _step(self, batch: dict[str, torch.Tensor], share: float, count: int) -> None:
+        """Forward and backward of a batch of `count` pictures, and the optimizer step at the end of a window.
+
+        Nothing here waits for the device: losses and gradient are looked at in `_read_losses`.
+        """
         accelerator, options, state = self.accelerator, self.arguments.train, self.state
         inputs = model_inputs(batch, channels_last=options.channels_last)
         share_of_collages = self.arguments.data.collage
         if share_of_collages and torch.rand(()) < share_of_collages:
             inputs = collage(inputs)
         output = self.model(**inputs)
-        losses = {f"losses/{name}": value.item() for name, value in output.losses.items()}
-        losses["loss"] = output.loss.item()
-        if not all(map(math.isfinite, losses.values())):
-            self._stop_at("loss", losses)
+        losses = {f"losses/{name}": value for name, value in output.losses.items()} | {"loss": output.loss}
         accelerator.backward(output.loss * share)
+        norm = None
         if accelerator.sync_gradients:
             norm = accelerator.clip_grad_norm_(self.trained, options.max_grad_norm or math.inf)
-            if accelerator.scaler is None and not norm.isfinite():
-                self._stop_at("gradient", losses)
+        # A scaler of losses leaves out the steps whose gradient is not finite.
+        self.losses.add(state.step + 1, count, losses, norm if accelerator.scaler is None else None)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if accelerator.sync_gradients:
@@ -168,19 +169,29 @@ class Run:
                 self.schedule.step()
             state.step += 1
             self.average.update(self.bare, state.step)
-        return losses
 
-    def _stop_at(self, what: str, losses: dict[str, float]) -> None:
-        values = ", ".join(f"{name.removeprefix('losses/')} {value:.6g}" for name, value in losses.items())
+    def _read_losses(self) -> dict[str, float]:
+        """Look at the losses since the last time; return those of the last batch.
+
+        Raises:
+            InputError: A loss or a gradient was not finite. No checkpoint holds what came of it.
+        """
+        try:
+            return self.losses.read()
+        except NotFiniteError as bad:
+            values = ", ".join(f"{name.removeprefix('losses/')} {value:.6g}" for name, value in bad.losses.items())
+            what, step = bad.what, bad.step
         newest = newest_checkpoint(self.folder.path)
         raise InputError(
-            f"the {what} is not finite at step {self.state.step + 1}, epoch {self.state.epoch + 1} ({values}): lower "
+            f"the {what} is not finite at step {step}, epoch {self.state.epoch + 1} ({values}): lower "
             f"learning_rate={self.arguments.train.learning_rate}, set max_grad_norm, or use another mixed_precision; "
             f"{f'the last good checkpoint is {newest}' if newest else 'there is no checkpoint yet'}"
         )
 
-    def _fold(self, sums: "Counter[str]", started: float) -> float:
+    def _fold(self, started: float) -> float:
         """Move the losses and the time of this process into the state, over all processes; return the time now."""
+        self._read_losses()
+        sums = self.losses.sums
         names = sorted(sums)
         values = torch.tensor([sums[name] for name in names], dtype=torch.float64)
         if self.accelerator.num_processes > 1:

@@ -1,0 +1,80 @@
+"""The losses of training steps, looked at now and then: no step waits for the device."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class NotFiniteError(Exception):
+    """A loss or a gradient is not finite.
+
+    Args:
+        what: "loss" or "gradient".
+        step: Optimizer step that it belongs to, from 1.
+        losses: The losses by name.
+    """
+
+    def __init__(self, what: str, step: int, losses: dict[str, float]) -> None:
+        super().__init__(what, step, losses)
+        self.what, self.step, self.losses = what, step, losses
+
+
+@dataclass(frozen=True)
+class _Batch:
+    step: int
+    images: int
+    losses: dict[str, Tensor]
+    gradient_norm: Tensor | None
+
+
+class StepLosses:
+    """Losses of one process, left on the device until `read`.
+
+    Attributes:
+        sums (`Counter`): Sum over the pictures of all batches that were read, by the name of the loss.
+    """
+
+    def __init__(self) -> None:
+        self.sums: Counter[str] = Counter()
+        self._unread: list[_Batch] = []
+
+    def add(self, step: int, images: int, losses: dict[str, Tensor], gradient_norm: Tensor | None) -> None:
+        """Note the losses of a batch, and the norm of the gradient if it is the last of its optimizer step.
+
+        Args:
+            step: Optimizer step that the batch belongs to, from 1.
+            images: Pictures by which its losses weigh.
+            losses: Scalars by name.
+            gradient_norm: Scalar; not to be given where a gradient that is not finite is no fault.
+        """
+        kept = {name: value.detach() for name, value in losses.items()}
+        self._unread.append(_Batch(step, images, kept, None if gradient_norm is None else gradient_norm.detach()))
+
+    def read(self) -> dict[str, float]:
+        """Add the batches noted since the last time to the sums, in one transfer; return the last one's losses.
+
+        Raises:
+            NotFiniteError: A loss or a gradient of one of them is not finite; it tells of the first.
+        """
+        batches, self._unread = self._unread, []
+        losses: dict[str, float] = {}
+        if not batches:
+            return losses
+        zero = next(iter(batches[0].losses.values())).new_zeros(())
+        norms = [zero if batch.gradient_norm is None else batch.gradient_norm for batch in batches]
+        scalars = [
+            value for batch, norm in zip(batches, norms, strict=True) for value in (norm, *batch.losses.values())
+        ]
+        numbers = iter(torch.stack([value.float() for value in scalars]).tolist())
+        for batch in batches:
+            norm = next(numbers)
+            losses = {name: next(numbers) for name in batch.losses}
+            if not all(map(math.isfinite, losses.values())):
+                raise NotFiniteError("loss", batch.step, losses)
+            if not math.isfinite(norm):
+                raise NotFiniteError("gradient", batch.step, losses)
+            self.sums.update({name: value * batch.images for name, value in losses.items()})
+        return losses
