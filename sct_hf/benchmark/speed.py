@@ -66,10 +66,10 @@ class SpeedArguments:
     pictures: str | None = _option(None, "Folder with pictures for the input pipeline.")
     pipeline_backbone: str = _option("tf_efficientnet_lite0", "Backbone of the training steps that pictures are for.")
     pipeline_pixels: int = _option(224, "Side of its square pictures.")
-    pipeline_images: int = _option(256, "Pictures to read at most.")
+    pipeline_images: int = _option(192, "Pictures to read at most.")
     pipeline_batch_size: int = _option(32, "Pictures in a batch.")
     pipeline_heads: list[str] = field(
-        default_factory=lambda: ["linear", "sct"],
+        default_factory=lambda: ["linear"],
         metadata={"help": "Heads of the training steps; sct is the lean one."},
     )
     workers: list[int] = field(

@@ -14,6 +14,7 @@ from PIL import Image
 from sct_hf.benchmark import speed_heads, speed_transport
 from sct_hf.benchmark.speed import SpeedArguments, speed
 from sct_hf.benchmark.speed_pipeline import pictures_in
+from sct_hf.benchmark.timing import Times
 from sct_hf.errors import InputError
 
 TINY: dict[str, Any] = {
@@ -91,11 +92,14 @@ def test_transport(tmp_path: Path) -> None:
     pytest.importorskip("geomloss.ot", reason="GeomLoss is not installed: pip install 'sct_hf[benchmark]'")
     options = TINY | {"label_counts": [6]}
     rows = speed(SpeedArguments(output_dir=str(tmp_path), parts=["transport"], **options))["transport"]
-    assert [row["labels"] for row in rows] == [6] * 4
+    assert [row["labels"] for row in rows] == [6] * 5
     for row in rows:
         assert row["peak_MB"] == pytest.approx(row["labels"] * row["peak_MB_per_label"])
         assert row["forward_backward_ms"] > 0
-    assert (rows[0]["loss"], rows[0]["forward_backward_ratio"]) == (speed_transport.REFERENCE, 1)
+    ours, cost = rows[0], rows[1]
+    assert (ours["loss"], ours["forward_backward_ratio"]) == (speed_transport.REFERENCE, 1)
+    assert cost["loss"] == speed_transport.COST
+    assert ours["peak_MB"] > cost["peak_MB"]
 
 
 def test_the_sinkhorn_losses_solve_the_same_problem() -> None:
@@ -156,6 +160,12 @@ def test_pictures_are_spread_over_the_folder(tmp_path: Path) -> None:
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SpeedArguments(**options)
+
+
+def test_what_is_beyond_the_cost() -> None:
+    cost, own, ours = (Times(np.array([value])) for value in (2.0, 12.0, 3.0))
+    assert speed_transport._beyond(cost, own, ours) == 10
+    assert math.isnan(speed_transport._beyond(cost, own, cost))
 
 
 @pytest.mark.parametrize("text", ["resnet101", "resnet101:448", "resnet101:448:0", ":4:4", "resnet101:a:2"])
