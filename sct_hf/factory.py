@@ -12,7 +12,7 @@ from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import LabelText
 from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
-from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
+from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification, reads_label_text
 
 
 def build_model(
@@ -33,7 +33,7 @@ def build_model(
         image_size: Input side in pixels, or [height, width].
         head: `"sct"`, or the name of a peer head such as `"linear"`.
         backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
-        label_text: The labels' text embeddings; needed for SCT, not used by a peer.
+        label_text: The labels' text embeddings; needed where `needs_label_text(head)`, not used elsewhere.
         **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
 
     Returns:
@@ -50,21 +50,29 @@ def build_model(
     } | config_kwargs
     common |= {key: value for key, value in _normalisation(backbone).items() if key not in config_kwargs}
     try:
-        model: SCTForMultiLabelClassification | PeerForMultiLabelClassification
-        if head == "sct":
+        text = None
+        if needs_label_text(head):
             if label_text is None:
                 raise InputError("label_text is missing: make one with sct_hf.encode_labels(labels, encoder).")
-            label_text = label_text.subset(labels)
-            width = label_text.embeddings.shape[-1]
-            model = SCTForMultiLabelClassification(SCTConfig(label_embedding_size=width, **common))
-            model.set_labels(labels, label_text.embeddings, label_text.recipe)
+            text = label_text.subset(labels)
+            common["label_embedding_size"] = text.embeddings.shape[-1]
+        model: SCTForMultiLabelClassification | PeerForMultiLabelClassification
+        if head == "sct":
+            model = SCTForMultiLabelClassification(SCTConfig(**common))
         else:
             model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
+        if text is not None:
+            model.set_labels(labels, text.embeddings, text.recipe)
         model.backbone.check_input_size(*model.config.input_size, model.config.num_channels)
     except (ValueError, StrictDataclassError) as error:
         raise InputError(str(error)) from error
     load_backbone_weights(model.backbone.timm_model, backbone, str(backbone_weights or "none"))
     return model.train()
+
+
+def needs_label_text(head: str) -> bool:
+    """Whether a model with `head` (`"sct"` or the name of a peer head) is made from label text."""
+    return head == "sct" or reads_label_text(head)
 
 
 def _normalisation(backbone: str) -> dict[str, list[float]]:

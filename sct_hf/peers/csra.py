@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from sct_hf.model.transport_sct import full_precision
+
 
 class CSRAHead(nn.Module):
     """A linear classifier on every region; its mean over regions plus λ times its softmax-weighted mean.
@@ -26,6 +28,6 @@ class CSRAHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D₀, H, W) to logits (B, C)."""
         scores = self.classifier(features.flatten(2).transpose(1, 2))  # (B, P, C)
-        scores = scores / self.classifier.weight.norm(dim=1)
+        scores = full_precision(scores) / full_precision(self.classifier.weight).norm(dim=1)
         attended = ((self.temperature * scores).softmax(dim=1) * scores).sum(dim=1)
         return scores.mean(dim=1) + self.residual_weight * attended

@@ -2,18 +2,24 @@
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
+from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from sct_hf.model.backbone_sct import TimmBackbone
 from sct_hf.model.configuration_sct import BackboneConfig
-from sct_hf.model.losses_sct import asymmetric_loss
+from sct_hf.model.losses_sct import asymmetric_loss, known_targets
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.peers.bilinear_attention import BilinearAttentionHead
 from sct_hf.peers.csra import CSRAHead
+from sct_hf.peers.label_text_head import LabelTextHead
 from sct_hf.peers.linear import LinearHead
 from sct_hf.peers.ml_decoder import MLDecoderHead
+from sct_hf.peers.patchct import PatchCTHead
 from sct_hf.peers.query2label import Query2LabelHead
 
 HEADS: dict[str, type[nn.Module]] = {
@@ -21,8 +27,43 @@ HEADS: dict[str, type[nn.Module]] = {
     "csra": CSRAHead,
     "ml_decoder": MLDecoderHead,
     "query2label": Query2LabelHead,
+    "bilinear_attention": BilinearAttentionHead,
+    "patchct": PatchCTHead,
 }
-"""Heads by name; each is made from the widths D₀ and C, and maps features (B, D₀, H, W) to logits (B, C)."""
+"""Heads by name; each is made from the widths D₀ and C, and maps features (B, D₀, H, W) to logits (B, C).
+
+A `LabelTextHead` is made from D₀, C and the width D_t of label embeddings, which it reads as well."""
+
+
+def make_head(
+    name: str, num_features: int, num_labels: int, label_embedding_size: int, head_kwargs: dict[str, Any] | None
+) -> nn.Module:
+    """Make a head.
+
+    Args:
+        name (`str`): One of `HEADS`.
+        num_features (`int`): Width D₀ of the backbone's map.
+        num_labels (`int`): Labels C.
+        label_embedding_size (`int`): Width D_t of label embeddings, for a head that reads them.
+        head_kwargs (`dict`, *optional*): Further arguments of the head.
+
+    Raises:
+        ValueError: Arguments that the head cannot use.
+    """
+    kind = HEADS[name]
+    widths = (num_features, num_labels, label_embedding_size)[: 3 if reads_label_text(name) else 2]
+    try:
+        return kind(*widths, **({} if head_kwargs is None else head_kwargs))
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ValueError(
+            f"head_kwargs={head_kwargs!r} does not suit head={name!r}: {error}. See the head's arguments and the "
+            "multiples its widths must be."
+        ) from error
+
+
+def reads_label_text(name: str) -> bool:
+    """Whether the peer head of that name reads label embeddings; `False` for a name that is not in `HEADS`."""
+    return name in HEADS and issubclass(HEADS[name], LabelTextHead)
 
 
 @strict
@@ -34,6 +75,12 @@ class PeerConfig(BackboneConfig):
             Name of the head, one of `HEADS`.
         head_kwargs (`dict`, *optional*):
             Further arguments of the head.
+        label_embedding_size (`int`, *optional*, defaults to 768):
+            Width of the label-text embeddings, for heads that read them.
+        label_text (`dict`, *optional*):
+            How the embeddings were made: encoder, template and normalised names.
+        transport_loss_weight (`float`, *optional*, defaults to 0.1):
+            Weight of the transport cost, for heads that have one (ours).
     """
 
     model_type = "sct_peer"
@@ -41,18 +88,29 @@ class PeerConfig(BackboneConfig):
 
     head: str = "linear"
     head_kwargs: dict[str, Any] | None = None
+    label_embedding_size: int = 768
+    label_text: dict[str, Any] | None = None
+    transport_loss_weight: float | int = 0.1
 
     def validate_head(self) -> None:
-        """Raise `ValueError` for a head that does not exist."""
+        """Raise `ValueError` for a head that does not exist, or a width or weight that cannot be used."""
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r} does not exist: choose one of {', '.join(HEADS)}.")
+        if self.label_embedding_size <= 0:
+            raise ValueError(f"label_embedding_size={self.label_embedding_size} cannot be used: give a number > 0.")
+        if not self.transport_loss_weight >= 0:
+            raise ValueError(f"transport_loss_weight={self.transport_loss_weight} cannot be used: give a number >= 0.")
 
 
 class PeerForMultiLabelClassification(BackbonePreTrainedModel):
-    """A backbone with a peer head, and the asymmetric loss.
+    """A backbone with a peer head, the asymmetric loss, and the head's transport loss where it has one.
 
     Args:
         config (`PeerConfig`): The configuration.
+
+    Attributes:
+        label_embeddings (`Tensor` of shape (C, D_t)): Label text, only with a head that reads it; see
+            `set_labels`.
 
     Raises:
         ValueError: Arguments that the head cannot use.
@@ -66,17 +124,47 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
     def __init__(self, config: PeerConfig) -> None:
         super().__init__(config)
         self.backbone = TimmBackbone(config)
-        try:
-            self.head = HEADS[config.head](self.backbone.num_features, config.num_labels, **config.head_kwargs or {})
-        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise ValueError(
-                f"head_kwargs={config.head_kwargs!r} does not suit head={config.head!r}: {error}. See the head's "
-                "arguments and the multiples its widths must be."
-            ) from error
+        count, width = len(config.label_names), config.label_embedding_size
+        self.head = make_head(config.head, self.backbone.num_features, count, width, config.head_kwargs)
+        if isinstance(self.head, LabelTextHead):
+            self.label_embeddings: Tensor
+            self.register_buffer("label_embeddings", torch.zeros(count, width))
         for queries in (module.weight for module in self.head.modules() if isinstance(module, nn.Embedding)):
             if queries.device.type != "meta":
                 queries._is_hf_initialized = True  # type: ignore[attr-defined]  # they keep their unit variance
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if module is self and isinstance(self.head, LabelTextHead):
+            init.normal_(self.label_embeddings)
+        else:
+            super()._init_weights(module)
+
+    def set_labels(self, names: list[str], embeddings: Tensor, recipe: dict[str, Any] | None = None) -> None:
+        """Name the labels and give a head that reads it their text; their number stays.
+
+        Args:
+            names (`list[str]`): The labels' names, each once.
+            embeddings (`Tensor` of shape (C, D_t)): Their text embeddings, any float dtype.
+            recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
+
+        Raises:
+            ValueError: The head reads no label text, a name is there twice, or another count or width.
+        """
+        if not isinstance(self.head, LabelTextHead):
+            raise ValueError(f"head={self.config.head!r} reads no label text: change config.id2label and label2id.")
+        shape = tuple(self.label_embeddings.shape)
+        if len(set(names)) != shape[0] or len(names) != shape[0] or tuple(embeddings.shape) != shape:
+            raise ValueError(
+                f"{len(names)} names, {len(set(names))} of them different, and embeddings of shape "
+                f"{tuple(embeddings.shape)} do not fit a classifier that is bound to its {shape[0]} labels: give "
+                f"{shape[0]} names, each once, and embeddings of shape {shape}."
+            )
+        self.label_embeddings = embeddings.detach().to(self.label_embeddings, copy=True)
+        self.config.id2label = dict(enumerate(names))
+        self.config.label2id = {name: index for index, name in enumerate(names)}
+        self.config.label_text = recipe
 
     @can_return_tuple
     def forward(
@@ -101,7 +189,12 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             ValueError: An input of a wrong shape, size or value.
         """
         features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
-        logits = self.head(features).float()  # (B, C)
+        head = self.head
+        if isinstance(head, LabelTextHead):
+            embeddings = F.rms_norm(self.label_embeddings, self.label_embeddings.shape[-1:])  # (C, D_t)
+            logits = head(features, embeddings).float()  # (B, C)
+        else:
+            logits = head(features).float()  # (B, C)
         loss = losses = None
         if labels is not None:
             self.check_targets(labels, len(features))
@@ -110,4 +203,9 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
                 logits, labels, gamma_neg=config.gamma_neg, gamma_pos=config.gamma_pos, clip=config.clip
             )
             losses = {"classification": loss}
+            if isinstance(head, LabelTextHead):
+                transport = head.transport_loss(features, embeddings, known_targets(labels)[1])
+                if transport is not None:
+                    losses["transport"] = transport
+                    loss = loss + config.transport_loss_weight * transport
         return MultiLabelOutput(loss=loss, logits=logits, losses=losses)

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import torch
 import yaml
 from transformers import HfArgumentParser
 
 from sct_hf.errors import InputError
-from sct_hf.peers.modeling_peer import HEADS
+from sct_hf.peers.modeling_peer import HEADS, make_head
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "scenes"
@@ -95,6 +96,10 @@ class ModelArguments:
 
     head: str = _option("sct", f"Head on the backbone: sct, {', '.join(HEADS)}.")
     compare_head: str = _option("none", f"Head to train afterwards on the same data: none, {', '.join(HEADS)}.")
+    head_kwargs: str | None = field(
+        default=None,
+        metadata={"help": "Arguments of the peer head as a JSON object; of --compare_head where --head is sct."},
+    )
     backbone: str = _option("resnet101", "Any timm model with a feature map or tokens.")
     backbone_weights: str = _option("pretrained", "none, pretrained (timm's own), package, or a weights file.")
     init_checkpoint: str | None = field(
@@ -121,7 +126,7 @@ class ModelArguments:
     scorer: str | None = _option(None, "linear, or label to score against the label features.")
     scorer_dropout: float | None = _option(None, "Dropout before the region scores.")
     semantic_loss_weight: float | None = _option(None, "Weight of the semantic map's classification loss.")
-    transport_loss_weight: float | None = _option(None, "Weight of the transport cost.")
+    transport_loss_weight: float | None = _option(None, "Weight of the transport cost, of sct and patchct.")
     gamma_neg: float | None = _option(None, "Focusing exponent of the loss for absent labels.")
     gamma_pos: float | None = _option(None, "Focusing exponent of the loss for present labels.")
     clip: float | None = _option(None, "Probability under which an absent label costs nothing.")
@@ -135,6 +140,21 @@ class ModelArguments:
         sides = self.image_size
         _require(len(sides) in (1, 2) and min(sides) > 0, "image_size", sides, "give one side, or height and width")
         _require(self.hidden_size >= 0, "hidden_size", self.hidden_size, "give a number >= 0")
+        if self.head_kwargs is not None:
+            self._check_head_kwargs(self.head_kwargs)
+
+    def _check_head_kwargs(self, text: str) -> None:
+        """Try them on the peer head, without weights, so that a wrong one ends the run before it starts."""
+        peer = self.compare_head if self.head == "sct" else self.head
+        _require(peer != "none", "head_kwargs", text, "it is for a peer head; choose one by --head")
+        try:
+            with torch.device("meta"):
+                make_head(peer, 64, 2, 64, json.loads(text))
+        except json.JSONDecodeError as error:
+            example = """'{"hidden_size": 256}'"""
+            raise InputError(f"head_kwargs is {text!r}: write a JSON object, such as {example} ({error})") from error
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     @property
     def input_size(self) -> int | list[int]:
@@ -143,12 +163,15 @@ class ModelArguments:
 
     def config_options(self, head: str) -> dict[str, Any]:
         """Return what goes into the configuration of a model with `head`: every option of it that is set."""
-        names = [option.name for option in fields(self) if option.default is None and option.name != "init_checkpoint"]
+        others = ("init_checkpoint", "head_kwargs")
+        names = [option.name for option in fields(self) if option.default is None and option.name not in others]
         if head != "sct":
-            names = ["gamma_neg", "gamma_pos", "clip"]
+            names = ["gamma_neg", "gamma_pos", "clip", "transport_loss_weight"]
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if head == "sct" and self.hidden_size:
             options["hidden_size"] = self.hidden_size
+        if head != "sct" and self.head_kwargs is not None:
+            options["head_kwargs"] = json.loads(self.head_kwargs)
         return options
 
 
@@ -310,6 +333,8 @@ def _recipe_words(recipe: str, known: Sequence[str]) -> list[str]:
             raise InputError(f"recipe {path} has {name!r}, which is no option{_nearest(str(name), known)}")
         if isinstance(value, list):
             words += [f"--{name}", *map(str, value)]
+        elif isinstance(value, dict):
+            words.append(f"--{name}={json.dumps(value)}")
         elif value is not None:
             words.append(f"--{name}={value}")
     return words

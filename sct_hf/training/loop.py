@@ -37,9 +37,10 @@ def train(arguments: Arguments) -> dict[str, Any]:
     metrics = _train_one(arguments, folder, pictures, accelerator)
     other = arguments.model.compare_head
     if other != "none":
+        head_kwargs = arguments.model.head_kwargs if arguments.model.head == "sct" else None
         inner = replace(
             arguments,
-            model=replace(arguments.model, head=other, compare_head="none"),
+            model=replace(arguments.model, head=other, compare_head="none", head_kwargs=head_kwargs),
             train=replace(
                 arguments.train, output_dir=str(folder.path / other), resume=True, overwrite_output_dir=False
             ),

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForImageClassification
 
 from sct_hf.errors import InputError
-from sct_hf.factory import build_model, image_processor
+from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import atomic_write
 from sct_hf.label_text.encoders import encode_labels
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
@@ -33,7 +33,7 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
     model_arguments, train = arguments.model, arguments.train
     with accelerator.main_process_first():
         label_text = None
-        if model_arguments.head == "sct":
+        if needs_label_text(model_arguments.head):
             encoder, template = model_arguments.label_encoder, model_arguments.label_template
             label_text = encode_labels(label_names, encoder, template=template, seed=train.seed)
         set_seed(train.seed)
@@ -107,8 +107,7 @@ def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
             "the same labels, head, backbone and sizes as it was trained with"
         )
     target.load_state_dict(old)
-    if isinstance(source, SCTForMultiLabelClassification):
-        target.config.label_text = source.config.label_text
+    target.config.label_text = source.config.label_text
 
 
 def _comparable(value: object) -> object:

@@ -114,3 +114,29 @@ def test_names_are_unique_and_explained() -> None:
     names = [option.name for option in options]
     assert len(set(names)) == len(names)
     assert all(option.metadata["help"] for option in options)
+
+
+def test_head_kwargs_go_to_the_peer_head(recipe: Recipe) -> None:
+    text = '{"hidden_size": 64, "num_heads": 2}'
+    model = parse(["--head", "query2label", "--head_kwargs", text, "--transport_loss_weight", "0.5"]).model
+    wanted = {"head_kwargs": {"hidden_size": 64, "num_heads": 2}, "transport_loss_weight": 0.5}
+    assert model.config_options("query2label") == wanted
+    own = recipe("dataset: voc2007\nhead: sct\ncompare_head: query2label\nhead_kwargs: {hidden_size: 64}\n")
+    model = parse(["--recipe", own]).model
+    assert "head_kwargs" not in model.config_options("sct")
+    assert model.config_options("query2label") == {"head_kwargs": {"hidden_size": 64}}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--head", "csra", "--head_kwargs", "{hidden"], "head_kwargs is '{hidden': write a JSON object, such as"),
+        (["--head", "csra", "--head_kwargs", "[1]"], r"head_kwargs=\[1\] does not suit head='csra'.*mapping"),
+        (["--head", "csra", "--head_kwargs", '{"lam": 1}'], "does not suit head='csra'.*'lam'"),
+        (["--compare_head", "query2label", "--head_kwargs", '{"hidden_size": 6}'], "does not suit head='query2label'"),
+        (["--compare_head", "none", "--head_kwargs", "{}"], "it is for a peer head; choose one by --head"),
+    ],
+)
+def test_head_kwargs_that_cannot_be_used(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse(["--head", "sct", *words])

@@ -71,6 +71,25 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
+    options = {"head_kwargs": '{"hidden_size": 8}', "transport_loss_weight": 0.6, "seed": 3}
+    train(tiny(output_dir=tmp_path / "run", compare_head="patchct", epochs=1, **options))
+    folder = tmp_path / "run" / "patchct"
+    for row in json.loads((folder / "history.json").read_text()):
+        assert row["loss"] == pytest.approx(row["losses/classification"] + 0.6 * row["losses/transport"], rel=1e-5)
+    written = load_file(folder / "model.safetensors")
+    text = load_file(tmp_path / "run" / "model.safetensors")["sct.label_embeddings"]
+    assert torch.equal(written["label_embeddings"], text)
+    assert written["head.label_proj.weight"].shape == (8, 8)
+    arguments = tiny(head="patchct", init_checkpoint=folder, label_encoder="random:8", **options)
+    model = new_model(
+        arguments, ["blue", "green", "red", "white"], make_accelerator(mixed_precision="no", cpu_threads=1, seed=1)
+    )
+    assert all(torch.equal(value, written[name]) for name, value in model.state_dict().items())
+    assert model.config.label_text["encoder"] == "random"
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_frozen_backbone_with_and_without_cache(tmp_path: Path, tiny: Tiny) -> None:
     frozen = {"freeze_backbone": True, "cached_views": 1, "cache_dir": tmp_path / "cache", "compare_head": "linear"}
     frozen |= PLAIN
