@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sct_hf.training.arguments import Arguments, parse
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.parsing import parse
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230), "white": (240, 240, 240)}
 
