@@ -23,8 +23,8 @@ class _Parser(HfArgumentParser):
         raise InputError(f"{message}; see --help")
 
 
-def _parser(*kinds: Any) -> _Parser:
-    return _Parser(kinds, allow_abbrev=False)
+def _parser(*kinds: Any, add_help: bool = True) -> _Parser:
+    return _Parser(kinds, allow_abbrev=False, add_help=add_help)
 
 
 def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
@@ -78,7 +78,7 @@ def parse_with_recipe(argv: Sequence[str] | None, *kinds: type, default: str | N
         InputError: As `parse`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    recipe = _parser(RecipeArguments).parse_known_args(arguments)[0].recipe or default
+    recipe = _parser(RecipeArguments, add_help=False).parse_known_args(arguments)[0].recipe or default
     defaults = [] if recipe is None else _recipe_words(recipe, _names(*kinds))
     return parse_into([*defaults, *arguments], RecipeArguments, *kinds)[1:]
 
