@@ -5,7 +5,8 @@ import sys
 from transformers.utils import logging
 
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments, parse_into
+from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
+from sct_hf.training.parsing import parse_into
 from sct_hf.training.scoring import score_checkpoint
 
 

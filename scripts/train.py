@@ -5,8 +5,8 @@ import sys
 from transformers.utils import logging
 
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import parse
 from sct_hf.training.loop import train
+from sct_hf.training.parsing import parse
 
 
 def main() -> int:

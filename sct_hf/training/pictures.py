@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import Arguments, DataArguments, EvaluationDataArguments
+from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, EvaluationDataArguments
 from sct_hf.training.models import TaggingModel
 
 TrainingDataset = ImageDataset | CachedDataset
@@ -25,8 +25,8 @@ class Pictures:
     Attributes:
         whole: The training split, of which `training` and `held_out` are parts.
         training: What the model is trained on.
-        held_out: What the model is selected by, judged as in evaluation; None if nothing is held out.
-        evaluation: What the selected model is scored on.
+        held_out: What the model is selected by, judged as in evaluation; None if nothing selects.
+        evaluation: What the model is scored on at the end: the evaluation split, or the held-out part instead.
     """
 
     whole: LabelledImages
@@ -58,6 +58,8 @@ def load_evaluation_pictures(data: EvaluationDataArguments, seed: int) -> Labell
 def load_pictures(data: DataArguments, seed: int) -> Pictures:
     """Read training and evaluation pictures, and hold out a part of the former.
 
+    With `eval_split` held_out, the evaluation split is not even read.
+
     Raises:
         InputError: Whatever the reader finds wrong, or the splits have different labels.
     """
@@ -67,15 +69,23 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
         images = load_data(
             data.dataset, data.train_split, files=data.train_file, difficult=difficult, **_common(data), **options
         )
+        return images if data.draw_from_rest else draw(images)
+
+    def draw(images: LabelledImages) -> LabelledImages:
         return images.subset(data.max_train_samples or None, seed)
 
+    holdout_seed = seed if data.holdout_seed is None else data.holdout_seed
     whole = read(data.difficult_in_training)
     training, held_out = whole, None
     if data.holdout:
-        training, held_out = whole.holdout(data.holdout, seed)
+        training, held_out = whole.holdout(data.holdout, holdout_seed)
         reader = READERS.get(data.dataset)
         if reader and "difficult" in inspect.signature(reader).parameters:
-            held_out = read("ignore").holdout(data.holdout, seed)[1]
+            held_out = read("ignore").holdout(data.holdout, holdout_seed)[1]
+    if data.draw_from_rest:
+        training = draw(training)
+    if held_out and data.eval_split == HELD_OUT:
+        return Pictures(whole, training, None, held_out)
     evaluation = load_evaluation_pictures(data, seed).aligned_to(whole.label_names)
     return Pictures(whole, training, held_out, evaluation)
 
@@ -187,6 +197,8 @@ def _cached_datasets(
         return CachedDataset(whole, rows, images.targets(), views=views, seed=train.seed)
 
     evaluation = pictures.evaluation
+    if arguments.data.eval_split == HELD_OUT:
+        return part(pictures.training, views), None, part(evaluation, 1)
     return (
         part(pictures.training, views),
         part(pictures.held_out, 1) if pictures.held_out else None,

@@ -47,15 +47,16 @@ def write_report(
     samples: Sequence[tuple[str, Image.Image]],
     threshold: float = 0.5,
 ) -> None:
-    """Write metrics.json, per_label.csv, predictions.parquet, curves.png and tags.png.
+    """Write metrics.json, per_label.csv, predictions.parquet, and curves.png and tags.png of what there is to draw.
 
     Args:
         output_dir: The run's folder.
         metrics: What `multilabel_metrics` returns, and whatever else the run tells about itself.
-        history: The rows of `training_curves`.
+        history: The rows of `training_curves`; none for no curves.
         predictions: Of the split that `metrics` speak of.
         model: The model that made them, on any device.
-        samples: (image id, picture) pairs for tags.png, about eight; their truth is looked up in `predictions`.
+        samples: (image id, picture) pairs for tags.png, about eight; their truth is looked up in `predictions`; none
+            for no sheet.
         threshold: Score from which a label counts as predicted.
 
     Raises:
@@ -64,7 +65,8 @@ def write_report(
     """
     output_dir, predictions = Path(output_dir), Predictions(*predictions)
     write_scores(output_dir, metrics=metrics, predictions=predictions, threshold=threshold)
-    training_curves(history, output_dir / "curves.png")
+    if history:
+        training_curves(history, output_dir / "curves.png")
     if samples:
         rows = {image_id: row for row, image_id in enumerate(predictions.image_ids)}
         unknown = np.full(len(predictions.label_names), np.nan)

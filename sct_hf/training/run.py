@@ -274,13 +274,13 @@ class Run:
         }
         if self.accelerator.is_main_process:
             predictions = Predictions(evaluation.image_ids, scores, targets, names)
-            samples = _samples(evaluation)
+            samples = _samples(evaluation) if arguments.train.figures else []
             with room_to_save(path):
                 save_model(self.average.model, path)
                 write_report(
                     path,
                     metrics=metrics,
-                    history=state.history,
+                    history=state.history if arguments.train.figures else [],
                     predictions=predictions,
                     model=self.average.model,
                     samples=samples,

@@ -53,7 +53,7 @@ class RunFolder:
             remedy = "" if found["finished"] else "continue it with --resume, "
             self._refuse(f"holds {self._describe(found)}", remedy)
         elif found["digest"] != self._content["digest"]:
-            self._refuse(f"holds another run, which differs in {_difference(found['identity'], arguments.identity())}")
+            self._refuse(f"holds another run, which differs in {difference(found['identity'], arguments.identity())}")
         else:
             self.finished = bool(found["finished"])
 
@@ -99,7 +99,8 @@ class RunFolder:
         )
 
 
-def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """Say in which fields two runs' `Arguments.identity()` differ."""
     names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
     texts = [f"{name} ({theirs.get(name)!r} there, {ours.get(name)!r} here)" for name in names[:5]]
     return ", ".join(texts) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

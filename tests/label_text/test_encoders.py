@@ -98,6 +98,33 @@ def test_width_of_random_vectors() -> None:
             encode_labels(["cat"], encoder, dim=dim)
 
 
+def test_shuffled_vectors_are_those_of_other_labels() -> None:
+    names = ["cat", "dog", "bird", "diningtable", "boat", "lamp", "kite"]
+    orders = set()
+    for seed in range(20):
+        right = encode_labels(names, "random:16", seed=seed).embeddings
+        shuffled = encode_labels(names, "shuffled:random:16", seed=seed)
+        same = (shuffled.embeddings[:, None] == right[None]).all(dim=2)  # (C, C)
+        assert same.sum(0).tolist() == same.sum(1).tolist() == [1] * len(names)  # each vector once
+        assert not same.diagonal().any()
+        assert torch.equal(encode_labels(names, "shuffled:random:16", seed=seed).embeddings, shuffled.embeddings)
+        orders.add(tuple(same.int().argmax(dim=1).tolist()))
+    assert len(orders) > 10
+    assert shuffled.names == names
+    assert (shuffled.recipe["encoder"], shuffled.recipe["shuffle_seed"]) == ("shuffled:random", 19)
+
+
+def test_shuffling_passes_on_what_the_other_encoder_is_told(glove_file: Path) -> None:
+    shuffled = encode_labels(["diningtable", "dog"], f"shuffled:glove:{glove_file}")
+    assert shuffled.embeddings.tolist() == [[0.25, 0.0, 1.0], [2.0, 3.0, -1.0]]
+    assert shuffled.recipe["words"] == ["dining table", "dog"]
+    assert encode_labels(["cat", "dog"], "shuffled:random", dim=9).recipe["dim"] == 9
+    with pytest.raises(InputError, match=r"label_template='a \{\}' has no effect"):
+        encode_labels(["cat", "dog"], "shuffled:random", template="a {}")
+    with pytest.raises(InputError, match="at least two labels"):
+        encode_labels(["cat"], "shuffled:random")
+
+
 def test_scenes_vectors_cover_the_labels_of_the_scenes() -> None:
     label_text = encode_labels(SCENE_LABELS, "scenes")
     assert label_text.names == SCENE_LABELS

@@ -1,42 +1,20 @@
-"""A tiny data set and a tiny run on it, a second each."""
+"""A tiny run on a tiny data set, a second long."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from sct_hf.training.arguments import Arguments, parse
-
-COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230), "white": (240, 240, 240)}
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.parsing import parse
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """Models as small as these only lose by sharing their work."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.jsonl (30 pictures) and test.jsonl (11): coloured blocks on noise, one label a colour."""
-    folder = tmp_path_factory.mktemp("table")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 30), ("test", 11)):
-        rows = []
-        for number in range(count):
-            pixels = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
-            labels = [name for name in COLOURS if rng.random() < 0.4]
-            for place, name in enumerate(labels):
-                pixels[10 * place : 10 * place + 9, 5:35] = COLOURS[name]
-            Image.fromarray(pixels).save(folder / f"{split}-{number}.png")
-            rows.append(json.dumps({"image": f"{split}-{number}.png", "labels": labels}))
-        (folder / f"{split}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="session")

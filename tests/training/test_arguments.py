@@ -6,13 +6,8 @@ import pytest
 import yaml
 
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import (
-    RECIPES,
-    DataArguments,
-    ModelArguments,
-    TrainArguments,
-    parse,
-)
+from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
+from sct_hf.training.parsing import RECIPES, parse
 
 Recipe = Callable[[str], str]
 

@@ -21,6 +21,7 @@ from sct_hf.training.arguments import Arguments
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.loop import train
 from sct_hf.training.models import new_model, set_train_mode
+from sct_hf.training.pictures import load_pictures
 
 Tiny = Callable[..., Arguments]
 PLAIN = {"flip": False, "cutout": False, "rand_augment": False}
@@ -105,6 +106,40 @@ def test_frozen_backbone_with_and_without_cache(tmp_path: Path, tiny: Tiny) -> N
     assert cached["num_images"] == direct["num_images"]
     # The second head and the held-out part are served by the maps of the two splits.
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
+
+
+def test_the_held_out_part_scored_in_place_of_an_evaluation_split(tmp_path: Path, tiny: Tiny) -> None:
+    """30 pictures are split 24 : 6; the evaluation split is not even read."""
+    options: dict[str, Any] = {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache"}
+    options |= {"head": "linear", "eval_split": "held_out", "figures": False}
+    selected = train(tiny(output_dir=tmp_path / "selected", **options | {"eval_split": "test"}))
+    judged = train(tiny(output_dir=tmp_path / "judged", eval_file="absent.jsonl", **options))
+    assert (judged["split"], judged["num_images"], selected["num_images"]) == ("train[holdout]", 6, 11)
+    assert (judged["selected_epoch"], judged["holdout_mAP"]) == (2, None)
+    assert not {"curves.png", "tags.png"} & {path.name for path in (tmp_path / "judged").iterdir()}
+    # The same training, so that the last epoch's held-out score of the other run is the score of this one.
+    history = json.loads((tmp_path / "selected" / "history.json").read_text())
+    assert judged["mAP"] == pytest.approx(history[-1]["holdout_mAP"], abs=1e-6)
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2  # of train and of test
+    with pytest.raises(InputError, match="eval_split is 'held_out': it needs --holdout above 0"):
+        tiny(**options, holdout=0)
+
+
+def test_parts_of_a_split_that_runs_share(tmp_path: Path, tiny: Tiny) -> None:
+    def parts(**options: Any) -> tuple[set[str], set[str], int]:
+        pictures = load_pictures(tiny(eval_split="held_out", **options).data, options.get("seed", 0))
+        training, judged = set(pictures.training.image_ids), set(pictures.evaluation.image_ids)
+        assert not training & judged
+        return training, judged, len(pictures.whole)
+
+    drawn = {"max_train_samples": 10, "draw_from_rest": True, "holdout_seed": 3}
+    (one, judged, whole), (other, same, _) = (parts(**drawn, seed=seed) for seed in (0, 1))
+    assert (len(one), len(other), len(judged), whole) == (10, 10, 6, 30)
+    assert one != other
+    assert judged == same
+    assert judged != parts(**drawn | {"holdout_seed": 4})[1]
+    assert len(parts(max_train_samples=10)[0]) == 8  # without it the part is held out of those that are drawn
+    assert parts(seed=5)[1] == parts(holdout_seed=5)[1]
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -24,7 +24,7 @@ COLLAGES = {"collage": 0.5}  # drawn batch by batch
 KILLED = """
 import os, signal, sys
 from sct_hf.training import run
-from sct_hf.training.arguments import parse
+from sct_hf.training.parsing import parse
 from sct_hf.training.loop import train
 
 update, victim, rank = run.AveragedModel.update, int(sys.argv[1]), sys.argv[2]

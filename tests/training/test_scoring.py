@@ -12,8 +12,9 @@ from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.training import report
-from sct_hf.training.arguments import Arguments, EvaluationDataArguments, ScoringArguments, parse_into
+from sct_hf.training.arguments import Arguments, EvaluationDataArguments, ScoringArguments
 from sct_hf.training.loop import train
+from sct_hf.training.parsing import parse_into
 from sct_hf.training.scoring import score_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]

@@ -1,0 +1,163 @@
+"""Variants of SCT, one change at a time, judged on parts held out of train."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sct_hf.benchmark.cells import make_cell, prepare, run_cells, shared_arguments
+from sct_hf.benchmark.contenders import CONTENDERS, contender
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, named, train_size, with_settings
+from sct_hf.benchmark.statistics import paired_difference, spread
+from sct_hf.benchmark.tables import markdown_table, write_rows
+from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
+
+RUNS, TABLE = "runs", "ablation"
+TOGETHER = "together"
+_METRICS = ("mAP", "CF1", "OF1")
+_RUN_COLUMNS = ("variant", "changes", "train_size", "fold", "seed", "scored_on", *_METRICS, "seconds_an_epoch")
+
+
+@dataclass
+class AblationArguments(BenchmarkArguments):
+    """What the ablation is told, beside the options of scripts/train.py, which change the base."""
+
+    variants: list[str] = field(
+        default_factory=lambda: list(VARIANTS),
+        metadata={"help": f"Which variants: of {', '.join([*VARIANTS, *FURTHER_VARIANTS])}. The base always runs."},
+    )
+    together: list[str] = field(
+        default_factory=list, metadata={"help": "Variants whose changes are made at once, as one more variant."}
+    )
+    contender: str = field(
+        default="sct", metadata={"help": f"Whose settings the base has: one of {', '.join(CONTENDERS)}."}
+    )
+    folds: int = field(default=2, metadata={"help": "Parts held out of train, each a share --holdout, drawn anew."})
+    seeds: int = field(default=2, metadata={"help": "Runs on each part, from --seed on."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("folds", "seeds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give a number > 0")
+
+
+def ablation(arguments: AblationArguments, data: DataArguments, model: ModelArguments, train: TrainArguments) -> int:
+    """Compare variants, and write runs.parquet, ablation.parquet and their Markdown into the output folder.
+
+    Every run is trained on the rest of the training split, or on as many pictures of it as the train size says, and
+    its last epoch is scored on the held-out part. The evaluation split is not read. What is finished is not run again.
+
+    Args:
+        arguments: Which variants, sizes, folds and seeds.
+        data: Of every run; `holdout` is the share that is held out.
+        model: Of the base, but for what the contender sets.
+        train: Of the base; `output_dir` is the benchmark's folder.
+
+    Returns:
+        The number of runs that failed.
+
+    Raises:
+        InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
+    """
+    given = shared_arguments(Arguments(data, model, train), arguments.jobs)
+    judged: Settings = {"eval_split": HELD_OUT, "draw_from_rest": True}
+    base = with_settings(given, contender(arguments.contender).settings, judged)
+    variants = _variants(arguments, base)
+    available = prepare(
+        make_cell(base, Path(), {}, {"head": "linear", "max_train_samples": 0}).arguments, arguments.jobs
+    )
+    sizes = [train_size(text, available, train) for text in dict.fromkeys(arguments.train_sizes)]
+    cells = [
+        make_cell(
+            base,
+            Path("runs", size.name, file_name(name), f"fold{fold}-seed{seed}"),
+            {"variant": name, "changes": named(settings), "train_size": size.name, "train_pictures": size.pictures}
+            | {"fold": fold, "seed": seed},
+            size.settings(),
+            settings,
+            {"holdout_seed": fold, "seed": seed},
+        )
+        for size in sizes
+        for fold in range(arguments.folds)
+        for seed in range(train.seed, train.seed + arguments.seeds)
+        for name, settings in variants.items()
+    ]
+    print(f"{len(cells)} runs, scored on held-out parts of {data.train_split}", flush=True)
+    failed = run_cells(cells, jobs=arguments.jobs, keep_weights=arguments.keep_weights)
+    rows = [row for cell in cells if (row := cell.row()) is not None]
+    if rows:
+        _write(Path(train.output_dir), rows, base, arguments)
+    return len(failed)
+
+
+def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settings]:
+    """The base and the variants asked for, without those that change nothing."""
+    known = VARIANTS | FURTHER_VARIANTS
+    for name in [*arguments.variants, *arguments.together]:
+        if name not in known:
+            raise InputError(f"variants has {name!r}: choose of {', '.join(known)}")
+    wanted = {name: known[name] for name in arguments.variants}
+    if arguments.together:
+        wanted[TOGETHER] = {name: value for part in arguments.together for name, value in known[part].items()}
+    values = base.to_dict()
+    same = [name for name, settings in wanted.items() if all(values[key] == value for key, value in settings.items())]
+    if same:
+        print(f"left out, since the base has them already: {', '.join(same)}", flush=True)
+    return {BASE: {}} | {name: settings for name, settings in wanted.items() if name not in same}
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a train size and variant: means in percent, and paired differences from the base ± standard errors."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["train_size"], row["variant"]), []).append(row)
+    table = []
+    for (size, name), runs in groups.items():
+        base = groups.get((size, BASE), [])
+        line: dict[str, Any] = {
+            "train pictures": runs[0]["train_pictures"],
+            "variant": name,
+            "changes": runs[0]["changes"] or "–",
+            "n": len(runs),
+        }
+        for metric in _METRICS:
+            line[f"{metric} %"] = round(spread([100 * run[metric] for run in runs]).mean, 2)
+            difference = None if name == BASE else paired_difference(_by_pair(runs, metric), _by_pair(base, metric))
+            line[f"Δ {metric}"] = None if difference is None else round(difference.mean, 2)
+            line[f"± {metric}"] = None if difference is None else round(difference.standard_error, 2)
+        line |= {
+            "head Mparameters": round(runs[0]["head_parameters"] / 1e6, 3),
+            "head GFLOP": runs[0]["head_gflop"],
+            "s an epoch": round(spread([run["seconds_an_epoch"] for run in runs]).mean, 1),
+            "train size": size,
+        }
+        table.append(line)
+    return table
+
+
+def _by_pair(runs: Sequence[Mapping[str, Any]], metric: str) -> dict[Any, float]:
+    return {(run["fold"], run["seed"]): 100 * run[metric] for run in runs}
+
+
+def _write(folder: Path, rows: list[dict[str, Any]], base: Arguments, arguments: AblationArguments) -> None:
+    values = base.to_dict()
+    fields = dict.fromkeys(name for variant in (VARIANTS | FURTHER_VARIANTS).values() for name in variant)
+    own = {name: values[name] for name in fields if values[name] is not None}
+    about = (
+        f"{base.data.dataset}, {base.model.backbone}, {'frozen' if base.train.freeze_backbone else 'fine-tuned'}. "
+        f"Judged on {arguments.folds} part(s) held out of {base.data.train_split} ({base.data.holdout:g} each, drawn "
+        f"anew), {arguments.seeds} seed(s) on each; the evaluation split is not read."
+    )
+    caption = (
+        f"{about}\n\nBase: contender {arguments.contender} with {named(own)}, the rest as in `SCTConfig`. Δ: mean "
+        "over the pairs (fold, seed) of the difference from the base, in points; ±: its standard error. The held-out "
+        "parts overlap, so that it is rather too small, and among many variants some differ by chance."
+    )
+    write_rows(folder, RUNS, rows, caption=f"Every run of the ablation. {about}", columns=_RUN_COLUMNS)
+    table = summary(rows)
+    columns = [name for name in table[0] if name != "train size"]
+    write_rows(folder, TABLE, table, caption=caption, columns=columns)
+    print(f"\n{markdown_table(table, columns)}\n\nThe tables are in {folder}")

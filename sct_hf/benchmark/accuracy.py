@@ -1,0 +1,316 @@
+"""Heads on the same backbone and data: each searched on a part held out of train, then scored once a seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sct_hf.benchmark.cells import Cell, make_cell, prepare, run_cells, shared_arguments
+from sct_hf.benchmark.contenders import CONTENDERS, contender
+from sct_hf.benchmark.plots import accuracy_against_cost, accuracy_against_pictures
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, TrainSize, file_name, named, train_size
+from sct_hf.benchmark.statistics import spread
+from sct_hf.benchmark.tables import markdown_table, write_rows
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
+
+SEARCH, FINAL = "search", "final"
+RUNS, TABLE = "runs", "accuracy"
+_RECIPE = "as in the recipe"
+_RUN_COLUMNS = (
+    *("stage", "contender", "train_size", "setting", "chosen", "fold", "seed", "scored_on", "mAP", "CF1", "OF1"),
+    "seconds_an_epoch",
+)
+
+
+@dataclass
+class AccuracyArguments(BenchmarkArguments):
+    """What the comparison of heads is told, beside the options of scripts/train.py."""
+
+    heads: list[str] = field(
+        default_factory=lambda: list(CONTENDERS), metadata={"help": f"Contenders: {', '.join(CONTENDERS)}."}
+    )
+    seeds: int = field(default=5, metadata={"help": "Final runs of each head, from --seed on."})
+    search_folds: int = field(
+        default=1,
+        metadata={
+            "help": "Parts held out of train (each a share --holdout, drawn anew) on which every setting of a head's "
+            "grid is tried; 0 takes the learning rate and weight decay of the recipe."
+        },
+    )
+    init_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder of another such comparison, with --keep_weights: each final run goes out from its run of "
+            "the same head, size and seed."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds < 1:
+            raise InputError(f"seeds is {self.seeds}: give a number > 0")
+        if self.search_folds < 0:
+            raise InputError(f"search_folds is {self.search_folds}: give a number >= 0")
+
+
+def accuracy(arguments: AccuracyArguments, data: DataArguments, model: ModelArguments, train: TrainArguments) -> int:
+    """Compare heads, and write runs.parquet, accuracy.parquet, their Markdown, and plots into the output folder.
+
+    Every setting of a head's grid is trained on the rest of the training split, and its last epoch is scored on the
+    held-out part; the one with the best mean mAP is then trained on all of the training pictures with each seed, and
+    the last epoch is scored on the evaluation split, once. Nothing is chosen on the evaluation split. What is
+    finished is not run again.
+
+    Args:
+        arguments: Which heads, sizes and seeds.
+        data: Of every run; `holdout` is the share that is held out in the search.
+        model: Of every run, but for what contenders set.
+        train: Of every run, but for what contenders and sizes set; `output_dir` is the benchmark's folder.
+
+    Returns:
+        The number of runs that failed.
+
+    Raises:
+        InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
+    """
+    base = shared_arguments(Arguments(data, model, train), arguments.jobs)
+    names = list(dict.fromkeys(arguments.heads))
+    whole: Settings = {"holdout": 0.0, "draw_from_rest": True}
+    for name in names:  # what cannot be used is said before anything runs
+        make_cell(base, Path(), {}, contender(name).settings, *contender(name).candidates()[:1], whole)
+    everything = make_cell(base, Path(), {}, whole, {"head": "linear", "max_train_samples": 0})
+    available = prepare(everything.arguments, arguments.jobs)
+    sizes = [train_size(text, available, train) for text in dict.fromkeys(arguments.train_sizes)]
+    pairs = [(size, name) for size in sizes for name in names]
+    searches = [cell for size, name in pairs for cell in _search_cells(base, name, size, arguments, available)]
+    if searches:
+        print(f"search: {len(searches)} runs, scored on held-out parts of {data.train_split}", flush=True)
+    failed = run_cells(searches, jobs=arguments.jobs, keep_weights=False)
+    choices = {(size.name, name): choose(searches, size.name, name, arguments.search_folds) for size, name in pairs}
+    finals = [
+        cell
+        for size, name in pairs
+        if (choice := choices[size.name, name]) is not None
+        for cell in _final_cells(base, name, size, choice, arguments)
+    ]
+    print(f"final: {len(finals)} runs, scored on {data.dataset} {data.eval_split}", flush=True)
+    failed += run_cells(finals, jobs=arguments.jobs, keep_weights=arguments.keep_weights)
+    rows = _rows(searches, finals, choices)
+    if rows:
+        _write(Path(train.output_dir), rows, sizes, base, arguments)
+    return len(failed)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The setting chosen for a head: values by field, and its mean held-out mAP (None without a search)."""
+
+    settings: Settings
+    held_out_mAP: float | None  # noqa: N815
+
+
+def choose(cells: Sequence[Cell], size: str, name: str, folds: int) -> Choice | None:
+    """Choose the setting of a head with the best mean held-out mAP over the folds, the first of equals.
+
+    A setting with a run that failed is not chosen.
+
+    Args:
+        cells: Of the search, in the order of the grid.
+        size: Name of the train size.
+        name: Of the contender.
+        folds: Number of folds; 0 for no search.
+
+    Returns:
+        The choice, or None if no setting has all of its runs.
+    """
+    if folds == 0:
+        return Choice({}, None)
+    scores: dict[str, list[float]] = {}
+    settings: dict[str, Settings] = {}
+    for cell in cells:
+        if (cell.facts["train_size"], cell.facts["contender"]) != (size, name):
+            continue
+        row = cell.row()
+        if row is not None:
+            settings[row["setting"]] = {field: cell.arguments.to_dict()[field] for field in contender(name).grid}
+            scores.setdefault(row["setting"], []).append(row["mAP"])
+    means = {setting: spread(values).mean for setting, values in scores.items() if len(values) == folds}
+    if not means:
+        return None
+    best = max(means, key=lambda setting: means[setting])
+    return Choice(settings[best], means[best])
+
+
+def _search_cells(
+    base: Arguments, name: str, size: TrainSize, arguments: AccuracyArguments, available: int
+) -> list[Cell]:
+    rest = available - min(max(round(base.data.holdout * available), 1), available - 1)
+    cells = []
+    for setting in contender(name).candidates():
+        for fold in range(arguments.search_folds):
+            facts = _facts(SEARCH, name, size, setting) | {
+                "train_pictures": min(size.pictures, rest),
+                "fold": fold,
+                "seed": fold,
+            }
+            cells.append(
+                make_cell(
+                    base,
+                    Path(SEARCH, size.name, name, file_name(named(setting)), f"fold{fold}"),
+                    facts,
+                    contender(name).settings,
+                    setting,
+                    size.settings(),
+                    {"eval_split": HELD_OUT, "draw_from_rest": True, "holdout_seed": fold, "seed": fold},
+                )
+            )
+    return cells
+
+
+def _final_cells(
+    base: Arguments, name: str, size: TrainSize, choice: Choice, arguments: AccuracyArguments
+) -> list[Cell]:
+    setting = choice.settings
+    cells = []
+    for seed in range(base.train.seed, base.train.seed + arguments.seeds):
+        facts = _facts(FINAL, name, size, setting) | {"train_pictures": size.pictures, "seed": seed}
+        source = _source(arguments.init_from, name, size, seed) if arguments.init_from else None
+        cells.append(
+            make_cell(
+                base,
+                Path(FINAL, size.name, name, file_name(named(setting) or _RECIPE), f"seed{seed}"),
+                facts,
+                contender(name).settings,
+                setting,
+                size.settings(),
+                {"holdout": 0.0, "draw_from_rest": True, "seed": seed, "init_checkpoint": source},
+            )
+        )
+    return cells
+
+
+def _facts(stage: str, name: str, size: TrainSize, setting: Settings) -> dict[str, Any]:
+    title, head = contender(name).title, contender(name).settings["head"]
+    chosen_from = {"setting": named(setting) or _RECIPE, "used_to_choose": stage == SEARCH}
+    return {"stage": stage, "contender": name, "title": title, "head": head, "train_size": size.name, **chosen_from}
+
+
+def _source(folder: str, name: str, size: TrainSize, seed: int) -> str:
+    """The folder of the run to go out from."""
+    table = Path(folder) / f"{RUNS}.parquet"
+    if not table.is_file():
+        raise InputError(f"init_from is {folder!r}, which has no {table.name}: give the folder of a comparison")
+    runs = pd.read_parquet(table)
+    found = runs[
+        (runs["stage"] == FINAL)
+        & (runs["contender"] == name)
+        & (runs["train_size"] == size.name)
+        & (runs["seed"] == seed)
+    ]
+    source = Path(folder) / str(found["folder"].iloc[0]) if len(found) else None
+    if source is None or not (source / "model.safetensors").is_file():
+        raise InputError(
+            f"init_from is {folder!r}, which has no trained model of {name}, train size {size.name}, seed {seed}: run "
+            "that comparison with --keep_weights"
+        )
+    return str(source)
+
+
+def _rows(
+    searches: Sequence[Cell], finals: Sequence[Cell], choices: Mapping[tuple[str, str], Choice | None]
+) -> list[dict[str, Any]]:
+    """All finished runs; those of the search say whether their setting was chosen, the others by which score."""
+    rows = []
+    for cell in (*searches, *finals):
+        row = cell.row()
+        if row is None:
+            continue
+        choice = choices[row["train_size"], row["contender"]]
+        row["chosen"] = choice is not None and row["setting"] == (named(choice.settings) or _RECIPE)
+        row["chosen_by_held_out_mAP"] = choice.held_out_mAP if choice and row["stage"] == FINAL else None
+        rows.append(row)
+    return rows
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a train size and head, in order of appearance: means in percent ± standard deviations over the seeds."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["stage"] == FINAL:
+            groups.setdefault((row["train_size"], row["contender"]), []).append(row)
+    table = []
+    for (size, name), runs in groups.items():
+        first = runs[0]
+        line: dict[str, Any] = {"train pictures": first["train_pictures"], "head": first["title"], "n": len(runs)}
+        for metric in ("mAP", "CF1", "OF1"):
+            mean, deviation, _ = spread([100 * run[metric] for run in runs])
+            line |= {f"{metric} %": round(mean, 2), f"± {metric}": round(deviation, 2)}
+        searched = first["chosen_by_held_out_mAP"]
+        seconds, megabytes = (
+            spread([run[key] for run in runs if run[key] is not None] or [float("nan")]).mean
+            for key in ("seconds_an_epoch", "peak_memory_mb")
+        )
+        grid = {key: first[key] for key in contender(name).grid if key in first}
+        line |= {
+            "held-out mAP %": None if searched is None else round(100 * searched, 2),
+            "setting": first["setting"],
+            "at the edge of its grid": ", ".join(contender(name).at_edge(grid)) if searched is not None else "",
+            "head Mparameters": round(first["head_parameters"] / 1e6, 3),
+            "head GFLOP": first["head_gflop"],
+            "s an epoch": round(seconds, 1),
+            "peak MB": round(megabytes) if megabytes == megabytes else None,
+            "train size": size,
+        }
+        table.append(line)
+    return table
+
+
+def _write(
+    folder: Path, rows: list[dict[str, Any]], sizes: Sequence[TrainSize], base: Arguments, arguments: AccuracyArguments
+) -> None:
+    about = _about(base, rows)
+    write_rows(folder, RUNS, rows, caption=f"Every run of the comparison. {about}", columns=_RUN_COLUMNS)
+    table = summary(rows)
+    if not table:
+        return
+    schedule = "; ".join(f"{size.name}: {size.epochs} epochs, batches of {size.batch_size}" for size in sizes)
+    split = base.data.train_split
+    share, folds = f"{base.data.holdout:g}", arguments.search_folds
+    searched = (
+        f"The setting of each head and train size is the one with the best mAP of the last epoch, a mean over {folds} "
+        f"part(s) held out of {split} ({share} each), when trained on as many pictures of the rest: the column of "
+        f"held-out figures. The other figures are of runs on pictures drawn from all of {split}."
+        if folds
+        else "Learning rate and weight decay are those of the recipe: nothing was searched."
+    )
+    host = f"{rows[-1]['gpu'] or rows[-1]['cpu']}, torch {rows[-1]['torch']}"
+    caption = (
+        f"{about}\n\nMean ± standard deviation over n seeds; small train sizes are drawn anew for each seed. "
+        f"{searched} The last epoch's averaged weights; {base.data.eval_split} is scored once a run. Schedule of "
+        f"every head: {schedule}. A multiply-add counts as two FLOP; the head's are of one picture, forward. Memory "
+        f"is what the process allocated. {arguments.jobs} run(s) at a time, {rows[-1]['cpu_threads']} thread(s) each, "
+        f"on {host}."
+    )
+    columns = [name for name in table[0] if name != "train size"]
+    write_rows(folder, TABLE, table, caption=caption, columns=columns)
+    finals = [row for row in rows if row["stage"] == FINAL]
+    for size in sizes:
+        runs = [row for row in finals if row["train_size"] == size.name]
+        if runs:
+            title = f"{about} {size.pictures:,} training pictures."
+            accuracy_against_cost(runs, folder / f"cost_{size.name}.png", title)
+    if len({row["train_pictures"] for row in finals}) > 1:
+        accuracy_against_pictures(finals, folder / "train_sizes.png", about)
+    print(f"\n{markdown_table(table, columns)}\n\nTables and plots are in {folder}")
+
+
+def _about(base: Arguments, rows: Sequence[Mapping[str, Any]]) -> str:
+    frozen = "frozen" if base.train.freeze_backbone else "fine-tuned"
+    size = base.model.input_size
+    side = f"{size} px" if isinstance(size, int) else f"{size[0]} × {size[1]} px"
+    count = next((f" ({row['num_images']:,} pictures)" for row in rows if row["stage"] == FINAL), "")
+    splits = f"{base.data.train_split} → {base.data.eval_split}{count}"
+    return f"{base.data.dataset}, {splits}; {base.model.backbone}, {frozen}, {side}."

@@ -1,0 +1,263 @@
+"""Cells of a benchmark: training runs, each in a folder and a process of its own, and what is kept of them."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sct_hf import __version__
+from sct_hf.benchmark.cost import model_cost
+from sct_hf.benchmark.memory import PeakMemory
+from sct_hf.benchmark.processes import Outcome, Task, run_tasks
+from sct_hf.benchmark.settings import with_settings
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.devices import make_accelerator
+from sct_hf.training.loop import train
+from sct_hf.training.models import load_model, new_model
+from sct_hf.training.pictures import load_pictures, make_loaders
+from sct_hf.training.report import write_json
+from sct_hf.training.run_folder import METRICS, difference
+
+_SHOWN_ARGUMENTS = ("learning_rate", "weight_decay", "epochs", "batch_size", "image_size", "mixed_precision")
+_MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a benchmark.
+
+    Attributes:
+        name: Of its folder, below the benchmark's.
+        arguments: Of the run; `output_dir` is its folder.
+        facts: Columns that tell what it is for; `contender` or `variant`, `train_size` and `train_pictures` are
+            among them.
+    """
+
+    name: str
+    arguments: Arguments
+    facts: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return Path(self.arguments.train.output_dir)
+
+    @property
+    def record(self) -> Path:
+        """File that says what came out; it is there once the cell is finished."""
+        return self.folder.with_name(f"{self.folder.name}.json")
+
+    @property
+    def log(self) -> Path:
+        """File that takes what the run prints."""
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+    @property
+    def work(self) -> int:
+        """Pictures that pass through training."""
+        return self.arguments.train.epochs * int(self.facts["train_pictures"])
+
+    def row(self) -> dict[str, Any] | None:
+        """The cell as a row of a table; None if it is not finished."""
+        found = self._read()
+        if found is None:
+            return None
+        metrics = dict(found["metrics"])
+        labels = metrics.pop("AP")
+        arguments = self.arguments.to_dict()
+        scalars = {name: value for name, value in metrics.items() if isinstance(value, bool | int | float)}
+        return {
+            **self.facts,
+            "scored_on": metrics["split"],
+            **scalars,
+            **{f"AP/{name}": value for name, value in labels.items()},
+            **found["measured"],
+            **{name: arguments[name] for name in _SHOWN_ARGUMENTS},
+            "folder": self.name,
+            "arguments": json.dumps(self.arguments.identity()),
+        }
+
+    def finished(self) -> bool:
+        """Whether it need not be run again.
+
+        Raises:
+            InputError: Its folder holds a run with other settings.
+        """
+        found = self._read()
+        if found is None:
+            return False
+        ours = json.loads(json.dumps(self.arguments.identity()))
+        if found["identity"] != ours:
+            raise InputError(
+                f"{self.folder} holds a finished run with other settings: {difference(found['identity'], ours)}. "
+                f"Choose another output_dir, or remove {self.folder} and {self.record.name} to run it anew"
+            )
+        return True
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise InputError(f"{self.record} cannot be read ({error}): remove it to run this again") from error
+
+
+def make_cell(base: Arguments, name: Path, facts: Mapping[str, Any], *settings: Mapping[str, Any]) -> Cell:
+    """Make a cell below the folder of `base`.
+
+    Args:
+        base: What all cells share; its `output_dir` is the benchmark's folder.
+        name: Of the cell's folder.
+        facts: See `Cell`.
+        settings: Laid over `base`, the later ones over the earlier.
+
+    Raises:
+        InputError: A setting that cannot be used.
+    """
+    place = {"output_dir": str(Path(base.train.output_dir) / name), "resume": True, "overwrite_output_dir": False}
+    return Cell(str(name), with_settings(base, {"compare_head": "none"}, *settings, place), facts)
+
+
+def shared_arguments(base: Arguments, jobs: int) -> Arguments:
+    """`base` with the cores shared among the jobs, unless it says how many threads a run has."""
+    if base.train.cpu_threads:
+        return base
+    return with_settings(base, {"cpu_threads": max((os.cpu_count() or 1) // max(jobs, 1), 1)})
+
+
+def prepare(arguments: Arguments, jobs: int) -> int:
+    """Compute the cached maps of all pictures once, before runs would do it side by side; count training pictures.
+
+    Args:
+        arguments: Of a run on all pictures, without a held-out part unless that is what is scored.
+        jobs: 0 to do it in this process.
+
+    Returns:
+        The number of pictures to train on.
+
+    Raises:
+        InputError: Data, backbone or folder that cannot be used.
+    """
+    target = Path(arguments.train.output_dir) / "pictures.json"
+    for outcome in run_tasks([Task("the pictures", _prepare, (arguments, target))], jobs):
+        if outcome.error is not None:
+            raise InputError(f"the pictures cannot be prepared: {outcome.error}")
+    return int(json.loads(target.read_text(encoding="utf-8"))["training"])
+
+
+def _prepare(arguments: Arguments, target: Path) -> None:
+    options = arguments.train
+    accelerator = make_accelerator(
+        mixed_precision=options.mixed_precision, cpu_threads=options.cpu_threads, seed=options.seed
+    )
+    pictures = load_pictures(arguments.data, options.seed)
+    if options.cache_features:
+        model = new_model(arguments, pictures.whole.label_names, accelerator).to(accelerator.device)
+        make_loaders(pictures, model, arguments, accelerator)
+    write_json(target, {"training": len(pictures.training), "labels": pictures.whole.label_names})
+
+
+def run_cells(cells: Sequence[Cell], *, jobs: int, keep_weights: bool) -> list[Outcome]:
+    """Run the cells that are not finished, `jobs` at a time, and print how it goes.
+
+    Args:
+        cells: In the order to run them.
+        jobs: See `run_tasks`.
+        keep_weights: Keep the trained models; otherwise metrics, history and predictions alone.
+
+    Returns:
+        The cells that failed.
+
+    Raises:
+        InputError: The folder of a cell holds a run with other settings.
+    """
+    left = {cell.name: cell for cell in cells if not cell.finished()}
+    total, failed = len(left), []
+    if len(cells) > total:
+        print(f"{len(cells) - total} of {len(cells)} runs are finished already", flush=True)
+    pace: dict[str, list[tuple[float, int]]] = {}
+    tasks = [Task(name, _run_cell, (cell, jobs, keep_weights), cell.log) for name, cell in left.items()]
+    for number, outcome in enumerate(run_tasks(tasks, jobs), 1):
+        cell = left.pop(outcome.task.name)
+        pace.setdefault(_kind(cell), []).append((outcome.seconds, cell.work))
+        row = None if outcome.error else cell.row()
+        if row is None:
+            failed.append(outcome)
+            result = f"FAILED: {outcome.error}" + (f"; log: {cell.log}" if jobs else "")
+        else:
+            result = f"mAP {100 * row['mAP']:.2f} % on {row['scored_on']}"
+        remaining = f"; about {_duration(_time_left(list(left.values()), pace, jobs))} left" if left else ""
+        print(f"[{number}/{total}] {cell.name}: {result}, {_duration(outcome.seconds)}{remaining}", flush=True)
+    return failed
+
+
+def _kind(cell: Cell) -> str:
+    return str(cell.facts.get("contender", cell.facts.get("variant")))
+
+
+def _time_left(cells: Sequence[Cell], pace: Mapping[str, Sequence[tuple[float, int]]], jobs: int) -> float:
+    """Seconds, by what finished cells of the same kind took a picture; of all kinds where there is none yet."""
+
+    def seconds_a_picture(pairs: Sequence[tuple[float, int]]) -> float:
+        return sum(seconds for seconds, _ in pairs) / max(sum(work for _, work in pairs), 1)
+
+    overall = seconds_a_picture([pair for pairs in pace.values() for pair in pairs])
+    known = {kind: seconds_a_picture(pairs) for kind, pairs in pace.items()}
+    return sum(cell.work * known.get(_kind(cell), overall) for cell in cells) / max(jobs, 1)
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
+    """Train, write the record, and drop what nobody needs any more."""
+    trained_before = (cell.folder / METRICS).exists()
+    started = time.perf_counter()
+    with PeakMemory() as memory:
+        metrics = train(cell.arguments)
+    seconds = time.perf_counter() - started
+    if metrics["mAP"] is None:
+        raise InputError(f"no label has a positive in {metrics['split']}: choose a larger holdout")
+    gpu = torch.cuda.is_available()
+    measured: dict[str, Any] = {
+        **model_cost(load_model(str(cell.folder), field="output_dir")).to_dict(),
+        "seconds_an_epoch": metrics["train_seconds"] / cell.arguments.train.epochs,
+        "run_seconds": None if trained_before else seconds,
+        "peak_memory_mb": None if trained_before else memory.megabytes,
+        "gpu_peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if gpu and not trained_before else None,
+        "jobs": jobs,
+        "cpu_threads": torch.get_num_threads(),
+        "cpu": _cpu_name(),
+        "gpu": torch.cuda.get_device_name() if gpu else None,
+        "torch": torch.__version__,
+        "sct_hf": __version__,
+    }
+    metrics = {name: value for name, value in metrics.items() if name != "skipped_images"}
+    write_json(cell.record, {"identity": cell.arguments.identity(), "metrics": metrics, "measured": measured})
+    if not keep_weights:
+        for name in _MODEL_FILES:
+            (cell.folder / name).unlink(missing_ok=True)
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

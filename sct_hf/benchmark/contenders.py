@@ -1,0 +1,100 @@
+"""The heads that are compared, each with its own settings and a small grid to search.
+
+To add one, add an entry. Its settings and grid may name what belongs to a head (fields of `ModelArguments`, learning
+rate and weight decay); what all heads share is refused here, and comes from the recipe.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import product
+from typing import Any
+
+from sct_hf.benchmark.settings import Settings
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import ModelArguments
+
+_DECAYS = (1e-2, 1e-1)
+# Heads of a few thousand weights train in seconds; those with layers of attention get four settings, as SCT does.
+_RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": _DECAYS}
+_LOW_RATES = {"learning_rate": (3e-4, 1e-3), "weight_decay": _DECAYS}
+_SCT_RATES = {"learning_rate": (1e-3, 2e-3), "transport_loss_weight": (0.1, 1.0)}
+_SCT = {
+    **{"head": "sct", "hidden_size": 256, "encoder_ffn_dim": 512, "input_dropout": 0.2, "dropout": 0.2},
+    "gamma_neg": 2.0,
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A head with its settings.
+
+    Attributes:
+        title: Name in tables and plots.
+        settings: Values by field, fixed.
+        grid: Values to choose from by field; the search tries every combination.
+
+    Raises:
+        InputError: A field that all contenders share.
+    """
+
+    title: str
+    settings: Mapping[str, Any]
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=lambda: dict(_RATES))
+
+    def __post_init__(self) -> None:
+        for name in [*self.settings, *self.grid]:
+            if name not in _OWN:
+                raise InputError(
+                    f"contender {self.title!r} sets {name!r}, which all heads share: set it in the recipe"
+                )
+
+    def candidates(self) -> list[Settings]:
+        """Every combination of the grid, the last field varying fastest."""
+        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+
+    def at_edge(self, chosen: Mapping[str, Any]) -> list[str]:
+        """The fields of numbers whose chosen value is the least or the largest of three or more in the grid."""
+        return [
+            name
+            for name, values in self.grid.items()
+            if len(values) > 2 and name in chosen and chosen[name] in (min(values), max(values))
+        ]
+
+
+_SHARED = {"backbone", "backbone_weights", "image_size", "compare_head", "init_checkpoint"}
+_OWN = {option.name for option in fields(ModelArguments)} - _SHARED | {"learning_rate", "weight_decay"}
+
+CONTENDERS: dict[str, Contender] = {
+    "sct": Contender("SCT", _SCT, _SCT_RATES),
+    "sct_faithful": Contender("SCT, full width", _SCT | {"hidden_size": 0, "encoder_ffn_dim": 2048}, _SCT_RATES),
+    "linear": Contender("linear, ASL", {"head": "linear", "gamma_neg": 2.0}),
+    "linear_bce": Contender("linear, BCE", {"head": "linear", "gamma_neg": 0.0}),
+    "csra": Contender("CSRA", {"head": "csra", "gamma_neg": 2.0}),
+    "ml_decoder": Contender("ML-Decoder", {"head": "ml_decoder", "gamma_neg": 2.0}, _LOW_RATES),
+    "query2label": Contender(
+        "Query2Label",
+        {"head": "query2label", "head_kwargs": '{"hidden_size": 256, "ffn_dim": 512}', "gamma_neg": 2.0},
+        _LOW_RATES,
+    ),
+    "bilinear_attention": Contender(
+        "bilinear attention",
+        {
+            "head": "bilinear_attention",
+            "head_kwargs": '{"hidden_size": 256, "output_size": 512}',
+            "gamma_neg": 2.0,
+        },
+        {"learning_rate": (1e-3, 3e-3), "weight_decay": _DECAYS},
+    ),
+    "patchct": Contender("PatchCT", {"head": "patchct", "gamma_neg": 2.0}),
+}
+
+
+def contender(name: str) -> Contender:
+    """Look up a contender.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    if name not in CONTENDERS:
+        raise InputError(f"heads has {name!r}: choose of {', '.join(CONTENDERS)}")
+    return CONTENDERS[name]

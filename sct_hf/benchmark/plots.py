@@ -1,0 +1,158 @@
+"""Plots of a comparison of heads: accuracy against the work of a head, and against the number of training pictures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from sct_hf.benchmark.contenders import CONTENDERS
+from sct_hf.benchmark.statistics import spread
+from sct_hf.files import atomic_write
+from sct_hf.training.figures import FAINT, INK, STYLE
+
+# Okabe and Ito's colours, which people with any colour vision tell apart; markers repeat after another number.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
+_PLACES = [
+    (distance * math.cos(math.radians(angle)), distance * math.sin(math.radians(angle)))
+    for distance in (10, 18, 28, 40, 55)
+    for angle in (0, 180, 45, 135, 315, 225, 90, 270)
+]
+
+Row = Mapping[str, Any]
+
+
+def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> None:
+    """Draw mAP over the head's GFLOP (logarithmic), a point a head, with the standard deviation over seeds.
+
+    Args:
+        rows: Final runs on one number of training pictures: `contender`, `title`, `mAP` (fraction) and `head_gflop`.
+        path: The PNG to write.
+        title: What is shown.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        points = []
+        for name, runs in _by_head(rows).items():
+            mean, deviation, _ = spread([100 * run["mAP"] for run in runs])
+            place = (runs[0]["head_gflop"], mean)
+            axes.errorbar(*place, yerr=_bar(deviation), **_look(name), linestyle="", capsize=3)
+            points.append((runs[0]["title"], place, _bar(deviation), _look(name)["color"]))
+        axes.set_xscale("log")
+        axes.margins(x=0.18, y=0.15)
+        _finish(axes, title, "GFLOP of the head, one picture, forward", _seeds(rows))
+        figure.draw_without_rendering()
+        _label(axes, points)
+        _save(figure, path)
+
+
+def accuracy_against_pictures(rows: Sequence[Row], path: str | Path, title: str) -> None:
+    """Draw mAP over the number of training pictures (logarithmic), a line a head, with the deviation over seeds.
+
+    Args:
+        rows: Final runs: `contender`, `title`, `mAP` (fraction) and `train_pictures`.
+        path: The PNG to write.
+        title: What is shown.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        heads = _by_head(rows)
+        for place, (name, runs) in enumerate(heads.items()):
+            values: dict[int, list[float]] = {}
+            for run in sorted(runs, key=lambda run: run["train_pictures"]):
+                values.setdefault(run["train_pictures"], []).append(100 * run["mAP"])
+            spreads = [spread(found) for found in values.values()]
+            aside = 1.012 ** (place - (len(heads) - 1) / 2)  # error bars side by side
+            axes.errorbar(
+                [count * aside for count in values],
+                [found.mean for found in spreads],
+                yerr=[_bar(found.deviation) for found in spreads],
+                label=runs[0]["title"],
+                capsize=3,
+                **_look(name),
+            )
+        axes.set_xscale("log")
+        counts = sorted({row["train_pictures"] for row in rows})
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
+        _finish(axes, title, "training pictures", _seeds(rows))
+        axes.legend(frameon=False, fontsize=8.5)
+        _save(figure, path)
+
+
+def _by_head(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    heads: dict[str, list[Row]] = {}
+    for row in rows:
+        heads.setdefault(row["contender"], []).append(row)
+    return heads
+
+
+def _look(name: str) -> dict[str, Any]:
+    """Colour and marker of a head, the same in every plot."""
+    place = list(CONTENDERS).index(name)
+    colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+    return {"color": colour, "marker": marker, "markersize": 6, "linewidth": 1.4}
+
+
+def _bar(deviation: float) -> float:
+    return 0.0 if math.isnan(deviation) else deviation
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    seeds = len({row["seed"] for row in rows})
+    return f"mAP (%), mean ± standard deviation of {seeds} seeds" if seeds > 1 else "mAP (%), one seed"
+
+
+def _finish(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    axes.set_title(title, loc="left", fontsize=9, wrap=True)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _label(axes: Axes, points: Sequence[tuple[str, tuple[float, float], float, str]]) -> None:
+    """Write names beside points, each where it covers no other name, point or error bar, if there is such a place."""
+    taken: list[Bbox] = []
+    for _, (x, y), bar, _ in points:
+        low, high = axes.transData.transform([(x, y - bar), (x, y + bar)])
+        taken.append(Bbox([low - 6, high + 6]))
+    inside = axes.get_window_extent()
+    for title, point, _, colour in points:
+        for offset in _PLACES:
+            note = axes.annotate(
+                title,
+                point,
+                xytext=offset,
+                textcoords="offset points",
+                ha="left" if offset[0] > 1 else "right" if offset[0] < -1 else "center",
+                va="center",
+                fontsize=9,
+                color=INK,
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3},
+            )
+            note.get_window_extent()  # puts the words in their place
+            box = Text.get_window_extent(note)  # of the words, without the line
+            free = _within(box, inside) and not any(box.overlaps(other) for other in taken)
+            if free or offset == _PLACES[-1]:
+                taken.append(box)
+                break
+            note.remove()
+
+
+def _within(box: Bbox, outer: Bbox) -> bool:
+    return bool(outer.x0 <= box.x0 and box.x1 <= outer.x1 and outer.y0 <= box.y0 and box.y1 <= outer.y1)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=150)

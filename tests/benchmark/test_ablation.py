@@ -1,0 +1,80 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sct_hf.benchmark import cells
+from sct_hf.benchmark.settings import with_settings
+from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
+
+Benchmark = Callable[..., int]
+
+
+def test_variants_against_the_base(tmp_path: Path, run_benchmark: Benchmark) -> None:
+    out = tmp_path / "out"
+    options: dict[str, Any] = {
+        "variants": ["no encoder", "label scorer"],
+        "folds": 2,
+        "seeds": 2,
+        "learning_rate": 0.01,
+    }
+    together = ["label scorer", "guidance none"]
+    assert run_benchmark("ablation", output_dir=out, eval_file="absent.jsonl", together=together, **options) == 0
+    rows = pd.read_parquet(out / "runs.parquet")
+    assert set(rows["variant"]) == {BASE, "label scorer", "together"}  # the base has no encoder
+    assert set(rows["scored_on"]) == {"train[holdout]"}
+    assert len(rows) == 12
+    table = pd.read_parquet(out / "ablation.parquet").set_index("variant")
+    assert table.loc["together", "changes"] == "scorer=label, guidance=none"
+    assert pd.isna(table.loc[BASE, "Δ mAP"])
+    for name in ("label scorer", "together"):
+        for metric in ("mAP", "CF1"):
+            values, base = (
+                np.array(
+                    [
+                        100 * json.loads((out / "runs" / "all" / folder / pair / "metrics.json").read_text())[metric]
+                        for pair in ("fold0-seed0", "fold0-seed1", "fold1-seed0", "fold1-seed1")
+                    ]
+                )
+                for folder in (name.replace(" ", "_"), BASE)
+            )
+            difference = values - base
+            assert table.loc[name, f"Δ {metric}"] == round(difference.mean(), 2)
+            assert table.loc[name, f"± {metric}"] == round(difference.std(ddof=1) / 2, 2)
+    assert (rows.groupby(["fold", "seed"])["variant"].count() == 3).all()
+    ids = {
+        pair: set(pd.read_parquet(out / "runs" / "all" / BASE / pair / "predictions.parquet")["image_id"])
+        for pair in ("fold0-seed0", "fold0-seed1", "fold1-seed0")
+    }
+    assert ids["fold0-seed0"] == ids["fold0-seed1"] != ids["fold1-seed0"]
+    assert len(ids["fold0-seed0"]) == 9
+
+
+def test_every_variant_can_be_used() -> None:
+    base = Arguments(DataArguments(), ModelArguments(), TrainArguments())
+    for settings in (VARIANTS | FURTHER_VARIANTS).values():
+        changed = with_settings(base, settings)
+        assert {name: changed.to_dict()[name] for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variants": ["nothing"]}, "variants has 'nothing': choose of no transport loss"),
+        ({"together": ["nothing"]}, "variants has 'nothing'"),
+        ({"folds": 0}, "folds is 0"),
+        ({"contender": "nobody"}, "'nobody': choose of sct"),
+    ],
+)
+def test_what_cannot_be_used(
+    tmp_path: Path, run_benchmark: Benchmark, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "train", pytest.fail)
+    with pytest.raises(InputError, match=message):
+        run_benchmark("ablation", output_dir=tmp_path / "out", **options)
