@@ -17,6 +17,9 @@ from typing import Any
 
 from sct_hf.errors import InputError
 
+# Where it can be had, a server that has imported everything is forked: no process imports again.
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -70,7 +73,9 @@ def run_tasks(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
                 error = _in_a_line(caught)
             yield Outcome(task, time.perf_counter() - started, error)
         return
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(_METHOD)
+    if _METHOD == "forkserver":
+        context.set_forkserver_preload([task.function.__module__ for task in tasks[:1]])
     waiting = deque(tasks)
     running: dict[Any, tuple[BaseProcess, Task, float]] = {}
     try:

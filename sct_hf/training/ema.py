@@ -12,6 +12,23 @@ from torch import Tensor
 from sct_hf.training.models import TaggingModel
 
 
+class _TrainedEma(ModelEmaV3):
+    """Averages all but a backbone without trained weights, which is its own average at every step."""
+
+    def apply_update_(self, model: TaggingModel, decay: float) -> None:
+        if any(weight.requires_grad for weight in model.backbone.parameters()):
+            super().apply_update_(model, decay)
+            return
+        frozen = {id(tensor) for tensor in (*model.backbone.parameters(), *model.backbone.buffers())}
+        now = model.state_dict(keep_vars=True)
+        averages = self.module.state_dict()
+        names = [name for name, tensor in now.items() if id(tensor) not in frozen]
+        floats = [name for name in names if now[name].is_floating_point()]
+        self._foreach_lerp_([averages[name] for name in floats], [now[name] for name in floats], weight=1 - decay)
+        for name in set(names) - set(floats):
+            averages[name].copy_(now[name])
+
+
 class AveragedModel:
     """Exponential moving average of all weights and buffers of a model, by timm's `ModelEmaV3`.
 
@@ -22,7 +39,7 @@ class AveragedModel:
     """
 
     def __init__(self, model: TaggingModel, decay: float, warmup: bool) -> None:
-        self._average = ModelEmaV3(model, decay=decay, use_warmup=warmup)
+        self._average = _TrainedEma(model, decay=decay, use_warmup=warmup)
 
     @property
     def model(self) -> TaggingModel:
