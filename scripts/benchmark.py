@@ -21,8 +21,8 @@ from sct_hf.training.parsing import parse_into, parse_with_recipe
 
 _RECIPE = "benchmark_frozen"
 _TRAINING = (DataArguments, ModelArguments, TrainArguments)
-# Name → the kinds of arguments, and the function that takes one of each and returns the number of failures.
-COMMANDS: dict[str, tuple[tuple[type, ...], Callable[..., int]]] = {
+# Name → the kinds of arguments, and the function that takes one of each and returns the number of failures, if any.
+COMMANDS: dict[str, tuple[tuple[type, ...], Callable[..., int | None]]] = {
     "accuracy": ((AccuracyArguments, *_TRAINING), accuracy),
     "ablation": ((AblationArguments, *_TRAINING), ablation),
 }

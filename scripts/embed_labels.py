@@ -68,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--encoder",
         default="bert-base-uncased",
-        help="Hub name or folder of a text encoder, minilm, glove, glove:PATH, random or random:DIM (%(default)s)",
+        help="Hub name or folder of a text encoder, minilm, glove, glove:PATH, random, random:DIM or shuffled:ENCODER "
+        "(%(default)s)",
     )
     parser.add_argument(
         "--template", default="{}", help="prompt in which {} stands for the label's words (%(default)s)"

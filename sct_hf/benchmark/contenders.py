@@ -14,8 +14,8 @@ from sct_hf.errors import InputError
 from sct_hf.training.arguments import ModelArguments
 
 _DECAYS = (1e-2, 1e-1)
-# Heads of a few thousand weights train in seconds; those with layers of attention get four settings, as SCT does.
-_RATES = {"learning_rate": (1e-3, 3e-3, 1e-2, 3e-2), "weight_decay": _DECAYS}
+# Heads of a few thousand weights get six settings, those with layers of attention four, as SCT does.
+_RATES = {"learning_rate": (3e-3, 1e-2, 3e-2), "weight_decay": _DECAYS}
 _LOW_RATES = {"learning_rate": (3e-4, 1e-3), "weight_decay": _DECAYS}
 _SCT_RATES = {"learning_rate": (1e-3, 2e-3), "transport_loss_weight": (0.1, 1.0)}
 _SCT = {

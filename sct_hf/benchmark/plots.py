@@ -12,12 +12,24 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from sct_hf.benchmark.contenders import CONTENDERS
-from sct_hf.benchmark.statistics import spread
+from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.files import atomic_write
 from sct_hf.training.figures import FAINT, INK, STYLE
 
-# Okabe and Ito's colours, which people with any colour vision tell apart; markers repeat after another number.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+_REFERENCE = "linear"
+# Okabe and Ito's colours, which people with any colour vision tell apart, and two more.
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#7F7F7F",
+    "#882255",
+    "#999933",
+)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 _PLACES = [
     (distance * math.cos(math.radians(angle)), distance * math.sin(math.radians(angle)))
@@ -56,35 +68,50 @@ def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> 
 def accuracy_against_pictures(rows: Sequence[Row], path: str | Path, title: str) -> None:
     """Draw mAP over the number of training pictures (logarithmic), a line a head, with the deviation over seeds.
 
+    Where the linear head is among them, a second panel has the differences from it, paired by seed, with their
+    standard errors.
+
     Args:
-        rows: Final runs: `contender`, `title`, `mAP` (fraction) and `train_pictures`.
+        rows: Final runs: `contender`, `title`, `seed`, `mAP` (fraction) and `train_pictures`.
         path: The PNG to write.
         title: What is shown.
     """
+    heads = {name: _by_count(runs) for name, runs in _by_head(rows).items()}
+    titles = {row["contender"]: row["title"] for row in rows}
+    reference = heads.get(_REFERENCE)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.8), layout="constrained")
-        axes = figure.add_subplot()
-        heads = _by_head(rows)
-        for place, (name, runs) in enumerate(heads.items()):
-            values: dict[int, list[float]] = {}
-            for run in sorted(runs, key=lambda run: run["train_pictures"]):
-                values.setdefault(run["train_pictures"], []).append(100 * run["mAP"])
-            spreads = [spread(found) for found in values.values()]
+        figure = Figure(figsize=(7.2 if reference is None else 12, 4.8), layout="constrained")
+        panels = figure.subplots(1, 1 if reference is None else 2, squeeze=False)[0]
+        for place, (name, scores) in enumerate(heads.items()):
             aside = 1.012 ** (place - (len(heads) - 1) / 2)  # error bars side by side
-            axes.errorbar(
-                [count * aside for count in values],
-                [found.mean for found in spreads],
-                yerr=[_bar(found.deviation) for found in spreads],
-                label=runs[0]["title"],
-                capsize=3,
-                **_look(name),
-            )
-        axes.set_xscale("log")
-        counts = sorted({row["train_pictures"] for row in rows})
-        axes.set_xticks(counts, [f"{count:,}" for count in counts])
-        axes.minorticks_off()
-        _finish(axes, title, "training pictures", _seeds(rows))
-        axes.legend(frameon=False, fontsize=8.5)
+            lines = [[(count, *spread(list(found.values()))[:2]) for count, found in scores.items()]]
+            if reference is not None and name != _REFERENCE:
+                differences = [
+                    (count, paired_difference(found, reference[count]))
+                    for count, found in scores.items()
+                    if count in reference
+                ]
+                lines.append([(count, found.mean, found.standard_error) for count, found in differences if found])
+            for axes, line in zip(panels, lines, strict=False):
+                axes.errorbar(
+                    [count * aside for count, _, _ in line],
+                    [mean for _, mean, _ in line],
+                    yerr=[_bar(bar) for _, _, bar in line],
+                    label=titles[name],
+                    capsize=3,
+                    **_look(name),
+                )
+        for axes in panels:
+            axes.set_xscale("log")
+            counts = sorted({row["train_pictures"] for row in rows})
+            axes.set_xticks(counts, [f"{count:,}" for count in counts])
+            axes.minorticks_off()
+        _finish(panels[0], title, "training pictures", _seeds(rows))
+        panels[0].legend(frameon=False, fontsize=8.5)
+        if reference is not None:
+            above = f"mAP above {titles[_REFERENCE]} (points), mean ± standard error"
+            panels[1].axhline(0, color=INK, linewidth=0.8)
+            _finish(panels[1], "", "training pictures", above)
         _save(figure, path)
 
 
@@ -93,6 +120,14 @@ def _by_head(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         heads.setdefault(row["contender"], []).append(row)
     return heads
+
+
+def _by_count(runs: Sequence[Row]) -> dict[int, dict[Any, float]]:
+    """MAP in percent by number of training pictures, and by seed below it."""
+    scores: dict[int, dict[Any, float]] = {}
+    for run in sorted(runs, key=lambda run: run["train_pictures"]):
+        scores.setdefault(run["train_pictures"], {})[run["seed"]] = 100 * run["mAP"]
+    return scores
 
 
 def _look(name: str) -> dict[str, Any]:

@@ -126,10 +126,11 @@ def _failure(task: Task, status: int | None) -> str | None:
         return None
     if status is not None and status < 0:
         return f"killed by signal {-status}; not enough memory, perhaps"
+    if task.log is None:
+        return "see what it printed"
     lines: list[str] = []
-    if task.log is not None:
-        with suppress(OSError):
-            lines = task.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    with suppress(OSError):
+        lines = task.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     said = lines[-1] if lines else ""
     return said.removeprefix("error: ") if said.startswith("error: ") else f"exit status {status}"
 

@@ -79,15 +79,17 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     rows = []
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # texts of like length need little padding
     with torch.inference_mode():
         for start in range(0, len(texts), _BATCH):
-            batch = tokenizer(texts[start : start + _BATCH], padding=True, truncation=True, return_tensors="pt")
+            part = [texts[index] for index in order[start : start + _BATCH]]
+            batch = tokenizer(part, padding=True, truncation=True, return_tensors="pt")
             output = encode(**batch)
             if pooling == "projection":
                 rows.append(output.pooler_output)
             else:
                 rows.append(_POOLINGS[pooling](output.last_hidden_state, batch["attention_mask"]))
-    vectors = torch.cat(rows).clone()  # (C, D)
+    vectors = torch.cat(rows)[torch.tensor(order).argsort()].clone()  # (C, D)
     recipe = {"pooling": pooling, "normalised": normalised}
     if revision := getattr(model.config, "_commit_hash", None):
         recipe["revision"] = revision

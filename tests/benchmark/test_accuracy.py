@@ -146,16 +146,19 @@ def test_a_run_that_fails_leaves_the_others(
     train = cells.train
 
     def fail(arguments: Arguments) -> dict[str, Any]:
-        if "learning_rate=0.1/fold0" in arguments.train.output_dir or "seed1" in arguments.train.output_dir:
+        if "learning_rate=0.1/fold1" in arguments.train.output_dir or "seed1" in arguments.train.output_dir:
             raise InputError("the loss is not finite")
         return train(arguments)
 
     monkeypatch.setattr(cells, "train", fail)
-    assert run_benchmark("accuracy", output_dir=tmp_path / "out", heads=["linear"], seeds=2) == 2
+    assert run_benchmark("accuracy", output_dir=tmp_path / "out", heads=["linear"], seeds=2, search_folds=2) == 2
     printed = capsys.readouterr().out
-    assert "search/all/linear/learning_rate=0.1/fold0: FAILED: the loss is not finite" in printed
+    assert "search/all/linear/learning_rate=0.1/fold1: FAILED: the loss is not finite" in printed
     assert "final/all/linear/learning_rate=0.0001/seed1: FAILED: the loss is not finite" in printed
     assert pd.read_parquet(tmp_path / "out" / "accuracy.parquet")["n"].tolist() == [1]
+    rows = pd.read_parquet(tmp_path / "out" / "runs.parquet")
+    found = rows[rows["stage"] == "search"].groupby("learning_rate")["mAP"].mean()
+    assert found[0.1] > found[1e-4]  # by the one fold it has it would have been chosen
 
 
 def test_train_sizes_without_a_search_and_from_another_comparison(

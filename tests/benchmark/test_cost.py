@@ -10,6 +10,7 @@ from sct_hf.benchmark.cost import count_flop, model_cost
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.label_text import encode_labels
+from sct_hf.peers.modeling_peer import HEADS
 
 B, N, M, D = 2, 3, 5, 8
 LABELS = ["cat", "dog", "bird"]
@@ -82,6 +83,7 @@ def test_linear_head() -> None:
 def test_sct_head() -> None:
     text = encode_labels(LABELS, "random:12")
     sizes: dict[str, Any] = {"hidden_size": 16, "encoder_attention_heads": 2, "encoder_ffn_dim": 24}
+    sizes |= {"encoder_layers": 1, "label_interaction": False, "scorer": "linear"}
     model = build_model("test_resnet", LABELS, image_size=64, head="sct", label_text=text, **sizes)
     model.eval()
     grid = model.backbone(torch.zeros(1, 3, 64, 64)).shape[-2:]
@@ -99,10 +101,10 @@ def test_sct_head() -> None:
     assert model_cost(model).head_gflop == pytest.approx(2 * sum(products) / 1e9)
 
 
-@pytest.mark.parametrize("head", ["csra", "ml_decoder", "query2label"])
+@pytest.mark.parametrize("head", list(HEADS))
 def test_every_peer_can_be_counted(head: str) -> None:
-    options: dict[str, Any] = {} if head == "csra" else {"head_kwargs": {"hidden_size": 16}}
-    cost = model_cost(build_model("test_resnet", LABELS, image_size=64, head=head, **options))
+    text = encode_labels(LABELS, "random:12")
+    cost = model_cost(build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text))
     assert 0 < cost.head_gflop < cost.gflop
 
 
