@@ -1,10 +1,11 @@
-"""Benchmarks: `python scripts/benchmark.py accuracy|ablation [--option value ...]`.
+"""Benchmarks: `python scripts/benchmark.py accuracy|ablation|speed [--option value ...]`.
 
 accuracy: heads on one frozen or fine-tuned backbone, each searched on a part held out of train.
 ablation: variants of SCT, one change at a time, on parts held out of train.
+speed: heads, the transport loss, metrics and the input pipeline, against what people would use instead.
 
-Both take the options of scripts/train.py as well, and a recipe (benchmark_frozen by default). With --help after the
-name, its options.
+The first two take the options of scripts/train.py as well, and a recipe (benchmark_frozen by default). With --help
+after the name, its options.
 """
 
 import sys
@@ -15,6 +16,7 @@ from transformers.utils import logging
 
 from sct_hf.benchmark.ablation import AblationArguments, ablation
 from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
+from sct_hf.benchmark.speed import SpeedArguments, speed
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
 from sct_hf.training.parsing import parse_into, parse_with_recipe
@@ -25,6 +27,7 @@ _TRAINING = (DataArguments, ModelArguments, TrainArguments)
 COMMANDS: dict[str, tuple[tuple[type, ...], Callable[..., int | None]]] = {
     "accuracy": ((AccuracyArguments, *_TRAINING), accuracy),
     "ablation": ((AblationArguments, *_TRAINING), ablation),
+    "speed": ((SpeedArguments,), lambda arguments: 0 if speed(arguments) else 1),
 }
 
 

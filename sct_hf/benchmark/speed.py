@@ -55,8 +55,8 @@ class SpeedArguments:
     modes: list[str] = field(
         default_factory=list, metadata={"help": "eager, compiled; both unless on CPU, and there eager."}
     )
-    lean_hidden_size: int = _option(512, "hidden_size of sct_lean.")
-    lean_ffn_dim: int = _option(1024, "encoder_ffn_dim of sct_lean.")
+    lean_hidden_size: int = _option(256, "hidden_size of sct_lean.")
+    lean_ffn_dim: int = _option(512, "encoder_ffn_dim of sct_lean.")
     label_counts: list[int] = field(
         default_factory=lambda: [80, 1000, 10000], metadata={"help": "Numbers of labels of the transport losses."}
     )

@@ -133,17 +133,23 @@ def _models(setting: Setting, heads: list[str], lean: dict[str, Any], device: to
     """A model for each head; all stand on one backbone."""
     names = [f"label_{number}" for number in range(setting.labels)]
     text = encode_labels(names, "random")
+    shared = build_model(setting.backbone, names, image_size=setting.pixels, head=REFERENCE).backbone
+    prototypes = torch.randn(setting.labels, shared.num_features, generator=torch.Generator().manual_seed(0))
     models: dict[str, Any] = {}
     for head in heads:
         kind, options = ("sct", lean) if head == LEAN else (head, {})
         torch.manual_seed(0)
         model: Any = build_model(
-            setting.backbone, names, image_size=setting.pixels, head=kind, label_text=text, **options
+            setting.backbone,
+            names,
+            image_size=setting.pixels,
+            head=kind,
+            label_text=text,
+            label_prototypes=prototypes if kind == "sct" else None,
+            **options,
         )
-        model.to(device)
-        if models:
-            model.backbone.timm_model = next(iter(models.values())).backbone.timm_model
-        models[head] = model
+        model.backbone.timm_model = shared.timm_model
+        models[head] = model.to(device)
     return models
 
 
@@ -160,7 +166,9 @@ class _Bench:
         self.targets = targets.float().to(device)  # (B, C)
         with torch.inference_mode():
             shape = model.backbone.eval()(self.pictures).shape  # (B, D₀, H, W)
-        self.features = torch.randn(shape, generator=generator).to(device)
+        self.features = (
+            torch.randn(shape, generator=generator).to(device).contiguous(memory_format=torch.channels_last)
+        )
         self.call: Callable[..., Any] = torch.compile(model, dynamic=False) if condition.mode == "compiled" else model
         # A rate of 0 leaves the weights as they are, and costs what any other does.
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
