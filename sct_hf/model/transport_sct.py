@@ -4,6 +4,7 @@ Theory: Zheng & Zhou, "Exploiting Chain Rule and Bayes' Theorem to Compare Proba
 (arXiv 2012.14100); for patches and labels: PatchCT, ICCV 2023 (arXiv 2307.09066). The log-priors are ours.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,9 @@ def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
         `Tensor` of shape (B, P, C), float32 (float64 for float64 input), whatever autocast says.
     """
     dtype = torch.promote_types(torch.promote_types(regions.dtype, labels.dtype), torch.float32)
-    with torch.autocast(regions.device.type, enabled=False):
+    device = regions.device.type
+    no_autocast = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with no_autocast:
         u = F.normalize(regions.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, P, D)
         v = F.normalize(labels.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, C, D)
         return u @ v.transpose(1, 2)  # (B, P, C)
