@@ -4,13 +4,14 @@ Theory: Zheng & Zhou, "Exploiting Chain Rule and Bayes' Theorem to Compare Proba
 (arXiv 2012.14100); for patches and labels: PatchCT, ICCV 2023 (arXiv 2307.09066). The log-priors are ours.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from .transport_cost_sct import TransportCost, plan_logits, weighted
 
 MIN_TEMPERATURE = 1e-6  # a sharper plan is already one-hot in float32
 _MIN_NORM = 1e-6
@@ -52,7 +53,9 @@ def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
         `Tensor` of shape (B, P, C), float32 (float64 for float64 input), whatever autocast says.
     """
     dtype = torch.promote_types(torch.promote_types(regions.dtype, labels.dtype), torch.float32)
-    with torch.autocast(regions.device.type, enabled=False):
+    device = regions.device.type
+    no_autocast = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with no_autocast:
         u = F.normalize(regions.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, P, D)
         v = F.normalize(labels.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, C, D)
         return u @ v.transpose(1, 2)  # (B, P, C)
@@ -74,7 +77,8 @@ def transport_plan(
     Returns:
         `Tensor` of shape (B, P, C): sums to 1 over `dim`; zero where the weight is zero.
     """
-    plan = _logits(similarity, _tau(temperature, similarity), log_prior, weights).softmax(dim)  # (B, P, C)
+    logits = plan_logits(similarity, _tau(temperature, similarity), log_prior)  # (B, P, C)
+    plan = weighted(logits, weights).softmax(dim)
     return plan if weights is None else plan * (weights > 0)
 
 
@@ -115,24 +119,14 @@ def transport_loss(
         batch, num_regions, num_labels = similarity.shape
         few = batch * num_regions * num_labels <= _PAIRS_AT_ONCE
         labels_at_once = num_labels if few else max(1, _PAIRS_AT_ONCE // (batch * num_regions))
-    costs = _TransportCost.apply(similarity, tau, region_log_prior, label_log_prior, a, q, rho, labels_at_once)  # (B,)
+    one = region_log_prior is label_log_prior  # then its logits serve both plans
+    priors = (label_log_prior, None if one else region_log_prior)
+    costs = TransportCost.apply(similarity, tau, *priors, a, q, one, rho, labels_at_once)  # (B,)
     return costs.mean()
 
 
 def _tau(temperature: float | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(temperature, dtype=like.dtype, device=like.device).clamp(min=MIN_TEMPERATURE)
-
-
-def _logits(similarity: Tensor, tau: Tensor, log_prior: Tensor | None, weights: Tensor | None) -> Tensor:
-    """Log of an unnormalised plan (B, P, C); the lowest finite number where a weight is zero."""
-    logits = similarity / tau
-    if log_prior is not None:
-        logits = logits + log_prior.to(logits.dtype)
-    if weights is None:
-        return logits
-    positive = weights > 0
-    log_weights = torch.where(positive, weights, 1.0).log()
-    return torch.where(positive, logits + log_weights, torch.finfo(logits.dtype).min)
 
 
 def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor:
@@ -143,89 +137,6 @@ def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor:
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
     return weights.unsqueeze(3 - dim)  # (B, P, 1) or (B, 1, C)
-
-
-class _TransportCost(torch.autograd.Function):
-    """ρ·Σ_p a_p c̄→_p + (1 − ρ)·Σ_k q_k c̄←_k of each image, with c̄→_p = Σ_k π→ c and c̄←_k = Σ_p π← c.
-
-    A plan π = softmax(z) has ∂c̄/∂z = π·(c − c̄), all that the backward pass needs; each plan is made anew from its
-    logarithmic sums.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        similarity: Tensor,
-        tau: Tensor,
-        region_log_prior: Tensor | None,
-        label_log_prior: Tensor | None,
-        a: Tensor,
-        q: Tensor,
-        rho: float,
-        labels_at_once: int,
-    ) -> Tensor:
-        lowest = torch.finfo(similarity.dtype).min
-        forward_sum = torch.full_like(similarity[..., :1], lowest)  # (B, P, 1): log Σ_k exp z→ over the labels so far
-        forward_cost = torch.zeros_like(forward_sum)  # (B, P, 1): c̄→ over the labels so far
-        backward_sum, backward_cost = torch.empty_like(q), torch.empty_like(q)  # (B, 1, C): log Σ_p exp z←, c̄←
-        for k in _chunks(similarity.shape[2], labels_at_once):
-            cost = 1 - similarity[..., k]  # (B, P, c), as all that follow
-            logits = _logits(similarity[..., k], tau, _part(label_log_prior, k), q[..., k])
-            total = torch.logaddexp(forward_sum, logits.logsumexp(2, keepdim=True))
-            here = ((logits - total).exp_() * cost * (q[..., k] > 0)).sum(2, keepdim=True)
-            forward_cost = forward_cost * (forward_sum - total).exp() + here
-            forward_sum = total
-
-            logits = _logits(similarity[..., k], tau, _part(region_log_prior, k), a)
-            total = logits.logsumexp(1, keepdim=True)
-            backward_sum[..., k] = total
-            backward_cost[..., k] = ((logits - total).exp_() * cost * (a > 0)).sum(1, keepdim=True)
-        ctx.save_for_backward(
-            *(similarity, tau, region_log_prior, label_log_prior, a, q),
-            *(forward_sum, forward_cost, backward_sum, backward_cost),
-        )
-        ctx.rho, ctx.labels_at_once = rho, labels_at_once
-        return (rho * a * forward_cost).sum((1, 2)) + ((1 - rho) * q * backward_cost).sum((1, 2))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        similarity, tau, region_log_prior, label_log_prior, a, q, *sums = ctx.saved_tensors
-        forward_sum, forward_cost, backward_sum, backward_cost = sums
-        scale = grad_output[:, None, None]  # (B, 1, 1)
-        forward_share, backward_share = ctx.rho * scale, (1 - ctx.rho) * scale
-        d_similarity, d_tau = torch.empty_like(similarity), torch.zeros_like(tau)
-        d_region = torch.empty_like(region_log_prior) if ctx.needs_input_grad[2] else None
-        d_label = torch.empty_like(label_log_prior) if ctx.needs_input_grad[3] else None
-        d_a, d_q = forward_share * forward_cost, backward_share * backward_cost  # (B, P, 1), (B, 1, C)
-        for k in _chunks(similarity.shape[2], ctx.labels_at_once):
-            cost = 1 - similarity[..., k]  # (B, P, c), as all that follow
-            logits = _logits(similarity[..., k], tau, _part(label_log_prior, k), q[..., k])
-            moved = (logits - forward_sum).exp_() * (forward_share * a * (q[..., k] > 0))
-            d_logits = moved * (cost - forward_cost)
-            d_q[..., k] += d_logits.sum(1, keepdim=True) / torch.where(q[..., k] > 0, q[..., k], 1.0)
-            if d_label is not None:
-                d_label[..., k] = d_logits
-
-            logits = _logits(similarity[..., k], tau, _part(region_log_prior, k), a)
-            moved_back = (logits - backward_sum[..., k]).exp_() * (backward_share * q[..., k] * (a > 0))
-            d_logits_back = moved_back * (cost - backward_cost[..., k])
-            d_a += d_logits_back.sum(2, keepdim=True) / torch.where(a > 0, a, 1.0)
-            if d_region is not None:
-                d_region[..., k] = d_logits_back
-
-            d_logits = (d_logits + d_logits_back) / tau
-            d_tau -= (d_logits * similarity[..., k]).sum() / tau
-            d_similarity[..., k] = d_logits - moved - moved_back
-        return d_similarity, d_tau, d_region, d_label, d_a, d_q, None, None
-
-
-def _chunks(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]
-
-
-def _part(log_prior: Tensor | None, labels: slice) -> Tensor | None:
-    return None if log_prior is None else log_prior[..., labels]
 
 
 def conditional_transport(

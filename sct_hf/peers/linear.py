@@ -1,5 +1,6 @@
 """A linear classifier on globally average-pooled features: what timm and transformers users do today."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -17,4 +18,5 @@ class LinearHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D₀, H, W) to logits (B, C)."""
-        return self.classifier(features.mean((2, 3)))
+        # This pooling hands the backbone a gradient in the memory format of its map, which a mean does not.
+        return self.classifier(F.avg_pool2d(features, features.shape[2:]).flatten(1))
