@@ -13,10 +13,12 @@ from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
 
 if TYPE_CHECKING:
+    from sct_hf.backbone_classifier import load_backbone_classifier
     from sct_hf.data import load_data
     from sct_hf.errors import InputError
     from sct_hf.factory import build_model, image_processor
     from sct_hf.label_text.encoders import LabelText, encode_labels
+    from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
     from sct_hf.label_text.words import label_words
     from sct_hf.metrics.functional import multilabel_metrics
     from sct_hf.metrics.streaming import MultilabelMetrics
@@ -41,10 +43,13 @@ _LAZY = {
     "asymmetric_loss": "sct_hf.model.losses_sct",
     "build_model": "sct_hf.factory",
     "conditional_transport": "sct_hf.model.transport_sct",
+    "encode_classes": "sct_hf.label_text.prototypes",
     "encode_labels": "sct_hf.label_text.encoders",
     "image_processor": "sct_hf.factory",
     "label_words": "sct_hf.label_text.words",
+    "load_backbone_classifier": "sct_hf.backbone_classifier",
     "load_data": "sct_hf.data",
+    "make_label_prototypes": "sct_hf.label_text.prototypes",
     "multilabel_metrics": "sct_hf.metrics.functional",
 }
 
@@ -73,9 +78,12 @@ __all__ = [
     "asymmetric_loss",
     "build_model",
     "conditional_transport",
+    "encode_classes",
     "encode_labels",
     "image_processor",
     "label_words",
+    "load_backbone_classifier",
     "load_data",
+    "make_label_prototypes",
     "multilabel_metrics",
 ]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -54,7 +53,7 @@ def load_backbone_classifier(name: str, source: str) -> BackboneClassifier:
     if weight is None:
         raise _unusable(source, name, "the weights hold no classifier")
     weight = weight.flatten(1).float()  # a 1 × 1 convolution is a linear layer
-    names = _class_names(config, len(weight))
+    names = _class_names(len(weight))
     if names is None:
         raise _unusable(source, name, f"its classifier has {len(weight)} classes, whose names are not known")
     with torch.device("meta"):
@@ -72,8 +71,8 @@ def _timm_state(name: str) -> Mapping[str, Tensor]:
         raise _unusable("pretrained", name, f"timm's weights cannot be had ({failure_reason(error)})") from error
 
 
-def _class_names(config: dict[str, Any], count: int) -> list[str] | None:
-    subset = infer_imagenet_subset(config | {"num_classes": count})
+def _class_names(count: int) -> list[str] | None:
+    subset = infer_imagenet_subset({"num_classes": count})
     if subset is None:
         return None
     info = ImageNetInfo(subset)

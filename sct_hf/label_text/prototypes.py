@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sct_hf.backbone_classifier import BackboneClassifier
+from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import encode_labels
 from sct_hf.label_text.vectors import LabelText
 
@@ -34,17 +35,22 @@ def make_label_prototypes(label_text: LabelText, class_text: LabelText, classifi
     return shares @ (classifier.weight - classifier.weight.mean(0))  # (C, D₀)
 
 
-def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: str = "{}", seed: int = 0) -> LabelText:
+def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: str = "{}") -> LabelText:
     """Embed the names of a classifier's classes, as `encode_labels` does with labels; two classes may share a name.
 
     Raises:
-        InputError: The encoder cannot embed them.
+        InputError: The encoder cannot embed them, or its vectors are random.
     """
     words = [
         ", ".join(dict.fromkeys(part.strip() for part in name.split(",")))[:_LONGEST]
         for name in classifier.class_names
     ]
-    distinct = encode_labels(list(dict.fromkeys(words)), encoder, template=template, seed=seed)
+    distinct = encode_labels(list(dict.fromkeys(words)), encoder, template=template)
+    if distinct.recipe["encoder"] == "random":
+        raise InputError(
+            f"label_prototypes need vectors by which a label is like a class, label_encoder={encoder!r} has none "
+            "such. Use a text encoder, or set label_prototypes to false."
+        )
     rows = {name: row for row, name in enumerate(distinct.names)}
     order = torch.tensor([rows[name] for name in words])
     names = [f"{index} {name}" for index, name in enumerate(words)]

@@ -217,7 +217,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
-                both transport plans and region logits.
+                both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
 
@@ -267,6 +267,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             semantic_map=out.semantic_map if output_maps else None,
             transport_plan=out.transport_plan if output_maps else None,
             backward_plan=out.backward_plan,
+            prototype_plan=out.prototype_plan if output_maps else None,
             region_logits=_as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
             label_features=out.label_features if output_label_features else None,
             hidden_states=out.hidden_states,
@@ -289,8 +290,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 prototypes (`config.label_prototypes`), see `sct_hf.make_label_prototypes`.
 
         Raises:
-            ValueError: A name twice, embeddings of another count or width, or another number of labels than the
-                weights of a linear scorer have.
+            ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
+                to a checkpoint without them, or another number of labels than the weights of a linear scorer have.
         """
         names = list(names)
         width, count = self.config.label_embedding_size, len(self.config.label_names)

@@ -45,7 +45,7 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
             encoder, template = model_arguments.label_encoder, model_arguments.label_template
             label_text = encode_labels(label_names, encoder, template=template, seed=train.seed)
             if isinstance(source, SCTForMultiLabelClassification):
-                prototypes = source.sct.label_prototypes
+                prototypes = _prototypes_of(source, model_arguments.label_prototypes)
             elif model_arguments.head == "sct":
                 prototypes = _label_prototypes(arguments, label_text, accelerator)
         set_seed(train.seed)
@@ -85,6 +85,17 @@ def _label_prototypes(arguments: Arguments, label_text: LabelText, accelerator: 
         accelerator.print(f"trained without label prototypes: {error}")
         return None
     return make_label_prototypes(label_text, class_text, classifier)
+
+
+def _prototypes_of(source: SCTForMultiLabelClassification, wanted: bool | None) -> Tensor | None:
+    """Those of the checkpoint that a run starts from, or none if it has none."""
+    has = source.config.label_prototypes
+    if wanted not in (None, has):
+        raise InputError(
+            f"label_prototypes is {wanted}, but init_checkpoint is {source.name_or_path!r}, which was trained "
+            f"{'with' if has else 'without'} them: leave label_prototypes out"
+        )
+    return source.sct.label_prototypes
 
 
 def load_model(name: str, *, field: str) -> TaggingModel:

@@ -118,15 +118,21 @@ def test_forward_follows_the_formulas_end_to_end(make_model, targets) -> None:
     torch.testing.assert_close(out.transport_plan.flatten(2).transpose(1, 2), uniform.forward_plan)
     torch.testing.assert_close(out.backward_plan.flatten(2).transpose(1, 2), uniform.backward_plan)
 
-    positives = torch.tensor([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
-    transport = conditional_transport(regions, out.label_features, label_weights=positives, **arguments).loss
-    semantic = asymmetric_loss(semantic_map.amax(1), targets)
-    classification = asymmetric_loss(out.logits, targets)
-    torch.testing.assert_close(out.losses["transport"], transport)
-    torch.testing.assert_close(out.loss, classification + 0.8 * semantic + 0.1 * transport)
+    features = model.backbone(pixels).flatten(2).transpose(1, 2)  # (B, P, D₀)
+    layer = model.sct.semantic_map.scores.proj
+    torch.testing.assert_close(semantic_map, features @ layer.weight.T + layer.bias)
 
     region_scores = out.region_logits.flatten(2).transpose(1, 2)
-    torch.testing.assert_close(out.logits, (region_scores.softmax(1) * region_scores).sum(1))
+    region_logits = (region_scores.softmax(1) * region_scores).sum(1)  # (B, C)
+    map_logits = semantic_map.mean(1)  # (B, C)
+    torch.testing.assert_close(out.logits, (region_logits + map_logits) / 2)
+
+    positives = torch.tensor([[1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    transport = conditional_transport(regions, out.label_features, label_weights=positives, **arguments).loss
+    semantic = asymmetric_loss(map_logits, targets)
+    classification = asymmetric_loss(region_logits, targets)
+    torch.testing.assert_close(out.losses["transport"], transport)
+    torch.testing.assert_close(out.loss, classification + 0.8 * semantic + 0.1 * transport)
 
 
 def test_logits_never_see_the_targets(make_model) -> None:
@@ -146,7 +152,7 @@ def test_guidance_switches(make_model) -> None:
         model = make_model(guidance=guidance)
         outputs[guidance] = model(pixels, output_maps=True)
         outputs[guidance].transport_plan[:, 0].sum().backward()
-        gradient = model.sct.semantic_scores.proj.weight.grad
+        gradient = model.sct.semantic_map.scores.proj.weight.grad
         assert (gradient is not None and bool(gradient.abs().sum() > 0)) == (guidance == "prior")
     assert torch.equal(outputs["prior"].logits, outputs["detached"].logits)
     assert not torch.allclose(outputs["prior"].transport_plan, outputs["none"].transport_plan)

@@ -1,0 +1,103 @@
+"""Where the label prototypes of a run come from."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from timm.data import ImageNetInfo
+
+from sct_hf import encode_classes, encode_labels, load_backbone_classifier, make_label_prototypes
+from sct_hf.errors import InputError
+from sct_hf.label_text.word_vectors import tokens_of
+from sct_hf.label_text.words import label_words
+from sct_hf.training.models import load_model, new_model, save_model
+
+LABELS = ["red", "green", "blue", "white"]
+
+
+@pytest.fixture(scope="module")
+def grounded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Options of a run on a file of backbone weights with a classifier, and word vectors of all its classes."""
+    folder = tmp_path_factory.mktemp("grounded")
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet").state_dict(), folder / "whole.pth")
+    words = (label_words(name) for name in (*LABELS, *ImageNetInfo("imagenet-1k").label_descriptions()))
+    whole = {token for name in words for token in tokens_of(name)}
+    tokens = sorted({token[:length] for token in whole for length in range(1, len(token) + 1)})  # a long name is cut
+    lines = [f"{token} {' '.join(f'{x:.3f}' for x in torch.randn(4).tolist())}" for token in tokens]
+    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {"backbone_weights": str(folder / "whole.pth"), "label_encoder": f"glove:{folder / 'vectors.txt'}"}
+
+
+@pytest.fixture
+def make(tiny: Callable) -> Callable:
+    """Make the model of a tiny run with these options."""
+    return lambda **options: new_model(tiny(**options), LABELS, Accelerator(cpu=True))
+
+
+def test_a_run_has_prototypes_where_they_can_be_had(make, grounded) -> None:
+    model = make(**grounded, prototype_scale=0.25)
+    classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
+    encoder = grounded["label_encoder"]
+    expected = make_label_prototypes(encode_labels(LABELS, encoder), encode_classes(classifier, encoder), classifier)
+    assert expected.abs().sum(1).min() > 0
+    assert torch.equal(model.sct.label_prototypes, expected)
+    assert model.config.label_prototypes
+    assert model.config.prototype_scale == 0.25
+
+
+def test_left_open_a_run_does_without_them_and_says_why(make, grounded, capsys) -> None:
+    for option, reason in (
+        ({"backbone_weights": "none"}, "a backbone without weights has no classifier"),
+        ({"label_encoder": "random:8"}, "label_encoder='random:8' has none such"),
+    ):
+        model = make(**grounded | option)
+        assert model.sct.label_prototypes is None
+        assert not model.config.label_prototypes
+        printed = capsys.readouterr().out
+        assert printed.startswith("trained without label prototypes: label_prototypes need")
+        assert reason in printed
+        with pytest.raises(InputError, match=reason):
+            make(**grounded | option, label_prototypes="true")
+
+
+def test_switched_off(make, grounded, capsys) -> None:
+    assert make(**grounded, label_prototypes="false").sct.label_prototypes is None
+    assert make(**grounded, head="linear").config.model_type != "sct"
+    assert "prototypes" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_carries_them_over(make, grounded, tmp_path: Path) -> None:
+    first = make(**grounded)
+    save_model(first, tmp_path)
+    options = grounded | {"backbone_weights": "none", "init_checkpoint": tmp_path}
+    for wanted in ({}, {"label_prototypes": "true"}):
+        second = make(**options, **wanted)
+        assert torch.equal(second.sct.label_prototypes, first.sct.label_prototypes)
+    with pytest.raises(InputError, match=r"label_prototypes is False, but init_checkpoint .* trained with them"):
+        make(**options, label_prototypes="false")
+
+    save_model(make(**grounded, label_prototypes="false"), tmp_path)
+    assert make(**options).sct.label_prototypes is None
+    with pytest.raises(InputError, match=r"label_prototypes is True, but init_checkpoint .* trained without them"):
+        make(**options, label_prototypes="true")
+
+
+def test_checkpoints_that_lack_a_part_are_refused(make, grounded, tmp_path: Path) -> None:
+    """One without the prototypes of its configuration, and one whose map has another name, as it had once."""
+    save_model(make(**grounded), tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole = load_file(path)
+    renamed = {key.replace("semantic_map.scores", "semantic_scores"): value for key, value in whole.items()}
+    fewer = {key: value for key, value in whole.items() if key != "sct.label_prototypes"}
+    for state, message in (
+        (renamed, r"lacks 2 of its weights \(sct\.semantic_map\.scores\.proj\.bias, .*of this version of sct_hf"),
+        (fewer, r"lacks 1 of its weights \(sct\.label_prototypes, "),
+    ):
+        save_file(state, path, metadata={"format": "pt"})
+        with pytest.raises(InputError, match=rf"model is '.*', which {message}"):
+            load_model(str(tmp_path), field="model")
