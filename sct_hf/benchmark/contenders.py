@@ -85,7 +85,11 @@ CONTENDERS: dict[str, Contender] = {
         },
         {"learning_rate": (1e-3, 3e-3), "weight_decay": _DECAYS},
     ),
-    "patchct": Contender("PatchCT", {"head": "patchct", "gamma_neg": 2.0}),
+    "patchct": Contender(
+        "PatchCT",
+        {"head": "patchct", "gamma_neg": 2.0},
+        {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": _DECAYS},
+    ),
 }
 
 
