@@ -1,5 +1,6 @@
 """What a model costs: its parameters, and the floating-point operations of one picture."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -44,7 +45,7 @@ def model_cost(model: BackbonePreTrainedModel) -> Cost:
     """Count parameters and operations of a model at the input size of its configuration.
 
     Args:
-        model: A tagger on a backbone; its mode is restored.
+        model: A tagger on a backbone.
 
     Raises:
         InputError: It uses an operation that cannot be counted.
@@ -52,15 +53,11 @@ def model_cost(model: BackbonePreTrainedModel) -> Cost:
     weight = next(model.parameters())
     height, width = model.config.input_size
     picture = torch.zeros(1, model.config.num_channels, height, width, dtype=weight.dtype, device=weight.device)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            features = model.backbone(picture)  # (1, D₀, H, W)
-        head = count_flop(lambda: model(backbone_features=features))
-        whole = count_flop(lambda: model(pixel_values=picture))
-    finally:
-        model.train(was_training)
+    # A copy without gradients: the counter's hooks cannot bear a weight that wants one where none are recorded.
+    still: Any = copy.deepcopy(model).eval().requires_grad_(False)
+    features = still.backbone(picture)  # (1, D₀, H, W)
+    head = count_flop(lambda: still(backbone_features=features))
+    whole = count_flop(lambda: still(pixel_values=picture))
     parameters = sum(weight.numel() for weight in model.parameters())
     backbone = sum(weight.numel() for weight in model.backbone.parameters())
     return Cost(parameters - backbone, parameters, head / 1e9, whole / 1e9)
