@@ -93,7 +93,7 @@ def test_sct_head() -> None:
         regions * width * dim,  # projection of the regions
         (attention(regions, regions, dim) + 2 * 2 * regions * dim * 24) // 2,  # encoder layer
         labels * text_dim * fused + dim * fused + labels * fused * dim,  # label features
-        regions * dim * labels,  # semantic map
+        regions * width * labels,  # semantic map, of the backbone's features
         regions * dim * labels,  # similarity of regions and labels
         labels * dim * 2 * dim + regions * labels * 2 * dim,  # transported label features
         regions * dim * 2 * dim + regions * 2 * dim * labels,  # region scores
