@@ -46,7 +46,7 @@ def test_the_width_that_is_asked_for_is_that_of_the_backbones_map(tmp_path: Path
 def test_a_convolution_of_one_pixel_is_a_linear_layer(tmp_path: Path) -> None:
     weight = torch.randn(1000, 96, dtype=torch.float16)
     path = _save(tmp_path / "w.pth", {"fc.weight": weight[..., None, None]})
-    assert torch.equal(load_backbone_classifier("test_resnet", path).weight, weight.float())
+    torch.testing.assert_close(load_backbone_classifier("test_resnet", path).weight, weight.float(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

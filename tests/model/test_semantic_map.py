@@ -187,9 +187,10 @@ def test_set_labels_refuses_prototypes_and_changes_nothing(make_model, has: bool
     assert all(torch.equal(value, before[1][key]) for key, value in model.state_dict().items())
 
 
-def test_set_labels_takes_a_copy(make_model) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_set_labels_takes_a_copy(make_model, dtype: torch.dtype) -> None:
     model = make_model(label_prototypes=True)
-    given = torch.ones(3, 256, dtype=torch.float64)
+    given = torch.ones(3, 256, dtype=dtype)
     model.set_labels(LABELS, torch.zeros(3, 12), prototypes=given)
     given.zero_()
     assert torch.equal(model.sct.label_prototypes, torch.ones(3, 256))
