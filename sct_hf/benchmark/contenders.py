@@ -17,7 +17,7 @@ _DECAYS = (1e-2, 1e-1)
 # Heads of a few thousand weights get six settings, those with layers of attention four, as SCT does.
 _RATES = {"learning_rate": (3e-3, 1e-2, 3e-2), "weight_decay": _DECAYS}
 _LOW_RATES = {"learning_rate": (3e-4, 1e-3), "weight_decay": _DECAYS}
-_SCT_RATES = {"learning_rate": (1e-3, 2e-3), "transport_loss_weight": (0.1, 1.0)}
+_SCT_RATES = {"learning_rate": (2e-3, 4e-3), "transport_loss_weight": (0.1, 1.0)}
 _SCT = {
     **{"head": "sct", "hidden_size": 256, "encoder_ffn_dim": 512, "input_dropout": 0.2, "dropout": 0.2},
     "gamma_neg": 2.0,
