@@ -14,9 +14,9 @@ from sct_hf.errors import InputError
 from sct_hf.training.arguments import ModelArguments
 
 _DECAYS = (1e-2, 1e-1)
-# Heads of a few thousand weights get six settings, those with layers of attention four, as SCT does.
-_RATES = {"learning_rate": (3e-3, 1e-2, 3e-2), "weight_decay": _DECAYS}
-_LOW_RATES = {"learning_rate": (3e-4, 1e-3), "weight_decay": _DECAYS}
+# Heads of a few thousand weights get six or eight settings, those with layers of attention four, as SCT does.
+_RATES = {"learning_rate": (3e-3, 1e-2, 3e-2, 1e-1), "weight_decay": _DECAYS}
+_LOW_RATES = {"learning_rate": (1e-3, 3e-3), "weight_decay": _DECAYS}
 _SCT_RATES = {"learning_rate": (2e-3, 4e-3), "transport_loss_weight": (0.1, 1.0)}
 _SCT = {
     **{"head": "sct", "hidden_size": 256, "encoder_ffn_dim": 512, "input_dropout": 0.2, "dropout": 0.2},
@@ -83,12 +83,12 @@ CONTENDERS: dict[str, Contender] = {
             "head_kwargs": '{"hidden_size": 256, "output_size": 512}',
             "gamma_neg": 2.0,
         },
-        {"learning_rate": (1e-3, 3e-3), "weight_decay": _DECAYS},
+        {"learning_rate": (3e-3, 1e-2), "weight_decay": _DECAYS},
     ),
     "patchct": Contender(
         "PatchCT",
         {"head": "patchct", "gamma_neg": 2.0},
-        {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": _DECAYS},
+        {"learning_rate": (3e-4, 1e-3, 3e-3), "weight_decay": _DECAYS},
     ),
 }
 
