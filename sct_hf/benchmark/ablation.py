@@ -12,10 +12,12 @@ from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
+from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
 
 RUNS, TABLE = "runs", "ablation"
 TOGETHER = "together"
+_DEFAULTS = SCTConfig()
 _METRICS = ("mAP", "CF1", "OF1")
 _RUN_COLUMNS = ("variant", "changes", "train_size", "fold", "seed", "scored_on", *_METRICS, "seconds_an_epoch")
 
@@ -103,6 +105,9 @@ def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settin
     if arguments.together:
         wanted[TOGETHER] = {name: value for part in arguments.together for name, value in known[part].items()}
     values = base.to_dict()
+    # A field left open is the configuration's to set; prototypes left open are used where they can be had.
+    left_open = {key for key, value in values.items() if value is None and hasattr(_DEFAULTS, key)}
+    values |= {key: getattr(_DEFAULTS, key) for key in left_open - {"label_prototypes"}}
     same = [name for name, settings in wanted.items() if all(values[key] == value for key, value in settings.items())]
     if same:
         print(f"left out, since the base has them already: {', '.join(same)}", flush=True)

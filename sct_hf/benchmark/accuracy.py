@@ -214,7 +214,7 @@ def _source(folder: str, name: str, size: TrainSize, seed: int) -> str:
     if source is None or not (source / "model.safetensors").is_file():
         raise InputError(
             f"init_from is {folder!r}, which has no trained model of {name}, train size {size.name}, seed {seed}: run "
-            "that comparison with --keep_weights"
+            "that comparison in a new output_dir, with --keep_weights"
         )
     return str(source)
 

@@ -234,8 +234,10 @@ def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
     if metrics["mAP"] is None:
         raise InputError(f"no label has a positive in {metrics['split']}: choose a larger holdout")
     gpu = torch.cuda.is_available()
+    model = load_model(str(cell.folder), field="output_dir")
     measured: dict[str, Any] = {
-        **model_cost(load_model(str(cell.folder), field="output_dir")).to_dict(),
+        **model_cost(model).to_dict(),
+        "label_prototypes": getattr(model.config, "label_prototypes", None),
         "seconds_an_epoch": metrics["train_seconds"] / cell.arguments.train.epochs,
         "run_seconds": None if trained_before else seconds,
         "peak_memory_mb": None if trained_before else memory.megabytes,

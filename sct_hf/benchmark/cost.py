@@ -57,6 +57,7 @@ def model_cost(model: BackbonePreTrainedModel) -> Cost:
     still: Any = copy.deepcopy(model).eval().requires_grad_(False)
     features = still.backbone(picture)  # (1, D₀, H, W)
     head = count_flop(lambda: still(backbone_features=features))
+    still.eval()  # forgets what the head kept of its weights
     whole = count_flop(lambda: still(pixel_values=picture))
     parameters = sum(weight.numel() for weight in model.parameters())
     backbone = sum(weight.numel() for weight in model.backbone.parameters())

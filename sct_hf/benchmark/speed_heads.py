@@ -18,6 +18,7 @@ from sct_hf.progress import progress_bar
 
 REFERENCE = "linear"
 LEAN = "sct_lean"
+_RECOMPILE_LIMIT = 256
 ALL_HEADS = ("sct", LEAN, *HEADS)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MODES = ("eager", "compiled")
@@ -87,11 +88,14 @@ def measure_heads(
         its ratio to the linear head's, and peak memory in MB (10⁶ bytes) on top of weights and optimizer state.
         head_forward: inference on given maps; head_step: forward, loss and backward on given maps, to their gradient;
         model_forward: inference on pictures; model_step: forward, loss, backward and AdamW step. share_forward and
-        share_step: the head's part of the model's time.
+        share_step: the head's part of the model's time; that of the step is without the optimizer's.
     """
     rows = []
     for condition in progress_bar(conditions, shown=True, desc=f"heads on {setting.backbone}"):
         torch.compiler.reset()
+        # The heads share code, and what is compiled is counted by code: past the limit a head would stay eager.
+        torch._dynamo.config.recompile_limit = _RECOMPILE_LIMIT
+        torch._dynamo.config.fail_on_recompile_limit_hit = True
         models = _models(setting, heads, lean, torch.device(condition.device))
         benches = {head: _Bench(model, setting, condition) for head, model in models.items()}
         cases = {f"{head} {part}": case for head in heads for part, case in benches[head].cases().items()}

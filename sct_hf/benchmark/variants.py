@@ -31,7 +31,7 @@ VARIANTS: dict[str, Settings] = {
         **{"fuse_map_scores": False, "aligned_dropout": 0.0},
     },
     # the semantic map's loss, λ₁
-    "no semantic loss": {"semantic_loss_weight": 0.0},
+    "no semantic loss": {"semantic_loss_weight": 0.0, "fuse_map_scores": False},
     # the temperature of the plans, τ
     "temperature fixed": {"learn_temperature": False},
     "temperature 0.03": {"temperature": 0.03},
@@ -52,10 +52,11 @@ VARIANTS: dict[str, Settings] = {
     "hidden size 512": {"hidden_size": 512},
     "linear scorer": {"scorer": "linear"},
     "label scorer": {"scorer": "label"},
-    # label text; the last two are controls
+    # label text; all but the first are controls. Random vectors have no prototypes, shuffled ones those of others
     "minilm": {"label_encoder": "minilm"},
     "random vectors": {"label_encoder": "random:384"},
     "shuffled minilm": {"label_encoder": "shuffled:minilm"},
+    "shuffled minilm, no prototypes": {"label_encoder": "shuffled:minilm", "label_prototypes": False},
     # the asymmetric loss
     "gamma_neg 0": {"gamma_neg": 0.0},
     "gamma_neg 1": {"gamma_neg": 1.0},

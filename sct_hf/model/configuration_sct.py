@@ -106,8 +106,8 @@ class SCTConfig(BackboneConfig):
         projection_norm (`bool`, *optional*, defaults to `True`):
             Adds a layer norm to that projection (ours).
         input_dropout (`float`, *optional*, defaults to 0.0):
-            Dropout of the backbone's features before they are projected, for small sets of pictures (ours). The
-            semantic map sees them whole.
+            Dropout of the backbone's features before they are projected, for small sets of pictures (ours). A
+            semantic map of them (`map_input`) sees them whole.
         label_embedding_size (`int`, *optional*, defaults to 768):
             Width of the label-text embeddings (kin: BERT-base).
         label_text (`dict`, *optional*):

@@ -311,7 +311,10 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         if has != (prototypes is not None) or (prototypes is not None and prototypes.shape != (len(names), features)):
             found = None if prototypes is None else tuple(prototypes.shape)
             needed = f"({len(names)}, {features})" if has else "none"
-            raise ValueError(f"prototypes have shape {found}, but {needed} is needed: label_prototypes={has}.")
+            raise ValueError(
+                f"prototypes have shape {found}, but {needed} is needed: label_prototypes={has}. "
+                "Make them by sct_hf.make_label_prototypes where there are any."
+            )
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)

@@ -9,6 +9,8 @@ from transformers import initialization as init
 
 from .configuration_sct import BackboneConfig
 
+_TEXT = ("label_embeddings", "label_prototypes")
+
 
 class BackbonePreTrainedModel(PreTrainedModel):
     """What all taggers on a timm backbone share: initialisation, loading, checkpointing, checks of their input."""
@@ -29,10 +31,10 @@ class BackbonePreTrainedModel(PreTrainedModel):
         """
         loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         model, info = loaded
-        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key.endswith("label_embeddings"))
+        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key.endswith(_TEXT))
         if missing:
             raise ValueError(
-                f"The checkpoint lacks {len(missing)} tensors of the backbone or of the label text, first "
+                f"The checkpoint lacks {len(missing)} tensors of the backbone or of the labels, first "
                 f"{', '.join(missing[:3])}: load one that was saved by save_pretrained, or make a new model."
             )
         return (model, info) if output_loading_info else model

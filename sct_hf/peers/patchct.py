@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from sct_hf.model.transport_sct import conditional_transport
+from sct_hf.model.transport_sct import cosine_similarity, transport_loss
 from sct_hf.peers.label_text_head import LabelTextHead
 
 
@@ -50,4 +50,6 @@ class PatchCTHead(LabelTextHead):
         """
         regions = self.region_proj(features.flatten(2).transpose(1, 2))  # (B, P, D)
         labels = self.label_proj(label_embeddings).expand(len(regions), -1, -1)  # (B, C, D)
-        return conditional_transport(regions, labels, temperature=self.temperature, label_weights=label_weights).loss
+        return transport_loss(
+            cosine_similarity(regions, labels), temperature=self.temperature, label_weights=label_weights
+        )

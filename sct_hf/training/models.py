@@ -45,6 +45,7 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
             encoder, template = model_arguments.label_encoder, model_arguments.label_template
             label_text = encode_labels(label_names, encoder, template=template, seed=train.seed)
             if isinstance(source, SCTForMultiLabelClassification):
+                _require_same(source.config.label_names, label_names, source)
                 prototypes = _prototypes_of(source, model_arguments.label_prototypes)
             elif model_arguments.head == "sct":
                 prototypes = _label_prototypes(arguments, label_text, accelerator)
@@ -71,20 +72,28 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
 def _label_prototypes(arguments: Arguments, label_text: LabelText, accelerator: Accelerator) -> Tensor | None:
     """Prototypes (C, D₀) where they are asked for, or, if that is left open, where they can be had."""
     options = arguments.model
-    if options.label_prototypes is False:
+    if options.label_prototypes is False or (options.label_prototypes is None and options.map_input == "context"):
         return None
     try:
         classifier = load_backbone_classifier(options.backbone, options.backbone_weights)
-        encoder = options.label_encoder.removeprefix(
-            SHUFFLED
-        )  # a control gives the labels wrong text, not the classes
+        # The control gives the labels wrong text, and the classes theirs.
+        encoder = options.label_encoder.removeprefix(SHUFFLED)
         class_text = encode_classes(classifier, encoder, template=options.label_template)
     except InputError as error:
         if options.label_prototypes:
             raise
         accelerator.print(f"trained without label prototypes: {error}")
         return None
+    accelerator.print(f"label prototypes from the {len(classifier.class_names):,} ImageNet classes of the backbone")
     return make_label_prototypes(label_text, class_text, classifier)
+
+
+def _require_same(there: list[str], here: list[str], source: TaggingModel) -> None:
+    if there != here:
+        raise InputError(
+            f"init_checkpoint is {source.name_or_path!r}, which does not fit this run: its labels are "
+            f"{', '.join(there)}. Give a checkpoint of the same labels"
+        )
 
 
 def _prototypes_of(source: SCTForMultiLabelClassification, wanted: bool | None) -> Tensor | None:
