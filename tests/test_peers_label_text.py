@@ -158,7 +158,7 @@ def test_round_trip_with_label_text(model: PeerForMultiLabelClassification, pixe
 def test_a_checkpoint_without_its_label_text_is_refused(model, tmp_path: Path) -> None:
     weights = {name: value for name, value in model.state_dict().items() if name != "label_embeddings"}
     model.save_pretrained(tmp_path, state_dict=weights)
-    with pytest.raises(ValueError, match="lacks 1 tensors of the backbone or of the label text"):
+    with pytest.raises(ValueError, match="lacks 1 tensors of the backbone or of the labels, first label_embeddings"):
         AutoModelForImageClassification.from_pretrained(tmp_path)
 
 

@@ -212,12 +212,10 @@ def test_round_trip(make_model, tmp_path, has: bool) -> None:
     torch.testing.assert_close(loaded(pixels).logits, model(pixels).logits)
 
 
-def test_prototypes_that_a_checkpoint_lacks_are_zero_and_told(make_model, tmp_path) -> None:
+def test_a_checkpoint_without_its_prototypes_is_refused(make_model, tmp_path) -> None:
     make_model().save_pretrained(tmp_path)
-    options = {"label_prototypes": True, "output_loading_info": True}
-    loaded, found = SCTForMultiLabelClassification.from_pretrained(tmp_path, **options)
-    assert set(found["missing_keys"]) == {"sct.label_prototypes"}
-    assert torch.equal(loaded.sct.label_prototypes, torch.zeros(3, 256))
+    with pytest.raises(ValueError, match=r"lacks 1 tensors .* of the labels, first sct\.label_prototypes"):
+        SCTForMultiLabelClassification.from_pretrained(tmp_path, label_prototypes=True)
 
 
 @pytest.mark.parametrize(
