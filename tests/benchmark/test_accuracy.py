@@ -186,7 +186,10 @@ def test_train_sizes_without_a_search_and_from_another_comparison(
     for seed, arguments in enumerate(used):
         assert arguments["init_checkpoint"] == str(tmp_path / "frozen" / rows["folder"].tolist()[2 + seed])
         assert not arguments["freeze_backbone"]
-    with pytest.raises(InputError, match="no trained model of sct, train size all, seed 0: run that comparison in a new output_dir, with"):
+    with pytest.raises(
+        InputError,
+        match="no trained model of sct, train size all, seed 0: run that comparison in a new output_dir",
+    ):
         run_benchmark("accuracy", **options | {"heads": ["sct"], "train_sizes": ["all:1:8"]}, **tuned)
 
 
