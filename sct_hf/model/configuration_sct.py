@@ -35,6 +35,8 @@ class BackboneConfig(PreTrainedConfig):
             Focusing exponent for present labels (kin: 0).
         clip (`float`, *optional*, defaults to 0.0):
             Probability under which an absent label costs nothing (kin: 0).
+        thresholds (`list[float]`, *optional*):
+            Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given (ours).
     """
 
     backbone: str = "resnet101"
@@ -46,6 +48,7 @@ class BackboneConfig(PreTrainedConfig):
     gamma_neg: float | int = 2.0
     gamma_pos: float | int = 0.0
     clip: float | int = 0.0
+    thresholds: list[float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.problem_type = self.problem_type or "multi_label_classification"
@@ -80,6 +83,16 @@ class BackboneConfig(PreTrainedConfig):
         for field in ("gamma_neg", "gamma_pos"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
         _require(0 <= self.clip < 1, "clip", self.clip, "give a number in [0, 1)")
+
+    def validate_thresholds(self) -> None:
+        """Raise `ValueError` for thresholds of another number than the labels, or outside [0, 1]."""
+        values = self.thresholds
+        _require(
+            values is None or (len(values) == len(self.label_names) and all(0 <= value <= 1 for value in values)),
+            "thresholds",
+            values,
+            f"give one number in [0, 1] for each of the {len(self.label_names)} labels, or none for 0.5",
+        )
 
     def validate_label_maps(self) -> None:
         """Raise `ValueError` if `id2label` and `label2id` do not name the same labels, each once."""

@@ -318,6 +318,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
+        self.config.thresholds = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe

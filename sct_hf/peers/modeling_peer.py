@@ -162,6 +162,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
                 f"{shape[0]} names, each once, and embeddings of shape {shape}."
             )
         self.label_embeddings = embeddings.detach().to(self.label_embeddings, copy=True)
+        self.config.thresholds = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe

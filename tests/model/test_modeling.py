@@ -149,7 +149,9 @@ def test_class_independent_scorer_takes_any_number_of_labels(make_model) -> None
 def test_semantic_map_of_a_label_is_independent_of_other_labels(make_model) -> None:
     model, pixels = make_model(scorer="label"), torch.randn(2, 3, 64, 64)
     before = model(pixels, output_maps=True).semantic_map
+    model.config.thresholds = [0.1, 0.2, 0.3]
     model.set_labels(["dog"], model.sct.label_embeddings[:1].clone())
+    assert model.config.thresholds is None
     torch.testing.assert_close(model(pixels, output_maps=True).semantic_map, before[:, :1])
 
 
@@ -219,6 +221,8 @@ def test_inputs_are_checked(make_model) -> None:
         ({"gamma_neg": -1.0}, "gamma_neg=-1.0"),
         ({"image_mean": [0.5]}, "image_mean"),
         ({"id2label": {0: "a", 1: "a"}}, "label2id"),
+        ({"thresholds": [0.5, 0.5]}, "each of the 3 labels"),
+        ({"thresholds": [0.5, 0.5, 1.5]}, "thresholds"),
     ],
 )
 def test_configuration_is_checked(fields, message) -> None:
