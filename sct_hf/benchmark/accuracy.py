@@ -1,5 +1,6 @@
 """Heads on the same backbone and data: each searched on a part held out of train, then scored once a seed."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelA
 SEARCH, FINAL = "search", "final"
 RUNS, TABLE = "runs", "accuracy"
 _RECIPE = "as in the recipe"
+_RATES = ("learning_rate", "weight_decay")
 _RUN_COLUMNS = (
     *("stage", "contender", "train_size", "setting", "chosen", "fold", "seed", "scored_on", "mAP", "CF1", "OF1"),
     "seconds_an_epoch",
@@ -44,7 +46,7 @@ class AccuracyArguments(BenchmarkArguments):
         default=None,
         metadata={
             "help": "Folder of another such comparison, with --keep_weights: each final run goes out from its run of "
-            "the same head, size and seed."
+            "the same head, size and seed, and takes over what was chosen there but learning rate and weight decay."
         },
     )
 
@@ -173,11 +175,11 @@ def _search_cells(
 def _final_cells(
     base: Arguments, name: str, size: TrainSize, choice: Choice, arguments: AccuracyArguments
 ) -> list[Cell]:
-    setting = choice.settings
     cells = []
     for seed in range(base.train.seed, base.train.seed + arguments.seeds):
+        source, kept = _source(arguments.init_from, name, size, seed) if arguments.init_from else (None, {})
+        setting = kept | choice.settings
         facts = _facts(FINAL, name, size, setting) | {"train_pictures": size.pictures, "seed": seed}
-        source = _source(arguments.init_from, name, size, seed) if arguments.init_from else None
         cells.append(
             make_cell(
                 base,
@@ -198,8 +200,8 @@ def _facts(stage: str, name: str, size: TrainSize, setting: Settings) -> dict[st
     return {"stage": stage, "contender": name, "title": title, "head": head, "train_size": size.name, **chosen_from}
 
 
-def _source(folder: str, name: str, size: TrainSize, seed: int) -> str:
-    """The folder of the run to go out from."""
+def _source(folder: str, name: str, size: TrainSize, seed: int) -> tuple[str, Settings]:
+    """The folder of the run to go out from, and what was chosen for it that belongs to the head's losses."""
     table = Path(folder) / f"{RUNS}.parquet"
     if not table.is_file():
         raise InputError(f"init_from is {folder!r}, which has no {table.name}: give the folder of a comparison")
@@ -216,7 +218,8 @@ def _source(folder: str, name: str, size: TrainSize, seed: int) -> str:
             f"init_from is {folder!r}, which has no trained model of {name}, train size {size.name}, seed {seed}: run "
             "that comparison in a new output_dir, with --keep_weights"
         )
-    return str(source)
+    arguments = json.loads(found["arguments"].iloc[0])
+    return str(source), {field: arguments[field] for field in contender(name).grid if field not in _RATES}
 
 
 def _rows(
@@ -229,7 +232,7 @@ def _rows(
         if row is None:
             continue
         choice = choices[row["train_size"], row["contender"]]
-        row["chosen"] = choice is not None and row["setting"] == (named(choice.settings) or _RECIPE)
+        row["chosen"] = row["stage"] == FINAL or (choice is not None and row["setting"] == named(choice.settings))
         row["chosen_by_held_out_mAP"] = choice.held_out_mAP if choice and row["stage"] == FINAL else None
         rows.append(row)
     return rows

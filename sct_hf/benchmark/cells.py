@@ -1,8 +1,6 @@
 """Cells of a benchmark: training runs, each in a folder and a process of its own, and what is kept of them."""
 
 import json
-import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from sct_hf.benchmark.processes import Outcome, Task, run_tasks
 from sct_hf.benchmark.settings import with_settings
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments
-from sct_hf.training.devices import make_accelerator
+from sct_hf.training.devices import cpu_name, make_accelerator, usable_cores
 from sct_hf.training.loop import train
 from sct_hf.training.models import load_model, new_model
 from sct_hf.training.pictures import load_pictures, make_loaders
@@ -130,7 +128,7 @@ def shared_arguments(base: Arguments, jobs: int) -> Arguments:
     """`base` with the cores shared among the jobs, unless it says how many threads a run has."""
     if base.train.cpu_threads:
         return base
-    return with_settings(base, {"cpu_threads": max((os.cpu_count() or 1) // max(jobs, 1), 1)})
+    return with_settings(base, {"cpu_threads": max(usable_cores() // max(jobs, 1), 1)})
 
 
 def prepare(arguments: Arguments, jobs: int) -> int:
@@ -244,7 +242,7 @@ def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
         "gpu_peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if gpu and not trained_before else None,
         "jobs": jobs,
         "cpu_threads": torch.get_num_threads(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "gpu": torch.cuda.get_device_name() if gpu else None,
         "torch": torch.__version__,
         "sct_hf": __version__,
@@ -254,12 +252,3 @@ def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
     if not keep_weights:
         for name in _MODEL_FILES:
             (cell.folder / name).unlink(missing_ok=True)
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

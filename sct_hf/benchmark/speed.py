@@ -1,6 +1,5 @@
 """The speed benchmark: heads, transport losses, input pipeline, metrics."""
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from sct_hf.benchmark.speed_pipeline import measure_pipeline
 from sct_hf.benchmark.speed_transport import measure_transport
 from sct_hf.benchmark.tables import write_rows
 from sct_hf.errors import InputError
+from sct_hf.training.devices import cpu_name
 
 Rows = list[dict[str, Any]]
 FIGURE = "speed.png"
@@ -145,7 +145,7 @@ def speed(arguments: SpeedArguments) -> dict[str, Rows]:
 def machine(device: str) -> str:
     """Say in a sentence on what was measured."""
     index = torch.device(device)
-    name = torch.cuda.get_device_name(index) if index.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(index) if index.type == "cuda" else cpu_name()
     threads = f", {torch.get_num_threads()} threads" if index.type == "cpu" else ""
     return f"On {device} ({name}{threads}), torch {torch.__version__}, torchvision {torchvision.__version__}."
 

@@ -1,6 +1,8 @@
 """The processes, devices and threads of a run."""
 
 import os
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +37,21 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
         trackers = f" and report_to {options['log_with']}" if options.get("log_with") else ""
         raise InputError(f"mixed_precision is {mixed_precision!r}{trackers}: {error}") from error
     if accelerator.device.type == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        torch.set_num_threads(cpu_threads or max(cores // local, 1))
+        torch.set_num_threads(cpu_threads or max(usable_cores() // local, 1))
     return accelerator
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The CPU's model as its maker calls it, or at least its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from sct_hf.benchmark import cells
+from sct_hf.benchmark.contenders import CONTENDERS
 from sct_hf.errors import InputError
 from sct_hf.training import pictures, run
 from sct_hf.training.arguments import Arguments
@@ -191,6 +193,21 @@ def test_train_sizes_without_a_search_and_from_another_comparison(
         match="no trained model of sct, train size all, seed 0: run that comparison in a new output_dir",
     ):
         run_benchmark("accuracy", **options | {"heads": ["sct"], "train_sizes": ["all:1:8"]}, **tuned)
+
+
+def test_another_comparison_hands_on_what_it_chose_but_rates(
+    tmp_path: Path, run_benchmark: Benchmark, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = {"learning_rate": (1e-2,), "weight_decay": (0.2,), "transport_loss_weight": (0.7,)}
+    monkeypatch.setitem(CONTENDERS, "sct", replace(CONTENDERS["sct"], grid=grid))
+    options: dict[str, Any] = {"heads": ["sct"], "seeds": 1, "train_sizes": ["all:1:8"]}
+    assert run_benchmark("accuracy", output_dir=tmp_path / "frozen", keep_weights=True, **options) == 0
+    tuned = {"recipe": "benchmark_finetune", "init_from": tmp_path / "frozen", "output_dir": tmp_path / "tuned"}
+    assert run_benchmark("accuracy", search_folds=0, **options, **tuned) == 0
+    used = json.loads((Path(trained[-1]) / "training_args.json").read_text())["arguments"]
+    assert (used["transport_loss_weight"], used["learning_rate"], used["weight_decay"]) == (0.7, 3e-4, 1e-2)
+    rows = pd.read_parquet(tmp_path / "tuned" / "runs.parquet")
+    assert rows[["setting", "chosen"]].to_numpy().tolist() == [["transport_loss_weight=0.7", True]]
 
 
 @pytest.mark.parametrize(
