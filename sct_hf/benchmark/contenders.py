@@ -66,7 +66,11 @@ _OWN = {option.name for option in fields(ModelArguments)} - _SHARED | {"learning
 
 CONTENDERS: dict[str, Contender] = {
     "sct": Contender("SCT", _SCT, _SCT_RATES),
-    "sct_faithful": Contender("SCT, full width", _SCT | {"hidden_size": 0, "encoder_ffn_dim": 2048}, _SCT_RATES),
+    "sct_faithful": Contender(
+        "SCT, full width, no label pooling",
+        _SCT | {"hidden_size": 0, "encoder_ffn_dim": 2048, "label_pooling": False},
+        _SCT_RATES,
+    ),
     "linear": Contender("linear, ASL", {"head": "linear", "gamma_neg": 2.0}),
     "linear_bce": Contender("linear, BCE", {"head": "linear", "gamma_neg": 0.0}),
     "csra": Contender("CSRA", {"head": "csra", "gamma_neg": 2.0}),

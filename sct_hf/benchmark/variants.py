@@ -14,21 +14,26 @@ VARIANTS: dict[str, Settings] = {
     "transport loss 0.1": {"transport_loss_weight": 0.1},
     "transport loss 0.3": {"transport_loss_weight": 0.3},
     "transport loss 1": {"transport_loss_weight": 1.0},
-    # all that transports: its loss, the label features it brings to regions, its part in pooling
+    # all that transports: its loss, the label features it brings to regions, its part in pooling,
+    # the features it brings to labels
     "no aligned label features": {"aligned_features": False},
     "aligned features always": {"aligned_dropout": 0.0},
     "no pooling by the plan": {"prototype_pooling": 0.0},
-    "no transport at all": {"transport_loss_weight": 0.0, "aligned_features": False, "prototype_pooling": 0.0},
+    "no label pooling": {"label_pooling": False},
+    "no transport at all": {
+        **{"transport_loss_weight": 0.0, "aligned_features": False},
+        **{"prototype_pooling": 0.0, "label_pooling": False},
+    },
     # what label text and the backbone's classifier say of labels beforehand
     "no prototypes": {"label_prototypes": False},
     "prototypes in the pooling only": {"prototype_scale": 0.0},
     # the semantic map
-    "region scores only": {"fuse_map_scores": False},
+    "region scores only": {"fuse_map_scores": False, "label_pooling": False},
     "map after the encoder": {"label_prototypes": False, "map_input": "context"},
     "map pooled by its maximum": {"map_pooling": "max"},
     "as the kin has it": {
         **{"label_prototypes": False, "map_input": "context", "map_pooling": "max"},
-        **{"fuse_map_scores": False, "aligned_dropout": 0.0},
+        **{"fuse_map_scores": False, "label_pooling": False, "aligned_dropout": 0.0},
     },
     # the semantic map's loss, λ₁
     "no semantic loss": {"semantic_loss_weight": 0.0, "fuse_map_scores": False},

@@ -146,14 +146,17 @@ class SCTConfig(BackboneConfig):
         prototype_temperature (`float`, *optional*, defaults to 0.05):
             Temperature of the plan that moves prototypes to regions (ours).
         prototype_pooling (`float`, *optional*, defaults to 0.5):
-            Share of that plan in pooling the map and in aggregating region scores (ours).
+            Share of that plan in pooling the map, in aggregating region scores and in label pooling (ours).
         map_input (`"features"` or `"context"`, *optional*, defaults to `"features"`):
             Whether the semantic map looks at the backbone's features (ours) or at the encoder's output (kin).
             Prototypes live among the former.
         map_pooling (`"mean"` or `"max"`, *optional*, defaults to `"mean"`):
             How the map is pooled over regions (kin: max).
         fuse_map_scores (`bool`, *optional*, defaults to `True`):
-            Whether a label's logit is the mean of its region logit and its pooled map, or the former alone (ours).
+            Whether the pooled map is averaged with a label's other logits (ours).
+        label_pooling (`bool`, *optional*, defaults to `True`):
+            Whether each label is also scored by the backbone's features that the backward plans bring it, and that
+            logit averaged with the region logit (ours).
         aligned_features (`bool`, *optional*, defaults to `True`):
             Whether regions are joined by the label features that the forward plan brings them (ours for the plan).
         aligned_dropout (`float`, *optional*, defaults to 0.5):
@@ -198,6 +201,7 @@ class SCTConfig(BackboneConfig):
     map_input: Literal["features", "context"] = "features"
     map_pooling: Literal["mean", "max"] = "mean"
     fuse_map_scores: bool = True
+    label_pooling: bool = True
     aligned_features: bool = True
     aligned_dropout: float | int = 0.5
     guidance: Literal["prior", "detached", "none"] = "prior"

@@ -130,6 +130,10 @@ class LinearScores(nn.Module):
         """Score tokens (B, P, N) to (B, P, C)."""
         return self.proj(tokens)
 
+    def own(self, tokens: Tensor, label_features: Tensor) -> Tensor:
+        """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
+        return (tokens * self.proj.weight.to(tokens.dtype)).sum(2) + self.proj.bias
+
 
 class LabelScores(nn.Module):
     """Scores tokens by a scaled dot product with the projected label features, for any number of labels (ours).
@@ -148,6 +152,10 @@ class LabelScores(nn.Module):
     def forward(self, tokens: Tensor, label_features: Tensor) -> Tensor:
         """Score tokens (B, P, N) against label features (B, C, D) to (B, P, C)."""
         return tokens @ self.proj(label_features).transpose(1, 2) * tokens.shape[-1] ** -0.5 + self.bias
+
+    def own(self, tokens: Tensor, label_features: Tensor) -> Tensor:
+        """Score one token a label (B, C, N), each against its own label's feature (B, C, D) alone, to (B, C)."""
+        return (tokens * self.proj(label_features)).sum(2) * tokens.shape[-1] ** -0.5 + self.bias
 
 
 SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearScores, "label": LabelScores}
@@ -217,6 +225,28 @@ class RegionScorer(nn.Module):
         return self.scores(self.dropout(F.gelu(hidden)), label_features)
 
 
+class PooledScorer(nn.Module):
+    """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where f_k is what the backward plans bring to label k (ours).
+
+    Args:
+        num_features (`int`): Width D₀ of the backbone's features.
+        dim (`int`): Width D.
+        config (`SCTConfig`): Gives the kind of scorer, its dropout and the number of labels.
+    """
+
+    def __init__(self, num_features: int, dim: int, config: SCTConfig) -> None:
+        super().__init__()
+        self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
+        self.pooled_proj = nn.Linear(num_features, 2 * dim)
+        self.dropout = nn.Dropout(config.scorer_dropout)
+        self.scores = SCORES[config.scorer](2 * dim, dim, len(config.label_names))
+
+    def forward(self, pooled_features: Tensor, label_features: Tensor) -> Tensor:
+        """Score pooled features (B, C, D₀) with label features (B, C, D) to float32 (B, C)."""
+        hidden = self.pooled_proj(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
+        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_features))
+
+
 def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:
     """Image scores z[k] = Σ_p w[p,k]·R[p,k] in float32, of R (B, P, C): (B, C).
 
@@ -229,4 +259,12 @@ def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 
     return (weights * region_scores).sum(dim=1)
 
 
-__all__ = ["EncoderLayer", "RegionScorer", "SemanticFeatures", "SemanticMap", "aggregate", "sine_positions"]
+__all__ = [
+    "EncoderLayer",
+    "PooledScorer",
+    "RegionScorer",
+    "SemanticFeatures",
+    "SemanticMap",
+    "aggregate",
+    "sine_positions",
+]

@@ -18,6 +18,7 @@ from .configuration_sct import SCTConfig
 from .layers_sct import (
     EncoderLayer,
     LabelScores,
+    PooledScorer,
     RegionScorer,
     SemanticFeatures,
     SemanticMap,
@@ -59,7 +60,7 @@ class SCTModel(SCTPreTrainedModel):
         config (`SCTConfig`): The configuration.
     """
 
-    _keys_to_ignore_on_load_unexpected = [r"^scorer\."]
+    _keys_to_ignore_on_load_unexpected = [r"^(pooled_)?scorer\."]
 
     def __init__(self, config: SCTConfig) -> None:
         super().__init__(config)
@@ -105,7 +106,7 @@ class SCTModel(SCTPreTrainedModel):
             label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0; if given, the transport loss is computed.
                 The plans never depend on it.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
-            output_backward_plan (`bool`, *optional*, defaults to `True`): Whether to return π←, which no score needs.
+            output_backward_plan (`bool`, *optional*, defaults to `True`): Whether to return π←.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
 
         Returns:
@@ -135,9 +136,14 @@ class SCTModel(SCTPreTrainedModel):
         temperature = self.log_temperature.exp()
         similarity = cosine_similarity(regions, label_features)  # (B, P, C)
         plan = transport_plan(similarity, temperature, log_prior, None, dim=2)  # (B, P, C)
-        backward_plan = None
-        if output_backward_plan:
+        backward_plan = pooled_features = None
+        if output_backward_plan or self.config.label_pooling:
             backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, C)
+        if self.config.label_pooling:
+            weights = backward_plan  # (B, P, C)
+            if prototype_plan is not None:
+                weights = torch.lerp(weights, prototype_plan, self.config.prototype_pooling)
+            pooled_features = weights.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
         loss = None
         if label_weights is not None:
             loss = transport_loss(
@@ -155,8 +161,9 @@ class SCTModel(SCTPreTrainedModel):
             label_features=label_features,
             semantic_map=_as_map(semantic_map, grid),
             map_logits=self.semantic_map.pool(semantic_map, prototype_plan),  # (B, C)
+            pooled_features=pooled_features,
             transport_plan=_as_map(plan, grid),
-            backward_plan=None if backward_plan is None else _as_map(backward_plan, grid),
+            backward_plan=_as_map(backward_plan, grid) if output_backward_plan else None,
             prototype_plan=None if prototype_plan is None else _as_map(prototype_plan, grid),
             transport_loss=loss,
             hidden_states=tuple(hidden_states) if wants_states else None,
@@ -190,7 +197,10 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
     def __init__(self, config: SCTConfig) -> None:
         super().__init__(config)
         self.sct = SCTModel(config)
-        self.scorer = RegionScorer(self.sct.hidden_size, config)
+        dim = self.sct.hidden_size
+        self.scorer = RegionScorer(dim, config)
+        wide = self.sct.backbone.num_features
+        self.pooled_scorer = PooledScorer(wide, dim, config) if config.label_pooling else None
         self.post_init()
 
     @property
@@ -244,7 +254,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         region_scores = self.scorer(out.last_hidden_state, out.label_features, plan)  # (B, P, C)
         prototype_plan = None if out.prototype_plan is None else _as_regions(out.prototype_plan)  # (B, P, C)
         region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
-        logits = (region_logits + out.map_logits) / 2 if self.config.fuse_map_scores else region_logits  # (B, C)
+        pooled_logits = None
+        if self.pooled_scorer is not None:
+            pooled_logits = self.pooled_scorer(out.pooled_features, out.label_features)  # (B, C)
+        map_logits = out.map_logits if self.config.fuse_map_scores else None  # (B, C)
+        kinds = [scores for scores in (region_logits, map_logits, pooled_logits) if scores is not None]
+        logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)
 
         loss = losses = None
         if labels is not None:
@@ -260,6 +275,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 + config.semantic_loss_weight * losses["semantic"]
                 + config.transport_loss_weight * losses["transport"]
             )
+            if pooled_logits is not None:
+                losses["pooled"] = asymmetric_loss(pooled_logits, labels, **focus)
+                loss = loss + losses["pooled"]
         return MultiLabelOutput(
             loss=loss,
             logits=logits,

@@ -15,6 +15,8 @@ class SCTModelOutput(ModelOutput):
         label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ.
         semantic_map (`Tensor` of shape (B, C, H, W)): M, logits.
         map_logits (`Tensor` of shape (B, C)): M pooled over regions; float32.
+        pooled_features (`Tensor` of shape (B, C, D₀), *optional*): The backbone's features, averaged for each label
+            by π← and the prototype plan, where `label_pooling` asks for them.
         transport_plan (`Tensor` of shape (B, C, H, W)): π→, sums to 1 over the labels at each region; float32.
         backward_plan (`Tensor` of shape (B, C, H, W), *optional*): π←, sums to 1 over the regions for each label;
             float32.
@@ -28,6 +30,7 @@ class SCTModelOutput(ModelOutput):
     label_features: Tensor | None = None
     semantic_map: Tensor | None = None
     map_logits: Tensor | None = None
+    pooled_features: Tensor | None = None
     transport_plan: Tensor | None = None
     backward_plan: Tensor | None = None
     prototype_plan: Tensor | None = None
@@ -40,10 +43,11 @@ class MultiLabelOutput(ModelOutput):
     """What `SCTForMultiLabelClassification` returns.
 
     Attributes:
-        loss (`Tensor`, scalar, *optional*): L_cls + λ₁·L_m + λ₂·L_CT, where targets were given; float32.
+        loss (`Tensor`, scalar, *optional*): L_cls + λ₁·L_M + λ₂·L_CT, where targets were given; float32.
         logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32.
         losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: "classification" (of the
-            region logits), "semantic" (of the pooled map) and "transport".
+            region logits), "semantic" (of the pooled map), "transport", and "pooled" (of the logits of
+            pooled features) where `label_pooling` adds them.
         semantic_map, transport_plan, backward_plan, prototype_plan, region_logits (`Tensor` of shape (B, C, H, W)
             each, *optional*): On `output_maps=True`, see `SCTModelOutput`; region logits are R.
         label_features (`Tensor` of shape (B, C, D), *optional*): On `output_label_features=True`.

@@ -29,7 +29,7 @@ _MEANING = (
     *("model_type", "head", "head_kwargs", "backbone", "backbone_kwargs", "image_mean", "image_std", "hidden_size"),
     *("projection_norm", "encoder_attention_heads", "normalize_label_embeddings", "guidance", "scorer"),
     *("label_prototypes", "prototype_scale", "prototype_temperature", "prototype_pooling", "map_input", "map_pooling"),
-    *("fuse_map_scores", "aligned_features"),
+    *("fuse_map_scores", "label_pooling", "aligned_features"),
 )
 
 

@@ -12,7 +12,10 @@ from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.layers_sct import RegionScorer, aggregate
 from tests.model.conftest import LABELS, tiny_config
 
-KIN = {"map_input": "context", "map_pooling": "max", "fuse_map_scores": False, "aligned_dropout": 0.0}
+KIN = {
+    **{"map_input": "context", "map_pooling": "max", "fuse_map_scores": False},
+    **{"label_pooling": False, "aligned_dropout": 0.0},
+}
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def plan_by_hand(features: list[list[float]], prototype: list[float], tau: float
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_prototypes_by_hand(make_grounded, pooling: str, fused: bool) -> None:
     fields = {"prototype_scale": 0.7, "prototype_temperature": 0.2, "prototype_pooling": 0.3}
-    model = make_grounded(map_pooling=pooling, fuse_map_scores=fused, **fields)
+    model = make_grounded(map_pooling=pooling, fuse_map_scores=fused, label_pooling=False, **fields)
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     out, base = model(pixels, output_maps=True), model.sct(pixels)
     region_scores = as_regions(out.region_logits)
