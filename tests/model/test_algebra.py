@@ -103,7 +103,7 @@ def test_sine_positions_by_hand(height: int, width: int) -> None:
 
 def test_forward_follows_the_formulas_end_to_end(make_model, targets) -> None:
     """Losses and logits from the parts of the output, by the public functions of transport and losses."""
-    model = make_model().double()
+    model = make_model(label_pooling=False).double()
     pixels = torch.randn(3, 3, 64, 64, dtype=torch.float64)
     out = model(pixels, labels=targets, output_maps=True, output_label_features=True, output_hidden_states=True)
     regions = out.hidden_states[-1]  # (B, P, D)
