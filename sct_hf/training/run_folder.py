@@ -101,6 +101,10 @@ class RunFolder:
 
 def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
     """Say in which fields two runs' `Arguments.identity()` differ."""
-    names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
-    texts = [f"{name} ({theirs.get(name)!r} there, {ours.get(name)!r} here)" for name in names[:5]]
+
+    def told(fields: dict[str, Any], name: str) -> str:
+        return repr(fields[name]) if name in fields else "unknown"
+
+    names = [name for name in sorted({*theirs, *ours}) if told(theirs, name) != told(ours, name)]
+    texts = [f"{name} ({told(theirs, name)} there, {told(ours, name)} here)" for name in names[:5]]
     return ", ".join(texts) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

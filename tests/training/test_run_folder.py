@@ -6,7 +6,7 @@ import pytest
 
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments
-from sct_hf.training.run_folder import RunFolder
+from sct_hf.training.run_folder import RunFolder, difference
 
 Tiny = Callable[..., Arguments]
 
@@ -63,3 +63,7 @@ def test_foreign_files_and_broken_records_are_refused(tmp_path: Path, tiny: Tiny
     (tmp_path / "training_args.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         RunFolder(tiny(output_dir=tmp_path))
+
+
+def test_a_field_that_only_one_run_knows_is_named() -> None:
+    assert difference({"epochs": 3}, {"epochs": 3, "flip": None}) == "flip (unknown there, None here)"
