@@ -102,8 +102,12 @@ class SemanticFeatures(nn.Module):
 
     def forward(self, label_embeddings: Tensor, image_feature: Tensor) -> Tensor:
         """Fuse label embeddings (C, D_t) with image features (B, D) into label features (B, C, D)."""
-        weights = (label_embeddings, self.text_proj.weight, self.text_proj.bias)
-        text = self._kept_text(lambda: self._text(label_embeddings), weights)  # (C, D_t + D)
+        if type(self.text_proj) is nn.Linear:
+            weights = (label_embeddings, self.text_proj.weight, self.text_proj.bias)
+            text = self._kept_text(lambda: self._text(label_embeddings), weights)  # (C, D_t + D)
+        else:  # an adapter has further weights, can be switched off, and is merged by a write that goes unseen
+            self._kept_text.clear()
+            text = self._text(label_embeddings)  # (C, D_t + D)
         fused = text + self.image_proj(image_feature).unsqueeze(1)  # (B, C, D_t + D)
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
 

@@ -202,6 +202,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         wide = self.sct.backbone.num_features
         self.pooled_scorer = PooledScorer(wide, dim, config) if config.label_pooling else None
         self.post_init()
+        self._keys_to_ignore_on_load_unexpected = set()  # the base model's, that has no scorer, are not this one's
 
     @property
     def backbone(self) -> TimmBackbone:
