@@ -38,7 +38,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
     config: SCTConfig
     base_model_prefix = "sct"
     _keep_in_fp32_modules_strict = ["log_temperature"]
-    _no_split_modules = ["TimmBackbone", "EncoderLayer"]
+    _no_split_modules = ["SCTModel", "TimmBackbone", "EncoderLayer"]  # accelerate finds no place for a part's buffers
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
