@@ -34,8 +34,8 @@ AutoModel.register(SCTConfig, SCTModel, exist_ok=True)
 AutoModelForImageClassification.register(SCTConfig, SCTForMultiLabelClassification, exist_ok=True)
 AutoConfig.register(PeerConfig.model_type, PeerConfig, exist_ok=True)
 AutoModelForImageClassification.register(PeerConfig, PeerForMultiLabelClassification, exist_ok=True)
+_processors: dict[str, type] = {"torchvision": SCTImageProcessor, "pil": SCTImageProcessorPil}
 for _config in (SCTConfig, PeerConfig):
-    _processors = {"torchvision": SCTImageProcessor, "pil": SCTImageProcessorPil}
     AutoImageProcessor.register(_config, image_processor_classes=_processors, exist_ok=True)
 
 _LAZY = {

@@ -68,8 +68,8 @@ def rgb_levels(image: Image.Image | np.ndarray | Tensor, input_data_format: str 
     """
     if isinstance(image, Image.Image):
         return TF.pil_to_tensor(to_rgb(image))
-    layout = input_data_format or infer_channel_dimension_format(image, num_channels=(1, 3, 4))
-    pixels = image if isinstance(image, Tensor) else torch.from_numpy(image.copy())
+    pixels: Any = image if isinstance(image, Tensor) else torch.from_numpy(image.copy())
+    layout = input_data_format or infer_channel_dimension_format(pixels, num_channels=(1, 3, 4))
     if layout == ChannelDimension.LAST:
         pixels = pixels.movedim(-1, 0)
     if pixels.dtype != torch.uint8:
@@ -118,7 +118,7 @@ class _EvaluationTransform:
         return levels / 255 if in_unit_range and not do_rescale else levels
 
 
-class SCTImageProcessor(_EvaluationTransform, TorchvisionBackend):
+class SCTImageProcessor(_EvaluationTransform, TorchvisionBackend):  # type: ignore[misc]
     """Image processor that does exactly the evaluation transform: resize without crop, scale to [0, 1], normalise.
 
     Takes pictures of any mode and size, arrays and tensors (`rgb_levels`), files and URLs (`open_picture`).
