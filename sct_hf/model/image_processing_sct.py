@@ -126,7 +126,10 @@ class SCTImageProcessor(_EvaluationTransform, TorchvisionBackend):  # type: igno
 
 
 class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
-    """`SCTImageProcessor` with Pillow's resizing, for `backend="pil"`."""
+    """`SCTImageProcessor` with Pillow's resizing, for `backend="pil"`.
+
+    It rounds otherwise here and there: one of 255 levels in 0.2 % of the values (60 pictures of VOC2007 at 448 px).
+    """
 
     def process_image(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """As `SCTImageProcessor.process_image`, but an array."""

@@ -8,6 +8,7 @@ from transformers import AutoModel, AutoModelForImageClassification
 
 from sct_hf import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.backbone_sct import TimmBackbone
+from tests.model.conformance import assert_same_tensors
 from tests.model.conftest import tiny_config
 
 FAMILIES = {
@@ -38,21 +39,13 @@ def test_every_family_gives_a_map_and_survives_a_round_trip(name: str, tmp_path)
     model.save_pretrained(tmp_path)
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
     assert type(loaded) is SCTForMultiLabelClassification
-    _assert_same_tensors(model, loaded)
+    assert_same_tensors(model, loaded)
     with torch.no_grad():
         assert torch.equal(loaded(pixels).logits, model(pixels).logits)
 
     base = AutoModel.from_pretrained(tmp_path).eval()
     assert type(base) is SCTModel
-    _assert_same_tensors(model.sct, base)
-
-
-def _assert_same_tensors(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    for kind in ("named_parameters", "named_buffers"):  # buffers that are not saved, too
-        mine, theirs = dict(getattr(one, kind)()), dict(getattr(other, kind)())
-        assert mine.keys() == theirs.keys()
-        for key in mine:
-            assert torch.equal(mine[key], theirs[key]), key
+    assert_same_tensors(model.sct, base)
 
 
 def test_tokens_become_the_map_that_timm_pools() -> None:
