@@ -10,7 +10,7 @@ from transformers import AutoModel, AutoModelForImageClassification, pipeline
 from sct_hf import SCTForMultiLabelClassification, image_processor
 from tests.model.conformance import assert_same_tensors, over_backbones, pictures, tiny_model
 
-LORA = ["qkv", "region_proj", "label_proj", "text_proj", "ffn_in"]
+LORA = ["qkv", "region_proj", "label_proj", "pooled_proj", "text_proj", "ffn_in"]
 
 
 def load(folder, **options) -> SCTForMultiLabelClassification:
@@ -73,10 +73,11 @@ def test_what_finds_no_room_is_left_on_disk_in_whole_blocks(kind: str, auto, tmp
     model.save_pretrained(tmp_path / "model")
     whole = {"sct.backbone", "backbone", *(f"{part}encoder.{index}" for part in ("", "sct.") for index in range(3))}
     pixels, maps = pictures(), []
+    part = model if auto is AutoModelForImageClassification else model.sct
     with torch.no_grad():
-        expected = (model if auto is AutoModelForImageClassification else model.sct)(pixels)[0]
+        expected = part(pixels)[0]
     for share in (0.7, 0.85, 0.97):
-        room = {"cpu": int(share * model.get_memory_footprint()), "disk": 10**9}
+        room = {"cpu": int(share * part.get_memory_footprint()), "disk": 10**9}
         loaded = auto.from_pretrained(
             tmp_path / "model", device_map="auto", max_memory=room, offload_folder=tmp_path / str(share)
         )
@@ -190,11 +191,12 @@ def test_low_rank_adapters_are_trained_saved_and_merged(peft, kind: str, targets
     torch.testing.assert_close(logits(load(tmp_path / "merged")), expected, rtol=0, atol=1e-5)
 
 
-def test_an_adapter_on_the_label_text_is_seen_at_once(peft, tmp_path) -> None:
-    """Its layer's result is kept between calls, and must not be with an adapter."""
+@pytest.mark.parametrize("layer", ["text_proj", "pooled_scorer.scores.proj"])
+def test_an_adapter_is_seen_where_a_layers_weight_is_used_without_it(peft, layer: str) -> None:
+    """The result of the first is kept between calls; of the second each label takes one row."""
     model = tiny_model("cnn")
     before = logits(model)
-    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["text_proj"]))
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=[layer]))
     torch.testing.assert_close(logits(adapted), before)  # a new adapter does nothing
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
