@@ -56,6 +56,15 @@ class BackboneConfig(PreTrainedConfig):
             self.label2id = {name: int(index) for index, name in self.id2label.items()}
         super().__post_init__(**kwargs)
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As `PreTrainedConfig.from_dict`; thresholds and text of labels go where another number replaces them."""
+        names = kwargs.get("id2label")
+        count = kwargs.get("num_labels") if names is None else len(names)
+        if count not in (None, len(config_dict.get("id2label") or ())):
+            config_dict = {key: config_dict[key] for key in config_dict if key not in ("thresholds", "label_text")}
+        return super().from_dict(config_dict, **kwargs)
+
     @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the input in pixels."""

@@ -41,6 +41,11 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device | Non
     return torch.cat((y, x), dim=-1).flatten(0, 1)
 
 
+def _plain(layer: nn.Linear) -> bool:
+    """Whether the layer's weight says what it does: it has no adapter, and is neither quantised nor offloaded."""
+    return type(layer) is nn.Linear and not (layer.weight.is_meta or hasattr(layer.weight, "__tensor_flatten__"))
+
+
 class EncoderLayer(GradientCheckpointingLayer):
     """A post-norm transformer encoder layer, ReLU; positions are added to queries and keys only (kin).
 
@@ -102,8 +107,12 @@ class SemanticFeatures(nn.Module):
 
     def forward(self, label_embeddings: Tensor, image_feature: Tensor) -> Tensor:
         """Fuse label embeddings (C, D_t) with image features (B, D) into label features (B, C, D)."""
-        weights = (label_embeddings, self.text_proj.weight, self.text_proj.bias)
-        text = self._kept_text(lambda: self._text(label_embeddings), weights)  # (C, D_t + D)
+        if _plain(self.text_proj):
+            weights = (label_embeddings, self.text_proj.weight, self.text_proj.bias)
+            text = self._kept_text(lambda: self._text(label_embeddings), weights)  # (C, D_t + D)
+        else:  # an adapter has further weights, can be switched off, and is merged by a write that goes unseen
+            self._kept_text.clear()
+            text = self._text(label_embeddings)  # (C, D_t + D)
         fused = text + self.image_proj(image_feature).unsqueeze(1)  # (B, C, D_t + D)
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
 
@@ -132,6 +141,8 @@ class LinearScores(nn.Module):
 
     def own(self, tokens: Tensor, label_features: Tensor) -> Tensor:
         """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
+        if not _plain(self.proj):
+            return self.proj(tokens).diagonal(dim1=1, dim2=2)
         return (tokens * self.proj.weight.to(tokens.dtype)).sum(2) + self.proj.bias
 
 

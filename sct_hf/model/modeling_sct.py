@@ -38,7 +38,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
     config: SCTConfig
     base_model_prefix = "sct"
     _keep_in_fp32_modules_strict = ["log_temperature"]
-    _no_split_modules = ["TimmBackbone", "EncoderLayer"]
+    _no_split_modules = ["SCTModel", "TimmBackbone", "EncoderLayer"]  # accelerate finds no place for a part's buffers
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -202,6 +202,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         wide = self.sct.backbone.num_features
         self.pooled_scorer = PooledScorer(wide, dim, config) if config.label_pooling else None
         self.post_init()
+        self._keys_to_ignore_on_load_unexpected = set()  # the base model's, that has no scorer, are not this one's
 
     @property
     def backbone(self) -> TimmBackbone:

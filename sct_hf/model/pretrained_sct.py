@@ -26,6 +26,9 @@ class BackbonePreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         """As `PreTrainedModel.from_pretrained`, but refuses a checkpoint without backbone or label embeddings.
 
+        Where `num_labels` and `ignore_mismatched_sizes=True` put another number of labels on a checkpoint, what is
+        bound to the former ones is drawn anew, their text too: give the model the new labels' by `set_labels`.
+
         Raises:
             ValueError: Weights that nothing else can make up for are missing.
         """
@@ -38,6 +41,11 @@ class BackbonePreTrainedModel(PreTrainedModel):
                 f"{', '.join(missing[:3])}: load one that was saved by save_pretrained, or make a new model."
             )
         return (model, info) if output_loading_info else model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the backbone's weights: the first parameter may be one that always stays float32."""
+        return next(self.backbone.parameters()).dtype
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -8,6 +8,7 @@ from transformers import AutoModel, AutoModelForImageClassification
 
 from sct_hf import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.backbone_sct import TimmBackbone
+from tests.model.conformance import assert_same_tensors
 from tests.model.conftest import tiny_config
 
 FAMILIES = {
@@ -38,21 +39,13 @@ def test_every_family_gives_a_map_and_survives_a_round_trip(name: str, tmp_path)
     model.save_pretrained(tmp_path)
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
     assert type(loaded) is SCTForMultiLabelClassification
-    _assert_same_tensors(model, loaded)
+    assert_same_tensors(model, loaded)
     with torch.no_grad():
         assert torch.equal(loaded(pixels).logits, model(pixels).logits)
 
     base = AutoModel.from_pretrained(tmp_path).eval()
     assert type(base) is SCTModel
-    _assert_same_tensors(model.sct, base)
-
-
-def _assert_same_tensors(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    for kind in ("named_parameters", "named_buffers"):  # buffers that are not saved, too
-        mine, theirs = dict(getattr(one, kind)()), dict(getattr(other, kind)())
-        assert mine.keys() == theirs.keys()
-        for key in mine:
-            assert torch.equal(mine[key], theirs[key]), key
+    assert_same_tensors(model.sct, base)
 
 
 def test_tokens_become_the_map_that_timm_pools() -> None:
@@ -89,41 +82,9 @@ def test_a_checkpoint_without_what_cannot_be_made_up_is_refused(make_model, tmp_
         SCTForMultiLabelClassification.from_pretrained(tmp_path)
 
 
-def test_a_new_head_can_be_put_on_a_loaded_backbone(make_model, tmp_path) -> None:
-    """Missing head weights are drawn anew, finite and not zero; loaded ones stay."""
-    model = make_model()
-    model.save_pretrained(tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    kept = {key: value for key, value in weights.items() if not key.startswith("scorer.")}
-    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    loaded = SCTForMultiLabelClassification.from_pretrained(tmp_path)
-    state = loaded.state_dict()
-    assert all(torch.equal(state[key], kept[key]) for key in kept)
-    fresh = state["scorer.region_proj.weight"]
-    assert fresh.isfinite().all()
-    assert 0 < fresh.std() < 1
-    assert not torch.equal(fresh, weights["scorer.region_proj.weight"])
-
-
 def test_a_fixed_size_backbone_names_the_size_it_was_made_for() -> None:
     model = with_backbone("test_vit")
     with pytest.raises(ValueError, match="pixel_values are 32×32, but test_vit was made for 64×96"):
         model(torch.randn(1, 3, 32, 32))
     dynamic = with_backbone("test_vit", backbone_kwargs={"dynamic_img_size": True})
     assert dynamic.backbone(torch.randn(1, 3, 96, 64)).shape[-2:] == (6, 4)
-
-
-@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
-def test_activation_checkpointing_changes_no_gradient(targets, name: str) -> None:
-    gradients = []
-    for checkpointing in (False, True):
-        torch.manual_seed(0)
-        model = SCTForMultiLabelClassification(tiny_config(backbone=name, dropout=0.0, scorer_dropout=0.0))
-        if checkpointing:
-            model.activation_checkpointing_enable()
-        torch.manual_seed(1)
-        model(torch.randn(3, 3, 64, 64), labels=targets).loss.backward()
-        gradients.append({key: p.grad for key, p in model.named_parameters() if p.grad is not None})
-    assert gradients[0].keys() == gradients[1].keys()
-    for key in gradients[0]:
-        torch.testing.assert_close(gradients[1][key], gradients[0][key], rtol=1e-4, atol=1e-6)

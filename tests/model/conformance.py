@@ -1,0 +1,37 @@
+"""Tiny models of the kinds of backbones that the conformance tests go over."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from sct_hf import SCTForMultiLabelClassification
+from tests.model.conftest import tiny_config
+
+SWIN = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
+BACKBONES: dict[str, dict[str, Any]] = {
+    "cnn": {"backbone": "test_efficientnet"},
+    "vit": {"backbone": "test_vit"},
+    "swin": {"backbone": "swin_tiny_patch4_window7_224", "backbone_kwargs": SWIN},
+}
+over_backbones = pytest.mark.parametrize("kind", BACKBONES)
+
+
+def tiny_model(kind: str, **fields: Any) -> SCTForMultiLabelClassification:
+    """A model from seed 0, in evaluation mode, with trained-looking batch statistics."""
+    torch.manual_seed(0)
+    model = SCTForMultiLabelClassification(tiny_config(**BACKBONES[kind] | fields))
+    model(torch.randn(4, 3, 64, 64))
+    return model.eval()
+
+
+def pictures(count: int = 2) -> torch.Tensor:
+    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def assert_same_tensors(one: torch.nn.Module, other: torch.nn.Module) -> None:
+    for kind in ("named_parameters", "named_buffers"):  # buffers that are not saved, too
+        mine, theirs = dict(getattr(one, kind)()), dict(getattr(other, kind)())
+        assert mine.keys() == theirs.keys()
+        for key in mine:
+            assert torch.equal(mine[key], theirs[key]), key
