@@ -6,9 +6,10 @@ Importing the package registers its models with transformers' Auto classes. The 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoModel, AutoModelForImageClassification
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
 
 from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
 
@@ -33,6 +34,9 @@ AutoModel.register(SCTConfig, SCTModel, exist_ok=True)
 AutoModelForImageClassification.register(SCTConfig, SCTForMultiLabelClassification, exist_ok=True)
 AutoConfig.register(PeerConfig.model_type, PeerConfig, exist_ok=True)
 AutoModelForImageClassification.register(PeerConfig, PeerForMultiLabelClassification, exist_ok=True)
+for _config in (SCTConfig, PeerConfig):
+    _processors = {"torchvision": SCTImageProcessor, "pil": SCTImageProcessorPil}
+    AutoImageProcessor.register(_config, image_processor_classes=_processors, exist_ok=True)
 
 _LAZY = {
     "ConditionalTransport": "sct_hf.model.transport_sct",
@@ -73,6 +77,8 @@ __all__ = [
     "PeerForMultiLabelClassification",
     "SCTConfig",
     "SCTForMultiLabelClassification",
+    "SCTImageProcessor",
+    "SCTImageProcessorPil",
     "SCTModel",
     "Tagger",
     "asymmetric_loss",

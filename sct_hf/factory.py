@@ -6,12 +6,12 @@ from typing import Any
 import timm
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
-from transformers import ViTImageProcessor
 
 from sct_hf.backbone_weights import load_backbone_weights
 from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import LabelText
 from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
+from sct_hf.model.image_processing_sct import SCTImageProcessor
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification, reads_label_text
 
@@ -88,7 +88,7 @@ def _normalisation(backbone: str) -> dict[str, list[float]]:
     return {"image_mean": list(known.mean), "image_std": list(known.std)} if known else {}
 
 
-def image_processor(config: BackboneConfig) -> ViTImageProcessor:
+def image_processor(config: BackboneConfig) -> SCTImageProcessor:
     """The processor that does a model's evaluation transform, to be saved beside it.
 
     Args:
@@ -98,9 +98,8 @@ def image_processor(config: BackboneConfig) -> ViTImageProcessor:
         A processor that resizes to the input size (bilinear, no crop), scales to [0, 1] and normalises.
     """
     height, width = config.input_size
-    return ViTImageProcessor(
+    return SCTImageProcessor(
         size={"height": height, "width": width},
-        resample=2,
         image_mean=list(config.image_mean),
         image_std=list(config.image_std),
     )

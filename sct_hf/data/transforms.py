@@ -4,24 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
 from sct_hf.errors import InputError
+from sct_hf.model.image_processing_sct import to_rgb
 
 Transform = Callable[[Image.Image], Tensor]
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn a picture upright by its EXIF orientation and make it RGB, whatever its mode.
-
-    16-bit greyscale is scaled to 8 bits; an alpha channel is dropped.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = image.convert("I").point(lambda level: level * (1 / 257)).convert("L")
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 class Cutout(v2.Transform):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import ViTImageProcessor
 
-from sct_hf.data.transforms import Cutout, eval_transform, to_rgb, train_transform
+from sct_hf.data.transforms import Cutout, eval_transform, train_transform
 from sct_hf.errors import InputError
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -36,37 +36,6 @@ def test_the_whole_picture_is_kept() -> None:
     image = picture(40, 60)
     flat = eval_transform([40, 60], [0.0] * 3, [1.0] * 3)(image)
     np.testing.assert_allclose(flat.permute(1, 2, 0).numpy() * 255, np.asarray(image), atol=1e-3)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_undone(orientation: int) -> None:
-    upright = np.asarray(picture(5, 7))
-    stored = {  # how a camera lays out the rows of the upright scene, by the EXIF standard
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
-        6: upright.transpose(1, 0, 2)[::-1],
-        7: upright.transpose(1, 0, 2)[::-1, ::-1],
-        8: upright.transpose(1, 0, 2)[:, ::-1],
-    }[orientation]
-    image = Image.fromarray(np.ascontiguousarray(stored))
-    image.getexif()[0x0112] = orientation
-    np.testing.assert_array_equal(np.asarray(to_rgb(image)), upright)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "F", "I", "I;16"])
-def test_any_mode_becomes_rgb(mode: str) -> None:
-    image = Image.new(mode, (6, 4), 0)
-    converted = to_rgb(image)
-    assert (converted.mode, converted.size) == ("RGB", (6, 4))
-
-
-def test_sixteen_bit_grey_is_scaled() -> None:
-    levels = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
-    rgb = np.asarray(to_rgb(Image.fromarray(levels)))
-    assert rgb[0].tolist() == [[0] * 3, [1] * 3, [128] * 3, [255] * 3]
 
 
 @settings(deadline=None, max_examples=40)
