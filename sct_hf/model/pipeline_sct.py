@@ -132,8 +132,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             picture = to_rgb(input_) if isinstance(input_, Image.Image) else open_picture(os.fspath(input_))
         except Exception as error:  # broken files make Pillow's decoders raise almost anything
             raise ValueError(
-                f"picture {str(input_)[:200]!r} cannot be read ({str(error)[:200]}): give a PIL picture, a file, a URL "
-                "or base64."
+                f"picture {str(input_)[:200]!r} cannot be read ({str(error)[:200]}): give a PIL picture, a file, "
+                "a URL or base64."
             ) from error
         pixels = self.image_processor(images=picture, return_tensors="pt")["pixel_values"].to(self.dtype)
         return {"pixel_values": pixels, "picture": picture} if heatmaps else {"pixel_values": pixels}

@@ -154,7 +154,7 @@ def test_heatmaps_are_png_files_in_base64(ask) -> None:
 def test_what_cannot_be_answered_is_said(ask, folder) -> None:
     cases = {
         "inputs is missing": {},
-        "no 'treshold', only": {"inputs": encoded(), "parameters": {"treshold": 1}},
+        "no 'limit', only": {"inputs": encoded(), "parameters": {"limit": 1}},
         "no 'label_encoder', only": {"inputs": encoded(), "parameters": {"label_encoder": "bert-base-uncased"}},
         "parameters is [1]": {"inputs": encoded(), "parameters": [1]},
         "threshold is 'high'": {"inputs": encoded(), "parameters": {"threshold": "high"}},

@@ -282,8 +282,8 @@ def test_the_encoder_of_the_recipe_is_found(tmp_path, pictures) -> None:
 
 def test_wrong_arguments_are_named(tagger, folders, pictures, url) -> None:
     path = str(pictures[0])
-    with pytest.raises(TypeError, match=r"no argument 'treshold': it takes .*threshold"):
-        tagger(path, treshold=0.5)
+    with pytest.raises(TypeError, match=r"no argument 'limit': it takes .*threshold"):
+        tagger(path, limit=0.5)
     cases = {
         "threshold is 2": {"threshold": 2},
         "threshold is '0.5'": {"threshold": "0.5"},
