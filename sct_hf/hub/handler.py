@@ -42,7 +42,8 @@ class EndpointHandler:
     """
 
     def __init__(self, path: str = ".") -> None:
-        self.pipeline = pipeline("multi-label-image-classification", model=path, trust_remote_code=True)
+        make: Any = pipeline  # whose types know the tasks of transformers only
+        self.pipeline = make("multi-label-image-classification", model=path, trust_remote_code=True)
 
     def __call__(self, data: dict[str, Any]) -> list[Any]:
         """Answer a request.

@@ -49,10 +49,11 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         ```
     """
 
-    _load_processor = False
-    _load_image_processor = True
-    _load_feature_extractor = False
-    _load_tokenizer = False
+    _load_processor: Any = False
+    _load_image_processor: Any = True
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = False
+    image_processor: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._label_sets: dict[Any, tuple[Tensor, Tensor | None]] = {}
@@ -65,7 +66,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             )
         self.model.eval()
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> list[Any] | Iterator[list[dict[str, Any]]]:
+    def __call__(  # type: ignore[override]
+        self, inputs: Any, **kwargs: Any
+    ) -> list[Any] | Iterator[list[dict[str, Any]]]:
         """Tag one picture or many.
 
         Args:
@@ -113,9 +116,11 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             given["label_set"] = self._label_set(*key)
         elif "label_encoder" in given:
             raise ValueError("label_encoder is given without labels, which it would encode: give labels too.")
-        preprocess = {name: given[name] for name in ("heatmaps",) if name in given}
-        forward = {name: given[name] for name in ("heatmaps", "label_set") if name in given}
-        return preprocess, forward, {name: given[name] for name in ("threshold", "top_k", "labels") if name in given}
+        preprocess, forward, postprocess = (
+            {name: given[name] for name in names if name in given}
+            for names in (("heatmaps",), ("heatmaps", "label_set"), ("threshold", "top_k", "labels"))
+        )
+        return preprocess, forward, postprocess
 
     def _label_set(self, names: tuple[str, ...], encoder: str | None) -> tuple[Tensor, Tensor | None]:
         """Embeddings and prototypes of labels; those of the last few sets are kept."""
@@ -126,7 +131,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             self._label_sets = dict([*kept, ((names, encoder), found)])
         return found
 
-    def preprocess(self, input_: Any, heatmaps: bool = False) -> dict[str, Any]:
+    def preprocess(self, input_: Any, heatmaps: bool = False) -> dict[str, Any]:  # type: ignore[override]
         """Read a picture: `"pixel_values"` (1, 3, H, W) and, for heatmaps, `"picture"`."""
         try:
             picture = to_rgb(input_) if isinstance(input_, Image.Image) else open_picture(os.fspath(input_))
@@ -138,7 +143,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         pixels = self.image_processor(images=picture, return_tensors="pt")["pixel_values"].to(self.dtype)
         return {"pixel_values": pixels, "picture": picture} if heatmaps else {"pixel_values": pixels}
 
-    def _forward(
+    def _forward(  # type: ignore[override]
         self,
         input_tensors: dict[str, Any],
         heatmaps: bool = False,
@@ -153,7 +158,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             return scored | {"plans": output.transport_plan.float(), "picture": input_tensors["picture"]}
         return scored
 
-    def postprocess(
+    def postprocess(  # type: ignore[override]
         self,
         model_outputs: dict[str, Any],
         threshold: float | Mapping[str, float] | None = None,
