@@ -22,7 +22,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("pictures", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
     parser.add_argument("--model", required=True, help="Folder that training wrote, or a model's name on the Hub.")
-    parser.add_argument("--threshold", type=float, default=0.5, help="Least score of a tag (default %(default)s).")
+    parser.add_argument("--threshold", type=float, help="Least score of a tag (default: the checkpoint's, or 0.5).")
     parser.add_argument("--top_k", type=int, help="At most so many tags a picture; all by default.")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
     parser.add_argument("--output", type=Path, help="File to write instead of printing.")

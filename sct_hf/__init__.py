@@ -1,16 +1,19 @@
 """SCT, multi-label image tagging by conditional transport, for Hugging Face Transformers.
 
-Importing the package registers its models with transformers' Auto classes. The names below are loaded when used.
+Importing the package registers its models with transformers' Auto classes, and its pipeline. The names below are
+loaded when used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
+from sct_hf.model.pipeline_sct import TASK, MultiLabelImageClassificationPipeline
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ AutoModelForImageClassification.register(PeerConfig, PeerForMultiLabelClassifica
 _processors: dict[str, type] = {"torchvision": SCTImageProcessor, "pil": SCTImageProcessorPil}
 for _config in (SCTConfig, PeerConfig):
     AutoImageProcessor.register(_config, image_processor_classes=_processors, exist_ok=True)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, MultiLabelImageClassificationPipeline, pt_model=AutoModelForImageClassification, type="image"
+)
 
 _LAZY = {
     "ConditionalTransport": "sct_hf.model.transport_sct",
@@ -72,6 +78,7 @@ __all__ = [
     "ConditionalTransport",
     "InputError",
     "LabelText",
+    "MultiLabelImageClassificationPipeline",
     "MultilabelMetrics",
     "PeerConfig",
     "PeerForMultiLabelClassification",

@@ -2,11 +2,10 @@
 
 import csv
 import glob
-import inspect
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
-from sct_hf.data.transforms import to_rgb
 from sct_hf.errors import InputError
+from sct_hf.model.image_processing_sct import to_rgb
+from sct_hf.model.tags_sct import check_count, has_plan, label_names, select_tags, thresholds_of
 from sct_hf.network import failure_reason
 
 SUFFIXES = frozenset(
@@ -94,7 +94,7 @@ class Tagger:
     def tag(
         self,
         paths: Sequence[str | Path],
-        threshold: float = 0.5,
+        threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
         batch_size: int = 16,
         *,
@@ -107,7 +107,8 @@ class Tagger:
 
         Args:
             paths: The files.
-            threshold: Least score of a tag, in [0, 1].
+            threshold: Least score of a tag, in [0, 1], or such scores by label; the checkpoint's own by default,
+                0.5 where it has none.
             top_k: At most so many tags a picture, the best ones; None for no limit.
             batch_size: Pictures that go through the model together.
             maps: Whether to give `Tags.maps`.
@@ -118,26 +119,27 @@ class Tagger:
         Raises:
             InputError: An argument outside its range, or `maps` of a model that has no transport plan.
         """
-        if not 0 <= threshold <= 1:
-            raise InputError(f"threshold is {threshold}: give a score from 0 to 1")
-        for name, count in (("top_k", top_k), ("batch_size", batch_size)):
-            if count is not None and count < 1:
-                raise InputError(f"{name} is {count}: give a whole number from 1")
+        try:
+            thresholds = thresholds_of(self.model, self.label_names, threshold)
+            check_count("top_k", top_k)
+            check_count("batch_size", batch_size)
+        except ValueError as error:
+            raise InputError(str(error)) from error
         if maps and not has_plan(self.model):
             raise InputError(
                 f"heatmaps: a model of type {self.model.config.model_type!r} has no transport plan; use an SCT model"
             )
-        return self._tag([Path(path) for path in paths], threshold, top_k, batch_size, maps)
+        return self._tag([Path(path) for path in paths], thresholds, top_k, batch_size, maps)
 
     def _tag(
-        self, paths: list[Path], threshold: float, top_k: int | None, batch_size: int, maps: bool
+        self, paths: list[Path], thresholds: np.ndarray, top_k: int | None, batch_size: int, maps: bool
     ) -> Iterator[Tags]:
         with ThreadPoolExecutor(min(batch_size, os.cpu_count() or 1)) as pool:
             for start in range(0, len(paths), batch_size):
                 batch = paths[start : start + batch_size]
                 read = list(pool.map(self._read, batch))
                 pixels = [item for item in read if isinstance(item, Tensor)]
-                found = iter(self._find(torch.stack(pixels), threshold, top_k, maps) if pixels else ())
+                found = iter(self._find(torch.stack(pixels), thresholds, top_k, maps) if pixels else ())
                 for path, item in zip(batch, read, strict=True):
                     yield Tags(path, error=item) if isinstance(item, str) else Tags(path, **next(found))
 
@@ -154,28 +156,17 @@ class Tagger:
             return failure_reason(error)
         return preprocess(self.processor, [picture])[0]
 
-    def _find(self, pixels: Tensor, threshold: float, top_k: int | None, maps: bool) -> Iterator[dict[str, Any]]:
+    def _find(self, pixels: Tensor, thresholds: np.ndarray, top_k: int | None, maps: bool) -> Iterator[dict[str, Any]]:
         scores, plans = model_scores(self.model, pixels, maps=maps)  # (B, C), (B, C, H', W')
-        if not np.isfinite(scores).all():
-            raise InputError("model: its scores are not numbers; its weights are broken, or overflow their dtype")
         for index, row in enumerate(scores):
-            order = np.argsort(-row, kind="stable")[:top_k]
-            chosen = [int(label) for label in order if row[label] >= threshold]
+            try:
+                chosen = select_tags(row, thresholds, top_k)
+            except ValueError as error:
+                raise InputError(str(error)) from error
             yield {
                 "tags": [(self.label_names[label], float(row[label])) for label in chosen],
                 "maps": {} if plans is None else {self.label_names[label]: plans[index, label] for label in chosen},
             }
-
-
-def label_names(model: PreTrainedModel) -> list[str]:
-    """The labels' names in the order of the logits."""
-    config: Any = model.config
-    return [str(config.id2label[label]) for label in range(config.num_labels)]
-
-
-def has_plan(model: PreTrainedModel) -> bool:
-    """Whether a model gives its transport plan when asked for maps."""
-    return "output_maps" in inspect.signature(model.forward).parameters
 
 
 def preprocess(processor: Any, pictures: Sequence[Image.Image]) -> Tensor:

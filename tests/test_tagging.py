@@ -233,3 +233,21 @@ def test_formats() -> None:
         "longer/b.png  (no tag)",
         "c.png         error: no such file",
     ]
+
+
+def test_thresholds_of_the_checkpoint_are_the_default(tagger, tmp_path) -> None:
+    path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
+    (ranked,) = ([*found.tags] for found in tagger.tag([path], threshold=0))
+    (plain,) = tagger.tag([path])
+    assert plain.tags == [(label, score) for label, score in ranked if score >= 0.5]
+    chosen = {ranked[0][0], ranked[3][0]}
+    tagger.model.config.thresholds = [float(name not in chosen) for name in LABELS]
+    try:
+        (own,) = tagger.tag([path])
+        assert own.tags == [ranked[0], ranked[3]]
+        (mixed,) = tagger.tag([path], threshold={ranked[0][0]: 1, ranked[1][0]: 0})
+        assert mixed.tags == [ranked[1], ranked[3]]
+        with pytest.raises(InputError, match="no label is called 'horse'"):
+            tagger.tag([path], threshold={"horse": 0})
+    finally:
+        tagger.model.config.thresholds = None

@@ -1,43 +1,14 @@
 """Text encoders of transformers: texts → one vector each."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sct_hf.errors import InputError
+from sct_hf.model.text_encoder_sct import POOLINGS, embed_texts, load_text_encoder
 from sct_hf.network import failure_reason
-
-_BATCH = 64
-
-
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    weights = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
-    return (hidden * weights).sum(1) / weights.sum(1)  # (B, D)
-
-
-def _first(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden[:, 0]  # (B, D)
-
-
-def _last(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden[torch.arange(len(hidden)), mask.sum(1) - 1]  # (B, D)
-
-
-def _max(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf).amax(1)  # (B, D)
-
-
-_POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mean": _mean,
-    "cls": _first,
-    "lasttoken": _last,
-    "max": _max,
-}
 
 
 def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, Any]]:
@@ -57,11 +28,8 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
     Raises:
         InputError: The model cannot be loaded, is no text encoder, or pools in a way that is not known here.
     """
-    from transformers import AutoModel, AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_name)
-        model = AutoModel.from_pretrained(model_name, dtype=torch.float32).eval()
+        tokenizer, model = load_text_encoder(model_name)
         pooling, normalised = _sentence_recipe(model_name)
     except InputError:
         raise
@@ -72,28 +40,12 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
             "encoder, or a .safetensors file made by scripts/embed_labels.py."
         ) from error
     if hasattr(model, "get_text_features"):
-        encode, pooling = model.get_text_features, "projection"
-    else:
-        encode = model.get_encoder() if model.config.is_encoder_decoder else model
-    tokenizer.padding_side = "right"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    rows = []
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # texts of like length need little padding
-    with torch.inference_mode():
-        for start in range(0, len(texts), _BATCH):
-            part = [texts[index] for index in order[start : start + _BATCH]]
-            batch = tokenizer(part, padding=True, truncation=True, return_tensors="pt")
-            output = encode(**batch)
-            if pooling == "projection":
-                rows.append(output.pooler_output)
-            else:
-                rows.append(_POOLINGS[pooling](output.last_hidden_state, batch["attention_mask"]))
-    vectors = torch.cat(rows)[torch.tensor(order).argsort()].clone()  # (C, D)
+        pooling = "projection"
+    vectors = embed_texts(texts, tokenizer, model, pooling, normalised)
     recipe = {"pooling": pooling, "normalised": normalised}
     if revision := getattr(model.config, "_commit_hash", None):
         recipe["revision"] = revision
-    return (F.normalize(vectors, dim=-1) if normalised else vectors), recipe
+    return vectors, recipe
 
 
 def _sentence_recipe(model_name: str) -> tuple[str, bool]:
@@ -123,9 +75,9 @@ def _pooling_mode(config: dict[str, Any], model_name: str) -> str:
     }
     chosen = config.get("pooling_mode") or [mode for flag, mode in flags.items() if config.get(flag)] or "mean"
     modes = [chosen] if isinstance(chosen, str) else list(chosen)
-    if len(modes) != 1 or modes[0] not in _POOLINGS:
+    if len(modes) != 1 or modes[0] not in POOLINGS:
         raise InputError(
-            f"label_encoder={model_name!r}: its pooling {', '.join(modes)} is not one of {', '.join(_POOLINGS)}. "
+            f"label_encoder={model_name!r}: its pooling {', '.join(modes)} is not one of {', '.join(POOLINGS)}. "
             "Use another encoder."
         )
     return modes[0]

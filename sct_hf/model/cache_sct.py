@@ -25,10 +25,11 @@ class WeightsOnly:
         device = weights[0].device.type
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         key = (autocast, [(t.data_ptr(), t._version, t.dtype, t.device, t.shape, t.stride()) for t in weights])
-        if self._kept is None or self._kept[0] != key:
+        kept = self._kept  # read once: another thread may replace it meanwhile
+        if kept is None or kept[0] != key:
             # Aliases keep the storages, so that no later tensor can come to lie at the same address.
-            self._kept = (key, [tensor.detach() for tensor in weights], compute())
-        return self._kept[2]
+            kept = self._kept = (key, [tensor.detach() for tensor in weights], compute())
+        return kept[2]
 
     def clear(self) -> None:
         """Forget the result."""

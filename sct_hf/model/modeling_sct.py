@@ -95,6 +95,8 @@ class SCTModel(SCTPreTrainedModel):
         label_weights: Tensor | None = None,
         *,
         backbone_features: Tensor | None = None,
+        label_embeddings: Tensor | None = None,
+        label_prototypes: Tensor | None = None,
         output_backward_plan: bool = True,
         output_hidden_states: bool | None = None,
         **kwargs: Any,
@@ -106,12 +108,19 @@ class SCTModel(SCTPreTrainedModel):
             label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0; if given, the transport loss is computed.
                 The plans never depend on it.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, which
+                the model keeps.
+            label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
             output_backward_plan (`bool`, *optional*, defaults to `True`): Whether to return π←.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
 
         Returns:
             `SCTModelOutput`.
+
+        Raises:
+            ValueError: Pictures, embeddings or prototypes of a wrong shape, or other labels of a linear scorer.
         """
+        label_embeddings, label_prototypes = self._label_text(label_embeddings, label_prototypes)
         features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
         grid = features.shape[-2:]
         features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
@@ -124,21 +133,20 @@ class SCTModel(SCTPreTrainedModel):
             regions = layer(regions, positions)  # (B, P, D)
             hidden_states.append(regions)
 
-        label_features = self.semantic_features(self.label_embeddings, regions.mean(dim=1))  # (B, C, D)
+        label_features = self.semantic_features(label_embeddings, regions.mean(dim=1))  # (B, C, D)
         if self.label_interaction is not None:
             label_features = self.label_interaction(label_features)  # (B, C, D)
         tokens = features if self.config.map_input == "features" else regions
-        semantic_map = self.semantic_map(tokens, label_features, self.label_prototypes)  # (B, P, C)
+        semantic_map = self.semantic_map(tokens, label_features, label_prototypes)  # (B, P, C)
 
-        prototype_plan = self._prototype_plan(features)  # (B, P, C), or none
+        prototype_plan = self._prototype_plan(features, label_prototypes)  # (B, P, C), or none
 
         log_prior = self._log_prior(semantic_map)  # (B, P, C), or none
         temperature = self.log_temperature.exp()
         similarity = cosine_similarity(regions, label_features)  # (B, P, C)
         plan = transport_plan(similarity, temperature, log_prior, None, dim=2)  # (B, P, C)
-        backward_plan = pooled_features = None
-        if output_backward_plan or self.config.label_pooling:
-            backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, C)
+        backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, C)
+        pooled_features = None
         if self.config.label_pooling:
             weights = backward_plan  # (B, P, C)
             if prototype_plan is not None:
@@ -157,8 +165,8 @@ class SCTModel(SCTPreTrainedModel):
 
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return SCTModelOutput(
-            last_hidden_state=regions,
             label_features=label_features,
+            last_hidden_state=regions,
             semantic_map=_as_map(semantic_map, grid),
             map_logits=self.semantic_map.pool(semantic_map, prototype_plan),  # (B, C)
             pooled_features=pooled_features,
@@ -169,12 +177,48 @@ class SCTModel(SCTPreTrainedModel):
             hidden_states=tuple(hidden_states) if wants_states else None,
         )
 
-    def _prototype_plan(self, features: Tensor) -> Tensor | None:
-        """The backward plan (B, P, C) from label prototypes to the backbone's features (B, P, D₀) (ours)."""
-        if self.label_prototypes is None:
+    def _label_text(self, embeddings: Tensor | None, prototypes: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The text embeddings and prototypes given, checked, or else the model's own."""
+        if embeddings is None and prototypes is None:
+            return self.label_embeddings, self.label_prototypes
+        if embeddings is None:
+            raise ValueError("label_prototypes are given without label_embeddings: give both.")
+        if self.config.scorer == "linear":
+            raise ValueError(
+                "label_embeddings are of no use to a linear scorer, whose weights are bound to the labels that it was "
+                "trained on: use a checkpoint trained with scorer='label'."
+            )
+        self.check_label_text(len(embeddings), embeddings, prototypes)
+        own = self.label_embeddings
+        return embeddings.to(own), None if prototypes is None else prototypes.to(own)
+
+    def _prototype_plan(self, features: Tensor, prototypes: Tensor | None) -> Tensor | None:
+        """The backward plan (B, P, C) from label prototypes (C, D₀) to the backbone's features (B, P, D₀) (ours)."""
+        if prototypes is None:
             return None
-        similarity = cosine_similarity(features, self.label_prototypes.unsqueeze(0))  # (B, P, C)
+        similarity = cosine_similarity(features, prototypes.unsqueeze(0))  # (B, P, C)
         return transport_plan(similarity, self.config.prototype_temperature, None, None, dim=1)
+
+    def check_label_text(self, count: int, embeddings: Tensor, prototypes: Tensor | None) -> None:
+        """Check the shapes of the text embeddings (C, D_t) and prototypes (C, D₀) of `count` labels.
+
+        Raises:
+            ValueError: Another count or width, prototypes missing, or given to a model without them.
+        """
+        width = self.config.label_embedding_size
+        if tuple(embeddings.shape) != (count, width):
+            raise ValueError(
+                f"embeddings have shape {tuple(embeddings.shape)}, but ({count}, {width}) is needed: "
+                f"{count} names, label_embedding_size={width}."
+            )
+        has, features = self.config.label_prototypes, self.backbone.num_features
+        if has != (prototypes is not None) or (prototypes is not None and prototypes.shape != (count, features)):
+            found = None if prototypes is None else tuple(prototypes.shape)
+            needed = f"({count}, {features})" if has else "none"
+            raise ValueError(
+                f"prototypes have shape {found}, but {needed} is needed: label_prototypes={has}. "
+                "Make them by sct_hf.make_label_prototypes where there are any."
+            )
 
     def _log_prior(self, semantic_map: Tensor) -> Tensor | None:
         """Guidance by M (B, P, C) [paper: guided by M; form: ours].
@@ -216,6 +260,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         labels: Tensor | None = None,
         *,
         backbone_features: Tensor | None = None,
+        label_embeddings: Tensor | None = None,
+        label_prototypes: Tensor | None = None,
         output_maps: bool = False,
         output_label_features: bool = False,
         output_hidden_states: bool | None = None,
@@ -227,6 +273,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
+                this call alone; for `scorer="label"`.
+            label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
@@ -247,6 +296,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pixel_values,
             label_weights,
             backbone_features=backbone_features,
+            label_embeddings=label_embeddings,
+            label_prototypes=label_prototypes,
             output_backward_plan=output_maps,
             output_hidden_states=output_hidden_states,
             return_dict=True,
@@ -313,26 +364,14 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 to a checkpoint without them, or another number of labels than the weights of a linear scorer have.
         """
         names = list(names)
-        width, count = self.config.label_embedding_size, len(self.config.label_names)
+        count = len(self.config.label_names)
         if len(set(names)) != len(names):
             raise ValueError(f"names repeat {sorted({n for n in names if names.count(n) > 1})}: give each label once.")
-        if tuple(embeddings.shape) != (len(names), width):
-            raise ValueError(
-                f"embeddings have shape {tuple(embeddings.shape)}, but ({len(names)}, {width}) is needed: "
-                f"{len(names)} names, label_embedding_size={width}."
-            )
+        self.sct.check_label_text(len(names), embeddings, prototypes)
         if self.config.scorer == "linear" and len(names) != count:
             raise ValueError(
                 f"{len(names)} names for the {count} labels of a linear scorer, whose weights are bound to them: "
                 "train with scorer='label' to change the number of labels, or make a new model."
-            )
-        has, features = self.config.label_prototypes, self.backbone.num_features
-        if has != (prototypes is not None) or (prototypes is not None and prototypes.shape != (len(names), features)):
-            found = None if prototypes is None else tuple(prototypes.shape)
-            needed = f"({len(names)}, {features})" if has else "none"
-            raise ValueError(
-                f"prototypes have shape {found}, but {needed} is needed: label_prototypes={has}. "
-                "Make them by sct_hf.make_label_prototypes where there are any."
             )
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)

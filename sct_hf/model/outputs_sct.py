@@ -8,11 +8,11 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class SCTModelOutput(ModelOutput):
-    """What `SCTModel` returns.
+    """What `SCTModel` returns; first what `pipeline("image-feature-extraction")` gives of a picture.
 
     Attributes:
+        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ: each label as this picture has it.
         last_hidden_state (`Tensor` of shape (B, P, D)): Regions in context, X.
-        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ.
         semantic_map (`Tensor` of shape (B, C, H, W)): M, logits.
         map_logits (`Tensor` of shape (B, C)): M pooled over regions; float32.
         pooled_features (`Tensor` of shape (B, C, D₀), *optional*): The backbone's features, averaged for each label
@@ -26,8 +26,8 @@ class SCTModelOutput(ModelOutput):
         hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer.
     """
 
-    last_hidden_state: Tensor | None = None
     label_features: Tensor | None = None
+    last_hidden_state: Tensor | None = None
     semantic_map: Tensor | None = None
     map_logits: Tensor | None = None
     pooled_features: Tensor | None = None

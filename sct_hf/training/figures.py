@@ -17,13 +17,14 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from transformers import PreTrainedModel
 
-from sct_hf.data.transforms import to_rgb
 from sct_hf.files import atomic_write
-from sct_hf.tagging import Tags, label_names, model_scores, preprocess
+from sct_hf.model.heatmap_sct import heatmap_overlay
+from sct_hf.model.image_processing_sct import to_rgb
+from sct_hf.model.tags_sct import label_names
+from sct_hf.tagging import Tags, model_scores, preprocess
 
 RIGHT, WRONG, MISSED, OTHER = "#2e8b57", "#c8382e", "#c77700", "#7b8794"
 INK, FAINT = "#22303c", "#d9dee3"
-HEAT = "turbo"
 SHOWN_SIDE, WRITTEN_SIDE = 400, 1024
 STYLE: Any = {"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK}
 
@@ -98,29 +99,6 @@ def _finish_curves(axes: Axes, title: str, axis: str) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     if len(axes.lines) > 1:
         axes.legend(frameon=False, fontsize=8)
-
-
-def heatmap_overlay(image: Image.Image, weights: ArrayLike) -> Image.Image:
-    """Lay a map of weights over a picture: red where they are largest, blue-grey where they are smallest.
-
-    The map is stretched to its own range (a constant one leaves the picture grey) and enlarged bilinearly.
-
-    Args:
-        image: The picture, any mode; turned upright by its EXIF orientation.
-        weights: (H', W') finite real numbers over the whole picture.
-
-    Returns:
-        An RGB picture of the size of `image` (upright).
-    """
-    image = to_rgb(image)
-    low, high = float(np.min(weights)), float(np.max(weights))
-    stretched = (np.asarray(weights, dtype=np.float32) - low) / ((high - low) or 1.0)  # (H', W') in [0, 1]
-    fine = np.asarray(Image.fromarray(stretched).resize(image.size, Image.Resampling.BILINEAR))[..., None]  # (H, W, 1)
-    grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)  # (H, W, 3)
-    colour = matplotlib.colormaps[HEAT](fine[..., 0], bytes=True)[..., :3]  # (H, W, 3)
-    opacity = 0.7 * fine
-    mixed = (1 - opacity) * grey + opacity * colour
-    return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
 
 
 def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Path]:
@@ -237,6 +215,6 @@ def _key(figure: Figure, threshold: float, *, judged: bool, mapped: bool) -> Non
     handles: list[Any] = [Patch(color=colour, label=text) for colour, text in entries] if judged else []
     handles.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=":", label=f"threshold {threshold:g}"))
     if mapped:
-        meaning = "heatmap: share of each region's mass that goes to the tag (red: most, up to the peak)"
+        meaning = "heatmap: share of each region's mass that goes to the tag (bright: most, up to the peak)"
         handles.append(Line2D([], [], linestyle="", label=meaning))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5)

@@ -1,8 +1,7 @@
-"""What the figures show, read from the drawn figure, and heatmaps pixel by pixel."""
+"""What the figures show, read from the drawn figure."""
 
 import math
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -11,8 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
+from sct_hf.model.heatmap_sct import heatmap_overlay
 from sct_hf.tagging import model_scores, preprocess
-from sct_hf.training.figures import MISSED, OTHER, RIGHT, WRONG, heatmap_overlay, tag_sheet, training_curves
+from sct_hf.training.figures import MISSED, OTHER, RIGHT, WRONG, tag_sheet, training_curves
 
 LABELS = ["dog", "cat", "dining table", "boat"]
 
@@ -86,28 +86,6 @@ def test_curves_of_rows_within_epochs_go_by_step_and_leave_out_empty_panels(draw
 def test_no_history_still_gives_a_picture(tmp_path) -> None:
     training_curves([], tmp_path / "curves.png")
     assert_is_png(tmp_path / "curves.png")
-
-
-def test_overlay_mixes_enlarged_weights_in_colour_with_the_grey_picture() -> None:
-    weights = np.random.default_rng(0).normal(size=(3, 4))
-    stretched = (weights - weights.min()) / (weights.max() - weights.min())
-    fine = torch.nn.functional.interpolate(torch.tensor(stretched)[None, None], (60, 100), mode="bilinear")[
-        0, 0
-    ].numpy()[..., None]
-    colour = matplotlib.colormaps["turbo"](fine[..., 0])[..., :3] * 255
-    expected = (1 - 0.7 * fine) * 200 + 0.7 * fine * colour
-    overlay = heatmap_overlay(Image.new("L", (100, 60), 200), weights)
-    assert overlay.size == (100, 60)
-    np.testing.assert_allclose(np.asarray(overlay), expected, atol=3)
-
-
-def test_overlay_of_constant_weights_is_the_grey_picture_upright() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    image.getexif()[0x0112] = 3  # to be shown turned by 180 degrees
-    overlay = heatmap_overlay(image, np.full((2, 2), 0.25))
-    grey = np.asarray(Image.fromarray(pixels[::-1, ::-1]).convert("L"))
-    np.testing.assert_array_equal(np.asarray(overlay), np.stack([grey] * 3, -1))
 
 
 def test_sheet_judges_tags_and_draws_the_plans(drawn, pictures, tmp_path) -> None:

@@ -1,0 +1,191 @@
+"""Hugging Face Inference Endpoints: the `handler.py` of a published checkpoint.
+
+It needs the repository that it lies in and what `requirements.txt` names, not the package sct_hf. A request is
+
+    {"inputs": PICTURE, "parameters": {"threshold": 0.3, "top_k": 5, "heatmaps": true, "labels": ["dog", "cat"]}}
+
+or the picture itself under a content type such as image/jpeg, with the parameters in the query. The answer is what the
+pipeline "multi-label-image-classification" gives; heatmaps are PNG files in base64. A request that cannot be answered
+raises an error, which the runtime sends back as {"error": MESSAGE}.
+"""
+
+import base64
+import binascii
+import io
+import ipaddress
+import os
+import socket
+import time
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from PIL import Image
+from transformers import pipeline
+
+URLS = "SCT_ENDPOINT_URLS"
+"""Environment variable: `1` lets a request name its picture by a URL, which the endpoint then fetches."""
+
+_PARAMETERS = ("heatmaps", "labels", "threshold", "top_k")
+_BATCH = 8
+_MAX_PIXELS = 50_000_000
+_MAX_BYTES = 20_000_000
+_SECONDS = 10
+_REDIRECTS = 3
+
+
+class EndpointHandler:
+    """What the runtime makes once, and calls for every request, from several threads.
+
+    Args:
+        path: The repository's folder.
+    """
+
+    def __init__(self, path: str = ".") -> None:
+        make: Any = pipeline  # whose types know the tasks of transformers only
+        self.pipeline = make("multi-label-image-classification", model=path, trust_remote_code=True)
+
+    def __call__(self, data: dict[str, Any]) -> list[Any]:
+        """Answer a request.
+
+        Args:
+            data: `"inputs"`: a picture as base64, with or without `data:image/…;base64,` before it, as bytes, as
+                `PIL.Image`, which is what the runtime makes of image content types, or as a URL where the variable
+                `SCT_ENDPOINT_URLS` is 1; or a list of pictures. `"parameters"`, optional: threshold, top_k, heatmaps
+                and labels of the pipeline; from a query also as text, with commas between labels.
+
+        Returns:
+            The tags of the picture, `{"label", "score"}` and with heatmaps `"heatmap"`, `"box"`; or a list of such.
+
+        Raises:
+            ValueError: A picture or a parameter that cannot be used.
+        """
+        if data.get("inputs") is None:
+            raise ValueError('inputs is missing: send {"inputs": a picture in base64}.')
+        parameters = _parameters(data.get("parameters") or {})
+        inputs = data["inputs"]
+        found: Any
+        if isinstance(inputs, list):
+            found = self.pipeline([read_picture(item) for item in inputs], batch_size=_BATCH, **parameters)
+            return [[_as_json(tag) for tag in tags] for tags in found]
+        found = self.pipeline(read_picture(inputs), **parameters)
+        return [_as_json(tag) for tag in found]
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueError(f"parameters is {given!r}: give an object, such as {{'threshold': 0.5}}.")
+    unknown = sorted(set(given) - set(_PARAMETERS))
+    if unknown:
+        raise ValueError(f"parameters: there is no {unknown[0]!r}, only {', '.join(_PARAMETERS)}.")
+    used = dict(given)
+    if isinstance(used.get("threshold"), str):
+        try:
+            used["threshold"] = float(used["threshold"])
+        except ValueError:
+            raise ValueError(f"threshold is {used['threshold']!r}: give a score from 0 to 1.") from None
+    if isinstance(used.get("labels"), str):
+        used["labels"] = [name.strip() for name in used["labels"].split(",")]
+    return used
+
+
+def _as_json(tag: dict[str, Any]) -> dict[str, Any]:
+    if "heatmap" not in tag:
+        return tag
+    file = io.BytesIO()
+    tag["heatmap"].save(file, format="PNG")
+    return tag | {"heatmap": base64.b64encode(file.getvalue()).decode("ascii")}
+
+
+def read_picture(source: Any) -> Image.Image:
+    """Read the picture of a request, see `EndpointHandler.__call__`; never a file of this machine.
+
+    Raises:
+        ValueError: It is not one that can be read, or too large.
+    """
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, str):
+        source = _fetch(source) if source.startswith(("http://", "https://")) else _decode(source)
+    if not isinstance(source, bytes):
+        raise ValueError(f"inputs holds a {type(source).__name__}: send a picture in base64.")
+    try:
+        picture = Image.open(io.BytesIO(source))
+        too_large = picture.width * picture.height > _MAX_PIXELS
+        if not too_large:
+            picture.load()
+    except Exception as error:  # broken files make Pillow's decoders raise almost anything
+        raise ValueError("inputs: the picture cannot be read; send a whole PNG, JPEG or WebP file.") from error
+    if too_large:
+        raise ValueError(f"inputs: the picture has more than {_MAX_PIXELS:,} pixels; send a smaller one.")
+    return picture
+
+
+def _decode(text: str) -> bytes:
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("inputs: the text is not base64; send a picture in base64, no path of a file.") from error
+
+
+def _fetch(url: str) -> bytes:
+    """The file of an http or https URL in the public internet."""
+    if os.environ.get(URLS) != "1":
+        raise ValueError(f"inputs: this endpoint fetches no URL; send a picture in base64, or set {URLS}=1 here.")
+    deadline = time.monotonic() + _SECONDS
+    try:
+        for _ in range(_REDIRECTS + 1):
+            parts = urlsplit(url)
+            connection = _connect(parts)
+            try:
+                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                connection.request("GET", path, headers={"User-Agent": "sct_hf", "Accept": "image/*"})
+                answer = connection.getresponse()
+                if answer.status == 200:
+                    return _body(answer, deadline)
+                target = answer.getheader("Location")
+                if not 300 <= answer.status < 400 or not target:
+                    raise ValueError(f"it answers {answer.status} {answer.reason}")
+                url = urljoin(url, target)
+            finally:
+                connection.close()
+        raise ValueError(f"it redirects more than {_REDIRECTS} times")
+    except (OSError, HTTPException, ValueError) as error:
+        raise ValueError(f"inputs: the URL cannot be fetched ({error}); send a picture in base64.") from error
+
+
+def _connect(parts: SplitResult) -> HTTPConnection:
+    """Connect to the host of a URL, but never to one in a private network."""
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it is no http or https URL")
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=_SECONDS)
+    found = socket.getaddrinfo(parts.hostname, connection.port, type=socket.SOCK_STREAM)
+    _check_public(*(str(entry[4][0]) for entry in found))
+    connection.connect()
+    try:
+        _check_public(connection.sock.getpeername()[0])  # the name may lead elsewhere by now
+    except ValueError:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_public(*addresses: str) -> None:
+    for address in addresses:
+        number = ipaddress.ip_address(address)
+        if not (getattr(number, "ipv4_mapped", None) or number).is_global:
+            raise ValueError("its host is not in the public internet")
+
+
+def _body(answer: Any, deadline: float) -> bytes:
+    content = bytearray()
+    while part := answer.read1(1 << 16):
+        content += part
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"its file has more than {_MAX_BYTES:,} bytes")
+        if time.monotonic() > deadline:
+            raise ValueError(f"it takes more than {_SECONDS} seconds")
+    return bytes(content)

@@ -1,0 +1,258 @@
+"""handler.py as the endpoint runtime uses it: a fresh process, a folder without sct_hf, JSON in, JSON out."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import sct_hf
+from sct_hf import build_model, encode_labels, image_processor
+from sct_hf.hub import handler
+
+TASK = "multi-label-image-classification"
+LABELS = ["dog", "cat", "boat"]
+CODE = Path(sct_hf.__file__).parent
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+# What the runtime does with a folder, requests on standard input, one a line, with the picture types it would make.
+RUNTIME = """
+import importlib.util, io, json, sys, base64
+sys.modules["sct_hf"] = None
+from PIL import Image
+sys.path.insert(0, sys.argv[1])
+spec = importlib.util.spec_from_file_location("handler", sys.argv[1] + "/handler.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+handler = module.EndpointHandler(sys.argv[1])
+for line in sys.stdin:
+    request = json.loads(line)
+    sent = request.pop("sent_as", None)
+    if sent:
+        raw = base64.b64decode(request["inputs"])
+        request["inputs"] = raw if sent == "bytes" else Image.open(io.BytesIO(raw)).convert("RGB")
+    try:
+        print(json.dumps(handler(request)), flush=True)
+    except Exception as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+"""
+
+
+def encoded(pixels: np.ndarray = PIXELS) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A repository as it is published."""
+    target = tmp_path_factory.mktemp("repository")
+    torch.manual_seed(0)
+    fields = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
+    text = encode_labels(LABELS, "random:12")
+    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, scorer="label", **fields)
+    model(torch.randn(8, 3, 64, 64))
+    model.save_pretrained(target)
+    processor = image_processor(model.config)
+    processor.save_pretrained(target)
+    for path in (*CODE.glob("model/*_sct.py"), CODE / "hub/handler.py"):
+        shutil.copy(path, target)
+    entry = {"impl": "pipeline_sct.MultiLabelImageClassificationPipeline", "pt": ["AutoModelForImageClassification"]}
+    add = {
+        "config.json": {
+            "auto_map": {
+                "AutoConfig": "configuration_sct.SCTConfig",
+                "AutoModelForImageClassification": "modeling_sct.SCTForMultiLabelClassification",
+            },
+            "custom_pipelines": {TASK: entry | {"type": "image"}},
+        }
+    }
+    module = type(processor).__module__
+    if module.startswith("sct_hf."):
+        reference = f"{module.rpartition('.')[2]}.{type(processor).__name__}"
+        add["preprocessor_config.json"] = {"auto_map": {"AutoImageProcessor": reference}}
+    for name, fields in add.items():
+        content = json.loads((target / name).read_text())
+        (target / name).write_text(json.dumps(content | fields))
+    return target
+
+
+@pytest.fixture(scope="module")
+def ask(folder, tmp_path_factory) -> Iterator[Callable[..., Any]]:
+    """Send a request to the process and return its answer."""
+    settings = {"HF_MODULES_CACHE": str(tmp_path_factory.mktemp("modules")), "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
+    words = [sys.executable, "-P", "-c", RUNTIME, str(folder)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, env=os.environ | settings, cwd=folder, **pipes) as process:
+
+        def send(**request: Any) -> Any:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield send
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def wanted(folder) -> dict[str, float]:
+    model = sct_hf.SCTForMultiLabelClassification.from_pretrained(folder)
+    pixels = image_processor(model.config)(images=Image.fromarray(PIXELS), return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        scores = model(pixels).logits.sigmoid()[0].tolist()
+    return {name: pytest.approx(score, abs=1e-5) for name, score in zip(LABELS, scores, strict=True)}
+
+
+def scores(tags: list[dict[str, Any]]) -> dict[str, float]:
+    assert [tag["score"] for tag in tags] == sorted((tag["score"] for tag in tags), reverse=True)
+    return {tag["label"]: tag["score"] for tag in tags}
+
+
+def test_a_picture_in_every_form(ask, wanted) -> None:
+    every = {"threshold": 0}
+    assert scores(ask(inputs=encoded(), parameters=every)) == wanted
+    assert scores(ask(inputs=f"data:image/png;base64,{encoded()}", parameters=every)) == wanted
+    assert scores(ask(inputs=encoded(), sent_as="bytes", parameters=every)) == wanted
+    assert scores(ask(inputs=encoded(), sent_as="PIL", parameters=every)) == wanted
+    two = ask(inputs=[encoded(), encoded(255 - PIXELS)], parameters=every)
+    assert scores(two[0]) == wanted
+    assert scores(two[1]) != wanted
+
+
+def test_parameters(ask, wanted) -> None:
+    order = sorted(LABELS, key=lambda name: -wanted[name].expected)
+    assert list(scores(ask(inputs=encoded(), parameters={"threshold": 0, "top_k": 2}))) == order[:2]
+    one = {"threshold": {name: float(name != order[1]) for name in LABELS}}
+    assert list(scores(ask(inputs=encoded(), parameters=one))) == [order[1]]
+    limit = str(wanted[order[1]].expected - 1e-4)  # a query gives text
+    assert list(scores(ask(inputs=encoded(), parameters={"threshold": limit}))) == order[:2]
+    by_half = [name for name in order if wanted[name].expected >= 0.5]
+    assert list(scores(ask(inputs=encoded()))) == by_half
+
+
+def test_heatmaps_are_png_files_in_base64(ask) -> None:
+    (tag,) = ask(inputs=encoded(), parameters={"threshold": 0, "top_k": 1, "heatmaps": True})
+    with Image.open(io.BytesIO(base64.b64decode(tag["heatmap"]))) as image:
+        assert (image.format, image.size) == ("PNG", (60, 40))
+    assert set(tag["box"]) == {"xmin", "ymin", "xmax", "ymax"}
+
+
+def test_what_cannot_be_answered_is_said(ask, folder) -> None:
+    cases = {
+        "inputs is missing": {},
+        "no 'limit', only": {"inputs": encoded(), "parameters": {"limit": 1}},
+        "no 'label_encoder', only": {"inputs": encoded(), "parameters": {"label_encoder": "bert-base-uncased"}},
+        "parameters is [1]": {"inputs": encoded(), "parameters": [1]},
+        "threshold is 'high'": {"inputs": encoded(), "parameters": {"threshold": "high"}},
+        "threshold is 2": {"inputs": encoded(), "parameters": {"threshold": 2}},
+        "not base64": {"inputs": str(folder / "config.json")},
+        "picture cannot be read": {"inputs": base64.b64encode(b"no picture").decode()},
+        "holds a int": {"inputs": 7},
+        "fetches no URL": {"inputs": "http://127.0.0.1/a.png"},
+        "need the package sct_hf": {"inputs": encoded(), "parameters": {"labels": ["horse"]}},
+    }
+    for message, request in cases.items():
+        assert message in ask(**request)["error"], message
+    assert scores(ask(inputs=encoded(), parameters={"threshold": 0}))  # and the process goes on
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Serves /picture, and sends /to/HOST on to the picture at HOST."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", f"http://{self.path[4:]}:{self.server.server_port}/picture")
+            self.end_headers()
+            return
+        content = {"/picture": base64.b64decode(encoded()), "/large": b"x" * 30_000}.get(self.path)
+        self.send_response(200 if content else 404)
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(monkeypatch) -> Iterator[str]:
+    """A server of this machine, while URLs are allowed; 127.0.0.1 counts as public, 127.0.0.2 does not."""
+    check = handler._check_public
+    monkeypatch.setattr(handler, "_check_public", lambda *found: check(*(a for a in found if a != "127.0.0.1")))
+    monkeypatch.setenv(handler.URLS, "1")
+    server = ThreadingHTTPServer(("", 0), _Server)
+    threading.Thread(target=server.serve_forever).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_url_is_fetched_where_that_is_allowed(address, monkeypatch) -> None:
+    for path in ("picture", "to/127.0.0.1"):
+        np.testing.assert_array_equal(np.asarray(handler.read_picture(f"http://{address}/{path}")), PIXELS)
+    monkeypatch.setenv(handler.URLS, "0")
+    with pytest.raises(ValueError, match="fetches no URL"):
+        handler.read_picture(f"http://{address}/picture")
+
+
+def test_a_url_that_leads_into_a_private_network_is_refused(address, monkeypatch) -> None:
+    port = address.rpartition(":")[2]
+    for url in (
+        f"http://127.0.0.2:{port}/picture",
+        f"http://{address}/to/127.0.0.2",
+        "https://[::1]/",
+        "http://10.0.0.1",
+    ):
+        with pytest.raises(ValueError, match="not in the public internet"):
+            handler.read_picture(url)
+    # A name that is public when it is looked up, and leads elsewhere when it is connected to.
+    lookup = handler.socket.getaddrinfo
+    asked = []
+
+    def rebinding(host: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(host)
+        return lookup("127.0.0.1" if len(asked) == 1 else "127.0.0.2", *arguments, **options)
+
+    monkeypatch.setattr(handler.socket, "getaddrinfo", rebinding)
+    with pytest.raises(ValueError, match="not in the public internet"):
+        handler.read_picture(f"http://rebinding.example:{port}/picture")
+    assert len(asked) == 2
+
+
+def test_limits_of_a_url(address, monkeypatch) -> None:
+    monkeypatch.setattr(handler, "_MAX_BYTES", 20_000)
+    monkeypatch.setattr(handler, "_REDIRECTS", 0)
+    cases = {"large": "more than 20,000 bytes", "to/127.0.0.1": "redirects more than 0 times", "absent": "404"}
+    for path, message in cases.items():
+        with pytest.raises(ValueError, match=message):
+            handler.read_picture(f"http://{address}/{path}")
+    monkeypatch.setattr(handler, "_SECONDS", 0.2)
+    with handler.socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ValueError, match="timed out"):
+        handler.read_picture(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+
+
+@pytest.mark.parametrize("address_", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fd00::1"])
+def test_private_addresses(address_: str) -> None:
+    handler._check_public("1.1.1.1", "2606:4700::1111")
+    with pytest.raises(ValueError, match="public"):
+        handler._check_public("1.1.1.1", address_)
+
+
+def test_pictures_of_too_many_pixels_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(handler, "_MAX_PIXELS", 2399)
+    with pytest.raises(ValueError, match="more than 2,399 pixels"):
+        handler.read_picture(encoded())

@@ -1,0 +1,71 @@
+"""Heatmaps pixel by pixel, and boxes against cases worked by hand."""
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from sct_hf.model.heatmap_sct import heatmap_box, heatmap_overlay
+
+
+def enlarge(weights: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Weights stretched to [0, 1] and enlarged bilinearly, by torch."""
+    stretched = torch.tensor((weights - weights.min()) / (weights.max() - weights.min()))
+    return torch.nn.functional.interpolate(stretched[None, None], (height, width), mode="bilinear")[0, 0].numpy()
+
+
+def test_overlay_mixes_enlarged_weights_in_colour_with_the_grey_picture() -> None:
+    weights = np.random.default_rng(0).normal(size=(3, 4))
+    fine = enlarge(weights, 60, 100)[..., None]
+    colour = matplotlib.colormaps["inferno"](fine[..., 0])[..., :3] * 255
+    expected = (1 - 0.75 * fine) * 200 + 0.75 * fine * colour
+    overlay = heatmap_overlay(Image.new("L", (100, 60), 200), weights)
+    assert (overlay.size, overlay.mode) == ((100, 60), "RGB")
+    np.testing.assert_allclose(np.asarray(overlay), expected, atol=6)
+
+
+def test_overlay_of_constant_weights_is_the_grey_picture_upright() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    image.getexif()[0x0112] = 3  # to be shown turned by 180 degrees
+    overlay = heatmap_overlay(image, np.full((2, 2), 0.25))
+    grey = np.asarray(Image.fromarray(pixels[::-1, ::-1]).convert("L"))
+    np.testing.assert_array_equal(np.asarray(overlay), np.stack([grey] * 3, -1))
+
+
+def test_box_is_the_connected_part_with_the_peak() -> None:
+    """Where the picture is small enough for the box to be found pixel by pixel."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        weights = rng.random((5, 7)) ** 3
+        fine = enlarge(weights, 60, 91)
+        parts, _ = ndimage.label(fine >= fine.max() / 2)
+        rows, columns = np.nonzero(parts == parts[np.unravel_index(fine.argmax(), fine.shape)])
+        expected = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        box = heatmap_box(weights, (91, 60))
+        assert list(box) == ["xmin", "ymin", "xmax", "ymax"]
+        np.testing.assert_allclose(list(box.values()), expected, atol=1)
+        assert all(type(value) is int for value in box.values())
+
+
+def test_box_of_one_warm_cell_lies_around_it_in_a_large_picture() -> None:
+    weights = np.zeros((4, 8))
+    weights[1, 6] = 1.0
+    weights[3, 0] = 0.9  # another part, not connected
+    # Bilinear: half of the peak is reached half a cell from its centre, the cell's own bounds.
+    box = heatmap_box(weights, (1600, 800))
+    assert list(box.values()) == pytest.approx([1200, 200, 1400, 400], abs=2 * 1600 / 128)
+
+
+def test_box_of_a_constant_map_is_the_picture() -> None:
+    whole = {"xmin": 0, "ymin": 0, "xmax": 90, "ymax": 50}
+    assert heatmap_box(np.full((3, 3), 0.1), (90, 50)) == whole
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4000), (4000, 3)])
+def test_box_of_an_odd_picture_lies_within_it(size: tuple[int, int]) -> None:
+    box = heatmap_box(np.random.default_rng(0).random((7, 7)), size)
+    assert 0 <= box["xmin"] < box["xmax"] <= size[0]
+    assert 0 <= box["ymin"] < box["ymax"] <= size[1]

@@ -1,0 +1,159 @@
+"""Labels given at run time: with the package and without it, with prototypes and without."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from sct_hf import (
+    InputError,
+    SCTForMultiLabelClassification,
+    build_model,
+    encode_classes,
+    encode_labels,
+    make_label_prototypes,
+)
+from sct_hf.backbone_classifier import BackboneClassifier
+from sct_hf.label_text import new_labels
+from sct_hf.model.new_labels_sct import encode_new_labels
+
+LABELS = ["dog", "traffic_light"]
+NEW = ["wildHorse", "dog", "cat"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "traffic", "light", "wild", "horse", "cat", "bird"]
+TINY = {"image_size": 64, "scorer": "label", "hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
+
+
+def tiny_bert(folder: Path, seed: int) -> str:
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(WORDS), **sizes)).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: index for index, word in enumerate(WORDS)}).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def bert(tmp_path) -> str:
+    return tiny_bert(tmp_path / "bert", seed=0)
+
+
+@pytest.fixture
+def classifiers(monkeypatch) -> dict[str, BackboneClassifier]:
+    """What can be loaded, by source."""
+    found: dict[str, BackboneClassifier] = {}
+
+    def load(name: str, source: str) -> BackboneClassifier:
+        assert name == "test_resnet"
+        if source not in found:
+            raise InputError(f"no classifier by {source}")
+        return found[source]
+
+    monkeypatch.setattr(new_labels, "load_backbone_classifier", load)
+    return found
+
+
+def classifier(seed: int) -> BackboneClassifier:
+    weight = torch.randn(3, 96, generator=torch.Generator().manual_seed(seed))
+    return BackboneClassifier(weight, ["dog", "bird, wild bird", "traffic light"])
+
+
+def make(
+    encoder: str, template: str = "{}", known: BackboneClassifier | None = None
+) -> SCTForMultiLabelClassification:
+    torch.manual_seed(0)
+    text = encode_labels(LABELS, encoder, template=template)
+    prototypes = None
+    if known is not None:
+        prototypes = make_label_prototypes(text, encode_classes(known, encoder, template=template), known)
+    return build_model("test_resnet", LABELS, label_text=text, label_prototypes=prototypes, **TINY).eval()
+
+
+def without_package(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "sct_hf.label_text.new_labels", None)
+
+
+@pytest.mark.parametrize("package", [True, False])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_embeddings_are_those_of_the_package(bert, monkeypatch, package, precision) -> None:
+    model = make(bert, "a {}").to(precision)
+    wanted = encode_labels(NEW, bert, template="a {}").embeddings
+    if not package:
+        without_package(monkeypatch)
+    embeddings, prototypes = encode_new_labels(NEW, model, bert)
+    torch.testing.assert_close(embeddings, wanted, rtol=1e-5, atol=1e-6)
+    assert prototypes is None
+
+
+def test_a_pooling_of_the_encoder_is_kept_without_the_package(bert, monkeypatch) -> None:
+    (Path(bert) / "modules.json").write_text(
+        '[{"type": "x.Pooling", "path": "p"}, {"type": "x.Normalize", "path": ""}]'
+    )
+    (Path(bert) / "p").mkdir()
+    (Path(bert) / "p" / "config.json").write_text('{"pooling_mode": "cls"}')
+    model, wanted = make(bert), encode_labels(NEW, bert).embeddings
+    without_package(monkeypatch)
+    torch.testing.assert_close(encode_new_labels(NEW, model, bert)[0], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_prototypes_are_made_by_the_classifier_that_made_the_checkpoints(bert, classifiers) -> None:
+    right = classifier(seed=1)
+    model = make(bert, known=right)
+    classifiers["package"], classifiers["pretrained"] = classifier(seed=2), right
+    embeddings, prototypes = encode_new_labels(NEW, model, bert)
+    text = encode_labels(NEW, bert)
+    wanted = make_label_prototypes(text, encode_classes(right, bert), right)
+    torch.testing.assert_close(prototypes, wanted, rtol=1e-4, atol=1e-5)
+    # A model that is given them for good scores the same.
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        found = model(pixels, label_embeddings=embeddings, label_prototypes=prototypes).logits
+        model.set_labels(NEW, text.embeddings, text.recipe, wanted)
+        torch.testing.assert_close(found, model(pixels).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_prototypes_that_cannot_be_made_are_an_error(bert, classifiers, monkeypatch) -> None:
+    model = make(bert, known=classifier(seed=1))
+    with pytest.raises(InputError, match=r"no classifier by package.*no classifier by pretrained.*set_labels"):
+        encode_new_labels(NEW, model, bert)
+    classifiers["package"] = classifier(seed=2)
+    with pytest.raises(InputError, match=r"'package' does not give the checkpoint's own prototypes"):
+        encode_new_labels(NEW, model, bert)
+    without_package(monkeypatch)
+    with pytest.raises(ValueError, match=r"made by the package sct_hf: install it"):
+        encode_new_labels(NEW, model, bert)
+
+
+@pytest.mark.parametrize("package", [True, False])
+def test_another_encoder_of_the_same_width_is_noticed(bert, tmp_path, monkeypatch, package) -> None:
+    model = make(bert)
+    if not package:
+        without_package(monkeypatch)
+    with pytest.raises(ValueError, match=r"other' does not give the embeddings"):
+        encode_new_labels(NEW, model, tiny_bert(tmp_path / "other", seed=1))
+
+
+def test_what_is_missing_is_named(bert, monkeypatch) -> None:
+    model = make(bert)
+    with pytest.raises(InputError, match=r"'bert' cannot be loaded"):  # the recipe keeps no folder
+        encode_new_labels(NEW, model)
+    without_package(monkeypatch)
+    with pytest.raises(ValueError, match=r"'bert' cannot be loaded .*Give its folder .*package sct_hf"):
+        encode_new_labels(NEW, model)
+    model.config.label_text = None
+    with pytest.raises(ValueError, match="does not say what encoded its labels"):
+        encode_new_labels(NEW, model)
+
+
+def test_arguments_of_forward_are_checked(bert) -> None:
+    model = make(bert)
+    pixels = torch.randn(1, 3, 64, 64)
+    with pytest.raises(ValueError, match=r"embeddings have shape \(3, 5\), but \(3, 16\)"):
+        model(pixels, label_embeddings=torch.zeros(3, 5))
+    with pytest.raises(ValueError, match=r"prototypes have shape \(3, 96\), but none"):
+        model(pixels, label_embeddings=torch.zeros(3, 16), label_prototypes=torch.zeros(3, 96))
+    with pytest.raises(ValueError, match="without label_embeddings"):
+        model(pixels, label_prototypes=torch.zeros(3, 96))
+    model.config.scorer = "linear"
+    with pytest.raises(ValueError, match="linear scorer"):
+        model(pixels, label_embeddings=torch.zeros(2, 16))

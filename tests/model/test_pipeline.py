@@ -1,0 +1,334 @@
+"""The pipelines on a checkpoint of SCT, against the model computed directly."""
+
+import base64
+import io
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
+from PIL import Image
+from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, ViTForImageClassification, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
+
+from sct_hf import SCTForMultiLabelClassification, build_model, encode_labels, image_processor
+from sct_hf.model.heatmap_sct import heatmap_box, heatmap_overlay
+from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
+
+LABELS = ["dog", "cat", "diningtable", "boat", "sheep"]
+TASK = "multi-label-image-classification"
+TINY = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory) -> Path:
+    """A tiny text encoder."""
+    folder = tmp_path_factory.mktemp("encoders") / "tiny-bert"
+    torch.manual_seed(0)
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "a",
+        "dog",
+        "cat",
+        "dining",
+        "table",
+        "boat",
+        "sheep",
+        "wild",
+        "horse",
+    ]
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}).save_pretrained(folder)
+    return folder
+
+
+def save(folder: Path, scorer: str, encoder: str, **fields: Any) -> Path:
+    torch.manual_seed(0)
+    text = encode_labels(LABELS, encoder, template="{}" if "random" in encoder else "a {}")
+    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, scorer=scorer, **TINY, **fields)
+    model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
+    model.save_pretrained(folder)
+    image_processor(model.config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(bert, tmp_path_factory) -> dict[str, Path]:
+    """A checkpoint of each kind of scorer, the one for any labels with a text encoder of its own."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {"linear": save(root / "linear", "linear", "random:12"), "label": save(root / "label", "label", str(bert))}
+
+
+@pytest.fixture(scope="module")
+def tagger(folders) -> MultiLabelImageClassificationPipeline:
+    return pipeline(TASK, model=str(folders["linear"]), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number, size in enumerate(((64, 64), (50, 90), (120, 70))):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def url(pictures) -> Iterator[str]:
+    """The address of the pictures' folder on a server of this machine."""
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(pictures[0].parent)))
+    threading.Thread(target=server.serve_forever).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def direct(model: SCTForMultiLabelClassification, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (C,) and plan (C, H', W') of a picture file, with the resizing of PIL."""
+    config = model.config
+    pixels = np.asarray(Image.open(path).resize((64, 64), Image.Resampling.BILINEAR)) / 255
+    values = torch.tensor((pixels - np.array(config.image_mean)) / np.array(config.image_std), dtype=torch.float32)
+    with torch.no_grad():
+        out = model(values.permute(2, 0, 1)[None], output_maps=True)
+    return 1 / (1 + np.exp(-out.logits[0].double().numpy())), out.transport_plan[0].numpy()
+
+
+def expected(model: SCTForMultiLabelClassification, path: Path, top_k: int | None = None) -> dict[str, Any]:
+    scores = direct(model, path)[0]
+    best = np.argsort(-scores)[:top_k]
+    return {LABELS[label]: pytest.approx(scores[label], abs=5e-3) for label in best}
+
+
+def named(tags: list[dict[str, Any]]) -> dict[str, float]:
+    assert [tag["score"] for tag in tags] == sorted((tag["score"] for tag in tags), reverse=True)
+    return {tag["label"]: tag["score"] for tag in tags}
+
+
+def test_tags_are_the_sigmoid_of_the_logits_by_falling_score(tagger, pictures) -> None:
+    tags = tagger(str(pictures[1]), threshold=0)
+    assert named(tags) == expected(tagger.model, pictures[1])
+    assert all(set(tag) == {"label", "score"} and type(tag["score"]) is float for tag in tags)
+
+
+def test_pictures_come_as_pil_path_url_base64(tagger, pictures, url) -> None:
+    wanted = tagger(str(pictures[2]), threshold=0)
+    code = base64.b64encode(pictures[2].read_bytes()).decode()
+    for picture in (Image.open(pictures[2]), pictures[2], f"{url}/2.png", code, f"data:image/png;base64,{code}"):
+        assert tagger(picture, threshold=0) == wanted
+
+
+def test_16_bit_pictures_are_scaled_and_exif_turns(tagger, pictures, tmp_path) -> None:
+    grey = np.asarray(Image.open(pictures[1]).convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert tagger(tmp_path / "deep.png", threshold=0) == tagger(Image.fromarray(grey), threshold=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    Image.fromarray(grey).save(tmp_path / "lying.png", exif=exif)
+    assert tagger(tmp_path / "lying.png", threshold=0) == tagger(Image.fromarray(np.rot90(grey, k=-1)), threshold=0)
+
+
+def test_many_pictures_in_every_container(tagger, pictures) -> None:
+    wanted = [named(tagger(str(path), threshold=0)) for path in pictures]
+    data = Dataset.from_dict({"image": [str(path) for path in pictures]}, Features({"image": ImageFeature()}))
+    read = []
+
+    def generator() -> Iterator[str]:
+        for path in pictures:
+            read.append(path)
+            yield str(path)
+
+    many = {
+        "list": [str(path) for path in pictures],
+        "tuple": tuple(map(str, pictures)),
+        "generator": generator(),
+        "KeyDataset": KeyDataset(data, "image"),
+        "column": data["image"],
+        "streamed column": data.to_iterable_dataset()["image"],
+    }
+    for kind, inputs in many.items():
+        for batch_size in (1, 2):
+            if kind == "generator":
+                inputs = generator()
+            found = tagger(inputs, threshold=0, batch_size=batch_size)
+            assert isinstance(found, list) == (kind == "list")
+            for tags, scores in zip(found, wanted, strict=True):
+                assert named(tags) == pytest.approx(scores, abs=1e-5), (kind, batch_size)
+    assert tagger([]) == []
+    read.clear()
+    next(iter(tagger(generator(), threshold=0)))
+    assert len(read) < len(pictures)  # nothing is read ahead of need
+
+
+def test_thresholds_of_the_checkpoint_of_a_number_and_by_label(folders, pictures, tmp_path) -> None:
+    shutil.copytree(folders["linear"], tmp_path / "model")
+    model = SCTForMultiLabelClassification.from_pretrained(tmp_path / "model")
+    scores = direct(model, pictures[0])[0]
+    order = [LABELS[label] for label in np.argsort(-scores)]
+    best, second, *_, last = order
+    model.config.thresholds = [0.0 if name in (best, last) else 1.0 for name in LABELS]
+    model.save_pretrained(tmp_path / "model")
+
+    def tags(**arguments: Any) -> list[str]:
+        return [tag["label"] for tag in tagger(str(pictures[0]), **arguments)]
+
+    tagger = pipeline(TASK, model=str(tmp_path / "model"), device="cpu")
+    assert tags() == [best, last]
+    assert tags(threshold=0) == order
+    assert tags(threshold=1.0) == []
+    assert tags(threshold={second: 0.0, last: 1}) == [best, second]
+    assert tags(top_k=1) == [best]
+    preset = pipeline(TASK, model=str(tmp_path / "model"), device="cpu", threshold=0, top_k=2)
+    assert [tag["label"] for tag in preset(str(pictures[0]))] == order[:2]
+    assert [tag["label"] for tag in preset(str(pictures[0]), top_k=3)] == order[:3]
+
+
+def test_without_thresholds_a_tag_has_one_half(tagger, pictures) -> None:
+    scores = direct(tagger.model, pictures[0])[0]
+    assert min(abs(scores - 0.5)) > 0.005
+    wanted = {name for name, score in zip(LABELS, scores, strict=True) if score >= 0.5}
+    assert set(named(tagger(str(pictures[0])))) == wanted
+    assert 0 < len(wanted) < len(LABELS)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_heatmaps_and_boxes_are_those_of_the_plan(tagger, pictures, batch_size) -> None:
+    paths = [str(path) for path in pictures]
+    for path, tags in zip(pictures, tagger(paths, heatmaps=True, threshold=0, batch_size=batch_size), strict=True):
+        picture = Image.open(path)
+        plan = direct(tagger.model, path)[1]
+        assert len(tags) == len(LABELS)
+        for tag in tags:
+            weights = plan[LABELS.index(tag["label"])]
+            assert tag["heatmap"].size == picture.size
+            overlay = np.asarray(heatmap_overlay(picture, weights), dtype=float)
+            assert abs(np.asarray(tag["heatmap"], dtype=float) - overlay).mean() < 2
+            box, other = np.array(list(tag["box"].values())), heatmap_box(weights, picture.size)
+            assert abs(box - np.array(list(other.values()))).max() <= 0.1 * max(picture.size)
+
+
+def test_run_time_labels_equal_a_model_that_is_given_them_for_good(folders, bert, pictures) -> None:
+    names = ["horse", "cat", "wild boat"]
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
+    before = {key: value.clone() for key, value in tagger.model.state_dict().items()}
+    found = tagger(str(pictures[0]), labels=names, label_encoder=str(bert), threshold=0, heatmaps=True)
+
+    other = SCTForMultiLabelClassification.from_pretrained(folders["label"])
+    text = encode_labels(names, str(bert), template="a {}")
+    other.set_labels(names, text.embeddings, text.recipe)
+    scores = direct(other, pictures[0])[0]
+    wanted = {name: pytest.approx(score, abs=5e-3) for name, score in zip(names, scores, strict=True)}
+    assert named(found) == wanted
+    assert found[0]["heatmap"].size == (64, 64)
+
+    assert tagger.model.config.label_names == LABELS
+    for key, value in tagger.model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert named(tagger(str(pictures[0]), threshold=0)) == expected(tagger.model, pictures[0])
+
+
+def test_labels_that_the_checkpoint_has_keep_score_and_threshold(folders, bert, pictures) -> None:
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", label_encoder=str(bert), labels=LABELS)
+    own = pipeline(TASK, model=str(folders["label"]), device="cpu")
+    path = str(pictures[0])
+    assert named(tagger(path, threshold=0)) == pytest.approx(named(own(path, threshold=0)), abs=1e-5)
+    tagger.model.config.thresholds = [1.0, 0.0, 1.0, 1.0, 1.0]
+    names = ["horse", "cat", "dog"]
+    assert {"cat"} <= set(named(tagger(path, labels=names, label_encoder=str(bert)))) <= {"cat", "horse"}
+
+
+def test_label_sets_of_several_threads_do_not_mix(folders, bert, pictures) -> None:
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
+    sets = [["horse", "cat", "dog"], ["boat", "wild sheep", "dog"], ["table", "cat", "wild boat"]]
+    ask = partial(tagger, str(pictures[0]), threshold=0, label_encoder=str(bert))
+    alone = [ask(labels=names) for names in sets]
+    with ThreadPoolExecutor(3) as pool:
+        for index, found in enumerate(pool.map(lambda turn: ask(labels=sets[turn % 3]), range(60))):
+            assert found == alone[index % 3]
+
+
+def test_a_label_scorer_without_its_encoder_says_so(folders, bert, tmp_path, pictures) -> None:
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
+    with pytest.raises(ValueError, match=r"'tiny-bert' cannot be loaded"):  # the recipe keeps no path
+        tagger(str(pictures[0]), labels=["horse"])
+    torch.manual_seed(1)
+    other = tmp_path / "other-bert"
+    shutil.copytree(bert, other)
+    BertModel(BertConfig.from_pretrained(bert)).save_pretrained(other)
+    with pytest.raises(ValueError, match=r"other-bert' does not give the embeddings"):
+        tagger(str(pictures[0]), labels=["horse"], label_encoder=str(other))
+
+
+def test_the_encoder_of_the_recipe_is_found(tmp_path, pictures) -> None:
+    tagger = pipeline(TASK, model=str(save(tmp_path / "model", "label", "random:12")), device="cpu")
+    own = named(tagger(str(pictures[0]), threshold=0))
+    found = tagger(str(pictures[0]), labels=LABELS[::-1], threshold=0)
+    assert named(found) == pytest.approx(own, abs=1e-5)
+    assert {tag["label"] for tag in tagger(str(pictures[0]), labels=["horse"], threshold=0)} == {"horse"}
+
+
+def test_wrong_arguments_are_named(tagger, folders, pictures, url) -> None:
+    path = str(pictures[0])
+    with pytest.raises(TypeError, match=r"no argument 'limit': it takes .*threshold"):
+        tagger(path, limit=0.5)
+    cases = {
+        "threshold is 2": {"threshold": 2},
+        "threshold is '0.5'": {"threshold": "0.5"},
+        "threshold is True": {"threshold": True},
+        "no label is called 'horse'": {"threshold": {"horse": 0.5}},
+        "threshold is -1": {"threshold": {"dog": -1}},
+        "top_k is 0": {"top_k": 0},
+        "heatmaps is 'yes'": {"heatmaps": "yes"},
+        r"labels is 'horse': give a list": {"labels": "horse"},
+        r"labels is \['a', 'a'\]": {"labels": ["a", "a"]},
+        r"labels: .*scorer='linear'.*scorer='label'": {"labels": ["horse"]},
+        "give labels too": {"label_encoder": "minilm"},
+    }
+    for message, arguments in cases.items():
+        with pytest.raises(ValueError, match=message):
+            tagger(path, **arguments)
+    for picture in ("absent.png", f"{url}/absent.png", 7, None, b"bytes"):
+        with pytest.raises(ValueError, match=r"picture .* cannot be read"):
+            tagger(picture)
+    size = {"image_size": 16, "patch_size": 16, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    options = {"image_processor": tagger.image_processor, "device": "cpu"}
+    with pytest.raises(ValueError, match="problem_type is None"):
+        pipeline(TASK, model=ViTForImageClassification(ViTConfig(**size)), **options)
+    many = ViTForImageClassification(ViTConfig(problem_type="multi_label_classification", **size))
+    with pytest.raises(ValueError, match=r"heatmaps: .*'vit' has no transport plan"):
+        pipeline(TASK, model=many, **options)(path, heatmaps=True)
+
+
+def test_image_classification_is_right_for_many_labels(folders, pictures, url) -> None:
+    stock = pipeline("image-classification", model=str(folders["linear"]), device="cpu")
+    tags = stock([f"{url}/{path.name}" for path in pictures], top_k=2, batch_size=2)
+    for path, found in zip(pictures, tags, strict=True):
+        assert named(found) == expected(stock.model, path, top_k=2)
+
+
+def test_image_feature_extraction_gives_a_vector_a_label(folders, pictures) -> None:
+    extractor = pipeline("image-feature-extraction", model=str(folders["linear"]), device="cpu")
+    model = SCTForMultiLabelClassification.from_pretrained(folders["linear"])
+    buffer = io.BytesIO(pictures[0].read_bytes())
+    (found,) = extractor([Image.open(buffer)], return_tensors=True)
+    assert found.shape == (1, len(LABELS), 32)
+    pixels = np.asarray(Image.open(pictures[0])) / 255
+    values = (pixels - np.array(model.config.image_mean)) / np.array(model.config.image_std)
+    with torch.no_grad():
+        out = model(torch.tensor(values, dtype=torch.float32).permute(2, 0, 1)[None], output_label_features=True)
+    torch.testing.assert_close(found, out.label_features, rtol=1e-4, atol=1e-4)
+    both = extractor([str(path) for path in pictures[:2]], batch_size=2)
+    assert np.shape(both[0]) == np.shape(both[1]) == (1, len(LABELS), 32)
