@@ -43,7 +43,8 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device | Non
 
 def _plain(layer: nn.Linear) -> bool:
     """Whether the layer's weight says what it does: it has no adapter, and is neither quantised nor offloaded."""
-    return type(layer) is nn.Linear and not (layer.weight.is_meta or hasattr(layer.weight, "__tensor_flatten__"))
+    own = type(layer.weight) is nn.Parameter or torch.compiler.is_exporting()  # an exporter puts a type of its own
+    return type(layer) is nn.Linear and own and not layer.weight.is_meta
 
 
 class EncoderLayer(GradientCheckpointingLayer):

@@ -140,6 +140,7 @@ def test_linear_layers_in_eight_bits(kind: str, tmp_path) -> None:
     expected, found = logits(model), logits(small)
     # Rounding to 1/127 of a row's largest weight: a fraction of a percent of the spread, but not nothing.
     assert 0 < (found - expected).abs().max() < 0.03 * expected.std()
+    torch.testing.assert_close(logits(torch.compile(small, backend="eager", fullgraph=True)), found)
     small.save_pretrained(tmp_path / "small")
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("small", "whole")]
     assert sizes[0] < sizes[1]
