@@ -1,7 +1,9 @@
 """Whole runs, each a second or two long."""
 
+import hashlib
 import json
 import math
+import platform
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +48,9 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert metrics["comparison"]["linear"] == json.loads((folder / "linear" / "metrics.json").read_text())
     assert (metrics["head"], metrics["comparison"]["linear"]["head"]) == ("sct", "linear")
-    assert metrics["num_images"] == 11
+    assert (metrics["num_images"], metrics["train_images"]) == (11, 24)
+    assert metrics["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert metrics["machine"] == {"device": f"cpu {platform.machine()}", "processes": 1, "threads": 1}
 
     history = json.loads((folder / "history.json").read_text())
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 6), (2, 12)]
