@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import platform
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +49,7 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
     assert (metrics["head"], metrics["comparison"]["linear"]["head"]) == ("sct", "linear")
     assert (metrics["num_images"], metrics["train_images"]) == (11, 24)
     assert metrics["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    assert metrics["machine"] == {"device": f"cpu {platform.machine()}", "processes": 1, "threads": 1}
+    assert metrics["machine"].keys() == {"device", "processes", "threads"}
 
     history = json.loads((folder / "history.json").read_text())
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 6), (2, 12)]
