@@ -145,9 +145,11 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
     if scores.min() < 0 or scores.max() > 1:
         _refuse(folder, f"{_PREDICTIONS} has scores outside [0, 1]", "train again")
     for name, value in computed.items():
-        if name not in metrics or not _same(metrics[name], value):
-            found = "is missing" if name not in metrics else f"{_short(metrics[name])} is not"
-            _refuse(folder, f"{METRICS}: {name} {found} what {_PREDICTIONS} gives", "train again")
+        if name not in metrics:
+            _refuse(folder, f"{METRICS} lacks {name}", "train again")
+        if not _same(metrics[name], value):
+            found = name if isinstance(value, dict) else f"{name} {metrics[name]!r}"
+            _refuse(folder, f"{METRICS}: {found} is not what {_PREDICTIONS} gives", "train again")
     if unknown := sorted(metrics.keys() - computed.keys() - _RUN_FACTS):
         _refuse(folder, f"{METRICS} has {', '.join(unknown)}, which nothing here has measured", "take it out")
     for name, least, most in (("holdout_mAP", 0, 1), ("train_images", 1, math.inf), ("train_seconds", 0, math.inf)):
@@ -196,7 +198,3 @@ def _same(written: Any, computed: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _short(value: Any) -> str:
-    return "" if isinstance(value, dict) else repr(value)

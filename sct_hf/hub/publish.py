@@ -71,8 +71,8 @@ def upload(
 
     Raises:
         InputError: The token is missing or refused, there is no such repository or branch, or no right to write to it,
-            a repository that is public already although `private` is asked for, or the connection broke. The branch
-            is then as it was.
+            a repository that is public already although `private` is asked for, or the connection broke. There is
+            then no commit, unless the connection broke when only the Hub's answer was left.
     """
     api = HfApi(library_name="sct_hf")
     existing = create_pr or revision is not None
@@ -95,7 +95,7 @@ def upload(
     except InputError:
         raise
     except (OSError, ValueError, httpx.HTTPError) as error:
-        raise InputError(f"{_reason(error, api.endpoint, repo_id, revision)}. Nothing was committed") from error
+        raise InputError(_reason(error, api.endpoint, repo_id, revision)) from error
 
 
 def describe(target: Path, repo_id: str, *, private: bool, create_pr: bool, revision: str | None) -> str:
@@ -133,5 +133,5 @@ def _reason(error: Exception, endpoint: str, repo_id: str, revision: str | None)
     if status == 403:
         return f"repo is {repo_id!r}, to which this token may not write; use a token with that right, or --create_pr"
     if isinstance(error, httpx.TransportError):
-        return f"the connection to {endpoint} failed ({failure_reason(error)}); publish again"
+        return f"the connection to {endpoint} failed ({failure_reason(error)}); publish again: a commit is there whole or not at all"
     return f"{endpoint} did not take it ({failure_reason(error)})"
