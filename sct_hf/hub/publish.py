@@ -133,5 +133,6 @@ def _reason(error: Exception, endpoint: str, repo_id: str, revision: str | None)
     if status == 403:
         return f"repo is {repo_id!r}, to which this token may not write; use a token with that right, or --create_pr"
     if isinstance(error, httpx.TransportError):
-        return f"the connection to {endpoint} failed ({failure_reason(error)}); publish again: a commit is there whole or not at all"
+        again = "publish again: a commit is there whole or not at all"
+        return f"the connection to {endpoint} failed ({failure_reason(error)}); {again}"
     return f"{endpoint} did not take it ({failure_reason(error)})"

@@ -64,7 +64,9 @@ class Hub(ThreadingHTTPServer):
 
 class HubError(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
-        self.answer = (status, {"error": message}, {"X-Error-Code": code, "X-Error-Message": message})
+        # The connection is closed: what was sent along may not have been read.
+        headers = {"X-Error-Code": code, "X-Error-Message": message, "Connection": "close"}
+        self.answer = (status, {"error": message}, headers)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -84,7 +86,6 @@ class Handler(BaseHTTPRequestHandler):
                     return
             raise HubError(404, "", f"no such address: {self.path}")
         except HubError as problem:
-            self.close_connection = True  # what was sent along may not have been read
             self.reply(*problem.answer)
 
     do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815

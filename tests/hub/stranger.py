@@ -62,8 +62,8 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     found["request"] = scores(load(job["requested"], revision="refs/pr/1"), processor, picture)
 
     found["hidden"] = problem(job["private"], token="hf_reader")
-    found["shown"] = problem(job["private"])
     found["wrong token"] = problem(job["private"], token="hf_wrong")
+    found["shown"] = problem(job["private"])
     found["missing"] = problem("me/absent")
     found["no revision"] = problem(repo, revision="absent")
 
