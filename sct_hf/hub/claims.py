@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import yaml
 from huggingface_hub import ModelCard
 
 from sct_hf.errors import InputError
@@ -49,7 +50,7 @@ def read_notes(run: TrainedRun) -> Notes:
     try:
         card = ModelCard(path.read_text(encoding="utf-8"))
         metadata = card.data.to_dict()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be used as a card: {failure_reason(error)}") from error
     measured = list(measured_numbers(run))
     values: list[Any] = [*_numbers({name: value for name, value in metadata.items() if name != "widget"})]
