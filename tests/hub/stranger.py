@@ -54,7 +54,9 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     found["scores"] = scores(model, processor, picture)
     tagger = pipeline(model=repo, trust_remote_code=True)
     standard = pipeline("image-classification", model=repo, trust_remote_code=True)
-    found["pipeline"] = tagger(picture, top_k=4)
+    found["task"] = tagger.task
+    every = {} if tagger.task == "image-classification" else {"threshold": 0}  # the model's own pipeline leaves out
+    found["pipeline"] = tagger(picture, top_k=4, **every)
     found["standard pipeline"] = standard(picture, top_k=4)
 
     found["main"] = problem(job["moved"])
