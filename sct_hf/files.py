@@ -33,10 +33,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def sha256_of_file(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sha256_of_files(paths: list[Path]) -> str:
-    """Hex SHA-256 over the contents of `paths`, in the order given."""
+    """Hex SHA-256 over the SHA-256 digests of `paths`, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of_file(path)))
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -268,6 +268,22 @@ class Arguments:
     def to_dict(self) -> dict[str, Any]:
         """All fields by name."""
         return asdict(self.data) | asdict(self.model) | asdict(self.train)
+
+    def command(self) -> list[str]:
+        """The words of a command line that asks for the same, into a new folder, without a recipe."""
+        words = ["accelerate", "launch", "scripts/train.py", f"--dataset={self.data.dataset}"]
+        for part in (self.data, self.model, self.train):
+            for option in fields(part):
+                value, default = getattr(part, option.name), option.default
+                if option.default_factory is not MISSING:
+                    default = option.default_factory()
+                if value == default or option.name in ("dataset", "resume", "overwrite_output_dir"):
+                    continue
+                if isinstance(value, list):
+                    words += [f"--{option.name}", *map(str, value)]
+                else:
+                    words.append(f"--{option.name}={value}")
+        return words
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what is learnt: equal for a run and its continuation."""

@@ -55,3 +55,10 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
+    """What a run computes on: `device`, the name of the accelerator or CPU; `processes`; `threads` of each on CPU."""
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {"device": name, "processes": accelerator.num_processes, "threads": torch.get_num_threads()}

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from sct_hf.data import LabelledImages
 from sct_hf.errors import InputError
-from sct_hf.files import atomic_write
+from sct_hf.files import atomic_write, sha256_of_file
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import Arguments
@@ -24,6 +24,7 @@ from sct_hf.training.checkpoints import (
     save_checkpoint,
 )
 from sct_hf.training.collage import collage
+from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
 from sct_hf.training.models import TaggingModel, new_model, save_model, set_train_mode
@@ -266,8 +267,10 @@ class Run:
             "split": evaluation.split,
             "selected_epoch": state.best_epoch or arguments.train.epochs,
             "holdout_mAP": state.best_mAP if state.best_epoch else None,
+            "train_images": len(pictures.training),
             "labels_not_judged": labels_not_judged(targets, names),
             "train_seconds": round(state.total_seconds, 1),
+            "machine": describe_machine(self.accelerator),
             "skipped_images": {
                 part.split: list(part.skipped) for part in (pictures.whole, evaluation) if part.skipped
             },
@@ -277,6 +280,7 @@ class Run:
             samples = _samples(evaluation) if arguments.train.figures else []
             with room_to_save(path):
                 save_model(self.average.model, path)
+                metrics["weights_sha256"] = sha256_of_file(path / "model.safetensors")
                 write_report(
                     path,
                     metrics=metrics,

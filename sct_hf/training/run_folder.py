@@ -1,11 +1,13 @@
 """The folder of a run: whose it is, whether the run is finished, and what may be written into it."""
 
 import json
+import platform
 import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sct_hf import __version__
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.peers.modeling_peer import HEADS
@@ -37,10 +39,15 @@ class RunFolder:
         self.path = Path(arguments.train.output_dir)
         self._content: dict[str, Any] = {
             "arguments": arguments.to_dict(),
+            "command": arguments.command(),
             "digest": arguments.digest(),
             "identity": arguments.identity(),
             "finished": False,
-            "versions": {package: version(package) for package in _PACKAGES},
+            "versions": {
+                "python": platform.python_version(),
+                "sct_hf": __version__,
+                **{package: version(package) for package in _PACKAGES},
+            },
         }
         self._overwrite = arguments.train.overwrite_output_dir and not arguments.train.resume
         self.finished = False

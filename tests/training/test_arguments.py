@@ -104,6 +104,15 @@ def test_identity_is_what_decides_the_outcome() -> None:
     assert run.digest() != parse(["--seed", "2"]).digest()
 
 
+@pytest.mark.parametrize("name", ["scenes", "voc2007", "voc2007_small"])
+def test_a_run_tells_a_command_that_asks_for_the_same(name: str) -> None:
+    arguments = parse([f"--recipe={name}", "--image_size", "96", "128", "--flip=false", "--output_dir=my run"])
+    words = arguments.command()
+    assert words[:3] == ["accelerate", "launch", "scripts/train.py"]
+    assert not [word for word in words if "recipe" in word]
+    assert parse(words[3:]) == arguments
+
+
 def test_names_are_unique_and_explained() -> None:
     options = [option for kind in (DataArguments, ModelArguments, TrainArguments) for option in fields(kind)]
     names = [option.name for option in options]

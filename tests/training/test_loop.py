@@ -1,5 +1,6 @@
 """Whole runs, each a second or two long."""
 
+import hashlib
 import json
 import math
 import resource
@@ -46,7 +47,9 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert metrics["comparison"]["linear"] == json.loads((folder / "linear" / "metrics.json").read_text())
     assert (metrics["head"], metrics["comparison"]["linear"]["head"]) == ("sct", "linear")
-    assert metrics["num_images"] == 11
+    assert (metrics["num_images"], metrics["train_images"]) == (11, 24)
+    assert metrics["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert metrics["machine"].keys() == {"device", "processes", "threads"}
 
     history = json.loads((folder / "history.json").read_text())
     assert [(row["epoch"], row["step"]) for row in history] == [(1, 6), (2, 12)]

@@ -1,0 +1,51 @@
+"""Publish a trained model on the Hugging Face Hub: `python scripts/publish.py outputs/run OWNER/NAME`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from transformers.utils import logging
+
+from sct_hf.errors import InputError
+from sct_hf.hub.publish import describe, prepared, snippet, upload
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description="Publish a trained SCT model on the Hugging Face Hub: weights, code and model card as one commit.",
+        epilog="A README.md in FOLDER adds to the card: its text as notes, its metadata (license, datasets, ...) over "
+        "ours. Token: `hf auth login` or HF_TOKEN. Exit code: 0, or 2 if nothing was published.",
+    )
+    parser.add_argument("folder", type=Path, help="Folder that training wrote.")
+    parser.add_argument("repo", help="OWNER/NAME on the Hub; made if it does not exist.")
+    parser.add_argument("--dry_run", action="store_true", help="Check, and print card and files; send nothing.")
+    parser.add_argument("--private", action="store_true", help="Make the repository private.")
+    parser.add_argument("--create_pr", action="store_true", help="Open a pull request to an existing repository.")
+    parser.add_argument("--revision", metavar="BRANCH", help="Commit to this branch of an existing repository.")
+    parser.add_argument(
+        "--examples", nargs="+", type=Path, default=[], metavar="PICTURE", help="Pictures to show on the model's page."
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Publish what the command line names, and return the exit code."""
+    arguments = parse(argv)
+    logging.disable_progress_bar()
+    where = {name: getattr(arguments, name) for name in ("private", "create_pr", "revision")}
+    try:
+        with prepared(arguments.folder, arguments.repo, examples=arguments.examples) as target:
+            if arguments.dry_run:
+                print(describe(target, arguments.repo, **where))
+                return 0
+            commit = upload(target, arguments.repo, **where)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{commit.pr_url or commit.commit_url}\n\n{snippet(arguments.repo, commit.oid)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

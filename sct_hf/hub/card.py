@@ -1,0 +1,160 @@
+"""The model card: made of what a run measured and wrote down, and of nothing else."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import timm
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from sct_hf.hub.checks import TrainedRun
+from sct_hf.hub.claims import Notes
+
+TASK = "image-classification"
+_TEMPLATE = Path(__file__).with_name("card_template.md")
+_TAGS = ("multi-label-image-classification", "multi-label", "sct", "conditional-transport", "timm")
+_LICENSE = "apache-2.0"
+_SAMPLES = "https://huggingface.co/datasets/mishig/sample_images/resolve/main"
+_DATASETS = {
+    "voc2007": "Pascal VOC 2007",
+    "voc2012": "Pascal VOC 2012",
+    "coco": "COCO",
+    "scenes": "Scenes rendered by sct_hf",
+    "csv": "Own pictures (a CSV table)",
+    "jsonl": "Own pictures (a JSON-lines table)",
+    "imagefolder": "Own pictures (a folder)",
+}
+# Key of metrics.json → metric of the Hub.
+_RESULTS = {
+    **{"mAP": "mean_average_precision", "mAP_11point": "mean_average_precision"},
+    **{"mAP_sklearn": "mean_average_precision", "CP": "precision", "CR": "recall", "CF1": "f1", "CF1_mean": "f1"},
+    **{"OP": "precision", "OR": "recall", "OF1": "f1", "CF1_top3": "f1", "OF1_top3": "f1"},
+    "exact_match": "exact_match",
+}
+_SETTINGS = (
+    *("backbone_weights", "label_encoder", "label_template", "batch_size", "gradient_accumulation", "learning_rate"),
+    *("backbone_learning_rate", "weight_decay", "ema_decay", "mixed_precision", "freeze_backbone", "holdout"),
+    *("flip", "cutout", "rand_augment", "collage"),
+)
+_PATHS = ("backbone_weights", "label_encoder")
+
+
+def make_card(
+    run: TrainedRun, repo_id: str, notes: Notes, *, examples: Sequence[str] = (), tasks: Sequence[str] = ()
+) -> ModelCard:
+    """Make the card of a run.
+
+    Args:
+        run: The run.
+        repo_id: Where it is published, "OWNER/NAME".
+        notes: The author's own part.
+        examples: Pictures of the repository, by path there, that the Hub's widget offers; public samples if none.
+        tasks: Names of pipelines whose code the repository holds.
+    """
+    config, arguments, metrics = run.model.config, run.arguments, run.metrics
+    thresholds = config.thresholds or [0.5] * len(config.label_names)
+    rows = run.per_label.assign(threshold=thresholds).to_dict("records")
+    settings = {name: arguments.get(name) for name in _SETTINGS}
+    content = {
+        "name": repo_id.split("/")[-1],
+        "repo_id": repo_id,
+        "backbone": config.backbone,
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "height": config.input_size[0],
+        "width": config.input_size[1],
+        "labels": rows,
+        "own_thresholds": config.thresholds is not None,
+        "dataset": _dataset_name(metrics["dataset"]),
+        "metrics": metrics,
+        "arguments": arguments,
+        "command": _command(run.record["command"]),
+        "settings": [(name, _shown(name, value)) for name, value in settings.items() if value is not None],
+        "versions": run.record["versions"],
+        "notes": notes.text,
+        "tasks": tasks,
+    }
+    data = card_data(run, repo_id, notes, examples)
+    return ModelCard.from_template(data, template_path=str(_TEMPLATE), percent=_percent, cell=_cell, **content)
+
+
+def card_data(run: TrainedRun, repo_id: str, notes: Notes, examples: Sequence[str] = ()) -> ModelCardData:
+    """The header of the card; arguments as those of `make_card`."""
+    arguments, metrics = run.arguments, run.metrics
+    base = _base_model(arguments)
+    dataset = metrics["dataset"]
+    results = [
+        EvalResult(
+            task_type=TASK,
+            task_name="Multi-label image classification",
+            dataset_type=dataset,
+            dataset_name=_dataset_name(dataset),
+            dataset_split=metrics["split"],
+            metric_type=kind,
+            metric_name=name,
+            metric_value=metrics[name],
+        )
+        for name, kind in _RESULTS.items()
+        if metrics[name] is not None
+    ]
+    fields: dict[str, Any] = {
+        "license": (base.license if base else None) or _LICENSE,
+        "base_model": base.hf_hub_id if base else None,
+        "datasets": [dataset] if "/" in dataset else None,
+        "widget": _widget(repo_id, examples),
+    }
+    fixed: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": TASK,
+        "tags": [*_TAGS, *(notes.metadata.get("tags") or [])],
+        "model_name": repo_id.split("/")[-1],
+        "eval_results": results,
+    }
+    return ModelCardData(**fields | notes.metadata | fixed)
+
+
+def _base_model(arguments: dict[str, Any]) -> Any:
+    """What timm tells about the weights that the backbone began with; None for weights from elsewhere."""
+    backbone = arguments["backbone"]
+    if arguments["backbone_weights"] != "pretrained" or arguments["init_checkpoint"] or not timm.is_model(backbone):
+        return None
+    known = timm.get_pretrained_cfg(backbone)
+    return known if known is not None and known.hf_hub_id else None
+
+
+def _dataset_name(dataset: str) -> str:
+    return _DATASETS.get(dataset, dataset)
+
+
+def _widget(repo_id: str, examples: Sequence[str]) -> list[dict[str, str]]:
+    own = {PurePath(path).stem: f"https://huggingface.co/{repo_id}/resolve/main/{path}" for path in examples}
+    samples = {name: f"{_SAMPLES}/{name}.jpg" for name in ("savanna", "football-match", "airport")}
+    return [{"src": source, "example_title": title} for title, source in (own or samples).items()]
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command with folders of the machine it ran on left out of its paths, one option a line."""
+    parts: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        text = shlex.quote(f"{option}{equals}{_without_folder(value)}" if equals else word)
+        parts += [" \\\n  " if word.startswith("--") else " ", text]
+    return "".join(parts).strip()
+
+
+def _without_folder(value: str) -> str:
+    prefix, colon, path = value.rpartition(":")  # such as glove:PATH
+    return f"{prefix}{colon}{PurePath(path).name}" if PurePath(path).is_absolute() else value
+
+
+def _shown(name: str, value: Any) -> str:
+    return _without_folder(value) if name in _PATHS else str(value)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{100 * value:.1f}"
+
+
+def _cell(text: str) -> str:
+    """Text that may stand in a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,200 @@
+"""What a publishable folder is: a finished run of SCT, whole, whose figures belong to its weights."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pyarrow.lib
+from transformers import AutoImageProcessor
+
+from sct_hf.errors import InputError
+from sct_hf.files import sha256_of_file
+from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.network import failure_reason
+from sct_hf.peers.modeling_peer import PeerConfig
+from sct_hf.training.models import load_model
+from sct_hf.training.report import Predictions, label_table
+from sct_hf.training.run_folder import ARGUMENTS, METRICS
+
+WEIGHTS = "model.safetensors"
+PER_LABEL = "per_label.csv"
+_PREDICTIONS = "predictions.parquet"
+_FILES = ("config.json", WEIGHTS, "preprocessor_config.json", METRICS, PER_LABEL, _PREDICTIONS, ARGUMENTS)
+# What metrics.json tells besides figures that predictions.parquet gives again.
+_RUN_FACTS = {
+    *("head", "dataset", "split", "selected_epoch", "holdout_mAP", "train_images", "labels_not_judged"),
+    *("train_seconds", "machine", "skipped_images", "weights_sha256", "comparison"),
+}
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A folder that training wrote, checked.
+
+    Attributes:
+        folder: The folder.
+        model: Its model, in evaluation mode, on the CPU.
+        processor: Its image processor.
+        metrics: Content of metrics.json.
+        per_label: What `label_table` gives for it: one row a label, in the order of the logits.
+        record: Content of training_args.json: `arguments`, `command`, `versions`.
+    """
+
+    folder: Path
+    model: SCTForMultiLabelClassification
+    processor: Any
+    metrics: dict[str, Any]
+    per_label: pd.DataFrame
+    record: dict[str, Any]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the run, by name."""
+        return self.record["arguments"]
+
+
+def read_run(folder: str | Path) -> TrainedRun:
+    """Read the output folder of a training run and check that it can be published.
+
+    The figures are computed again from predictions.parquet, and the weights compared with the digest that training
+    wrote beside the figures.
+
+    Args:
+        folder: The output folder of `scripts/train.py`.
+
+    Raises:
+        InputError: The folder is not whole, not finished, does not load, holds another model than SCT, or its figures
+            are not those of its weights.
+    """
+    folder = Path(folder)
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        _refuse(folder, f"it lacks {', '.join(missing)}", "give the whole output folder of scripts/train.py")
+    record, metrics = _read_json(folder, ARGUMENTS), _read_json(folder, METRICS)
+    if not record.get("finished"):
+        _refuse(folder, "its run is not finished", "continue it with --resume")
+    config = _read_json(folder, "config.json")
+    _check_kind(folder, config)
+    _check_weights(folder, metrics)
+    model = load_model(str(folder), field="folder")
+    assert isinstance(model, SCTForMultiLabelClassification)
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        _refuse(folder, f"its preprocessor_config.json cannot be used ({failure_reason(error)})", "train again")
+    run = TrainedRun(folder, model.eval(), processor, metrics, _check_metrics(folder, model, metrics), record)
+    _check_arguments(run)
+    return run
+
+
+def _refuse(folder: Path, reason: str, remedy: str) -> NoReturn:
+    raise InputError(f"folder is {str(folder)!r}, which cannot be published: {reason}; {remedy}")
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        _refuse(folder, f"{name} cannot be read ({failure_reason(error)})", "train again")
+    if not isinstance(content, dict):
+        _refuse(folder, f"{name} holds {type(content).__name__}, no object", "train again")
+    return content
+
+
+def _check_kind(folder: Path, config: dict[str, Any]) -> None:
+    kind = config.get("model_type")
+    if kind == PeerConfig.model_type:
+        _refuse(
+            folder,
+            f"it holds the peer head {config.get('head')!r}, whose code stays in the package (model_type {kind!r})",
+            "only SCT travels with its code; give a folder trained with --head sct",
+        )
+    if kind != SCTForMultiLabelClassification.config_class.model_type:
+        _refuse(folder, f"its model_type is {kind!r}", "give a folder trained with --head sct")
+
+
+def _check_weights(folder: Path, metrics: dict[str, Any]) -> None:
+    written, found = metrics.get("weights_sha256"), sha256_of_file(folder / WEIGHTS)
+    if written is None:
+        _refuse(folder, f"{METRICS} does not say which weights it speaks of (no weights_sha256)", "train again")
+    if written != found:
+        _refuse(
+            folder,
+            f"{METRICS} speaks of other weights: weights_sha256 {str(written)[:12]}…, but {WEIGHTS} has {found[:12]}…",
+            "put the trained weights back, or train again",
+        )
+
+
+def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics: dict[str, Any]) -> pd.DataFrame:
+    """Compare figures with those of predictions.parquet; return the table of the labels."""
+    names = model.config.label_names
+    try:
+        columns = pd.read_parquet(folder / _PREDICTIONS)
+        scores, targets = (columns[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
+        predictions = Predictions(columns["image_id"].tolist(), scores, targets, names)
+        computed, table = multilabel_metrics(scores, targets, label_names=names), label_table(predictions)
+    except (KeyError, OSError, ValueError, pyarrow.lib.ArrowException) as error:
+        reason = failure_reason(error)
+        _refuse(folder, f"{_PREDICTIONS} does not hold scores and targets of its labels ({reason})", "train again")
+    if scores.min() < 0 or scores.max() > 1:
+        _refuse(folder, f"{_PREDICTIONS} has scores outside [0, 1]", "train again")
+    for name, value in computed.items():
+        if name not in metrics:
+            _refuse(folder, f"{METRICS} lacks {name}", "train again")
+        if not _same(metrics[name], value):
+            found = name if isinstance(value, dict) else f"{name} {metrics[name]!r}"
+            _refuse(folder, f"{METRICS}: {found} is not what {_PREDICTIONS} gives", "train again")
+    if unknown := sorted(metrics.keys() - computed.keys() - _RUN_FACTS):
+        _refuse(folder, f"{METRICS} has {', '.join(unknown)}, which nothing here has measured", "take it out")
+    for name, least, most in (("holdout_mAP", 0, 1), ("train_images", 1, math.inf), ("train_seconds", 0, math.inf)):
+        value = metrics.get(name, math.nan)
+        if not (name == "holdout_mAP" and value is None) and not (_is_number(value) and least <= value <= most):
+            _refuse(folder, f"{METRICS}: {name} is {value!r}, no number from {least} to {most}", "train again")
+    _check_table(folder, table)
+    return table
+
+
+def _check_table(folder: Path, table: pd.DataFrame) -> None:
+    try:
+        written = pd.read_csv(folder / PER_LABEL, keep_default_na=False, na_values=[""], dtype={"label": str})
+        figures = table.columns.drop("label")
+        same = written["label"].tolist() == table["label"].tolist() and np.allclose(
+            written[figures].astype(float), table[figures].astype(float), atol=_TOLERANCE, equal_nan=True
+        )
+    except (KeyError, ValueError) as error:
+        _refuse(folder, f"{PER_LABEL} cannot be read ({failure_reason(error)})", "train again")
+    if not same:
+        _refuse(folder, f"{PER_LABEL} is not what {_PREDICTIONS} gives", "train again")
+
+
+def _check_arguments(run: TrainedRun) -> None:
+    config, arguments = run.model.config, run.record.get("arguments", {})
+    sizes = arguments.get("image_size", [])
+    described = {"head": "sct", "backbone": config.backbone, "image_size": [*config.input_size]}
+    told = {name: arguments.get(name) for name in ("head", "backbone")} | {"image_size": (sizes * 2)[:2]}
+    for name, value in described.items():
+        if told[name] != value:
+            reason = f"{ARGUMENTS} says {name} {told[name]!r}, but the model's is {value!r}"
+            _refuse(run.folder, reason, "put back the files of one run")
+
+
+def _same(written: Any, computed: Any) -> bool:
+    if isinstance(computed, dict):
+        return (
+            isinstance(written, dict)
+            and written.keys() == computed.keys()
+            and all(_same(written[name], value) for name, value in computed.items())
+        )
+    if computed is None or written is None:
+        return written is computed
+    return _is_number(written) and abs(written - computed) <= _TOLERANCE
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,99 @@
+"""What an author adds to the card: text and metadata, no number of which may lack a measurement."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import yaml
+from huggingface_hub import ModelCard
+
+from sct_hf.errors import InputError
+from sct_hf.hub.checks import TrainedRun
+from sct_hf.network import failure_reason
+
+NOTES = "README.md"
+# Numbers that claim nothing: addresses, arXiv ids, dates, versions, years, and the counters of lists.
+_NO_CLAIMS = re.compile(
+    r"https?://\S+|\]\([^)]*\)|arxiv[:\s]*\d{4}\.\d{4,5}|\b\d{4}-\d\d-\d\d\b|\d+(?:\.\d+){2,}|^\s*\d+[.)]\s"
+    r"|\b(?:19|20)\d\d\b(?!\s*%|[.,]\d)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# Not the digits of a name, such as VOC2007, ResNet-50 or F1.
+_NUMBER = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(\d+(?:,\d{3})*)(\.\d+)?(?:e([-+]?\d+))?", re.IGNORECASE)
+
+
+class Notes(NamedTuple):
+    """An author's own part of the card.
+
+    Attributes:
+        text: Markdown; empty for none.
+        metadata: Fields of the card's header that win over those made from the run.
+    """
+
+    text: str
+    metadata: dict[str, Any]
+
+
+def read_notes(run: TrainedRun) -> Notes:
+    """Read the README.md that an author put into the folder of a run, if there is one.
+
+    Every number in it has to be one that the run measured or was told: a fraction or its percentage, rounded as the
+    text has it. Digits of names, years, dates, versions and addresses claim nothing. A model-index is checked and then
+    left out: the card has its own.
+
+    Raises:
+        InputError: The metadata cannot be read, or a number was not measured.
+    """
+    path = run.folder / NOTES
+    if not path.exists():
+        return Notes("", {})
+    try:
+        card = ModelCard(path.read_text(encoding="utf-8"))
+        metadata = card.data.to_dict()
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be used as a card: {failure_reason(error)}") from error
+    measured = list(measured_numbers(run))
+    values: list[Any] = [*_numbers({name: value for name, value in metadata.items() if name != "widget"})]
+    values += [result.metric_value for result in getattr(card.data, "eval_results", None) or []]
+    if unfounded := unmeasured("\n".join([card.text, *map(str, values)]), measured):
+        raise InputError(
+            f"{path} says {', '.join(unfounded[:5])}, which this run has not measured: take it out, or give the "
+            "figures of metrics.json and per_label.csv"
+        )
+    metadata.pop("model-index", None)
+    return Notes(card.text.strip(), metadata)
+
+
+def measured_numbers(run: TrainedRun) -> Iterator[float]:
+    """Every number that a run measured or was told."""
+    metrics = {name: value for name, value in run.metrics.items() if name != "comparison"}
+    yield from _numbers(metrics)
+    yield from _numbers(run.per_label.to_dict("list"))
+    yield from _numbers(run.arguments)
+    yield from run.model.config.input_size
+    yield len(run.model.config.label_names)
+
+
+def unmeasured(text: str, measured: Iterable[float]) -> list[str]:
+    """The numbers of a text that no measured one gives, rounded to their digits; fractions also as percentages."""
+    known = [abs(value) for value in measured]
+    known += [100 * value for value in known if value <= 1]
+    found = []
+    for match in _NUMBER.finditer(_NO_CLAIMS.sub(" ", text)):
+        _, decimals, exponent = match.groups()
+        number = float(match.group().replace(",", ""))
+        half = 0.5 * 10.0 ** (int(exponent or 0) - len((decimals or ".")[1:]))
+        if not any(abs(number - value) <= half * (1 + 1e-9) for value in known):
+            found.append(match.group())
+    return list(dict.fromkeys(found))
+
+
+def _numbers(content: Any) -> Iterator[float]:
+    """The finite numbers in nested dictionaries and lists."""
+    if isinstance(content, dict):
+        content = list(content.values())
+    if isinstance(content, list | tuple):
+        for item in content:
+            yield from _numbers(item)
+    elif isinstance(content, int | float) and not isinstance(content, bool) and content == content:
+        yield content

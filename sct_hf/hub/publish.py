@@ -1,0 +1,138 @@
+"""Publishing a trained folder: one commit to a repository of the Hugging Face Hub."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import httpx, validate_repo_id
+
+from sct_hf.errors import InputError
+from sct_hf.hub.checks import read_run
+from sct_hf.hub.repository import assemble
+from sct_hf.network import failure_reason
+
+
+@contextmanager
+def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ()) -> Iterator[Path]:
+    """Make the folder to publish, checked, and remove it at the end. Nothing is sent.
+
+    Args:
+        folder: The output folder of `scripts/train.py`.
+        repo_id: Where it is published, "OWNER/NAME".
+        examples: Pictures to show on the model's page.
+
+    Yields:
+        The folder to publish.
+
+    Raises:
+        InputError: The name, the folder or an example cannot be used.
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise InputError(f"repo is {repo_id!r}: {failure_reason(error)}") from error
+    if repo_id.count("/") != 1:
+        raise InputError(f"repo is {repo_id!r}: give OWNER/NAME")
+    run = read_run(folder)
+    with TemporaryDirectory(prefix="sct_hf-publish-") as temporary:
+        target = Path(temporary) / repo_id.split("/")[1]
+        target.mkdir()
+        assemble(run, repo_id, target, examples=examples)
+        yield target
+
+
+def upload(
+    target: Path, repo_id: str, *, private: bool = False, create_pr: bool = False, revision: str | None = None
+) -> CommitInfo:
+    """Send a folder as one commit. The repository is made if need be, unless `create_pr` or `revision` ask for one.
+
+    The token and the Hub's address come from where huggingface_hub has them: `hf auth login`, or the environment
+    variables HF_TOKEN and HF_ENDPOINT.
+
+    Args:
+        target: What `prepared` gives.
+        repo_id: "OWNER/NAME".
+        private: Whether the repository is private.
+        create_pr: Open a pull request instead of committing to the branch.
+        revision: Branch, which has to exist; the main one by default.
+
+    Returns:
+        The commit: its `oid`, `commit_url`, and `pr_url`.
+
+    Raises:
+        InputError: The token is missing or refused, there is no such repository or branch, or no right to write to it,
+            a repository that is public already although `private` is asked for, or the connection broke. There is
+            then no commit, unless the connection broke when only the Hub's answer was left.
+    """
+    api = HfApi(library_name="sct_hf")
+    existing = create_pr or revision is not None
+    try:
+        api.whoami()
+        if not existing:
+            api.create_repo(repo_id, private=private or None, exist_ok=True)
+        info = api.model_info(repo_id, revision=revision)
+        if private and not info.private:
+            raise InputError(
+                f"private is asked for, but {repo_id} is public: change that on its page, or leave it out"
+            )
+        return api.upload_folder(
+            repo_id=repo_id,
+            folder_path=target,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message="SCT with weights, code and card",
+        )
+    except InputError:
+        raise
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise InputError(_reason(error, api.endpoint, repo_id, revision)) from error
+
+
+def describe(target: Path, repo_id: str, *, private: bool, create_pr: bool, revision: str | None) -> str:
+    """Tell what `upload` would send and call: the files with their sizes in bytes, and the card."""
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    width = len(f"{max(path.stat().st_size for path in files):,}")
+    listed = [f"{path.stat().st_size:>{width},}  {path.relative_to(target).as_posix()}" for path in files]
+    calls = [f"upload_folder({repo_id!r}, revision={revision!r}, create_pr={create_pr})"]
+    if not create_pr and revision is None:
+        calls.insert(0, f"create_repo({repo_id!r}, private={private}, exist_ok=True)")
+    card = (target / "README.md").read_text(encoding="utf-8")
+    return "\n".join([card, *listed, "", "would call", *(f"  {call}" for call in calls)])
+
+
+def snippet(repo_id: str, commit: str) -> str:
+    """Python that loads the model at a commit."""
+    return f'pipeline("image-classification", model="{repo_id}", revision="{commit}", trust_remote_code=True)'
+
+
+def _reason(error: Exception, endpoint: str, repo_id: str, revision: str | None) -> str:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
+    if isinstance(error, LocalTokenNotFoundError):
+        return "token: there is none; run `hf auth login`, or set HF_TOKEN"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, so that nothing can be sent: unset it"
+    if isinstance(error, RevisionNotFoundError):
+        return f"revision is {revision!r}, but {repo_id} has no such branch: make it on its page, or leave it out"
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"repo is {repo_id!r}, which does not exist or is hidden from this token; without --create_pr and "
+            "--revision it would be made"
+        )
+    if status == 401:
+        return f"token: {endpoint} refuses it; run `hf auth login`, or set HF_TOKEN to one that is valid"
+    if status == 403:
+        return f"repo is {repo_id!r}, to which this token may not write; use a token with that right, or --create_pr"
+    if isinstance(error, httpx.TransportError):
+        again = "publish again: a commit is there whole or not at all"
+        return f"the connection to {endpoint} failed ({failure_reason(error)}); {again}"
+    return f"{endpoint} did not take it ({failure_reason(error)})"

@@ -1,0 +1,152 @@
+"""The folder that is published: weights, the code they need, the card; and the proof that it loads on its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers.pipelines import PIPELINE_REGISTRY
+
+import sct_hf.model
+from sct_hf.errors import InputError
+from sct_hf.hub.card import make_card
+from sct_hf.hub.checks import PER_LABEL, WEIGHTS, TrainedRun
+from sct_hf.hub.claims import NOTES, read_notes
+from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
+from sct_hf.tagging import model_scores, preprocess
+from sct_hf.training.run_folder import METRICS
+
+_CODE = Path(sct_hf.model.__path__[0])
+_PACKAGE = sct_hf.model.__name__ + "."
+_PROCESSOR = "preprocessor_config.json"
+_ENDPOINT_FILES = ("handler.py", "requirements.txt")
+_TOLERANCE = 1e-6
+
+
+def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[Path] = ()) -> None:
+    """Write the folder that is published as one commit, and prove that it loads without this package.
+
+    Args:
+        run: The run.
+        repo_id: Where it is published, "OWNER/NAME".
+        target: An empty folder.
+        examples: Pictures to show on the model's page.
+
+    Raises:
+        InputError: The author's notes claim what was not measured, an example is no picture, the disk is full, or the
+            folder does not load on its own or scores otherwise than here.
+    """
+    notes = read_notes(run)
+    for path in examples:
+        _check_picture(path)
+    if len({path.name for path in examples}) < len(examples):
+        raise InputError(f"examples are {', '.join(map(str, examples))}: give each a name of its own")
+    tasks = own_pipelines()
+    shown = [f"examples/{path.name}" for path in examples]
+    try:
+        for name in (WEIGHTS, METRICS, PER_LABEL):
+            shutil.copyfile(run.folder / name, target / name)
+        for path, name in zip(examples, shown, strict=True):
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, target / name)
+        for path in sorted(_CODE.glob("*_sct.py")):
+            shutil.copyfile(path, target / path.name)
+        for path in map(Path(__file__).with_name, _ENDPOINT_FILES):
+            if path.exists():
+                shutil.copyfile(path, target / path.name)
+        auto_map = {
+            "AutoConfig": _reference(SCTConfig),
+            "AutoModel": _reference(SCTModel),
+            "AutoModelForImageClassification": _reference(SCTForMultiLabelClassification),
+        }
+        _copy_json(
+            run.folder / "config.json", target, auto_map=auto_map, **({"custom_pipelines": tasks} if tasks else {})
+        )
+        processor = type(run.processor)
+        own = processor.__module__.startswith(_PACKAGE)
+        added = {"auto_map": {"AutoImageProcessor": _reference(processor)}} if own else {}
+        _copy_json(run.folder / _PROCESSOR, target, **added)
+        card = make_card(run, repo_id, notes, examples=shown, tasks=list(tasks))
+        (target / NOTES).write_text(str(card), encoding="utf-8")
+        _check_alone(run, target)
+    except OSError as error:
+        raise InputError(
+            f"the folder to publish cannot be written to {str(target)!r} ({error.strerror or error}): make room, or "
+            "set TMPDIR to a folder of another disk"
+        ) from error
+
+
+def own_pipelines() -> dict[str, Any]:
+    """The pipelines whose code lies in `sct_hf.model`, by task, as a config.json lists them."""
+    return {
+        task: {
+            "impl": _reference(info["impl"]),
+            "pt": [model.__name__ for model in info["pt"]],
+            "type": info["type"],
+        }
+        for task, info in PIPELINE_REGISTRY.supported_tasks.items()
+        if isinstance(info["impl"], type) and info["impl"].__module__.startswith(_PACKAGE)
+    }
+
+
+def _reference(kind: type) -> str:
+    """A class as configuration files name it: file and class."""
+    return f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
+
+
+def _copy_json(source: Path, folder: Path, **added: Any) -> None:
+    content = json.loads(source.read_text(encoding="utf-8")) | added
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / source.name).write_text(text + "\n", encoding="utf-8")
+
+
+def _check_picture(path: Path) -> None:
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except Exception as error:  # broken files make Pillow's decoders raise almost anything
+        raise InputError(f"examples: {str(path)!r} is no picture that can be read ({error})") from error
+
+
+def _check_alone(run: TrainedRun, folder: Path) -> None:
+    """Load the folder in a process without this package, and compare the scores of a picture with those of here."""
+    height, width = run.model.config.input_size
+    noise = np.random.default_rng(0).integers(0, 256, (height + 7, width + 13, 3), dtype=np.uint8)
+    scratch = folder.with_name(folder.name + "-check")
+    picture, output = scratch / "picture.png", scratch / "scores.safetensors"
+    try:
+        scratch.mkdir()
+        image = Image.fromarray(noise)
+        image.save(picture)
+        words = [
+            sys.executable,
+            "-P",
+            str(Path(__file__).with_name("load_alone.py")),
+            *map(str, (folder, picture, output)),
+        ]
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(scratch / "modules")}
+        child = subprocess.run(
+            words, env=environment, cwd=scratch, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if child.returncode or not output.exists():
+            reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+            raise InputError(f"folder is {str(run.folder)!r}, which does not load without sct_hf: {reason}")
+        alone = load_file(output)["scores"]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    here = torch.from_numpy(model_scores(run.model, preprocess(run.processor, [image]))[0][0])
+    apart = (alone - here).abs().max().item()
+    if not apart <= _TOLERANCE:
+        raise InputError(
+            f"folder is {str(run.folder)!r}, whose scores without sct_hf differ by {apart:.2g}: its configuration "
+            "does not tell all that the model needs"
+        )

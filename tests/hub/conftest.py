@@ -1,0 +1,39 @@
+"""A trained folder, and a Hub to publish it on."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sct_hf.training.loop import train
+from sct_hf.training.parsing import parse
+from tests.hub.stand_in import Hub, running
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Path:
+    """The folder of a finished run of SCT on pictures of coloured blocks."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("runs") / "colours"
+    options = {
+        **{"dataset": "jsonl", "data_dir": table, "num_workers": 0, "backbone": "test_resnet", "image_size": 32},
+        **{"backbone_weights": "none", "label_encoder": "random:8", "hidden_size": 16, "encoder_ffn_dim": 16},
+        **{"encoder_attention_heads": 2, "epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9},
+        **{"report_to": "none", "figures": False, "cpu_threads": 1, "holdout": 0.2, "output_dir": folder},
+    }
+    train(parse([f"--{name}={value}" for name, value in options.items()]))
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it to spoil."""
+    return Path(shutil.copytree(trained, tmp_path / "colours"))
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running() as server:
+        yield server
