@@ -1,6 +1,6 @@
 """Export a checkpoint: `python scripts/export.py --model FOLDER --format onnx openvino torch_export`, see --help.
 
-With --evaluate, the options of the data set (--dataset, --data_dir, --eval_split, …) say what the formats are scored on.
+With --evaluate, --dataset, --data_dir, --eval_split and so on say what the formats are scored on.
 """
 
 import sys
