@@ -72,7 +72,7 @@ class TimmBackbone(nn.Module):
         Raises:
             ValueError: The pictures' size is not the one that the backbone was made for.
         """
-        size = (int(pixel_values.shape[-2]), int(pixel_values.shape[-1]))
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])  # no int(): an exported graph may leave it open
         if self.fixed_size is not None and size != self.fixed_size:
             raise ValueError(
                 f"pixel_values are {size[0]}×{size[1]}, but {self.name} was made for "

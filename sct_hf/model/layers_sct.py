@@ -33,7 +33,8 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device | Non
     frequency = 10_000**-exponent  # (dim / 2,)
 
     def code(length: int) -> Tensor:
-        angle = torch.arange(1, length + 1, device=device)[:, None] * (2 * math.pi / length) * frequency
+        step = torch.arange(1, length + 1, device=device, dtype=frequency.dtype)
+        angle = step[:, None] * (2 * math.pi / step[-1]) * frequency  # length itself may be open in an exported graph
         return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1)  # (length, dim / 2)
 
     y = code(height)[:, None].expand(height, width, half)

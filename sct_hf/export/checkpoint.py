@@ -1,0 +1,181 @@
+"""A checkpoint as a folder of graphs that need no torch, each compared with the model."""
+
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from sct_hf.errors import InputError
+from sct_hf.export.arguments import ExportArguments
+from sct_hf.export.formats import FORMATS, INT8, open_file
+from sct_hf.export.graph import INPUT, LOGITS, PLAN, Graph, make_graph
+from sct_hf.export.onnx_file import OPSET, write_onnx
+from sct_hf.export.openvino_file import write_openvino
+from sct_hf.export.optional import require
+from sct_hf.export.output_folder import check_output_folder, copy_example, whole_folder, write_metadata
+from sct_hf.export.pictures import CalibrationPictures
+from sct_hf.export.quantise import quantise
+from sct_hf.export.runners import Runner, eager_runner
+from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+
+MAX_DIFFERENCE = 1e-4
+"""By how much a logit of a float32 file may differ from the model's."""
+
+_COMPARED_PICTURES = 8
+_PACKAGES = ("sct_hf", "torch", "timm", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
+
+
+def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments) -> dict[str, Any]:
+    """Write a folder with the model in every format asked for, and what is needed to use it.
+
+    Args:
+        model: The checkpoint, on the CPU; it is put in float32 and evaluation mode.
+        arguments: Which formats, and where.
+
+    Returns:
+        The content of export.json.
+
+    Raises:
+        InputError: A package is not installed, the folder is in use, a picture cannot be read, or a float32 file
+            computes something else than the model.
+    """
+    folder = Path(arguments.output_dir)
+    check_output_folder(folder, overwrite=arguments.overwrite_output_dir)
+    for name in arguments.format:
+        require(*FORMATS[name].packages, purpose=f"the format {name}")
+    model.float()
+    pictures = None
+    if arguments.calibration_pictures:
+        pictures = CalibrationPictures(
+            arguments.calibration_pictures, model.config, count=arguments.calibration_count, seed=arguments.seed
+        )
+    graph = make_graph(model, maps=arguments.maps, fixed_size=arguments.fixed_size)
+    with whole_folder(folder, overwrite=arguments.overwrite_output_dir) as made:
+        _write_files(graph, arguments, pictures, made)
+        content = _description(model, graph, arguments)
+        batches = list(_compared(model, graph, pictures))
+        expected = eager_runner(model, maps=arguments.maps)
+        for name, path in exported_files(made).items():
+            differences = _differences(open_file(name, path, 0), expected, batches, graph.outputs)
+            is_float = not name.endswith(INT8)
+            if is_float and not max(differences.values()) <= MAX_DIFFERENCE:
+                raise InputError(
+                    f"format: {name} computes something else than the model: {differences}, of at most "
+                    f"{MAX_DIFFERENCE}; leave it out, or try other versions of its packages"
+                )
+            content["files"][name] = {
+                "file": path.name,
+                "precision": "float32" if is_float else "int8",
+                "megabytes": file_size(path) / 1e6,
+                "max_difference": differences,
+            }
+        write_metadata(made, content)
+    return content
+
+
+def exported_files(folder: Path) -> dict[str, Path]:
+    """The graphs in the folder of an export, by format, such as "onnx" and "onnx_int8"."""
+    names = {
+        f"{name}{kind}": folder / f"model{kind}{form.suffix}" for name, form in FORMATS.items() for kind in ("", INT8)
+    }
+    return {name: path for name, path in names.items() if path.is_file()}
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a graph, with the weights that lie in a file of their own."""
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.stem}.*") if _belongs(file, path))
+
+
+def _belongs(file: Path, path: Path) -> bool:
+    return file == path or file.name in (f"{path.name}.data", f"{path.stem}.bin" if path.suffix == ".xml" else "")
+
+
+def _write_files(graph: Graph, arguments: ExportArguments, pictures: CalibrationPictures | None, folder: Path) -> None:
+    wanted = arguments.format
+    if "torch_export" in wanted:
+        torch.export.save(graph.program, folder / "model.pt2")
+    if not {"onnx", "openvino"} & set(wanted):
+        return
+    with TemporaryDirectory(dir=folder) as temporary:
+        scratch = Path(temporary)
+        write_onnx(graph, scratch / "model.onnx")
+        if arguments.int8 and pictures is not None:
+            quantise(scratch / "model.onnx", scratch / f"model{INT8}.onnx", pictures)
+        for path in sorted(scratch.glob("*.onnx")):
+            if "openvino" in wanted:
+                write_openvino(path, folder / f"{path.stem}.xml")
+        if "onnx" in wanted:
+            for path in scratch.glob("model*.onnx*"):
+                shutil.move(path, folder)
+            copy_example(folder)
+
+
+def _compared(
+    model: BackbonePreTrainedModel, graph: Graph, pictures: CalibrationPictures | None
+) -> Iterator[np.ndarray]:
+    """Inputs to compare on: pictures or noise, one at a time and several, and of another size where that is open."""
+    height, width = model.config.input_size
+    channels = model.config.num_channels
+    rng = np.random.default_rng(0)
+
+    def noise(*shape: int) -> np.ndarray:
+        return rng.standard_normal((*shape[:1], channels, *shape[1:]), dtype=np.float32)
+
+    yield noise(1, height, width)
+    yield noise(3, height, width) if pictures is None else np.concatenate(list(islice(pictures, _COMPARED_PICTURES)))
+    if graph.any_size:
+        yield noise(2, height + 32, width)
+
+
+def _differences(
+    run: Runner, expected: Runner, batches: list[np.ndarray], outputs: tuple[str, ...]
+) -> dict[str, float]:
+    """The largest difference of each output; infinite where a shape differs or a value is not a number."""
+    worst = dict.fromkeys(outputs, 0.0)
+    for batch in batches:
+        for name, found, wanted in zip(outputs, run(batch), expected(batch), strict=True):
+            comparable = found.shape == wanted.shape and np.isfinite(found).all()
+            worst[name] = max(worst[name], float(np.abs(found - wanted).max()) if comparable else np.inf)
+    return worst
+
+
+def _description(model: BackbonePreTrainedModel, graph: Graph, arguments: ExportArguments) -> dict[str, Any]:
+    config = model.config
+    labels = config.label_names
+    shape: list[Any] = [None, config.num_channels, *config.input_size]
+    shape = [graph.open_axes.get(axis, length) for axis, length in enumerate(shape)]
+    outputs: dict[str, list[Any]] = {LOGITS: ["batch", len(labels)]}
+    if arguments.maps:
+        outputs[PLAN] = ["batch", len(labels), "rows", "columns"]
+    return {
+        "model": arguments.model,
+        "backbone": config.backbone,
+        "labels": labels,
+        "thresholds": config.thresholds or [0.5] * len(labels),
+        "input": {"name": INPUT, "dtype": "float32", "shape": shape},
+        "outputs": outputs,
+        "preprocessing": {
+            "size": list(config.input_size),
+            "resample": "bilinear",
+            "rescale": "1/255",
+            "mean": list(config.image_mean),
+            "std": list(config.image_std),
+        },
+        "opset": OPSET,
+        "calibration_pictures": arguments.calibration_count if arguments.int8 else 0,
+        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "files": {},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,93 @@
+"""A model as one graph, from which every format is made."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from sct_hf.errors import InputError
+from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.tagging import has_plan
+
+INPUT = "pixel_values"
+LOGITS = "logits"
+PLAN = "transport_plan"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model's evaluation as a graph of tensor operations.
+
+    Attributes:
+        program: From `pixel_values` (B, channels, H, W) float32 to `outputs`.
+        outputs: Names of the outputs: "logits" (B, C), then "transport_plan" (B, C, H', W') where asked for.
+        open_axes: Names of the input's axes, by position, whose length is left open.
+    """
+
+    program: ExportedProgram
+    outputs: tuple[str, ...]
+    open_axes: dict[int, str]
+
+    @property
+    def any_size(self) -> bool:
+        """Whether height and width are left open."""
+        return len(self.open_axes) > 1
+
+
+class _Outputs(nn.Module):
+    """A tagger that returns plain tensors."""
+
+    def __init__(self, model: BackbonePreTrainedModel, maps: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.maps = maps
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        if not self.maps:
+            return (self.model(pixel_values, return_dict=True).logits,)  # (B, C)
+        out = self.model(pixel_values, output_maps=True, return_dict=True)
+        return out.logits, out.transport_plan  # (B, C), (B, C, H', W')
+
+
+def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size: bool = False) -> Graph:
+    """Trace a model by `torch.export`, the batch left open, and height and width where the backbone can be traced so.
+
+    Args:
+        model: On the CPU, in float32; it is put in evaluation mode.
+        maps: Whether the region-to-label transport plan is a second output.
+        fixed_size: Whether height and width are fixed to the model's input size in any case.
+
+    Raises:
+        InputError: `maps` of a model that has no transport plan.
+    """
+    if maps and not has_plan(model):
+        raise InputError(
+            f"maps: a model of type {model.config.model_type!r} has no transport plan; leave out maps, or use SCT"
+        )
+    model.eval()
+    outputs = (LOGITS, PLAN) if maps else (LOGITS,)
+    height, width = model.config.input_size
+    channels = model.config.num_channels
+
+    def traced(example: Tensor, open_axes: dict[int, str]) -> Graph:
+        with torch.no_grad():
+            program = torch.export.export(
+                _Outputs(model, maps),
+                (),
+                {INPUT: example},
+                dynamic_shapes={INPUT: dict.fromkeys(open_axes, Dim.DYNAMIC)},
+            )
+        return Graph(program, outputs, open_axes)
+
+    if not fixed_size and model.backbone.fixed_size is None and not _pads_by_size(model.backbone):
+        try:  # not square, so that neither side is taken for the other
+            return traced(torch.zeros(2, channels, height, 2 * width), {0: "batch", 2: "height", 3: "width"})
+        except (torch._dynamo.exc.UserError, RuntimeError, TypeError, ValueError):
+            pass  # a backbone that computes with its input's size
+    return traced(torch.zeros(2, channels, height, width), {0: "batch"})
+
+
+def _pads_by_size(backbone: nn.Module) -> bool:
+    """Whether it has timm's layers with TensorFlow's padding: tracing those for any size does not come to an end."""
+    return any(type(module).__name__.endswith("Same") for module in backbone.modules())

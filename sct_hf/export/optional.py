@@ -1,0 +1,20 @@
+"""Packages that only export needs."""
+
+from importlib.util import find_spec
+
+from sct_hf.errors import InputError
+
+
+def require(*packages: str, purpose: str) -> None:
+    """Check that packages can be imported.
+
+    Args:
+        *packages: Names as in an import.
+        purpose: What needs them, for the message.
+
+    Raises:
+        InputError: One of them is not installed.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise InputError(f'{purpose} needs {", ".join(missing)}, not installed here: pip install -e ".[export]"')

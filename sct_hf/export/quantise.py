@@ -1,0 +1,66 @@
+"""Int8 by static quantisation of an ONNX file, whose scales are read off calibration pictures."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sct_hf.export.graph import INPUT
+from sct_hf.export.optional import require
+
+# Layers with weights, wherever they are; and in the backbone what bounds or selects their outputs, so that a scale
+# need not cover what is cut off.
+_LAYERS = ("Conv", "Gemm", "MatMul")
+_BETWEEN = ("Add", "Clip", "MaxPool", "Relu")
+_SCOPES = "pkg.torch.onnx.name_scopes"  # torch's exporter notes the modules that a node comes from
+
+
+def quantise(source: Path, target: Path, pictures: Iterable[np.ndarray]) -> None:
+    """Write an ONNX file whose convolutions and linear layers compute in int8.
+
+    Weights are int8 with a scale for each output channel, activations uint8 with a scale for each tensor, from the
+    least to the greatest value seen: that pair of types runs fastest on x86. Products of two activations (attention,
+    cosine similarity, transport), softmax, norms and the sums of the head stay in float32.
+
+    Args:
+        source: A float32 file that `write_onnx` made.
+        target: The file to write.
+        pictures: Inputs (1, channels, H, W) float32, some hundred, gone through once.
+
+    Raises:
+        InputError: A package is not installed.
+    """
+    require("onnx", "onnxruntime", purpose="int8")
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.pictures: Iterator[np.ndarray] = iter(pictures)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            picture = next(self.pictures, None)
+            return None if picture is None else {INPUT: picture}
+
+    nodes = onnx.load(source, load_external_data=False).graph.node
+    scopes = {node.name: {item.key: item.value for item in node.metadata_props}.get(_SCOPES, "") for node in nodes}
+    head = [node.name for node in nodes if node.op_type in _BETWEEN and ".backbone" not in scopes[node.name]]
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it asks for a pre-processing that the exporter has done
+    try:
+        quantize_static(
+            source,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=[*_LAYERS, *_BETWEEN],
+            nodes_to_exclude=head,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    finally:
+        root.setLevel(level)

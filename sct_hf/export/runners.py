@@ -1,0 +1,61 @@
+"""A model or an exported file as a function on NumPy arrays."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sct_hf.export.graph import INPUT
+from sct_hf.export.optional import require
+from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+
+Runner = Callable[[np.ndarray], list[np.ndarray]]
+"""From `pixel_values` (B, channels, H, W) float32 to the outputs: logits (B, C), and the plan where exported."""
+
+
+def eager_runner(model: BackbonePreTrainedModel, *, maps: bool = False) -> Runner:
+    """The model itself, on the CPU, in evaluation mode; torch's own setting decides about threads."""
+    model.eval()
+
+    def run(pixels: np.ndarray) -> list[np.ndarray]:
+        with torch.inference_mode():
+            out = model(torch.from_numpy(pixels), return_dict=True, **({"output_maps": True} if maps else {}))
+        return [tensor.numpy() for tensor in ((out.logits, out.transport_plan) if maps else (out.logits,))]
+
+    return run
+
+
+def torch_export_runner(path: Path, threads: int) -> Runner:
+    """A `torch.export` program; torch's own setting decides about threads."""
+    module = torch.export.load(path).module()
+
+    def run(pixels: np.ndarray) -> list[np.ndarray]:
+        with torch.inference_mode():
+            return [tensor.numpy() for tensor in module(**{INPUT: torch.from_numpy(pixels)})]
+
+    return run
+
+
+def onnx_runner(path: Path, threads: int) -> Runner:
+    """An ONNX file in ONNX Runtime on the CPU; 0 threads leave the number to the library."""
+    require("onnxruntime", purpose="running an ONNX file")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(None, {INPUT: pixels})
+
+
+def openvino_runner(path: Path, threads: int) -> Runner:
+    """An OpenVINO IR on the CPU in float32; 0 threads leave the number to the library."""
+    require("openvino", purpose="running an OpenVINO file")
+    import openvino
+
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    return lambda pixels: [np.array(value) for value in compiled({INPUT: pixels}).to_tuple()]

@@ -1,0 +1,78 @@
+"""A tiny checkpoint, pictures, and one export of it in every format."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sct_hf import build_model, encode_labels, image_processor
+
+LABELS = ["dog", "cat", "dining table"]
+THRESHOLDS = [0.3, 0.55, 0.5]
+SCRIPT = Path(__file__).parents[2] / "scripts" / "export.py"
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[..., int]:
+    """`main` of scripts/export.py, on words of a command line."""
+    spec = importlib.util.spec_from_file_location("export_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *words: module.main([str(word) for word in words])
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Save a tiny model with a threshold for each label."""
+
+    def make(backbone: str, head: str = "sct", **fields: Any) -> Path:
+        torch.manual_seed(0)
+        text = encode_labels(LABELS, "random:12")
+        sct = {"hidden_size": 32, "encoder_attention_heads": 4, "encoder_ffn_dim": 48} if head == "sct" else {}
+        model = build_model(backbone, LABELS, image_size=64, head=head, label_text=text, **sct, **fields)
+        model(torch.randn(4, 3, 64, 64))  # moves the running statistics off 0 and 1
+        model.config.thresholds = THRESHOLDS
+        folder = tmp_path_factory.mktemp(backbone) / "checkpoint"
+        model.save_pretrained(folder)
+        image_processor(model.config).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
+    """A convolutional network's."""
+    return make_checkpoint("test_resnet")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six pictures: three of the model's size, three larger."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        size = (64, 64) if number < 3 else (90 + number, 120)
+        ramp = np.linspace(0, 200, size[1])[None, :, None] + rng.uniform(0, 55, (*size, 3))
+        Image.fromarray(ramp.astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(
+    script: Callable[..., int], checkpoint: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of an export with maps and int8, in all formats whose packages are there."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("exports") / "all"
+    formats = ["onnx", "torch_export", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
+    words = ["--maps", "--int8", "--calibration_pictures", pictures, "--calibration_count", 5]
+    assert script("--model", checkpoint, "--output_dir", folder, "--format", *formats, *words) == 0
+    return folder

@@ -1,0 +1,167 @@
+"""Exported files, opened by the libraries themselves, against the model loaded from the checkpoint."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageClassification
+
+from sct_hf.data import eval_transform
+from sct_hf.export.checkpoint import exported_files, file_size
+from tests.export.conftest import LABELS, SCRIPT, THRESHOLDS
+
+SHAPES = [(1, 64, 64), (4, 64, 64), (2, 96, 64), (1, 64, 160)]
+
+
+def expected_of(checkpoint: Path, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    model = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
+    with torch.no_grad():
+        out = model(pixels, output_maps=True)
+    return out.logits.numpy(), out.transport_plan.numpy()
+
+
+def run_onnx(path: Path, pixels: Tensor) -> list[np.ndarray]:
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    assert [value.name for value in session.get_inputs()] == ["pixel_values"]
+    return session.run(None, {"pixel_values": pixels.numpy()})
+
+
+def run_openvino(path: Path, pixels: Tensor) -> list[np.ndarray]:
+    openvino = pytest.importorskip("openvino")
+    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return [np.array(value) for value in model({"pixel_values": pixels.numpy()}).to_tuple()]
+
+
+def run_torch_export(path: Path, pixels: Tensor) -> list[np.ndarray]:
+    return [value.detach().numpy() for value in torch.export.load(path).module()(pixel_values=pixels)]
+
+
+RUNS = {"model.onnx": run_onnx, "model.xml": run_openvino, "model.pt2": run_torch_export}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_float_files_compute_what_the_model_does(exported: Path, checkpoint: Path, name: str) -> None:
+    for batch, height, width in SHAPES:
+        pixels = torch.randn(batch, 3, height, width)
+        logits, plan = RUNS[name](exported / name, pixels)
+        for found, expected in zip((logits, plan), expected_of(checkpoint, pixels), strict=True):
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+        np.testing.assert_allclose(plan.sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["model_int8.onnx", "model_int8.xml"])
+def test_int8_files_are_near_and_smaller(exported: Path, checkpoint: Path, pictures: Path, name: str) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    prepare = eval_transform(64, config["image_mean"], config["image_std"])
+    pixels = torch.stack([prepare(Image.open(path)) for path in sorted(pictures.iterdir())])
+    logits, _ = RUNS[name.replace("_int8", "")](exported / name, pixels)
+    expected, _ = expected_of(checkpoint, pixels)
+    assert 0 < np.abs(logits - expected).max() < 0.1
+    assert file_size(exported / name) < file_size(exported / name.replace("_int8", ""))
+
+
+def test_int8_keeps_what_is_no_layer_in_float(exported: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(exported / "model_int8.onnx").graph
+    weights = {tensor.name for tensor in graph.initializer}
+    maker = {output: node for node in graph.node for output in node.output}
+
+    def quantised(node: object) -> bool:
+        return all(name in maker and maker[name].op_type == "DequantizeLinear" for name in node.input[:2])
+
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert convolutions
+    assert all(map(quantised, convolutions))
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    of_weights = [node for node in products if maker.get(node.input[1], node).op_type == "DequantizeLinear"]
+    assert of_weights
+    assert 0 < len(of_weights) < len(products)  # attention, similarity and transport are products of activations
+    assert all(maker[node.input[1]].input[0] in weights for node in of_weights)
+    for node in graph.node:
+        if node.op_type in ("Softmax", "LayerNormalization", "Gelu"):
+            assert not quantised(node)
+
+
+def test_metadata(exported: Path, checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    content = json.loads((exported / "export.json").read_text())
+    assert (content["labels"], content["thresholds"]) == (LABELS, THRESHOLDS)
+    assert content["input"] == {
+        **{"name": "pixel_values", "dtype": "float32", "shape": ["batch", 3, "height", "width"]}
+    }
+    preparation = content["preprocessing"]
+    assert (preparation["size"], preparation["resample"]) == ([64, 64], "bilinear")
+    assert (preparation["mean"], preparation["std"]) == (config["image_mean"], config["image_std"])
+    assert content["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert set(content["files"]) == set(exported_files(exported))
+    for name, file in content["files"].items():
+        assert file["precision"] == ("int8" if name.endswith("_int8") else "float32")
+        assert file["megabytes"] == file_size(exported / file["file"]) / 1e6
+        bound = np.inf if file["precision"] == "int8" else 1e-4
+        assert all(0 <= difference <= bound for difference in file["max_difference"].values())
+    assert not list(exported.parent.glob(".*"))
+
+
+def test_sizes_count_weights_beside_the_graph(exported: Path) -> None:
+    pytest.importorskip("openvino")
+    parts = [exported / name for name in ("model.xml", "model.bin")]
+    assert file_size(exported / "model.xml") == sum(part.stat().st_size for part in parts)
+
+
+def test_transformer_keeps_its_size(script: Callable[..., int], make_checkpoint, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    checkpoint = make_checkpoint("test_vit")
+    assert script("--model", checkpoint, "--output_dir", tmp_path / "vit") == 0
+    content = json.loads((tmp_path / "vit" / "export.json").read_text())
+    assert content["input"]["shape"] == ["batch", 3, 64, 64]
+    assert {path.name for path in (tmp_path / "vit").iterdir()} == {"model.onnx", "export.json", "run_onnx.py"}
+    for batch in (1, 3):
+        pixels = torch.randn(batch, 3, 64, 64)
+        (logits,) = run_onnx(tmp_path / "vit" / "model.onnx", pixels)
+        np.testing.assert_allclose(logits, expected_of(checkpoint, pixels)[0], rtol=0, atol=2e-5)
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
+        run_onnx(tmp_path / "vit" / "model.onnx", torch.randn(1, 3, 96, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "any_size"),
+    [
+        ("swin_tiny_patch4_window7_224", False),
+        ("test_efficientnet", True),
+        ("tf_mobilenetv3_small_minimal_100", False),
+    ],
+)
+def test_other_backbones(
+    script: Callable[..., int], make_checkpoint, tmp_path: Path, backbone: str, any_size: bool
+) -> None:
+    checkpoint = make_checkpoint(backbone)
+    assert script("--model", checkpoint, "--output_dir", tmp_path / "out") == 0
+    content = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert content["input"]["shape"] == ["batch", 3, *(("height", "width") if any_size else (64, 64))]
+    pixels = torch.randn(3, 3, 96, 128) if any_size else torch.randn(3, 3, 64, 64)
+    (logits,) = run_onnx(tmp_path / "out" / "model.onnx", pixels)
+    np.testing.assert_allclose(logits, expected_of(checkpoint, pixels)[0], rtol=0, atol=2e-5)
+
+
+def test_peer_head_and_fixed_size_in_a_process(make_checkpoint, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint("test_resnet", head="linear")
+    words = [f"--model={checkpoint}", f"--output_dir={tmp_path / 'out'}", "--format=torch_export", "--fixed_size"]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], cwd=SCRIPT.parents[1], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "model.pt2" in done.stdout
+    assert "input ['batch', 3, 64, 64]" in done.stdout
+    pixels = torch.randn(2, 3, 64, 64)
+    model = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
+    (logits,) = run_torch_export(tmp_path / "out" / "model.pt2", pixels)
+    np.testing.assert_allclose(logits, model(pixels).logits.detach().numpy(), rtol=0, atol=2e-5)

@@ -1,0 +1,90 @@
+"""What cannot be exported is said in a line, and leaves nothing behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sct_hf.export import checkpoint as checkpoint_module
+from sct_hf.export import optional
+
+
+@pytest.fixture
+def refused(script: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys) -> Callable[..., str]:
+    """Run the script, which must fail and leave its folder as it was; give the line that it says."""
+
+    def run(*words: object, **options: object) -> str:
+        given = {"model": checkpoint, "output_dir": tmp_path / "out"} | options
+        before = sorted(tmp_path.rglob("*"))
+        assert script(*(f"--{name}={value}" for name, value in given.items()), *words) == 2
+        assert sorted(tmp_path.rglob("*")) == before
+        out, errors = capsys.readouterr()
+        assert out == ""
+        assert errors.startswith("error: ")
+        return errors
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format=tflite"], "format is ['tflite']: give one or more of onnx, openvino, torch_export"),
+        (["--int8"], "calibration_pictures is []"),
+        (["--int8", "--format=torch_export", "--calibration_pictures=x"], "it needs onnx or openvino"),
+        (["--model=/no/such/folder"], "there is no such folder"),
+        (["--int8", "--format=onnx", "--calibration_pictures=/no/such/folder"], "nothing found"),
+        (["--calibration_count=0"], "calibration_count is 0: give a number > 0"),
+    ],
+)
+def test_options(refused: Callable[..., str], words: list[str], message: str) -> None:
+    assert message in refused(*words)
+
+
+@pytest.mark.parametrize(("name", "missing"), [("onnx", "onnxscript"), ("openvino", "openvino")])
+def test_missing_package(refused: Callable[..., str], monkeypatch, name: str, missing: str) -> None:
+    monkeypatch.setattr(optional, "find_spec", lambda package: None if package == missing else object())
+    message = refused(format=name)
+    assert f"the format {name} needs {missing}" in message
+    assert 'pip install -e ".[export]"' in message
+
+
+def test_model_without_a_plan(refused: Callable[..., str], make_checkpoint) -> None:
+    assert "has no transport plan" in refused("--maps", model=make_checkpoint("test_resnet", head="linear"))
+
+
+def test_foreign_folder_is_never_touched(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    for words in ([], ["--overwrite_output_dir"]):
+        assert "holds files that are no export's" in refused(*words, output_dir=tmp_path / "mine")
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_an_export_is_replaced_only_when_told(
+    refused: Callable[..., str], script: Callable[..., int], checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "export.json").write_text("{}")
+    (tmp_path / "out" / "model.xml").write_text("former")
+    assert "--overwrite_output_dir" in refused(format="torch_export")
+    words = [f"--model={checkpoint}", f"--output_dir={tmp_path / 'out'}", "--format=torch_export"]
+    assert script(*words, "--overwrite_output_dir") == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"export.json", "model.pt2"}
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["labels"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_computes_something_else_is_not_kept(refused: Callable[..., str], monkeypatch) -> None:
+    monkeypatch.setattr(checkpoint_module, "MAX_DIFFERENCE", -1.0)
+    assert "torch_export computes something else than the model" in refused(format="torch_export")
+
+
+def test_broken_calibration_picture(refused: Callable[..., str], tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "half.jpg").write_bytes(b"\xff\xd8 and nothing more")
+    assert "half.jpg cannot be read" in refused(
+        "--int8", "--fixed_size", calibration_pictures=tmp_path / "pictures", format="onnx"
+    )
