@@ -57,6 +57,7 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
     assert metrics["holdout_mAP"] == best == history[metrics["selected_epoch"] - 1]["holdout_mAP"]
     for row in history:
         parts = row["losses/classification"] + 0.8 * row["losses/semantic"] + 0.1 * row["losses/transport"]
+        parts += row["losses/pooled"]
         assert row["loss"] == pytest.approx(parts, rel=1e-5)
         assert 0 < row["data_wait_share"] < 1
 
@@ -201,7 +202,7 @@ def test_checkpoint_with_weights_missing(tmp_path: Path, tiny: Tiny) -> None:
     train(tiny(output_dir=tmp_path / "first", epochs=1))
     path = tmp_path / "first" / "model.safetensors"
     save_file({name: value for name, value in load_file(path).items() if "scorer" not in name}, path, {"format": "pt"})
-    with pytest.raises(InputError, match=r"init_checkpoint is .*first', which lacks \d+ of its weights \(scorer"):
+    with pytest.raises(InputError, match=r"init_checkpoint is .*first', which lacks \d+ of its weights \(pooled_scorer"):
         train(tiny(output_dir=tmp_path / "second", init_checkpoint=tmp_path / "first"))
 
 
