@@ -221,6 +221,9 @@ class TrainArguments:
     cached_views: int = _option(4, "Views of each training picture in the cache.")
     channels_last: bool = _option(True, "Memory format of the backbone.")
     cpu_threads: int = _option(0, "Threads of each process on CPU; 0 shares all cores among the processes.")
+    save_dtype: Literal["float32", "float16", "bfloat16"] = _option(
+        "float32", "Number format of matrices and kernels in the saved file; the model computes in float32."
+    )
     figures: bool = _option(True, "Draw curves.png and tags.png.")
     report_to: str = _option("tensorboard", "Trackers, comma-separated: tensorboard, wandb, ..., or none.")
     checkpoint_every: int = _option(0, "Optimizer steps between checkpoints; 0 for the ends of epochs alone.")

@@ -177,11 +177,33 @@ def set_train_mode(model: nn.Module, bare: TaggingModel, freeze_backbone: bool, 
                 module.eval()
 
 
-def save_model(model: TaggingModel, folder: Path) -> None:
-    """Write config.json, model.safetensors and preprocessor_config.json, each whole or not at all."""
+def round_weights(model: TaggingModel, save_dtype: str) -> None:
+    """Round the weights to what `save_model` writes, so that figures are those of the saved file."""
+    stored = _stored(model, save_dtype)
+    for name, tensor in model.state_dict().items():
+        tensor.copy_(stored[name])
+
+
+def save_model(model: TaggingModel, folder: Path, save_dtype: str = "float32") -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json, each whole or not at all.
+
+    Args:
+        model: The model, in float32; config.json says so, whatever the file holds, so that it loads as float32.
+        folder: Where to.
+        save_dtype: Number format, a name of torch, of weights with two axes or more; vectors (biases, norms and their
+            statistics) stay in float32.
+    """
     with TemporaryDirectory(dir=folder, prefix=".model-") as temporary:
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, state_dict=_stored(model, save_dtype))
         image_processor(model.config).save_pretrained(temporary)
         for file in Path(temporary).iterdir():
             with atomic_write(folder / file.name) as target:
                 os.replace(file, target)
+
+
+def _stored(model: TaggingModel, save_dtype: str) -> dict[str, Tensor]:
+    dtype = getattr(torch, save_dtype)
+    return {
+        name: tensor.to(dtype) if tensor.ndim > 1 and tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }

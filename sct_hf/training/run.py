@@ -27,7 +27,7 @@ from sct_hf.training.collage import collage
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
-from sct_hf.training.models import TaggingModel, new_model, save_model, set_train_mode
+from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
@@ -258,6 +258,7 @@ class Run:
         self.average.synchronise()
         if state.best_epoch:
             load_weights(self.average.model, path / BEST)
+        round_weights(self.average.model, arguments.train.save_dtype)
         evaluation, names = pictures.evaluation, pictures.whole.label_names
         scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
         metrics = multilabel_metrics(scores, targets, label_names=names)
@@ -279,7 +280,7 @@ class Run:
             predictions = Predictions(evaluation.image_ids, scores, targets, names)
             samples = _samples(evaluation) if arguments.train.figures else []
             with room_to_save(path):
-                save_model(self.average.model, path)
+                save_model(self.average.model, path, arguments.train.save_dtype)
                 metrics["weights_sha256"] = sha256_of_file(path / "model.safetensors")
                 write_report(
                     path,

@@ -206,6 +206,25 @@ def test_checkpoint_with_weights_missing(tmp_path: Path, tiny: Tiny) -> None:
         train(tiny(output_dir=tmp_path / "second", init_checkpoint=tmp_path / "first"))
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_figures_are_those_of_weights_saved_in_half_precision(tmp_path: Path, tiny: Tiny, table: Path) -> None:
+    train(tiny(output_dir=tmp_path, epochs=1, save_dtype="float16"))
+    saved = load_file(tmp_path / "model.safetensors")
+    assert {value.dtype for value in saved.values() if value.ndim > 1} == {torch.float16}
+    assert {value.dtype for value in saved.values() if value.ndim == 1} == {torch.float32}
+    model = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+    assert model.dtype == torch.float32
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, saved[name].to(value.dtype))
+    predictions = pd.read_parquet(tmp_path / "predictions.parquet").set_index("image_id")
+    processor = AutoImageProcessor.from_pretrained(tmp_path)
+    name = predictions.index[0]
+    picture = Image.open(table / (name if "." in name else f"{name}.png"))
+    with torch.no_grad():
+        scores = model(**processor(picture, return_tensors="pt")).logits[0].sigmoid().numpy()
+    np.testing.assert_allclose(scores, predictions.filter(like="score/").iloc[0], atol=1e-5)
+
+
 def test_training_mode_of_frozen_parts(tiny: Tiny) -> None:
     model = run.new_model(tiny(), ["a", "b"], run.Accelerator())
     norms = [module for module in model.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
