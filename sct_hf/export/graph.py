@@ -82,9 +82,11 @@ def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size
 
     if not fixed_size and model.backbone.fixed_size is None and not _pads_by_size(model.backbone):
         try:  # not square, so that neither side is taken for the other
-            return traced(torch.zeros(2, channels, height, 2 * width), {0: "batch", 2: "height", 3: "width"})
-        except (torch._dynamo.exc.UserError, RuntimeError, TypeError, ValueError):
-            pass  # a backbone that computes with its input's size
+            graph = traced(torch.zeros(2, channels, height, 2 * width), {0: "batch", 2: "height", 3: "width"})
+            graph.program.module()(**{INPUT: torch.zeros(1, channels, height, width)})
+            return graph
+        except (torch._dynamo.exc.UserError, AssertionError, RuntimeError, TypeError, ValueError):
+            pass  # a backbone that computes with its input's size, or takes only larger ones so
     return traced(torch.zeros(2, channels, height, width), {0: "batch"})
 
 

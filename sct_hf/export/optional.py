@@ -17,4 +17,5 @@ def require(*packages: str, purpose: str) -> None:
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise InputError(f'{purpose} needs {", ".join(missing)}, not installed here: pip install -e ".[export]"')
+        extra = "openvino" if "openvino" in missing else "export"
+        raise InputError(f'{purpose} needs {", ".join(missing)}, not installed here: pip install -e ".[{extra}]"')

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,9 +44,14 @@ def quantise(source: Path, target: Path, pictures: Iterable[np.ndarray]) -> None
             picture = next(self.pictures, None)
             return None if picture is None else {INPUT: picture}
 
-    nodes = onnx.load(source, load_external_data=False).graph.node
-    scopes = {node.name: {item.key: item.value for item in node.metadata_props}.get(_SCOPES, "") for node in nodes}
-    head = [node.name for node in nodes if node.op_type in _BETWEEN and ".backbone" not in scopes[node.name]]
+    graph = onnx.load(source, load_external_data=False).graph
+    weights = {tensor.name for tensor in graph.initializer}
+
+    def stays(node: Any) -> bool:
+        scope = {item.key: item.value for item in node.metadata_props}.get(_SCOPES, "")
+        return node.input[1] not in weights if node.op_type in _LAYERS else ".backbone" not in scope
+
+    quantised = [*_LAYERS, *_BETWEEN]
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # it asks for a pre-processing that the exporter has done
@@ -55,12 +61,11 @@ def quantise(source: Path, target: Path, pictures: Iterable[np.ndarray]) -> None
             target,
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=[*_LAYERS, *_BETWEEN],
-            nodes_to_exclude=head,
+            op_types_to_quantize=quantised,
+            nodes_to_exclude=[node.name for node in graph.node if node.op_type in quantised and stays(node)],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={"MatMulConstBOnly": True},
         )
     finally:
         root.setLevel(level)

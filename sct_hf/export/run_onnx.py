@@ -19,7 +19,7 @@ def preprocess(path: str) -> np.ndarray:
     """Read a picture as the model's input (1, 3, H, W) float32."""
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode.startswith("I"):  # 16 bits
-        image = image.convert("I").point(lambda level: level * (1 / 257)).convert("L")
+        image = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
     settings = EXPORT["preprocessing"]
     height, width = settings["size"]
     image = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)

@@ -74,17 +74,19 @@ def test_int8_keeps_what_is_no_layer_in_float(exported: Path) -> None:
     weights = {tensor.name for tensor in graph.initializer}
     maker = {output: node for node in graph.node for output in node.output}
 
+    def restored(name: str) -> bool:
+        return name in maker and maker[name].op_type == "DequantizeLinear"
+
     def quantised(node: object) -> bool:
-        return all(name in maker and maker[name].op_type == "DequantizeLinear" for name in node.input[:2])
+        return all(map(restored, node.input[:2]))
 
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     assert convolutions
     assert all(map(quantised, convolutions))
     products = [node for node in graph.node if node.op_type == "MatMul"]
-    of_weights = [node for node in products if maker.get(node.input[1], node).op_type == "DequantizeLinear"]
-    assert of_weights
-    assert 0 < len(of_weights) < len(products)  # attention, similarity and transport are products of activations
-    assert all(maker[node.input[1]].input[0] in weights for node in of_weights)
+    of_weights = [restored(node.input[1]) and maker[node.input[1]].input[0] in weights for node in products]
+    assert [quantised(node) for node in products] == of_weights
+    assert 0 < sum(of_weights) < len(products)  # attention, similarity and transport are products of activations
     for node in graph.node:
         if node.op_type in ("Softmax", "LayerNormalization", "Gelu"):
             assert not quantised(node)
