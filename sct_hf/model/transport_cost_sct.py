@@ -51,20 +51,20 @@ class TransportCost(torch.autograd.Function):
         at.
         """
         batch, _, num_labels = similarity.shape
-        forward_sum = forward_cost = None  # (B, P, 1): log Σ_k exp z→ and c̄→ over the labels so far
+        forward_sum: Tensor | None = None  # (B, P, 1): log Σ_k exp z→ over the labels so far
+        forward_cost = torch.zeros_like(similarity[..., :1])  # (B, P, 1): c̄→ over them
         backward_sum = similarity.new_empty(batch, 1, num_labels)  # (B, 1, C): log Σ_p exp z←
         backward_cost = torch.empty_like(backward_sum)  # (B, 1, C): c̄←
         for k in _chunks(num_labels, labels_at_once):
             cost = 1 - similarity[..., k]  # (B, P, c), as all that follow
             unweighted = plan_logits(similarity[..., k], tau, _part(label_log_prior, k))
             logits = weighted(unweighted, _part(q, k))
-            here = total = logits.logsumexp(2, keepdim=True)
+            total = logits.logsumexp(2, keepdim=True)
             if forward_sum is not None:
-                total = torch.logaddexp(forward_sum, here)
-            here_cost = _exp(logits - total).mul_(cost).sum(2, keepdim=True)
-            if forward_sum is not None:
-                here_cost += forward_cost * (forward_sum - total).exp()
-            forward_sum, forward_cost = total, here_cost
+                total = torch.logaddexp(forward_sum, total)
+                forward_cost *= (forward_sum - total).exp()
+            forward_cost += _exp(logits - total).mul_(cost).sum(2, keepdim=True)
+            forward_sum = total
 
             if not one_prior:
                 unweighted = plan_logits(similarity[..., k], tau, _part(region_log_prior, k))
