@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -285,3 +287,9 @@ def running() -> Iterator[Hub]:
         hub.shutdown()
         hub.server_close()
         thread.join()
+
+
+def environment(hub: Hub, home: Path, **variables: str) -> dict[str, str]:
+    """Of a process that knows this Hub and no other."""
+    own = {"HF_ENDPOINT": hub.url, "HF_TOKEN": OWNER, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    return os.environ | own | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables}
