@@ -1,6 +1,5 @@
 """Tiny checkpoints to look at, and a picture."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made = {}
     for kind, fields in KINDS.items():
         torch.manual_seed(3)
-        model = build_model(
-            "test_resnet", LABELS, image_size=64, label_text=encode_labels(LABELS, "random:12"), **fields
-        )
+        text = encode_labels(LABELS, "random:12")
+        model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **fields)
         model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
         if kind == "label":
             model.config.thresholds = THRESHOLDS

@@ -178,9 +178,8 @@ def test_a_visit(
     for _ in range(len(", wild boar")):
         words.send_keys(Keys.BACKSPACE)
     words.send_keys(Keys.ENTER)
-    new = {
-        tag["label"]: tag["score"] for tag in tagger(photograph, labels=["wild boar", "fire engine"], threshold=0.0)
-    }
+    found = tagger(photograph, labels=["wild boar", "fire engine"], threshold=0.0)
+    new = {tag["label"]: tag["score"] for tag in found}
     page.until(lambda: page.says("of 2 labels reach their threshold."))
     page.slider("Threshold of all labels").send_keys(Keys.HOME)
     page.until(lambda: page.bars.keys() == new.keys())

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from huggingface_hub import constants
 from PIL import Image
