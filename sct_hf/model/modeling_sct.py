@@ -372,8 +372,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
 
         Raises:
-            ValueError: A name twice, a hierarchy of other names, embeddings or prototypes of another count or width, prototypes missing or given
-                to a checkpoint without them, or another number of labels than the weights of a linear scorer have.
+            ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
+                to a checkpoint without them, another number of labels than the weights of a linear scorer have, or a
+                hierarchy of other names.
         """
         names = list(names)
         count = len(self.config.label_names)

@@ -10,8 +10,6 @@ from transformers import initialization as init
 from .configuration_sct import BackboneConfig
 from .hierarchy_sct import LabelHierarchy, make_hierarchy
 from .label_parents_sct import LabelParents, check_label_parents
-from .hierarchy_sct import LabelHierarchy
-from .label_parents_sct import LabelParents, check_label_parents
 
 _TEXT = ("label_embeddings", "label_prototypes")
 

@@ -276,7 +276,9 @@ class Arguments:
         apart = source is None or not Path(source).resolve().is_relative_to(target)
         _require(apart, "output_dir", self.train.output_dir, "it holds init_checkpoint; choose another folder")
         weight = self.model.hierarchy_loss_weight
-        _require(not weight or self.data.hierarchy is not None, "hierarchy_loss_weight", weight, "it needs --hierarchy")
+        _require(
+            not weight or self.data.hierarchy is not None, "hierarchy_loss_weight", weight, "it needs --hierarchy"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers import AutoModel, AutoModelForImageClassification
 
