@@ -52,8 +52,8 @@ class LabelHierarchy(nn.Module):
             (B, C) of the same dtype: no label is below one of its descendants, and one without descendants is as it
             was. The gradient goes to the highest, in equal parts where several are.
         """
-        index = self.above.expand(len(logits), -1)  # (B, E)
-        return logits.scatter_reduce(1, index, logits[:, self.below], "amax")
+        descendants = logits[:, self.below]  # (B, E)
+        return logits.scatter_reduce(1, self.above.expand_as(descendants), descendants, "amax")
 
     def loss(
         self, logits: Tensor, targets: Tensor, *, gamma_neg: float = 2.0, gamma_pos: float = 0.0, clip: float = 0.0

@@ -162,8 +162,8 @@ def lexicon() -> str:
         for name, above in SYNSETS.items()
     )
     return (
-        '<?xml version="1.0" encoding="UTF-8"?><!DOCTYPE LexicalResource SYSTEM '
-        '"http://globalwordnet.github.io/schemas/WN-LMF-1.0.dtd">'
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<!DOCTYPE LexicalResource SYSTEM "http://globalwordnet.github.io/schemas/WN-LMF-1.0.dtd">\n'
         '<LexicalResource xmlns:dc="http://purl.org/dc/elements/1.1/"><Lexicon id="tiny" label="Tiny" language="en" '
         f'email="a@example.org" license="none" version="1">{entries}{synsets}</Lexicon></LexicalResource>'
     )
@@ -216,6 +216,6 @@ def test_what_wordnet_cannot_do_is_told() -> None:
 
 def test_without_a_lexicon_the_remedy_is_told(tmp_path, monkeypatch) -> None:
     wn = pytest.importorskip("wn")
-    monkeypatch.setattr(wn.config, "_data_directory", tmp_path)
+    monkeypatch.setattr(wn.config, "data_directory", tmp_path)
     with pytest.raises(InputError, match=r"no lexicon of English .*python -m wn download oewn:2024"):
         load_hierarchy("wordnet", LABELS)
