@@ -1,10 +1,14 @@
 """Configuration of SCT: what a checkpoint's `config.json` holds."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+
+_LABEL_LOSSES = ("gamma_neg", "gamma_pos", "positive_weight", "logit_shift")
+_BY_LABEL = ("thresholds", "label_losses")
 
 
 def _require(holds: bool, field: str, value: object, remedy: str) -> None:
@@ -35,6 +39,11 @@ class BackboneConfig(PreTrainedConfig):
             Focusing exponent for present labels (kin: 0).
         clip (`float`, *optional*, defaults to 0.0):
             Probability under which an absent label costs nothing (kin: 0).
+        label_losses (`dict[str, list[float]]`, *optional*):
+            Settings of the asymmetric loss for each label, in the order of the logits, for unbalanced labels: any of
+            `"gamma_neg"` and `"gamma_pos"` in place of the numbers above, `"positive_weight"`, and `"logit_shift"`,
+            which is added to the logits in the loss alone (ours). scripts/train.py makes them of the training
+            targets and leaves them out of the checkpoint.
         thresholds (`list[float]`, *optional*):
             Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given (ours).
     """
@@ -48,6 +57,7 @@ class BackboneConfig(PreTrainedConfig):
     gamma_neg: float | int = 2.0
     gamma_pos: float | int = 0.0
     clip: float | int = 0.0
+    label_losses: dict[str, list[float]] | None = None
     thresholds: list[float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -58,11 +68,11 @@ class BackboneConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As `PreTrainedConfig.from_dict`; thresholds and text of labels go where another number replaces them."""
+        """As `PreTrainedConfig.from_dict`; what belongs to each label goes where another number replaces them."""
         names = kwargs.get("id2label")
         count = kwargs.get("num_labels") if names is None else len(names)
         if count not in (None, len(config_dict.get("id2label") or ())):
-            config_dict = {key: config_dict[key] for key in config_dict if key not in ("thresholds", "label_text")}
+            config_dict = {key: config_dict[key] for key in config_dict if key not in (*_BY_LABEL, "label_text")}
         return super().from_dict(config_dict, **kwargs)
 
     @property
@@ -92,6 +102,16 @@ class BackboneConfig(PreTrainedConfig):
         for field in ("gamma_neg", "gamma_pos"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
         _require(0 <= self.clip < 1, "clip", self.clip, "give a number in [0, 1)")
+
+    def validate_label_losses(self) -> None:
+        """Raise `ValueError` for losses of labels by an unknown name, of another number, or out of range."""
+        count = len(self.label_names)
+        for name, values in (self.label_losses or {}).items():
+            _require(name in _LABEL_LOSSES, "label_losses", name, f"name {', '.join(_LABEL_LOSSES)}")
+            _require(len(values) == count, f"label_losses[{name!r}]", values, f"give one number for each of {count}")
+            signed = name == "logit_shift"
+            holds = all(math.isfinite(value) and (signed or value >= 0) for value in values)
+            _require(holds, f"label_losses[{name!r}]", values, f"give finite numbers{'' if signed else ' >= 0'}")
 
     def validate_thresholds(self) -> None:
         """Raise `ValueError` for thresholds of another number than the labels, or outside [0, 1]."""

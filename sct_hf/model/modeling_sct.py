@@ -25,7 +25,7 @@ from .layers_sct import (
     aggregate,
     sine_positions,
 )
-from .losses_sct import asymmetric_loss, known_targets
+from .losses_sct import asymmetric_loss, known_targets, loss_options
 from .outputs_sct import MultiLabelOutput, SCTModelOutput
 from .pretrained_sct import BackbonePreTrainedModel
 from .transport_sct import cosine_similarity, full_precision, transport_loss, transport_plan
@@ -316,7 +316,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         loss = losses = None
         if labels is not None:
             config = self.config
-            focus: Any = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
+            focus = loss_options(config, region_logits.device)
             losses = {
                 "classification": asymmetric_loss(region_logits, labels, **focus),
                 "semantic": asymmetric_loss(out.map_logits, labels, **focus),
@@ -376,7 +376,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
-        self.config.thresholds = None  # they belonged to the former labels
+        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe

@@ -11,7 +11,7 @@ from transformers.utils import can_return_tuple
 
 from sct_hf.model.backbone_sct import TimmBackbone
 from sct_hf.model.configuration_sct import BackboneConfig
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets
+from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 from sct_hf.peers.bilinear_attention import BilinearAttentionHead
@@ -162,7 +162,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
                 f"{shape[0]} names, each once, and embeddings of shape {shape}."
             )
         self.label_embeddings = embeddings.detach().to(self.label_embeddings, copy=True)
-        self.config.thresholds = None  # they belonged to the former labels
+        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe
@@ -200,9 +200,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         if labels is not None:
             self.check_targets(labels, len(features))
             config = self.config
-            loss = asymmetric_loss(
-                logits, labels, gamma_neg=config.gamma_neg, gamma_pos=config.gamma_pos, clip=config.clip
-            )
+            loss = asymmetric_loss(logits, labels, **loss_options(config, logits.device))
             losses = {"classification": loss}
             if isinstance(head, LabelTextHead):
                 transport = head.transport_loss(features, embeddings, known_targets(labels)[1])
