@@ -67,6 +67,9 @@ VARIANTS: dict[str, Settings] = {
     "gamma_neg 1": {"gamma_neg": 1.0},
     "gamma_neg 2": {"gamma_neg": 2.0},
     "gamma_neg 4": {"gamma_neg": 4.0},
+    # further losses in training: MulCon's contrast, SRDL's erasing
+    "label contrast": {"contrast_loss_weight": 0.1},
+    "object erasing": {"erasing_loss_weight": 0.5},
     # unbalanced labels
     "positive weights": {"positive_weights": "auto"},
     "positive weights, root": {"positive_weights": "sqrt"},

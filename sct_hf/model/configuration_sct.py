@@ -207,6 +207,17 @@ class SCTConfig(BackboneConfig):
             λ₁, weight of the semantic map's classification loss (kin: 0.8).
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
             λ₂, weight of the transport cost beside losses that are means over the known targets (ours).
+        contrast_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of a contrast between the labels of a batch, on the picture's part of the features that score
+            pooled labels; needs `label_pooling` (after MulCon; features and weight are ours).
+        contrast_temperature (`float`, *optional*, defaults to 0.1):
+            Its temperature.
+        erasing_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the loss of pictures without the regions that one of their labels is seen by, beside that of
+            whole pictures (after SRDL; by the backward plan, in the backbone's map: ours). Twice the head's cost in
+            training.
+        erasing_share (`float`, *optional*, defaults to 0.2):
+            Share of the regions that are erased (ours).
     """
 
     model_type = "sct"
@@ -241,6 +252,10 @@ class SCTConfig(BackboneConfig):
     scorer_dropout: float | int = 0.5
     semantic_loss_weight: float | int = 0.8
     transport_loss_weight: float | int = 0.1
+    contrast_loss_weight: float | int = 0.0
+    contrast_temperature: float | int = 0.1
+    erasing_loss_weight: float | int = 0.0
+    erasing_share: float | int = 0.2
 
     def validate_widths(self) -> None:
         """Raise `ValueError` for widths or counts of layers that cannot be used."""
@@ -261,14 +276,21 @@ class SCTConfig(BackboneConfig):
 
     def validate_transport(self) -> None:
         """Raise `ValueError` for transport settings or loss weights that cannot be used."""
-        for field in ("temperature", "prototype_temperature"):
+        for field in ("temperature", "prototype_temperature", "contrast_temperature"):
             _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
         for field in ("rho", "prototype_pooling"):
             _require(0 <= getattr(self, field) <= 1, field, getattr(self, field), "give a number in [0, 1]")
         for field in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout"):
             _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
-        for field in ("semantic_loss_weight", "transport_loss_weight", "prototype_scale"):
+        weights = ("semantic_loss_weight", "transport_loss_weight", "contrast_loss_weight", "erasing_loss_weight")
+        for field in (*weights, "prototype_scale"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
+
+    def validate_training_options(self) -> None:
+        """Raise `ValueError` for a contrast without what it contrasts, or a share that erases nothing or all."""
+        weight = self.contrast_loss_weight
+        _require(not weight or self.label_pooling, "contrast_loss_weight", weight, "it needs label_pooling=True")
+        _require(0 < self.erasing_share < 1, "erasing_share", self.erasing_share, "give a number within (0, 1)")
 
 
 __all__ = ["BackboneConfig", "SCTConfig"]

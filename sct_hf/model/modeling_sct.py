@@ -15,6 +15,8 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
+from .contrast_sct import label_contrast_loss
+from .erasing_sct import erase_regions, statistics_kept
 from .layers_sct import (
     EncoderLayer,
     LabelScores,
@@ -265,6 +267,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         output_maps: bool = False,
         output_label_features: bool = False,
         output_hidden_states: bool | None = None,
+        erasing: bool = True,
         **kwargs: Any,
     ) -> MultiLabelOutput:
         """Score pictures; with targets, also compute the loss.
@@ -280,6 +283,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
+            erasing (`bool`, *optional*, defaults to `True`): Whether to train on pictures with erased regions too,
+                where the configuration says so.
 
         Returns:
             `MultiLabelOutput`: loss and its parts where targets are given, logits (B, C), and what was asked for.
@@ -292,13 +297,16 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pictures = pixel_values if backbone_features is None else backbone_features
             self.check_targets(labels, 0 if pictures is None else len(pictures))
             label_weights = known_targets(labels)[1]  # (B, C)
+        erasing = erasing and labels is not None and self.training and self.config.erasing_loss_weight > 0
+        if erasing:  # the backbone's map is needed twice
+            pixel_values, backbone_features = None, self.feature_map(pixel_values, backbone_features)
         out = self.sct(
             pixel_values,
             label_weights,
             backbone_features=backbone_features,
             label_embeddings=label_embeddings,
             label_prototypes=label_prototypes,
-            output_backward_plan=output_maps,
+            output_backward_plan=output_maps or erasing,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
@@ -330,13 +338,24 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             if pooled_logits is not None:
                 losses["pooled"] = asymmetric_loss(pooled_logits, labels, **focus)
                 loss = loss + losses["pooled"]
+            if self.pooled_scorer is not None and config.contrast_loss_weight:
+                embedded = self.pooled_scorer.embed(out.pooled_features)  # (B, C, 2D)
+                losses["contrast"] = label_contrast_loss(embedded, labels, config.contrast_temperature)
+                loss = loss + config.contrast_loss_weight * losses["contrast"]
+            if erasing and backbone_features is not None:
+                rest, judged = erase_regions(backbone_features, out.backward_plan, labels, config.erasing_share)
+                text: Any = {"label_embeddings": label_embeddings, "label_prototypes": label_prototypes}
+                with statistics_kept(self):
+                    again = self(labels=judged, backbone_features=rest, erasing=False, return_dict=True, **text)
+                losses["erasing"] = again.loss
+                loss = loss + config.erasing_loss_weight * again.loss
         return MultiLabelOutput(
             loss=loss,
             logits=logits,
             losses=losses,
             semantic_map=out.semantic_map if output_maps else None,
             transport_plan=out.transport_plan if output_maps else None,
-            backward_plan=out.backward_plan,
+            backward_plan=out.backward_plan if output_maps else None,
             prototype_plan=out.prototype_plan if output_maps else None,
             region_logits=_as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
             label_features=out.label_features if output_label_features else None,

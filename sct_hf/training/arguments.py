@@ -165,6 +165,12 @@ class ModelArguments:
     scorer_dropout: float | None = _option(None, "Dropout before the region scores.")
     semantic_loss_weight: float | None = _option(None, "Weight of the semantic map's classification loss.")
     transport_loss_weight: float | None = _option(None, "Weight of the transport cost, of sct and patchct.")
+    contrast_loss_weight: float | None = _option(None, "Weight of the contrast between the labels of a batch, of sct.")
+    contrast_temperature: float | None = _option(None, "Temperature of that contrast.")
+    erasing_loss_weight: float | None = _option(
+        None, "Weight of the loss of pictures without the regions that one of their labels is seen by, of sct."
+    )
+    erasing_share: float | None = _option(None, "Share of the regions that are erased.")
     gamma_neg: float | None = _option(None, "Focusing exponent of the loss for absent labels.")
     gamma_pos: float | None = _option(None, "Focusing exponent of the loss for present labels.")
     clip: float | None = _option(None, "Probability under which an absent label costs nothing.")
