@@ -109,5 +109,5 @@ def test_gradients_reach_backbone_and_head(make_model: Callable[..., SCTForMulti
 
 @pytest.mark.parametrize("share", [0, 1, -0.1])
 def test_a_share_that_erases_nothing_or_all(share: float) -> None:
-    with pytest.raises(Exception, match="erasing_share=.* cannot be used: give a number within"):
+    with pytest.raises(Exception, match=r"erasing_share=.* cannot be used: give a number within"):
         tiny_config(erasing_share=share)
