@@ -13,9 +13,9 @@ def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) 
     """Erase from each picture the regions that a plan attends to most for one of its labels, drawn at random.
 
     After SRDL (Pu et al., arXiv 2204.03795), which erases semantic-aware regions so that training learns how labels
-    depend on each other; only its abstract was at hand. What is erased is ours: a fixed share of the regions, set to zero
-    in the backbone's map, by the transport plan. All labels stay, that of the erased regions too: it is to be told
-    from what is left of it and from the rest of the picture.
+    depend on each other; only its abstract was at hand. What is erased is ours: a fixed share of the regions, set to
+    zero in the backbone's map, by the transport plan. All labels stay, that of the erased regions too: it is to be
+    told from what is left of it and from the rest of the picture.
 
     Args:
         features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.
