@@ -6,13 +6,14 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from sct_hf.data.masks import save_known
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.pictures import Pictures, load_pictures
 from sct_hf.training.report import format_table, write_json
 from sct_hf.training.run import Run, say
-from sct_hf.training.run_folder import METRICS, RunFolder
+from sct_hf.training.run_folder import KNOWN_LABELS, METRICS, RunFolder
 
 
 def train(arguments: Arguments) -> dict[str, Any]:
@@ -77,6 +78,8 @@ def _train_one(
     if accelerator.is_main_process:
         with room_to_save(folder.path):
             folder.claim()
+            if arguments.data.hides_labels:
+                save_known(pictures.training, folder.path / KNOWN_LABELS)
     accelerator.wait_for_everyone()
     run = Run(arguments, folder, pictures, accelerator)
     run.resume()

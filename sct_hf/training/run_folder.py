@@ -18,8 +18,10 @@ ARGUMENTS = "training_args.json"
 BEST = "best.safetensors"
 HISTORY = "history.json"
 METRICS = "metrics.json"
+KNOWN_LABELS = "known_labels.npz"
 _RESULTS = (
     *(ARGUMENTS, BEST, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
+    KNOWN_LABELS,
     *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", *HEADS),
 )
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
