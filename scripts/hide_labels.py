@@ -1,6 +1,6 @@
 """The training pictures as a run sees them, some of their labels hidden, as a CSV file.
 
-python scripts/hide_labels.py --dataset voc2007 --data_dir VOCdevkit --holdout 0 --known_proportion 0.1 --output_file known10.csv
+python scripts/hide_labels.py --dataset voc2007 --data_dir VOCdevkit --known_proportion 0.1 --output_file known10.csv
 
 Takes the options of scripts/train.py as well. The file's column `unknown` names the labels that are hidden;
 `--dataset csv --train_file known10.csv` reads it.

@@ -147,8 +147,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "unknown labels": TREATMENTS[treatment],
                 "n": max(len(scores[treatment, known]) for known in knowns),
             }
-            averaged = {(known, seed): value for known in shared for seed, value in scores[treatment, known].items()}
-            base = {(known, seed): value for known in shared for seed, value in scores.get((BASE, known), {}).items()}
+            averaged: dict[Any, float] = {
+                (known, seed): value for known in shared for seed, value in scores[treatment, known].items()
+            }
+            base: dict[Any, float] = {
+                (known, seed): value for known in shared for seed, value in scores.get((BASE, known), {}).items()
+            }
             for known in knowns:
                 found = list(scores[treatment, known].values())
                 mean, deviation, _ = spread(found) if found else (None, None, 0)

@@ -1,4 +1,4 @@
-"""Unknown labels in training: taken as absent, or recovered by the model while it learns."""
+"""Recovery of unknown labels by the model that is being trained."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from sct_hf.model.losses_sct import asymmetric_loss, known_targets
 from sct_hf.model.outputs_sct import MultiLabelOutput
-from sct_hf.training.ema import AveragedModel
 from sct_hf.training.models import TaggingModel
 
 
@@ -17,77 +16,67 @@ def assume_negative(labels: Tensor) -> Tensor:
     return torch.where(labels >= 0, labels, 0.0)
 
 
-def recovery_weight(progress: float, weight: float, warmup: float) -> float:
-    """Weight of the loss on recovered labels: rises in a line from 0 over the share `warmup` of the steps.
-
-    Args:
-        progress: Share of all steps that are done.
-        weight: What it rises to.
-        warmup: Share of all steps that it takes; 0 for none.
-    """
-    return weight * min(progress / warmup, 1.0) if warmup else weight
-
-
 class LabelRecovery(nn.Module):
-    """A model in training, and the losses on its unknown labels; a checkpoint holds the model alone.
+    """A model in training and the losses on its unknown labels; what is saved in the end is the model alone.
 
     The kin trains one branch on the known entries, and a second one on pseudo-targets: what is known, and elsewhere
-    the first one's scores, without gradient. Ours: the second branch is the model's own kinds of scores, each on top
-    of its loss on known entries, and pseudo-targets come from the averaged weights (as in mean teacher, Tarvainen &
-    Valpola, 2017).
+    the first one's scores, without gradient. Ours: both branches are the model's own kinds of scores, so that nothing
+    is trained that is thrown away; pseudo-targets are scores of the averaged weights (as in mean teacher, Tarvainen &
+    Valpola, 2017); and where not one absent label is known, the first branch takes unknown labels as absent, since
+    "present" everywhere would fit what is known.
 
     Args:
         model: The model, not wrapped for several processes.
         teacher: Gives the model with the averaged weights, in evaluation mode.
+        only_present: No entry is known to be absent.
     """
 
-    def __init__(self, model: TaggingModel, teacher: Callable[[], TaggingModel]) -> None:
+    def __init__(self, model: TaggingModel, teacher: Callable[[], TaggingModel], *, only_present: bool) -> None:
         super().__init__()
         self.model = model
+        self.only_present = only_present
         self._teacher = teacher
 
-    def forward(self, labels: Tensor, *, weight: float, **inputs: Any) -> MultiLabelOutput:
-        """Score pictures and add the loss on recovered labels, "recovery", to the model's own.
+    def forward(self, labels: Tensor, *, weight: float, **inputs: Tensor) -> MultiLabelOutput:
+        """Score pictures; the loss is the model's own and that on recovered labels, the part "recovery".
 
         Args:
             labels: (B, C), values in [0, 1], −1 or NaN unknown.
-            weight: Of that loss.
-            **inputs: Further arguments of the model's forward.
+            weight: Of the loss on recovered labels.
+            **inputs: Pictures or maps, as the model takes them.
         """
-        output = self.model(labels=labels, output_branches=True, output_label_features=True, **inputs)
+        own = assume_negative(labels) if self.only_present else labels
+        output: MultiLabelOutput = self.model(labels=own, output_branches=True, output_label_features=True, **inputs)
         with torch.no_grad():
             scores = self._teacher()(**inputs).logits.sigmoid()  # (B, C)
         recovery = self.recovery_loss(output, labels, scores)
-        output.losses = output.losses | {"recovery": recovery}
-        output.loss = output.loss + weight * recovery
+        output.losses = {**(output.losses or {}), "recovery": recovery}
+        output.loss = torch.add(output.loss, recovery, alpha=weight)
         return output
 
     def recovery_loss(self, output: MultiLabelOutput, labels: Tensor, scores: Tensor) -> Tensor:
-        """The loss of each kind of scores on pseudo-targets, by the weights that the model gives them.
+        """The losses of the model's kinds of scores on pseudo-targets, weighted as the model weighs them.
 
         Args:
-            output: Of the model.
-            labels: (B, C).
+            output: Of the model in training.
+            labels: (B, C), −1 or NaN unknown.
             scores: The teacher's, (B, C) in [0, 1].
         """
-        known, targets = known_targets(labels)
-        targets = torch.where(known, targets, scores)  # (B, C)
-        return self._loss(output, targets)
+        known, values = known_targets(labels)
+        targets = torch.where(known, values, scores)  # (B, C)
+        if output.branch_logits is None:  # a peer head has one kind of scores
+            return self.classification_loss(output.logits, targets)
+        weights = {"map": self.model.config.semantic_loss_weight}
+        losses = [
+            weights.get(name, 1.0) * self.classification_loss(logits, targets)
+            for name, logits in output.branch_logits.items()
+        ]
+        return torch.stack(losses).sum()
 
-    def _loss(self, output: MultiLabelOutput, targets: Tensor) -> Tensor:
-        config = self.model.config
-        branches = output.branch_logits or {"whole": output.logits}
-        weights = {"map": config.semantic_loss_weight} if "map" in branches else {}
-        return sum(
-            weights.get(name, 1.0)
-            * asymmetric_loss(
-                logits, targets, gamma_neg=config.gamma_neg, gamma_pos=config.gamma_pos, clip=config.clip
-            )
-            for name, logits in branches.items()
+    def classification_loss(self, logits: Tensor | None, targets: Tensor) -> Tensor:
+        """The model's asymmetric loss of logits (B, C) on targets (B, C)."""
+        assert logits is not None
+        config: Any = self.model.config
+        return asymmetric_loss(
+            logits, targets, gamma_neg=config.gamma_neg, gamma_pos=config.gamma_pos, clip=config.clip
         )
-
-
-def make_recovery(unknown_labels: str, model: TaggingModel, average: AveragedModel) -> LabelRecovery | None:
-    if unknown_labels in ("ignore", "negative"):
-        return None
-    return LabelRecovery(model, lambda: average.model)

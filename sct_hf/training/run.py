@@ -27,13 +27,14 @@ from sct_hf.training.collage import collage
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
-from sct_hf.training.label_recovery import assume_negative, make_recovery, recovery_weight
+from sct_hf.training.label_recovery import assume_negative
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
+from sct_hf.training.unknown_labels import make_recovery, recovery_weight
 from sct_hf.training.waiting import TimedLoader
 
 _SAMPLES = 8
@@ -71,8 +72,7 @@ class Run:
         )
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
-        self.unknown_labels = options.unknown_labels if (pictures.training.targets() < 0).any() else "ignore"
-        self.recovery = make_recovery(self.unknown_labels, self.bare, self.average)
+        self.recovery = make_recovery(options.unknown_labels, self.bare, self.average, pictures.training.targets())
         self.model, self.optimizer = accelerator.prepare(self.recovery or self.bare, optimizer)
         accelerator.register_for_checkpointing(self.schedule)
         self.trained = [parameter for parameter in self.bare.parameters() if parameter.requires_grad]
@@ -158,7 +158,7 @@ class Run:
         share_of_collages = self.arguments.data.collage
         if share_of_collages and torch.rand(()) < share_of_collages:
             inputs = collage(inputs)
-        if self.unknown_labels == "negative":
+        if options.unknown_labels == "negative":
             inputs["labels"] = assume_negative(inputs["labels"])
         if self.recovery is None:
             output = self.model(**inputs)

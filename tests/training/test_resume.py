@@ -136,11 +136,27 @@ def test_stop_anywhere(
     assert_same_outcome(tmp_path, undisturbed[accumulation])
 
 
+@pytest.mark.parametrize("treatment", ["negative", "recover", "blend"])
+def test_stop_with_unknown_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., Arguments], treatment: str
+) -> None:
+    options = {"known_proportion": 0.5, "unknown_labels": treatment, "checkpoint_every": 3, **COLLAGES}
+    train(tiny(output_dir=tmp_path / "whole", **options))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 8)
+        with pytest.raises(StoppedError):
+            train(tiny(output_dir=tmp_path / "stopped", **options))
+    train(tiny(output_dir=tmp_path / "stopped", resume=True, **options))
+    assert_same_outcome(tmp_path / "stopped", tmp_path / "whole")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["fine-tuned", "accumulated and cached"])
+@pytest.mark.parametrize("mode", ["fine-tuned", "accumulated and cached", "recovered and blended"])
 def test_kill_one_of_two_processes(tmp_path: Path, words: Callable[..., list[str]], mode: str) -> None:
     options: dict[str, Any] = {"checkpoint_every": 2}
-    if mode != "fine-tuned":
+    if mode == "recovered and blended":
+        options |= {"known_proportion": 0.5, "unknown_labels": "blend", "ema_decay": 0.5}
+    elif mode != "fine-tuned":
         options |= {"gradient_accumulation": 2, "freeze_backbone": True, "cache_features": True}
         options |= {"cache_dir": tmp_path / "cache"}
 
