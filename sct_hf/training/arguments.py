@@ -220,7 +220,10 @@ class TrainArguments:
         "Unknown labels in training: left out of the losses, taken as absent, recovered by the averaged model, or "
         "recovered and blended with known ones of other pictures and with prototypes.",
     )
-    recovery_weight: float = _option(1.0, "Weight of the loss on recovered labels.")
+    recovery_weight: float = _option(0.5, "Weight of the loss on recovered labels.")
+    recovery_temperature: float = _option(
+        0.5, "Divides the logits that recovered labels are made of; below 1, labels are nearer to 0 and 1."
+    )
     recovery_warmup: float = _option(0.25, "Share of the steps in which that weight rises from 0.")
     gradient_accumulation: int = _option(1, "Batches to one optimizer step.")
     learning_rate: float = _option(1e-4, "Peak of the one-cycle schedule.")
@@ -251,7 +254,14 @@ class TrainArguments:
     log_every: int = _option(20, "Optimizer steps between reports to the trackers.")
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "gradient_accumulation", "learning_rate", "cached_views")
+        positive = (
+            "epochs",
+            "batch_size",
+            "gradient_accumulation",
+            "learning_rate",
+            "cached_views",
+            "recovery_temperature",
+        )
         for name in (*positive, "keep_checkpoints", "log_every"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
         for name in ("recovery_weight", "weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads"):

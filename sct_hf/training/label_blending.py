@@ -33,14 +33,17 @@ class LabelBlending(LabelRecovery):
     Args:
         model: SCT with label pooling.
         teacher: Gives the model with the averaged weights, in evaluation mode.
+        temperature: Divides the teacher's logits.
         only_present: No entry is known to be absent.
     """
 
     prototypes: Tensor
     seen: Tensor
 
-    def __init__(self, model: TaggingModel, teacher: Callable[[], TaggingModel], *, only_present: bool) -> None:
-        super().__init__(model, teacher, only_present=only_present)
+    def __init__(
+        self, model: TaggingModel, teacher: Callable[[], TaggingModel], *, temperature: float, only_present: bool
+    ) -> None:
+        super().__init__(model, teacher, temperature=temperature, only_present=only_present)
         count, width = len(model.config.label_names), model.backbone.num_features
         self.register_buffer("prototypes", torch.zeros(2, count, width))  # of absent and of present labels
         self.register_buffer("seen", torch.zeros(2, count))  # batches that each was seen in

@@ -22,17 +22,21 @@ class LabelRecovery(nn.Module):
     The kin trains one branch on the known entries, and a second one on pseudo-targets: what is known, and elsewhere
     the first one's scores, without gradient. Ours: both branches are the model's own kinds of scores, so that nothing
     is trained that is thrown away; pseudo-targets are scores of the averaged weights (as in mean teacher, Tarvainen &
-    Valpola, 2017); and where not one absent label is known, the first branch takes unknown labels as absent, since
-    "present" everywhere would fit what is known.
+    Valpola, 2017), sharpened by a temperature (as in MixMatch, Berthelot et al., 2019); and where not one absent label
+    is known, the first branch takes unknown labels as absent, since "present" everywhere would fit what is known.
 
     Args:
         model: The model, not wrapped for several processes.
         teacher: Gives the model with the averaged weights, in evaluation mode.
+        temperature: Divides the teacher's logits: below 1, pseudo-targets are nearer to 0 and 1 than its scores.
         only_present: No entry is known to be absent.
     """
 
-    def __init__(self, model: TaggingModel, teacher: Callable[[], TaggingModel], *, only_present: bool) -> None:
+    def __init__(
+        self, model: TaggingModel, teacher: Callable[[], TaggingModel], *, temperature: float, only_present: bool
+    ) -> None:
         super().__init__()
+        self.temperature = temperature
         self.model = model
         self.only_present = only_present
         self._teacher = teacher
@@ -48,10 +52,11 @@ class LabelRecovery(nn.Module):
         own = assume_negative(labels) if self.only_present else labels
         output: MultiLabelOutput = self.model(labels=own, output_branches=True, output_label_features=True, **inputs)
         with torch.no_grad():
-            scores = self._teacher()(**inputs).logits.sigmoid()  # (B, C)
+            scores = (self._teacher()(**inputs).logits / self.temperature).sigmoid()  # (B, C)
         recovery = self.recovery_loss(output, labels, scores)
         output.losses = {**(output.losses or {}), "recovery": recovery}
-        output.loss = torch.add(output.loss, recovery, alpha=weight)
+        assert output.loss is not None
+        output.loss = output.loss + weight * recovery
         return output
 
     def recovery_loss(self, output: MultiLabelOutput, labels: Tensor, scores: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Run:
         )
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
-        self.recovery = make_recovery(options.unknown_labels, self.bare, self.average, pictures.training.targets())
+        self.recovery = make_recovery(options, self.bare, self.average, pictures.training.targets())
         self.model, self.optimizer = accelerator.prepare(self.recovery or self.bare, optimizer)
         accelerator.register_for_checkpointing(self.schedule)
         self.trained = [parameter for parameter in self.bare.parameters() if parameter.requires_grad]

@@ -143,6 +143,7 @@ def test_single_positives_and_collages(tmp_path: Path, tiny: Tiny, treatment: st
         ({"known_proportion": 1.1}, "known_proportion is 1.1"),
         ({"known_proportion": 0.5, "single_positive": True}, "known_proportion is 0.5: leave it out, or single_pos"),
         ({"recovery_weight": -1}, "recovery_weight is -1.0"),
+        ({"recovery_temperature": 0}, "recovery_temperature is 0.0: give a number > 0"),
         ({"recovery_warmup": 1.5}, "recovery_warmup is 1.5: give a fraction in"),
     ],
 )

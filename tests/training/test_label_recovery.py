@@ -12,6 +12,7 @@ from sct_hf import SCTConfig, SCTForMultiLabelClassification
 from sct_hf.errors import InputError
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.training import label_blending
+from sct_hf.training.arguments import TrainArguments
 from sct_hf.training.label_blending import LabelBlending, draw_partners
 from sct_hf.training.label_recovery import LabelRecovery, assume_negative
 from sct_hf.training.unknown_labels import make_recovery, recovery_weight
@@ -63,8 +64,10 @@ def test_every_kind_of_scores_learns_what_is_known_and_else_the_teachers_scores(
     whole, taught = (torch.randn(3, 3, generator=draw) for _ in range(2))
     branches = {name: torch.randn(3, 3, generator=draw, requires_grad=True) for name in kinds}
     model, teacher = Stub(branches or None, whole), Stub(None, taught)
-    output = LabelRecovery(model, lambda: teacher, only_present=False)(labels, weight=0.5, pixel_values=whole)
-    pseudo = np.where(labels >= 0, labels, sigmoid(taught.numpy()))
+    output = LabelRecovery(model, lambda: teacher, temperature=0.5, only_present=False)(
+        labels, weight=0.5, pixel_values=whole
+    )
+    pseudo = np.where(labels >= 0, labels, sigmoid(2 * taught.numpy()))
     parts = {name: asl(logits.detach().numpy(), pseudo, 2.0) for name, logits in branches.items()}
     weighted = {name: (0.8 if name == "map" else 1.0) * part for name, part in parts.items()}
     expected = sum(weighted.values()) if kinds else asl(whole.numpy(), pseudo, 2.0)
@@ -79,12 +82,12 @@ def test_every_kind_of_scores_learns_what_is_known_and_else_the_teachers_scores(
 
 def test_without_one_absent_label_the_first_branch_takes_unknown_ones_as_absent(labels: Tensor) -> None:
     model = Stub(None, torch.zeros(3, 3))
-    LabelRecovery(model, lambda: model, only_present=True)(labels, weight=1.0, pixel_values=labels)
+    LabelRecovery(model, lambda: model, temperature=0.5, only_present=True)(labels, weight=1.0, pixel_values=labels)
     assert model.targets is None  # the teacher came last
     seen: list[Tensor] = []
     forward = model.forward
     model.forward = lambda *args, **kwargs: seen.append(kwargs.get("labels")) or forward(*args, **kwargs)
-    LabelRecovery(model, lambda: model, only_present=True)(labels, weight=1.0, pixel_values=labels)
+    LabelRecovery(model, lambda: model, temperature=0.5, only_present=True)(labels, weight=1.0, pixel_values=labels)
     assert seen[0].tolist() == [[1, 0, 0], [0, 0, 1], [0, pytest.approx(0.3), 1]]
 
 
@@ -141,7 +144,7 @@ def test_blending_against_a_slow_reference(
     labels = torch.tensor([[1, 0, -1], [-1, 1, -1], [0, -1, -1], [1, -1, -1], [-1, 0, -1], [1, 1, -1]])
     partner = torch.tensor([[3, 5, 0], [2, 0, 1], [5, 1, 2], [0, 4, 3], [0, 5, 4], [2, 1, 5]])
     monkeypatch.setattr(label_blending, "draw_partners", lambda known: partner)
-    blending = LabelBlending(model, lambda: model, only_present=False)
+    blending = LabelBlending(model, lambda: model, temperature=0.5, only_present=False)
     with torch.no_grad():
         out = model(pictures, output_branches=True, output_label_features=True)
     scores = torch.rand(PICTURES, LABELS, generator=draw)
@@ -180,7 +183,7 @@ def test_blending_against_a_slow_reference(
 
 
 def test_prototypes_are_running_means(model: SCTForMultiLabelClassification) -> None:
-    blending = LabelBlending(model, lambda: model, only_present=False)
+    blending = LabelBlending(model, lambda: model, temperature=0.5, only_present=False)
     draw = torch.Generator().manual_seed(2)
     width = model.backbone.num_features
     mean = torch.zeros(width)
@@ -214,13 +217,17 @@ def test_nothing_is_recovered_where_all_is_known(
     model: SCTForMultiLabelClassification, treatment: str, targets: Any, kind: type | None
 ) -> None:
     average: Any = SimpleNamespace(model=model)
-    made = make_recovery(treatment, model, average, np.array(targets, dtype=np.float32))
+    options = TrainArguments(unknown_labels=treatment, recovery_temperature=0.25)
+    made = make_recovery(options, model, average, np.array(targets, dtype=np.float32))
     assert type(made) is (kind or type(None))
     if made is not None:
+        assert made.temperature == 0.25
         assert made.only_present == (0 not in np.array(targets))
 
 
 def test_a_head_without_label_pooling_cannot_blend() -> None:
     average: Any = SimpleNamespace()
     with pytest.raises(InputError, match="unknown_labels is 'blend': it needs --head sct with label_pooling"):
-        make_recovery("blend", Stub(None, torch.zeros(1, 1)), average, np.array([[-1.0, 1.0]]))
+        make_recovery(
+            TrainArguments(unknown_labels="blend"), Stub(None, torch.zeros(1, 1)), average, np.array([[-1.0, 1.0]])
+        )
