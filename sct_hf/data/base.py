@@ -139,10 +139,25 @@ class LabelledImages:
         column_of = {name: column for column, name in enumerate(label_names)}
         new_ids = np.array([column_of[name] for name in self.label_names], dtype=np.int64)
         unjudged = [column for name, column in column_of.items() if name not in set(self.label_names)]
-        dataset = self.dataset.remove_columns(["labels", "unknown"])
+        return self._with_labels(
+            label_names,
+            _renumbered(self._table["labels"], new_ids),
+            [[*ids, *unjudged] for ids in _renumbered(self._table["unknown"], new_ids)],
+        )
+
+    def with_unknown(self, hidden: np.ndarray) -> "LabelledImages":
+        """Return the same pictures with the targets at `hidden`, bool (N, C), unknown."""
+        targets = self.targets()
+        targets[hidden] = -1
+        labels, unknown = ([np.flatnonzero(row == value).tolist() for row in targets] for value in (1, -1))
+        return self._with_labels(self.label_names, labels, unknown)
+
+    def _with_labels(
+        self, label_names: Sequence[str], labels: list[list[int]], unknown: list[list[int]]
+    ) -> "LabelledImages":
         features = features_for(label_names)
-        for column, further in (("labels", []), ("unknown", unjudged)):
-            lists = [[*ids, *further] for ids in _renumbered(self._table[column], new_ids)]
+        dataset = self.dataset.remove_columns(["labels", "unknown"])
+        for column, lists in (("labels", labels), ("unknown", unknown)):
             dataset = dataset.add_column(column, lists, feature=features[column])
         return replace(self, dataset=dataset)
 

@@ -269,6 +269,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         label_prototypes: Tensor | None = None,
         output_maps: bool = False,
         output_label_features: bool = False,
+        output_branches: bool = False,
         output_hidden_states: bool | None = None,
         erasing: bool = True,
         **kwargs: Any,
@@ -285,6 +286,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
+            output_branches (`bool`, *optional*, defaults to `False`): Whether to return the logits that have a loss of
+                their own, and the features that the pooled ones are made of.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
             erasing (`bool`, *optional*, defaults to `True`): Whether to train on pictures with erased regions too,
                 where the configuration says so.
@@ -322,6 +325,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pooled_logits = self.pooled_scorer(out.pooled_features, out.label_features)  # (B, C)
         map_logits = out.map_logits if self.config.fuse_map_scores else None  # (B, C)
         kinds = [scores for scores in (region_logits, map_logits, pooled_logits) if scores is not None]
+        branches = {"region": region_logits, "map": out.map_logits, "pooled": pooled_logits}
         logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)
 
         loss = losses = None
@@ -367,6 +371,10 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             prototype_plan=out.prototype_plan if output_maps else None,
             region_logits=_as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
             label_features=out.label_features if output_label_features else None,
+            branch_logits={name: each for name, each in branches.items() if each is not None}
+            if output_branches
+            else None,
+            pooled_features=out.pooled_features if output_branches else None,
             hidden_states=out.hidden_states,
         )
 

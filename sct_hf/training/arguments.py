@@ -87,6 +87,11 @@ class DataArguments(EvaluationDataArguments):
     holdout_stratified: bool = _option(
         False, "Hold out a part in which labels are as frequent as in the rest; pip install sct_hf[stratified]."
     )
+    known_proportion: float = _option(
+        1.0, "Probability that an entry, a picture's label, stays known in training; the held-out part stays whole."
+    )
+    single_positive: bool = _option(False, "Keep known, of each training picture, one label that is present, alone.")
+    mask_seed: int | None = _option(None, "Seed of what stays known; the seed of training if not given.")
     max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
     draw_from_rest: bool = _option(
         False,
@@ -115,12 +120,20 @@ class DataArguments(EvaluationDataArguments):
         _require(0 <= self.collage <= 1, "collage", self.collage, "give a fraction in [0, 1]")
         scored = self.eval_split != HELD_OUT or self.holdout > 0
         _require(scored, "eval_split", self.eval_split, "it needs --holdout above 0")
+        _require(0 < self.known_proportion <= 1, "known_proportion", self.known_proportion, "give one in (0, 1]")
+        alone = not self.single_positive or self.known_proportion == 1
+        _require(alone, "known_proportion", self.known_proportion, "leave it out, or single_positive")
         for name in ("max_train_samples", "train_size"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         share = self.repeat_threshold
         _require(0 < share <= 1, "repeat_threshold", share, "give a fraction above 0, up to 1")
         if self.frequency_groups is not None:
             frequency_limits(self.frequency_groups, np.zeros(1))
+
+    @property
+    def hides_labels(self) -> bool:
+        """Whether labels that are known are hidden from training."""
+        return self.single_positive or self.known_proportion < 1
 
 
 @dataclass
@@ -236,6 +249,16 @@ class TrainArguments:
     resume: bool = _option(False, "Go on from the newest checkpoint of the same run.")
     epochs: int = _option(60, "Passes over the training pictures.")
     batch_size: int = _option(64, "Pictures in a batch, over all processes.")
+    unknown_labels: Literal["ignore", "negative", "recover", "blend"] = _option(
+        "ignore",
+        "Unknown labels in training: left out of the losses, taken as absent, recovered by the averaged model, or "
+        "recovered and blended with known ones of other pictures and with prototypes.",
+    )
+    recovery_weight: float = _option(0.5, "Weight of the loss on recovered labels.")
+    recovery_temperature: float = _option(
+        0.5, "Divides the logits that recovered labels are made of; below 1, labels are nearer to 0 and 1."
+    )
+    recovery_warmup: float = _option(0.25, "Share of the steps in which that weight rises from 0.")
     gradient_accumulation: int = _option(1, "Batches to one optimizer step.")
     learning_rate: float = _option(1e-4, "Peak of the one-cycle schedule.")
     backbone_learning_rate: float | None = _option(None, "Peak for the backbone; the same as the head's if not given.")
@@ -274,14 +297,22 @@ class TrainArguments:
     log_every: int = _option(20, "Optimizer steps between reports to the trackers.")
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "gradient_accumulation", "learning_rate", "cached_views")
+        positive = (
+            "epochs",
+            "batch_size",
+            "gradient_accumulation",
+            "learning_rate",
+            "cached_views",
+            "recovery_temperature",
+        )
         for name in (*positive, "keep_checkpoints", "log_every"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
         adjustment = self.logit_adjustment
         _require(adjustment is None or adjustment >= 0, "logit_adjustment", adjustment, "give a number >= 0")
-        for name in ("weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads"):
+        for name in ("recovery_weight", "weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         _require(0 < self.pct_start < 1, "pct_start", self.pct_start, "give a fraction between 0 and 1")
+        _require(0 <= self.recovery_warmup <= 1, "recovery_warmup", self.recovery_warmup, "give a fraction in [0, 1]")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number in [0, 1)")
         if self.cache_features:
             _require(self.freeze_backbone, "cache_features", True, "it needs --freeze_backbone as well")

@@ -7,13 +7,14 @@ from typing import Any
 from accelerate import Accelerator
 
 from sct_hf.data.hierarchies import write_hierarchy
+from sct_hf.data.masks import save_known
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.pictures import Pictures, load_pictures
 from sct_hf.training.report import format_table, write_json
 from sct_hf.training.run import Run, say
-from sct_hf.training.run_folder import HIERARCHY, METRICS, RunFolder
+from sct_hf.training.run_folder import HIERARCHY, KNOWN_LABELS, METRICS, RunFolder
 
 
 def train(arguments: Arguments) -> dict[str, Any]:
@@ -83,6 +84,8 @@ def _train_one(
             folder.claim()
             if pictures.label_parents:
                 write_hierarchy(folder.path / HIERARCHY, pictures.label_parents)
+            if arguments.data.hides_labels:
+                save_known(pictures.training, folder.path / KNOWN_LABELS)
     accelerator.wait_for_everyone()
     run = Run(arguments, folder, pictures, accelerator)
     run.resume()

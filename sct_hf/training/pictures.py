@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
 from sct_hf.data.hierarchies import load_hierarchy, with_parents
+from sct_hf.data.masks import hide_labels
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, EvaluationDataArguments
 from sct_hf.training.models import TaggingModel
@@ -84,6 +85,25 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
 
 
 def _read_pictures(data: DataArguments, seed: int) -> Pictures:
+    whole, training, held_out = load_training_pictures(data, seed)
+    if held_out and data.eval_split == HELD_OUT:
+        return Pictures(whole, training, None, held_out)
+    evaluation = load_evaluation_pictures(data, seed).aligned_to(whole.label_names)
+    return Pictures(whole, training, held_out, evaluation)
+
+
+def load_training_pictures(
+    data: DataArguments, seed: int
+) -> tuple[LabelledImages, LabelledImages, LabelledImages | None]:
+    """Read `whole`, `training` and `held_out` of `Pictures`.
+
+    Labels are hidden in what is trained on alone: as in the literature on incomplete labels, what selects and what is
+    scored stay as they are.
+
+    Raises:
+        InputError: Whatever the reader finds wrong.
+    """
+
     def read(difficult: Literal["negative", "ignore"]) -> LabelledImages:
         options: dict[str, Any] = {"size": data.train_size} if data.train_size else {}
         images = load_data(
@@ -105,10 +125,14 @@ def _read_pictures(data: DataArguments, seed: int) -> Pictures:
             held_out = judged.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)[1]
     if data.draw_from_rest:
         training = draw(training)
-    if held_out and data.eval_split == HELD_OUT:
-        return Pictures(whole, training, None, held_out)
-    evaluation = load_evaluation_pictures(data, seed).aligned_to(whole.label_names)
-    return Pictures(whole, training, held_out, evaluation)
+    training = hide_labels(
+        training,
+        split=data.train_split,
+        proportion=data.known_proportion,
+        single_positive=data.single_positive,
+        seed=seed if data.mask_seed is None else data.mask_seed,
+    )
+    return whole, training, held_out
 
 
 def _common(data: EvaluationDataArguments) -> dict[str, Any]:

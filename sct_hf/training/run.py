@@ -30,12 +30,14 @@ from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
 from sct_hf.training.label_balance import LabelCounts, label_losses
+from sct_hf.training.label_recovery import assume_negative
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
+from sct_hf.training.unknown_labels import make_recovery, recovery_weight
 from sct_hf.training.waiting import TimedLoader
 
 _SAMPLES = 8
@@ -77,7 +79,8 @@ class Run:
         )
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
-        self.model, self.optimizer = accelerator.prepare(self.bare, optimizer)
+        self.recovery = make_recovery(options, self.bare, self.average, pictures.training.targets())
+        self.model, self.optimizer = accelerator.prepare(self.recovery or self.bare, optimizer)
         accelerator.register_for_checkpointing(self.schedule)
         self.trained = [parameter for parameter in self.bare.parameters() if parameter.requires_grad]
         set_seed(options.seed, device_specific=True)
@@ -162,7 +165,14 @@ class Run:
         share_of_collages = self.arguments.data.collage
         if share_of_collages and torch.rand(()) < share_of_collages:
             inputs = collage(inputs)
-        output = self.model(**inputs)
+        if options.unknown_labels == "negative":
+            inputs["labels"] = assume_negative(inputs["labels"])
+        if self.recovery is None:
+            output = self.model(**inputs)
+        else:
+            progress = state.step / self.total_steps
+            weight = recovery_weight(progress, options.recovery_weight, options.recovery_warmup)
+            output = self.model(**inputs, weight=weight)
         losses = {f"losses/{name}": value for name, value in output.losses.items()} | {"loss": output.loss}
         accelerator.backward(output.loss * share)
         norm = None

@@ -19,8 +19,10 @@ BEST = "best.safetensors"
 HIERARCHY = "hierarchy.csv"
 HISTORY = "history.json"
 METRICS = "metrics.json"
+KNOWN_LABELS = "known_labels.npz"
 _RESULTS = (
     *(ARGUMENTS, BEST, HIERARCHY, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
+    KNOWN_LABELS,
     *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", *HEADS),
 )
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")

@@ -10,6 +10,7 @@ import torch
 from sct_hf.benchmark.ablation import AblationArguments, ablation
 from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
 from sct_hf.benchmark.contenders import CONTENDERS, Contender
+from sct_hf.benchmark.partial import PartialArguments, partial
 from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
 from sct_hf.training.parsing import parse_with_recipe
 
@@ -17,6 +18,7 @@ Benchmark = Callable[..., int]
 COMMANDS: dict[str, tuple[type, Benchmark]] = {
     "accuracy": (AccuracyArguments, accuracy),
     "ablation": (AblationArguments, ablation),
+    "partial": (PartialArguments, partial),
 }
 
 
@@ -36,7 +38,7 @@ def _tiny_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run_benchmark(table: Path, tmp_path: Path) -> Benchmark:
-    """Run "accuracy" or "ablation" with these options; a list is several words."""
+    """Run "accuracy", "ablation" or "partial" with these options; a list is several words."""
 
     def run(command: str, **options: Any) -> int:
         defaults: dict[str, Any] = {

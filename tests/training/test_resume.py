@@ -140,16 +140,25 @@ def test_stop_anywhere(
     assert_same_outcome(tmp_path, undisturbed[accumulation])
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_stop_with_balanced_labels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., Arguments], cached: bool
+BALANCED_AND_CACHED = {**BALANCED, "freeze_backbone": True, "cache_features": True}
+UNKNOWN = {"known_proportion": 0.5, **COLLAGES}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(BALANCED, id="balanced"),
+        pytest.param(BALANCED_AND_CACHED, id="balanced and cached"),
+        *(pytest.param({**UNKNOWN, "unknown_labels": name}, id=name) for name in ("negative", "recover", "blend")),
+    ],
+)
+def test_stop_with_other_ways_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., Arguments], options: dict[str, Any]
 ) -> None:
-    options: dict[str, Any] = {**BALANCED, "checkpoint_every": 1}
-    if cached:
-        options |= {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache"}
+    options = {**options, "checkpoint_every": 3, "cache_dir": tmp_path / "cache"}
     train(tiny(output_dir=tmp_path / "whole", **options))
     with monkeypatch.context() as patch:
-        stop_at(patch, 9)
+        stop_at(patch, 8)
         with pytest.raises(StoppedError):
             train(tiny(output_dir=tmp_path / "stopped", **options))
     torch.rand(7)
@@ -158,11 +167,13 @@ def test_stop_with_balanced_labels(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["fine-tuned", "accumulated and cached", "balanced"])
+@pytest.mark.parametrize("mode", ["fine-tuned", "accumulated and cached", "balanced", "recovered and blended"])
 def test_kill_one_of_two_processes(tmp_path: Path, words: Callable[..., list[str]], mode: str) -> None:
     options: dict[str, Any] = {"checkpoint_every": 2}
     if mode == "balanced":
         options |= BALANCED
+    elif mode == "recovered and blended":
+        options |= {"known_proportion": 0.5, "unknown_labels": "blend", "ema_decay": 0.5}
     elif mode != "fine-tuned":
         options |= {"gradient_accumulation": 2, "freeze_backbone": True, "cache_features": True}
         options |= {"cache_dir": tmp_path / "cache"}
