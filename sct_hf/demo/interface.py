@@ -146,7 +146,7 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
                 words = gr.Textbox(
                     label="Other labels",
                     info=closed or "With commas between them; nothing for the checkpoint's own.",
-                    placeholder="" if closed else "horse, wild boar, fire engine",
+                    placeholder="none with this checkpoint" if closed else "horse, wild boar, fire engine",
                     interactive=closed is None,
                     max_length=_LONGEST_TEXT,
                 )
