@@ -165,6 +165,9 @@ def format_table(
     blocks = [f"mAP {_percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
     decisions = {f"at {threshold:g}": metrics, "top 3": {key: metrics[f"{key}_top3"] for key in DECISIONS}}
     blocks.append(_side_by_side(decisions, DECISIONS))
+    if "hF1" in metrics:
+        figures = "   ".join(f"{key} {_percent(metrics[key])}" for key in ("hP", "hR", "hF1", "mAP_leaves"))
+        blocks.append(f"in the hierarchy   {figures}   {metrics['violations']} parents below a child")
 
     others = dict(comparison or {})
     own_name = str(metrics.get("head", "this model"))
