@@ -66,7 +66,7 @@ def hierarchical_metrics(
     hits, guesses, truths = (int(marks.sum()) for marks in (predicted & positive, predicted, positive))
 
     edges = [(place[child], place[parent]) for child, parents in label_parents.items() for parent in parents]
-    children, parents = (np.array(side, dtype=np.int64) for side in zip(*edges, strict=True)) if edges else ([], [])
+    children, parents = np.array(edges, dtype=np.int64).reshape(-1, 2).T  # (edges,)
     violated = scores[:, parents] < scores[:, children] - ROUNDING  # (N, edges)
 
     inner = {parent for above in label_parents.values() for parent in above}

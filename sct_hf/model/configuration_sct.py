@@ -1,5 +1,6 @@
 """Configuration of SCT: what a checkpoint's `config.json` holds."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -8,7 +9,8 @@ from transformers import PreTrainedConfig
 
 from .label_parents_sct import ancestors, check_label_parents, rename_label_parents
 
-_OF_LABELS = ("thresholds", "label_text", "label_parents", "hierarchy_loss_weight")
+_LABEL_LOSSES = ("gamma_neg", "gamma_pos", "positive_weight", "logit_shift")
+_OF_LABELS = ("thresholds", "label_text", "label_losses", "label_parents", "hierarchy_loss_weight")
 
 
 def _require(holds: bool, field: str, value: object, remedy: str) -> None:
@@ -43,6 +45,11 @@ class BackboneConfig(PreTrainedConfig):
             Focusing exponent for present labels (kin: 0).
         clip (`float`, *optional*, defaults to 0.0):
             Probability under which an absent label costs nothing (kin: 0).
+        label_losses (`dict[str, list[float]]`, *optional*):
+            Settings of the asymmetric loss for each label, in the order of the logits, for unbalanced labels: any of
+            `"gamma_neg"` and `"gamma_pos"` in place of the numbers above, `"positive_weight"`, and `"logit_shift"`,
+            which is added to the logits in the loss alone (ours). scripts/train.py makes them of the training
+            targets and leaves them out of the checkpoint.
         thresholds (`list[float]`, *optional*):
             Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given (ours).
         label_parents (`dict[str, list[str]]`, *optional*):
@@ -61,6 +68,7 @@ class BackboneConfig(PreTrainedConfig):
     gamma_neg: float | int = 2.0
     gamma_pos: float | int = 0.0
     clip: float | int = 0.0
+    label_losses: dict[str, list[float]] | None = None
     thresholds: list[float] | None = None
     label_parents: dict[str, list[str]] | None = None
     hierarchy_loss_weight: float | int = 0.0
@@ -115,6 +123,16 @@ class BackboneConfig(PreTrainedConfig):
         for field in ("gamma_neg", "gamma_pos"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
         _require(0 <= self.clip < 1, "clip", self.clip, "give a number in [0, 1)")
+
+    def validate_label_losses(self) -> None:
+        """Raise `ValueError` for losses of labels by an unknown name, of another number, or out of range."""
+        count = len(self.label_names)
+        for name, values in (self.label_losses or {}).items():
+            _require(name in _LABEL_LOSSES, "label_losses", name, f"name {', '.join(_LABEL_LOSSES)}")
+            _require(len(values) == count, f"label_losses[{name!r}]", values, f"give one number for each of {count}")
+            signed = name == "logit_shift"
+            holds = all(math.isfinite(value) and (signed or value >= 0) for value in values)
+            _require(holds, f"label_losses[{name!r}]", values, f"give finite numbers{'' if signed else ' >= 0'}")
 
     def validate_thresholds(self) -> None:
         """Raise `ValueError` for thresholds of another number than the labels, or outside [0, 1]."""
@@ -231,6 +249,17 @@ class SCTConfig(BackboneConfig):
             λ₁, weight of the semantic map's classification loss (kin: 0.8).
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
             λ₂, weight of the transport cost beside losses that are means over the known targets (ours).
+        contrast_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of a contrast between the labels of a batch, on the picture's part of the features that score
+            pooled labels; needs `label_pooling` (after MulCon; features and weight are ours).
+        contrast_temperature (`float`, *optional*, defaults to 0.1):
+            Its temperature.
+        erasing_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the loss of pictures without the regions that one of their labels is seen by, beside that of
+            whole pictures (after SRDL; by the backward plan, in the backbone's map: ours). Twice the head's cost in
+            training.
+        erasing_share (`float`, *optional*, defaults to 0.2):
+            Share of the regions that are erased (ours).
     """
 
     model_type = "sct"
@@ -265,6 +294,10 @@ class SCTConfig(BackboneConfig):
     scorer_dropout: float | int = 0.5
     semantic_loss_weight: float | int = 0.8
     transport_loss_weight: float | int = 0.1
+    contrast_loss_weight: float | int = 0.0
+    contrast_temperature: float | int = 0.1
+    erasing_loss_weight: float | int = 0.0
+    erasing_share: float | int = 0.2
 
     def validate_widths(self) -> None:
         """Raise `ValueError` for widths or counts of layers that cannot be used."""
@@ -285,14 +318,21 @@ class SCTConfig(BackboneConfig):
 
     def validate_transport(self) -> None:
         """Raise `ValueError` for transport settings or loss weights that cannot be used."""
-        for field in ("temperature", "prototype_temperature"):
+        for field in ("temperature", "prototype_temperature", "contrast_temperature"):
             _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
         for field in ("rho", "prototype_pooling"):
             _require(0 <= getattr(self, field) <= 1, field, getattr(self, field), "give a number in [0, 1]")
         for field in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout"):
             _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
-        for field in ("semantic_loss_weight", "transport_loss_weight", "prototype_scale"):
+        weights = ("semantic_loss_weight", "transport_loss_weight", "contrast_loss_weight", "erasing_loss_weight")
+        for field in (*weights, "prototype_scale"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
+
+    def validate_training_options(self) -> None:
+        """Raise `ValueError` for a contrast without what it contrasts, or a share that erases nothing or all."""
+        weight = self.contrast_loss_weight
+        _require(not weight or self.label_pooling, "contrast_loss_weight", weight, "it needs label_pooling=True")
+        _require(0 < self.erasing_share < 1, "erasing_share", self.erasing_share, "give a number within (0, 1)")
 
 
 __all__ = ["BackboneConfig", "SCTConfig"]

@@ -1,6 +1,7 @@
 """Scores that agree with a hierarchy of labels: a parent's is never below a child's."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +56,7 @@ class LabelHierarchy(nn.Module):
         descendants = logits[:, self.below]  # (B, E)
         return logits.scatter_reduce(1, self.above.expand_as(descendants), descendants, "amax")
 
-    def loss(
-        self, logits: Tensor, targets: Tensor, *, gamma_neg: float = 2.0, gamma_pos: float = 0.0, clip: float = 0.0
-    ) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
         """The loss of C-HMCNN (MCLoss, see the class), with the asymmetric loss in place of cross-entropy (ours).
 
         A label that is absent pays for the highest logit among itself and all below it; one that is present is paid
@@ -68,9 +67,7 @@ class LabelHierarchy(nn.Module):
             logits: (B, C), not yet raised.
             targets: (B, C): 1, 0, values between (which count as present at 1 alone), −1 or NaN unknown; a parent's
                 is taken to be 1 where a child's is.
-            gamma_neg: γ₋ of `asymmetric_loss`.
-            gamma_pos: γ₊.
-            clip: Its clip.
+            options: Of `asymmetric_loss`, but the reduction.
 
         Returns:
             A scalar, float32 (float64 for float64 logits): the mean over the known targets.
@@ -80,7 +77,7 @@ class LabelHierarchy(nn.Module):
         raised = self(logits.masked_fill(~known, -torch.inf))  # (B, C)
         raised_by_present = self(logits.masked_fill(~present, -torch.inf))  # (B, C)
         constrained = torch.where(present, raised_by_present, raised)
-        return asymmetric_loss(constrained, targets, gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip)
+        return asymmetric_loss(constrained, targets, **options)
 
 
 def make_hierarchy(config: BackboneConfig) -> LabelHierarchy | None:

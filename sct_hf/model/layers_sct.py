@@ -256,8 +256,12 @@ class PooledScorer(nn.Module):
 
     def forward(self, pooled_features: Tensor, label_features: Tensor) -> Tensor:
         """Score pooled features (B, C, D₀) with label features (B, C, D) to float32 (B, C)."""
-        hidden = self.pooled_proj(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
+        hidden = self.embed(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
         return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_features))
+
+    def embed(self, pooled_features: Tensor) -> Tensor:
+        """What of a label's features comes from the picture alone: U·f (B, C, 2D) of f (B, C, D₀)."""
+        return self.pooled_proj(pooled_features)
 
 
 def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:

@@ -15,6 +15,8 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
+from .contrast_sct import label_contrast_loss
+from .erasing_sct import erase_regions, statistics_kept
 from .hierarchy_sct import make_hierarchy
 from .label_parents_sct import LabelParents, check_label_parents
 from .layers_sct import (
@@ -27,7 +29,7 @@ from .layers_sct import (
     aggregate,
     sine_positions,
 )
-from .losses_sct import asymmetric_loss, known_targets
+from .losses_sct import asymmetric_loss, known_targets, loss_options
 from .outputs_sct import MultiLabelOutput, SCTModelOutput
 from .pretrained_sct import BackbonePreTrainedModel
 from .transport_sct import cosine_similarity, full_precision, transport_loss, transport_plan
@@ -268,6 +270,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         output_maps: bool = False,
         output_label_features: bool = False,
         output_hidden_states: bool | None = None,
+        erasing: bool = True,
         **kwargs: Any,
     ) -> MultiLabelOutput:
         """Score pictures; with targets, also compute the loss.
@@ -283,6 +286,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
+            erasing (`bool`, *optional*, defaults to `True`): Whether to train on pictures with erased regions too,
+                where the configuration says so.
 
         Returns:
             `MultiLabelOutput`: loss and its parts where targets are given, logits (B, C), and what was asked for.
@@ -295,13 +300,16 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pictures = pixel_values if backbone_features is None else backbone_features
             self.check_targets(labels, 0 if pictures is None else len(pictures))
             label_weights = known_targets(labels)[1]  # (B, C)
+        erasing = erasing and labels is not None and self.training and self.config.erasing_loss_weight > 0
+        if erasing:  # the backbone's map is needed twice
+            pixel_values, backbone_features = None, self.feature_map(pixel_values, backbone_features)
         out = self.sct(
             pixel_values,
             label_weights,
             backbone_features=backbone_features,
             label_embeddings=label_embeddings,
             label_prototypes=label_prototypes,
-            output_backward_plan=output_maps,
+            output_backward_plan=output_maps or erasing,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
@@ -319,7 +327,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         loss = losses = None
         if labels is not None:
             config = self.config
-            focus: Any = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
+            focus = loss_options(config, region_logits.device)
             losses = {
                 "classification": asymmetric_loss(region_logits, labels, **focus),
                 "semantic": asymmetric_loss(out.map_logits, labels, **focus),
@@ -336,6 +344,17 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             if self.hierarchy is not None and config.hierarchy_loss_weight:
                 losses["hierarchy"] = self.hierarchy.loss(logits, labels, **focus)
                 loss = loss + config.hierarchy_loss_weight * losses["hierarchy"]
+            if self.pooled_scorer is not None and config.contrast_loss_weight:
+                embedded = self.pooled_scorer.embed(out.pooled_features)  # (B, C, 2D)
+                losses["contrast"] = label_contrast_loss(embedded, labels, config.contrast_temperature)
+                loss = loss + config.contrast_loss_weight * losses["contrast"]
+            if erasing and backbone_features is not None:
+                rest, judged = erase_regions(backbone_features, out.backward_plan, labels, config.erasing_share)
+                text: Any = {"label_embeddings": label_embeddings, "label_prototypes": label_prototypes}
+                with statistics_kept(self):
+                    again = self(labels=judged, backbone_features=rest, erasing=False, return_dict=True, **text)
+                losses["erasing"] = again.loss
+                loss = loss + config.erasing_loss_weight * again.loss
         if self.hierarchy is not None and not self.training and label_embeddings is None:
             logits = self.hierarchy(logits)  # (B, C)
         return MultiLabelOutput(
@@ -344,7 +363,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             losses=losses,
             semantic_map=out.semantic_map if output_maps else None,
             transport_plan=out.transport_plan if output_maps else None,
-            backward_plan=out.backward_plan,
+            backward_plan=out.backward_plan if output_maps else None,
             prototype_plan=out.prototype_plan if output_maps else None,
             region_logits=_as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
             label_features=out.label_features if output_label_features else None,
@@ -390,7 +409,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
-        self.config.thresholds = None  # they belonged to the former labels
+        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe

@@ -13,7 +13,7 @@ from sct_hf.model.backbone_sct import TimmBackbone
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.hierarchy_sct import make_hierarchy
 from sct_hf.model.label_parents_sct import LabelParents, check_label_parents
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets
+from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 from sct_hf.peers.bilinear_attention import BilinearAttentionHead
@@ -176,7 +176,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             )
         check_label_parents(label_parents or {}, names)
         self.label_embeddings = embeddings.detach().to(self.label_embeddings, copy=True)
-        self.config.thresholds = None  # they belonged to the former labels
+        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe
@@ -215,7 +215,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         if labels is not None:
             self.check_targets(labels, len(features))
             config = self.config
-            focus: Any = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
+            focus = loss_options(config, logits.device)
             loss = asymmetric_loss(logits, labels, **focus)
             losses = {"classification": loss}
             if isinstance(head, LabelTextHead):

@@ -6,9 +6,11 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from sct_hf.errors import InputError
+from sct_hf.metrics.frequency import frequency_limits
 from sct_hf.peers.modeling_peer import HEADS, make_head
 
 HELD_OUT = "held_out"
@@ -82,6 +84,9 @@ class DataArguments(EvaluationDataArguments):
         "scored instead of an evaluation split, once, and selects nothing.",
     )
     holdout_seed: int | None = _option(None, "Seed of that part; the seed of training if not given.")
+    holdout_stratified: bool = _option(
+        False, "Hold out a part in which labels are as frequent as in the rest; pip install sct_hf[stratified]."
+    )
     max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
     draw_from_rest: bool = _option(
         False,
@@ -92,6 +97,17 @@ class DataArguments(EvaluationDataArguments):
     cutout: bool = _option(True, "Augment by one box in a random colour.")
     rand_augment: bool = _option(True, "Augment by RandAugment.")
     collage: float = _option(0.0, "Share of the batches whose pictures are joined in pairs, with the labels of both.")
+    resampling: Literal["none", "repeat_factor", "class_aware"] = _option(
+        "none", "Show pictures of rare labels more often, in epochs of the same length."
+    )
+    repeat_threshold: float = _option(
+        0.1, "Share of the pictures below which repeat_factor counts a label as rare; 0.001 in LVIS."
+    )
+    frequency_groups: str | None = _option(
+        None,
+        "Report mAP of rare, common and frequent labels apart: lvis (up to 10, up to 100 and more training "
+        "positives), thirds of the labels, or two numbers such as 10,100.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +117,10 @@ class DataArguments(EvaluationDataArguments):
         _require(scored, "eval_split", self.eval_split, "it needs --holdout above 0")
         for name in ("max_train_samples", "train_size"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
+        share = self.repeat_threshold
+        _require(0 < share <= 1, "repeat_threshold", share, "give a fraction above 0, up to 1")
+        if self.frequency_groups is not None:
+            frequency_limits(self.frequency_groups, np.zeros(1))
 
 
 @dataclass
@@ -152,6 +172,12 @@ class ModelArguments:
     scorer_dropout: float | None = _option(None, "Dropout before the region scores.")
     semantic_loss_weight: float | None = _option(None, "Weight of the semantic map's classification loss.")
     transport_loss_weight: float | None = _option(None, "Weight of the transport cost, of sct and patchct.")
+    contrast_loss_weight: float | None = _option(None, "Weight of the contrast between the labels of a batch, of sct.")
+    contrast_temperature: float | None = _option(None, "Temperature of that contrast.")
+    erasing_loss_weight: float | None = _option(
+        None, "Weight of the loss of pictures without the regions that one of their labels is seen by, of sct."
+    )
+    erasing_share: float | None = _option(None, "Share of the regions that are erased.")
     gamma_neg: float | None = _option(None, "Focusing exponent of the loss for absent labels.")
     gamma_pos: float | None = _option(None, "Focusing exponent of the loss for present labels.")
     clip: float | None = _option(None, "Probability under which an absent label costs nothing.")
@@ -215,6 +241,15 @@ class TrainArguments:
     backbone_learning_rate: float | None = _option(None, "Peak for the backbone; the same as the head's if not given.")
     weight_decay: float = _option(1e-4, "AdamW's decay of weights; norms and biases have none.")
     pct_start: float = _option(0.2, "Share of the steps in which the learning rate rises.")
+    positive_weights: str | None = _option(
+        None, "Weight of each label's positives in the loss: auto, sqrt, or a CSV file with the columns label, weight."
+    )
+    label_gammas: str | None = _option(
+        None, "Focusing exponents of each label: auto, or a CSV file with label, and gamma_neg or gamma_pos."
+    )
+    logit_adjustment: float | None = _option(
+        None, "Add so many times each label's log-odds in training to the logits of the loss."
+    )
     max_grad_norm: float = _option(0.0, "Gradients are clipped to this norm; 0 for no clipping.")
     ema_decay: float = _option(0.9997, "Decay of the averaged weights; 0 for no averaging.")
     ema_warmup: bool = _option(True, "Average over fewer steps at first.")
@@ -242,6 +277,8 @@ class TrainArguments:
         positive = ("epochs", "batch_size", "gradient_accumulation", "learning_rate", "cached_views")
         for name in (*positive, "keep_checkpoints", "log_every"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
+        adjustment = self.logit_adjustment
+        _require(adjustment is None or adjustment >= 0, "logit_adjustment", adjustment, "give a number >= 0")
         for name in ("weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         _require(0 < self.pct_start < 1, "pct_start", self.pct_start, "give a fraction between 0 and 1")
@@ -258,7 +295,7 @@ class TrainArguments:
 # What may differ between a run and its continuation: none of it decides what is learnt.
 _NOT_IDENTITY = {
     *("output_dir", "overwrite_output_dir", "resume", "report_to", "log_every", "checkpoint_every"),
-    "figures",
+    *("figures", "frequency_groups"),
     *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head"),
 }
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
@@ -15,6 +15,7 @@ from sct_hf.data.hierarchies import load_hierarchy, with_parents
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, EvaluationDataArguments
 from sct_hf.training.models import TaggingModel
+from sct_hf.training.resampling import WeightedSampler, class_aware_weights, repeat_factors
 
 TrainingDataset = ImageDataset | CachedDataset
 
@@ -97,10 +98,11 @@ def _read_pictures(data: DataArguments, seed: int) -> Pictures:
     whole = read(data.difficult_in_training)
     training, held_out = whole, None
     if data.holdout:
-        training, held_out = whole.holdout(data.holdout, holdout_seed)
+        training, held_out = whole.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)
         reader = READERS.get(data.dataset)
         if reader and "difficult" in inspect.signature(reader).parameters:
-            held_out = read("ignore").holdout(data.holdout, holdout_seed)[1]
+            judged = read("ignore")
+            held_out = judged.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)[1]
     if data.draw_from_rest:
         training = draw(training)
     if held_out and data.eval_split == HELD_OUT:
@@ -138,7 +140,7 @@ def make_loaders(pictures: Pictures, model: TaggingModel, arguments: Arguments, 
     dataset, held_out, evaluation = make(pictures, model, arguments, accelerator)
     return Loaders(
         dataset,
-        make_loader(dataset, arguments.data, size, accelerator, shuffle=True),
+        make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(pictures, arguments)),
         make_loader(held_out, arguments.data, size, accelerator) if held_out else None,
         make_loader(evaluation, arguments.data, size, accelerator),
     )
@@ -151,6 +153,7 @@ def make_loader(
     accelerator: Accelerator,
     *,
     shuffle: bool = False,
+    sampler: Sampler[Any] | None = None,
 ) -> DataLoader[Any]:
     """Make and prepare a loader.
 
@@ -160,6 +163,7 @@ def make_loader(
         batch_size: Over all processes.
         accelerator: Of this process.
         shuffle: Another order every epoch, without the last incomplete batch.
+        sampler: Gives that order; if None, every picture appears once.
     """
     cached = isinstance(dataset, CachedDataset)
     workers = 0 if cached else data.num_workers
@@ -167,7 +171,8 @@ def make_loader(
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=shuffle,
+        shuffle=shuffle and sampler is None,
+        sampler=sampler,
         drop_last=shuffle and len(dataset) >= batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,  # the data set's epoch reaches running workers as well
@@ -177,6 +182,17 @@ def make_loader(
         generator=torch.Generator().manual_seed(0),
     )
     return accelerator.prepare_data_loader(loader)
+
+
+def _sampler(pictures: Pictures, arguments: Arguments) -> WeightedSampler | None:
+    """The order of the training pictures where some appear more often than others."""
+    data = arguments.data
+    if data.resampling == "none":
+        return None
+    targets = pictures.training.targets()
+    if data.resampling == "class_aware":
+        return WeightedSampler(class_aware_weights(targets), arguments.train.seed)
+    return WeightedSampler(repeat_factors(targets, data.repeat_threshold), arguments.train.seed)
 
 
 def _image_datasets(

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from sct_hf.data import LabelledImages
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
+from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.progress import progress_bar
@@ -28,6 +29,7 @@ from sct_hf.training.collage import collage
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
+from sct_hf.training.label_balance import LabelCounts, label_losses
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
@@ -55,6 +57,10 @@ class Run:
         self.state = TrainerState()
         self.losses = StepLosses()
         self.bare = new_model(arguments, pictures.whole.label_names, accelerator, pictures.label_parents)
+        self.counts = LabelCounts.of(pictures.training.targets())
+        self.bare.config.label_losses = label_losses(
+            options, self.counts, pictures.whole.label_names, self.bare.config
+        )
         if arguments.data.collage and not options.cache_features:
             _require_double_width(self.bare)
         self.bare.to(accelerator.device)
@@ -279,8 +285,14 @@ class Run:
                 part.split: list(part.skipped) for part in (pictures.whole, evaluation) if part.skipped
             },
         }
+        positives = groups = None
+        if (text := arguments.data.frequency_groups) is not None:
+            positives = self.counts.positives
+            limits = frequency_limits(text, positives)
+            groups = frequency_groups(positives, limits)
+            metrics |= {"frequency_limits": limits, **group_metrics(metrics["AP"], names, groups)}
         if self.accelerator.is_main_process:
-            predictions = Predictions(evaluation.image_ids, scores, targets, names)
+            predictions = Predictions(evaluation.image_ids, scores, targets, names, positives, groups)
             samples = _samples(evaluation) if arguments.train.figures else []
             with room_to_save(path):
                 save_model(self.average.model, path, arguments.train.save_dtype)
