@@ -18,14 +18,14 @@ LAUNCH: dict[str, Any] = {
     "theme": gr.themes.Soft(primary_hue="orange", font=("system-ui", "sans-serif"), font_mono=("monospace",)),
     "css": _CSS,
     "max_file_size": "20mb",
+    "footer_links": ["api", "gradio", "settings"],
 }
 """What `launch` of the page is given."""
 
 _TITLE = "SCT tags pictures"
 _WHERE = "Where a tag was seen"
 _EXPLANATION = (
-    "Click a tag to see its transport plan over the picture: bright where the label was found. It tells where to "
-    "look, not where an object ends."
+    "Click a tag to see its transport plan over the picture: it tells where to look, not where an object ends."
 )
 _HEIGHT = 380
 _LONGEST_TEXT = 1000
@@ -55,7 +55,7 @@ class Answers:
             raise _message(error) from error
         return seen, tags, line, self.heatmap(seen, next(iter(tags or ()), None))
 
-    def relabel(self, file: Any, text: str) -> tuple[Any, ...]:
+    def relabel(self, file: Any, text: str, before: list[str], thresholds: dict[str, float]) -> tuple[Any, ...]:
         """For other labels: these, their thresholds, that of all, and what `look` gives."""
         try:
             labels = read_labels(text) or self._viewer.own_labels
@@ -63,18 +63,20 @@ class Answers:
             raise _message(error) from error
         if file is None:
             raise _message("There is no picture yet. Drop one first.")
-        thresholds = self._viewer.thresholds(labels)
-        return labels, thresholds, THRESHOLD, *self.look(file, labels, thresholds)
+        level: Any = gr.skip()
+        if labels != before:
+            thresholds, level = self._viewer.thresholds(labels), THRESHOLD
+        return labels, thresholds, level, *self.look(file, labels, thresholds)
 
-    def set_all(self, seen: Seen | None, labels: list[str], value: float) -> tuple[Any, ...]:
-        """For one threshold of all labels: the thresholds, the tags and the line below them."""
+    def set_all(self, seen: Seen | None, labels: list[str], count: int, value: float) -> tuple[Any, ...]:
+        """For one threshold of all labels: a higher count, the thresholds, the tags and the line below them."""
         thresholds = dict.fromkeys(labels, value)
-        return thresholds, *self.tags(seen, thresholds)
+        return count + 1, thresholds, *self.tags(seen, thresholds)
 
-    def reset(self, seen: Seen | None, labels: list[str]) -> tuple[Any, ...]:
-        """Back to the first thresholds: these, the tags, the line below them, the threshold of all."""
+    def reset(self, seen: Seen | None, labels: list[str], count: int) -> tuple[Any, ...]:
+        """Back to the first thresholds: what `set_all` gives, and the threshold of all."""
         thresholds = self._viewer.thresholds(labels)
-        return thresholds, *self.tags(seen, thresholds), THRESHOLD
+        return count + 1, thresholds, *self.tags(seen, thresholds), THRESHOLD
 
     def select(self, seen: Seen, event: gr.SelectData) -> Any:
         """For a tag that is clicked: its heatmap."""
@@ -107,6 +109,7 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=(_KEPT_SECONDS, _KEPT_SECONDS)) as page:
         names, thresholds = gr.State(own), gr.State(viewer.thresholds(own))
         seen = gr.State(None, time_to_live=_KEPT_SECONDS)
+        count = gr.State(0)  # how often all thresholds were set together
         gr.Markdown(f"# {_TITLE}\n{name}, {len(own)} labels. {_EXPLANATION if viewer.has_maps else ''}")
         with gr.Row():
             picture = gr.Image(label="Picture", type="filepath", height=_HEIGHT, buttons=[])
@@ -122,33 +125,28 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
 
                     @gr.render(inputs=[names])
                     def sliders_of(labels: list[str]) -> None:
-                        begin = viewer.thresholds(labels)
                         with gr.Row():
                             sliders = [
                                 gr.Slider(0, 1, value, step=0.01, label=label, min_width=200, interactive=True)
-                                for label, value in begin.items()
+                                for label, value in viewer.thresholds(labels).items()
                             ]
 
                         def move(seen: Seen | None, *values: float) -> tuple[Any, ...]:
                             moved = dict(zip(labels, values, strict=True))
                             return moved, *answers.tags(seen, moved)
 
-                        # Values are named by slider: a list would be taken for the value of a lone one.
-                        def level(value: float) -> dict[Any, float]:
-                            return dict.fromkeys(sliders, value)
+                        def follow(thresholds: dict[str, float]) -> dict[Any, float]:
+                            return dict(zip(sliders, thresholds.values(), strict=True))
 
-                        def restore() -> dict[Any, float]:
-                            return dict(zip(sliders, begin.values(), strict=True))
-
-                        each = [slider.input for slider in sliders]
+                        each = [event for slider in sliders for event in (slider.input, slider.release)]
                         gr.on(each, move, [seen, *sliders], [thresholds, tags, line], **_QUICK, **_PRIVATE)
-                        threshold.input(level, threshold, sliders, **_QUICK, **_PRIVATE)
-                        reset.click(restore, None, sliders, **_QUICK, **_PRIVATE)
+                        # Not an event that is listened to elsewhere: gradio lets one made in here replace others.
+                        count.change(follow, thresholds, sliders, **_QUICK, **_PRIVATE)
 
                 words = gr.Textbox(
                     label="Other labels",
                     info=closed or "With commas between them; nothing for the checkpoint's own.",
-                    placeholder="" if closed else "horse, wild boar, fire engine",
+                    placeholder="none with this checkpoint" if closed else "horse, wild boar, fire engine",
                     interactive=closed is None,
                     max_length=_LONGEST_TEXT,
                 )
@@ -162,15 +160,20 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
         gr.on(
             [button.click, words.submit],
             answers.relabel,
-            [picture, words],
+            [picture, words, names, thresholds],
             [names, thresholds, threshold, seen, *shown, where],
             api_name="labels",
             **_MODEL,
         )
-        threshold.input(
-            answers.set_all, [seen, names, threshold], [thresholds, *shown], api_name="threshold", **_QUICK
+        gr.on(
+            [threshold.input, threshold.release],
+            answers.set_all,
+            [seen, names, count, threshold],
+            [count, thresholds, *shown],
+            api_name="threshold",
+            **_QUICK,
         )
-        reset.click(answers.reset, [seen, names], [thresholds, *shown, threshold], **_QUICK, **_PRIVATE)
+        reset.click(answers.reset, [seen, names, count], [count, thresholds, *shown, threshold], **_QUICK, **_PRIVATE)
         tags.select(answers.select, seen, where, api_name="heatmap", show_progress="hidden")
     return page
 

@@ -57,7 +57,8 @@ class Viewer:
         try:
             self._stages(self.own_labels)
         except ValueError as error:
-            self.closed = str(error).removeprefix("labels: ")
+            reason = str(error).removeprefix("labels: ")
+            self.closed = reason[0].upper() + reason[1:]
 
     def thresholds(self, names: list[str]) -> dict[str, float]:
         """The thresholds that labels begin with: those of the checkpoint, or 0.5."""

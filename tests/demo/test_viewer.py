@@ -76,7 +76,7 @@ def test_other_labels(viewer: Viewer, taggers: dict[str, Any], picture: str) -> 
 def test_a_checkpoint_that_takes_no_other_labels_says_so(taggers: dict[str, Any], picture: str, kind: str) -> None:
     viewer = Viewer(taggers[kind])
     assert viewer.closed is not None
-    assert viewer.closed.startswith("this checkpoint (scorer=")
+    assert viewer.closed.startswith("This checkpoint (scorer=")
     assert "scores only the labels it was trained on" in viewer.closed
     with pytest.raises(ValueError, match="scores only the labels"):
         viewer.look(picture, NEW)
