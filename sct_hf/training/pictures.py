@@ -91,7 +91,7 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
 
 
 def _common(data: EvaluationDataArguments) -> dict[str, Any]:
-    fields = ("data_dir", "image_column", "label_column", "skip_missing_images")
+    fields = ("data_dir", "image_column", "label_column", "labels_file", "skip_missing_images")
     return {name: getattr(data, name) for name in fields}
 
 

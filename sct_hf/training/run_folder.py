@@ -18,9 +18,10 @@ ARGUMENTS = "training_args.json"
 BEST = "best.safetensors"
 HISTORY = "history.json"
 METRICS = "metrics.json"
+LABELS = "labels.png"
 _RESULTS = (
     *(ARGUMENTS, BEST, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
-    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", *HEADS),
+    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", LABELS, "logs", *HEADS),
 )
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
 
