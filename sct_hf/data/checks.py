@@ -1,7 +1,7 @@
 """Checks of a user's own files before training: everything that is wrong with them, each with its place and remedy."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def check_listings(
     evaluation: Listing | None,
     problems: Problems,
     *,
-    label_names: Sequence[str] | None = None,
+    label_names: Mapping[str, str] | None = None,
     allow_unlabelled: bool = False,
     skip_missing_images: bool = False,
 ) -> None:
@@ -30,7 +30,7 @@ def check_listings(
         training: The training split; None if it could not be listed.
         evaluation: The split that is scored; None if there is none.
         problems: Where to add what is wrong.
-        label_names: All labels, where the user gives them.
+        label_names: All labels, where the user gives them, each with the place where it is given.
         allow_unlabelled: Pictures without any label are meant to be so.
         skip_missing_images: Missing and broken pictures are left out and no problem.
     """
@@ -39,13 +39,13 @@ def check_listings(
     for listing in listings:
         _check_labels(listing, problems, allow_unlabelled)
         if label_names is not None:
-            check_names(listing, label_names, problems)
+            check_names(listing, list(label_names), problems)
     if label_names is None:
         _check_spelling(listings, problems)
     if training is not None and training.records:
         _check_positives(training, evaluation, label_names, problems)
     if training is not None and evaluation is not None:
-        _check_leaks(*sound, evaluation, problems)
+        _check_leaks(sound[0], sound[1], evaluation, problems)
 
 
 Prints = dict[bytes, Record]
@@ -136,10 +136,10 @@ def _tell_spelling(place: str, label: str, usual: str, counts: Counter[str], pro
 
 
 def _check_positives(
-    training: Listing, evaluation: Listing | None, label_names: Sequence[str] | None, problems: Problems
+    training: Listing, evaluation: Listing | None, label_names: Mapping[str, str] | None, problems: Problems
 ) -> None:
     shown = {label for record in training.records for label in record.labels}
-    place_of = {label: training.source for label in label_names or training.found_names()}
+    place_of = dict(label_names or dict.fromkeys(training.found_names(), training.source))
     for record in evaluation.records if evaluation is not None and label_names is None else []:
         for label in record.labels:
             place_of.setdefault(label, record.place)

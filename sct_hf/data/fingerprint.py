@@ -30,7 +30,8 @@ def fingerprint(file: Path) -> bytes:
 
 def _jpeg_parts(data: bytes) -> list[bytes] | None:
     """Tables, frame and scans, without application segments and comments; None for what is not laid out as a JPEG."""
-    parts, place = [], 2
+    parts: list[bytes] = []
+    place = 2
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
         if marker == 0xFF:
@@ -46,7 +47,8 @@ def _jpeg_parts(data: bytes) -> list[bytes] | None:
 
 
 def _png_parts(data: bytes) -> list[bytes] | None:
-    parts, place = [], len(_PNG)
+    parts: list[bytes] = []
+    place = len(_PNG)
     while place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
         if kind in _PNG_PICTURE:

@@ -146,8 +146,11 @@ def plain_name(label: str) -> str:
     return _BETWEEN_LETTERS.sub("", " ".join(_SPACES.sub(" ", label.casefold()).split()))
 
 
-def read_label_names(file: str | Path) -> list[str]:
+def read_label_names(file: str | Path) -> dict[str, str]:
     """Read a text file with one label a line; empty lines count for nothing.
+
+    Returns:
+        The labels in order, each with its file and line.
 
     Raises:
         DataError: No such file, a label twice, or fewer than two labels.
@@ -165,4 +168,4 @@ def read_label_names(file: str | Path) -> list[str]:
     if not problems.found and len(line_of) < 2:
         problems.add("too few labels", file, f"{len(line_of)} labels", "give at least two, one a line")
     problems.raise_if_any()
-    return list(line_of)
+    return {label: f"{file}, line {number}" for label, number in line_of.items()}

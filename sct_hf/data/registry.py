@@ -138,7 +138,7 @@ def _given(
     for field, parameter in accepted.items():
         if parameter.default is parameter.empty and field in specific and field not in given:
             raise InputError(f"{field} is not given, but data set {name!r} needs it: pass {field}")
-    return given if labels_file is None else {**given, "label_names": read_label_names(labels_file)}
+    return given if labels_file is None else {**given, "label_names": list(read_label_names(labels_file))}
 
 
 def _reader(name: str) -> Callable[..., LabelledImages]:

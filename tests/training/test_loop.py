@@ -41,7 +41,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, table: Path) -> None:
     folder = tmp_path / "run"
     metrics = train(tiny(output_dir=folder, compare_head="linear", report_to="tensorboard", log_every=1))
-    assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs"}
+    assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs", "labels.png"}
     assert {path.name for path in (folder / "linear").iterdir()} == RESULTS | {"logs"}
     assert list((folder / "logs").rglob("events*"))
     assert json.loads((folder / "metrics.json").read_text()) == metrics

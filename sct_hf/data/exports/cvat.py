@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from xml import sax
 from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import Locator
 
 from sct_hf.data.exports.places import ExportFile, export_files, first_there
 from sct_hf.data.listing import FileReader, Listing, Record
@@ -86,8 +87,11 @@ class _Images(ContentHandler):
         self._is_part = False
         self._open: tuple[str, Record] | None = None
 
+    def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802
+        self._at = locator
+
     def _place(self) -> str:
-        return f"{self._file.path}, line {self._locator.getLineNumber()}"
+        return f"{self._file.path}, line {self._at.getLineNumber()}"
 
     def startElement(self, name: str, attrs: Any) -> None:  # noqa: N802
         if not self._path and name != "annotations":
