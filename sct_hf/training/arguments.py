@@ -32,9 +32,10 @@ class EvaluationDataArguments:
     dataset: str = _option("scenes", "Data set by name, such as voc2007, coco, csv, or one of the Hub.")
     data_dir: str | None = _option(None, "Folder that holds the data set.")
     eval_split: str = _option("test", "Split that is scored.")
-    eval_file: str | None = _option(None, "Table of the scored pictures, for csv and jsonl.")
+    eval_file: str | None = _option(None, "Table or export that lists the scored pictures, for csv, jsonl, cvat, ….")
     image_column: str | None = _option(None, "Column of the pictures, for tables and Hub data sets.")
     label_column: str | None = _option(None, "Column of the labels, for tables and Hub data sets.")
+    labels_file: str | None = _option(None, "Text file with all labels, one a line; a label not in it is an error.")
     skip_missing_images: bool = _option(False, "Leave out listed pictures that are missing or broken.")
     max_eval_samples: int = _option(0, "Score this many pictures drawn at random; 0 for all.")
     num_workers: int = _option(2, "Processes that read pictures.")
@@ -66,7 +67,9 @@ class DataArguments(EvaluationDataArguments):
     """Which pictures a model is trained on, selected by and scored on."""
 
     train_split: str = _option("train", "Split to train on.")
-    train_file: str | None = _option(None, "Table of the training pictures, for csv and jsonl.")
+    train_file: str | None = _option(None, "Table or export that lists the training pictures, likewise.")
+    check_data: bool = _option(True, "Check your own files, and look for equal pictures in them, before training.")
+    allow_unlabelled: bool = _option(False, "Pictures without any label are meant to be so; else they are an error.")
     train_size: int = _option(0, "Pictures to render for the training split of scenes; 0 for its default.")
     difficult_in_training: Literal["negative", "ignore"] = _option(
         "negative", "What a label with difficult objects only counts as in training."
@@ -327,7 +330,7 @@ class TrainArguments:
 _NOT_IDENTITY = {
     *("output_dir", "overwrite_output_dir", "resume", "report_to", "log_every", "checkpoint_every"),
     *("figures", "frequency_groups"),
-    *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head"),
+    *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head", "check_data", "allow_unlabelled"),
 }
 
 

@@ -136,7 +136,7 @@ def load_training_pictures(
 
 
 def _common(data: EvaluationDataArguments) -> dict[str, Any]:
-    fields = ("data_dir", "image_column", "label_column", "skip_missing_images")
+    fields = ("data_dir", "image_column", "label_column", "labels_file", "skip_missing_images")
     return {name: getattr(data, name) for name in fields}
 
 

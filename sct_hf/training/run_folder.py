@@ -20,10 +20,11 @@ HIERARCHY = "hierarchy.csv"
 HISTORY = "history.json"
 METRICS = "metrics.json"
 KNOWN_LABELS = "known_labels.npz"
+LABELS = "labels.png"
 _RESULTS = (
     *(ARGUMENTS, BEST, HIERARCHY, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
     KNOWN_LABELS,
-    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", *HEADS),
+    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", LABELS, "logs", *HEADS),
 )
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
 

@@ -27,6 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Path:
         **{"backbone_weights": "none", "label_encoder": "random:8", "hidden_size": 16, "encoder_ffn_dim": 16},
         **{"encoder_attention_heads": 2, "epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9},
         **{"report_to": "none", "figures": False, "cpu_threads": 1, "holdout": 0.2, "output_dir": folder},
+        "allow_unlabelled": True,
     }
     train(parse([f"--{name}={value}" for name, value in options.items()]))
     return folder

@@ -41,7 +41,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, table: Path) -> None:
     folder = tmp_path / "run"
     metrics = train(tiny(output_dir=folder, compare_head="linear", report_to="tensorboard", log_every=1))
-    assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs"}
+    assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs", "labels.png"}
     assert {path.name for path in (folder / "linear").iterdir()} == RESULTS | {"logs"}
     assert list((folder / "logs").rglob("events*"))
     assert json.loads((folder / "metrics.json").read_text()) == metrics
@@ -409,7 +409,7 @@ def test_disk_that_fills_while_saving(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     left = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert left == ["checkpoint-00000002", "training_args.json"]
+    assert left == ["checkpoint-00000002", "labels.png", "training_args.json"]
     sizes = {file.name: file.stat().st_size / 1e6 for file in (tmp_path / "run" / left[0]).iterdir()}
     assert 1 < sizes["model.safetensors"] < 2 < sizes["optimizer.bin"]
 
