@@ -35,9 +35,10 @@ _RESULTS = {
 _SETTINGS = (
     *("backbone_weights", "label_encoder", "label_template", "batch_size", "gradient_accumulation", "learning_rate"),
     *("backbone_learning_rate", "weight_decay", "ema_decay", "mixed_precision", "freeze_backbone", "holdout"),
-    *("flip", "cutout", "rand_augment", "collage", "positive_weights", "label_gammas", "logit_adjustment"),
+    *("flip", "cutout", "rand_augment", "collage", "hierarchy", "hierarchy_loss_weight"),
+    *("positive_weights", "label_gammas", "logit_adjustment"),
 )
-_PATHS = ("backbone_weights", "label_encoder")
+_PATHS = ("backbone_weights", "label_encoder", "hierarchy")
 
 
 def make_card(

@@ -7,13 +7,19 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .label_parents_sct import ancestors, check_label_parents, rename_label_parents
+
+_OF_LABELS = ("thresholds", "label_losses", "label_text", "label_parents", "hierarchy_loss_weight")
 _LABEL_LOSSES = ("gamma_neg", "gamma_pos", "positive_weight", "logit_shift")
-_BY_LABEL = ("thresholds", "label_losses")
 
 
 def _require(holds: bool, field: str, value: object, remedy: str) -> None:
     if not holds:
         raise ValueError(f"{field}={value!r} cannot be used: {remedy}.")
+
+
+def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
+    return {int(index): name for index, name in id2label.items()}
 
 
 @strict
@@ -46,6 +52,11 @@ class BackboneConfig(PreTrainedConfig):
             targets and leaves them out of the checkpoint.
         thresholds (`list[float]`, *optional*):
             Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given (ours).
+        label_parents (`dict[str, list[str]]`, *optional*):
+            A hierarchy of the labels, {label: its parents}. In evaluation a parent's logit is then the highest among
+            its own and those of all labels below it (C-HMCNN, Giunchiglia & Lukasiewicz, NeurIPS 2020).
+        hierarchy_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of that paper's loss, by the asymmetric loss, of logits so raised (ours: beside the other losses).
     """
 
     backbone: str = "resnet101"
@@ -59,6 +70,8 @@ class BackboneConfig(PreTrainedConfig):
     clip: float | int = 0.0
     label_losses: dict[str, list[float]] | None = None
     thresholds: list[float] | None = None
+    label_parents: dict[str, list[str]] | None = None
+    hierarchy_loss_weight: float | int = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.problem_type = self.problem_type or "multi_label_classification"
@@ -68,11 +81,19 @@ class BackboneConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As `PreTrainedConfig.from_dict`; what belongs to each label goes where another number replaces them."""
+        """As `PreTrainedConfig.from_dict`; what belongs to the labels goes where another number replaces them.
+
+        Other names for as many labels are names of the same ones, in the hierarchy too.
+        """
         names = kwargs.get("id2label")
         count = kwargs.get("num_labels") if names is None else len(names)
-        if count not in (None, len(config_dict.get("id2label") or ())):
-            config_dict = {key: config_dict[key] for key in config_dict if key not in (*_BY_LABEL, "label_text")}
+        former = config_dict.get("id2label") or {}
+        if count not in (None, len(former)):
+            config_dict = {key: config_dict[key] for key in config_dict if key not in _OF_LABELS}
+        elif names is not None and config_dict.get("label_parents"):
+            new_name = {name: _by_index(names).get(int(index), name) for index, name in former.items()}
+            renamed = rename_label_parents(config_dict["label_parents"], new_name)
+            config_dict = config_dict | {"label_parents": renamed, "id2label": names, "label2id": None}
         return super().from_dict(config_dict, **kwargs)
 
     @property
@@ -85,7 +106,7 @@ class BackboneConfig(PreTrainedConfig):
     @property
     def label_names(self) -> list[str]:
         """The labels' names, in the order of the logits."""
-        names = {int(index): name for index, name in (self.id2label or {}).items()}
+        names = _by_index(self.id2label or {})
         return [names[index] for index in sorted(names)]
 
     def validate_picture(self) -> None:
@@ -122,6 +143,27 @@ class BackboneConfig(PreTrainedConfig):
             values,
             f"give one number in [0, 1] for each of the {len(self.label_names)} labels, or none for 0.5",
         )
+
+    def validate_hierarchy(self) -> None:
+        """Raise `ValueError` for a hierarchy of other labels, in a circle, or at odds with the thresholds."""
+        weight, parents = self.hierarchy_loss_weight, self.label_parents
+        _require(weight >= 0, "hierarchy_loss_weight", weight, "give a number >= 0")
+        _require(weight == 0 or bool(parents), "hierarchy_loss_weight", weight, "it needs label_parents")
+        if not parents:
+            return
+        check_label_parents(parents, self.label_names)
+        if self.thresholds is None or len(self.thresholds) != len(self.label_names):
+            return
+        threshold_of = dict(zip(self.label_names, self.thresholds, strict=True))
+        for name, above in ancestors(parents).items():
+            for parent in above:
+                _require(
+                    threshold_of[parent] <= threshold_of[name],
+                    "thresholds",
+                    self.thresholds,
+                    f"a tag's parents are tags too, so {parent!r} needs one of {threshold_of[name]} or less, that of "
+                    f"{name!r} below it",
+                )
 
     def validate_label_maps(self) -> None:
         """Raise `ValueError` if `id2label` and `label2id` do not name the same labels, each once."""

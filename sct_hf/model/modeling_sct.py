@@ -17,6 +17,8 @@ from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
 from .contrast_sct import label_contrast_loss
 from .erasing_sct import erase_regions, statistics_kept
+from .hierarchy_sct import make_hierarchy
+from .label_parents_sct import LabelParents, check_label_parents
 from .layers_sct import (
     EncoderLayer,
     LabelScores,
@@ -247,6 +249,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         self.scorer = RegionScorer(dim, config)
         wide = self.sct.backbone.num_features
         self.pooled_scorer = PooledScorer(wide, dim, config) if config.label_pooling else None
+        self.hierarchy = make_hierarchy(config)
         self.post_init()
         self._keys_to_ignore_on_load_unexpected = set()  # the base model's, that has no scorer, are not this one's
 
@@ -277,7 +280,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
-                this call alone; for `scorer="label"`.
+                this call alone; for `scorer="label"`. The model's hierarchy says nothing of them.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
@@ -349,6 +352,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                     again = self(labels=judged, backbone_features=rest, erasing=False, return_dict=True, **text)
                 losses["erasing"] = again.loss
                 loss = loss + config.erasing_loss_weight * again.loss
+            if self.hierarchy is not None and config.hierarchy_loss_weight:
+                losses["hierarchy"] = self.hierarchy.loss(logits, labels, **focus)
+                loss = loss + config.hierarchy_loss_weight * losses["hierarchy"]
+        if self.hierarchy is not None and not self.training and label_embeddings is None:
+            logits = self.hierarchy(logits)  # (B, C)
         return MultiLabelOutput(
             loss=loss,
             logits=logits,
@@ -368,8 +376,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         embeddings: Tensor,
         recipe: dict[str, Any] | None = None,
         prototypes: Tensor | None = None,
+        label_parents: LabelParents | None = None,
     ) -> None:
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
+
+        Thresholds and hierarchy of the former labels go.
 
         Args:
             names (`list[str]`): The labels' names, each once.
@@ -377,10 +388,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
             prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, needed where the checkpoint has
                 prototypes (`config.label_prototypes`), see `sct_hf.make_label_prototypes`.
+            label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
 
         Raises:
             ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
-                to a checkpoint without them, or another number of labels than the weights of a linear scorer have.
+                to a checkpoint without them, another number of labels than the weights of a linear scorer have, or a
+                hierarchy of other names.
         """
         names = list(names)
         count = len(self.config.label_names)
@@ -392,6 +405,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 f"{len(names)} names for the {count} labels of a linear scorer, whose weights are bound to them: "
                 "train with scorer='label' to change the number of labels, or make a new model."
             )
+        check_label_parents(label_parents or {}, names)
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
@@ -399,6 +413,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe
+        self.set_hierarchy(label_parents)
 
 
 def _as_map(regions: Tensor, grid: torch.Size) -> Tensor:

@@ -44,10 +44,12 @@ class MultiLabelOutput(ModelOutput):
 
     Attributes:
         loss (`Tensor`, scalar, *optional*): L_cls + λ₁·L_M + λ₂·L_CT, where targets were given; float32.
-        logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32.
+        logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32. In evaluation those
+            of a hierarchy's parents are raised to their highest descendant's.
         losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: "classification" (of the
             region logits), "semantic" (of the pooled map), "transport", and, where the configuration adds them,
-            "pooled" (of the logits of pooled features), "contrast" and "erasing" (the loss of erased pictures).
+            "pooled" (of the logits of pooled features), "contrast", "erasing" (the loss of erased pictures) and
+            "hierarchy".
         semantic_map, transport_plan, backward_plan, prototype_plan, region_logits (`Tensor` of shape (B, C, H, W)
             each, *optional*): On `output_maps=True`, see `SCTModelOutput`; region logits are R.
         label_features (`Tensor` of shape (B, C, D), *optional*): On `output_label_features=True`.

@@ -71,6 +71,13 @@ class DataArguments(EvaluationDataArguments):
     difficult_in_training: Literal["negative", "ignore"] = _option(
         "negative", "What a label with difficult objects only counts as in training."
     )
+    hierarchy: str | None = field(
+        default=None,
+        metadata={
+            "help": "Parents of the labels: a CSV file of child,parent rows, wordnet (or wordnet:LEXICON), or voc. "
+            "Those that are no labels of the data set are added to them."
+        },
+    )
     holdout: float = _option(
         0.1,
         "Share of the training split that selects the model; 0 keeps the last epoch. With --eval_split held_out it is "
@@ -174,6 +181,7 @@ class ModelArguments:
     gamma_neg: float | None = _option(None, "Focusing exponent of the loss for absent labels.")
     gamma_pos: float | None = _option(None, "Focusing exponent of the loss for present labels.")
     clip: float | None = _option(None, "Probability under which an absent label costs nothing.")
+    hierarchy_loss_weight: float | None = _option(None, "Weight of the loss of scores that agree with --hierarchy.")
 
     def __post_init__(self) -> None:
         for name, other in (("head", "sct"), ("compare_head", "none")):
@@ -210,7 +218,7 @@ class ModelArguments:
         others = ("init_checkpoint", "head_kwargs", "label_prototypes")
         names = [option.name for option in fields(self) if option.default is None and option.name not in others]
         if head != "sct":
-            names = ["gamma_neg", "gamma_pos", "clip", "transport_loss_weight"]
+            names = ["gamma_neg", "gamma_pos", "clip", "transport_loss_weight", "hierarchy_loss_weight"]
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if head == "sct" and self.hidden_size:
             options["hidden_size"] = self.hidden_size
@@ -304,6 +312,10 @@ class Arguments:
         source, target = self.model.init_checkpoint, Path(self.train.output_dir).resolve()
         apart = source is None or not Path(source).resolve().is_relative_to(target)
         _require(apart, "output_dir", self.train.output_dir, "it holds init_checkpoint; choose another folder")
+        weight = self.model.hierarchy_loss_weight
+        _require(
+            not weight or self.data.hierarchy is not None, "hierarchy_loss_weight", weight, "it needs --hierarchy"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name."""

@@ -6,13 +6,14 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from sct_hf.data.hierarchies import write_hierarchy
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.pictures import Pictures, load_pictures
 from sct_hf.training.report import format_table, write_json
 from sct_hf.training.run import Run, say
-from sct_hf.training.run_folder import METRICS, RunFolder
+from sct_hf.training.run_folder import HIERARCHY, METRICS, RunFolder
 
 
 def train(arguments: Arguments) -> dict[str, Any]:
@@ -34,6 +35,9 @@ def train(arguments: Arguments) -> dict[str, Any]:
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():
         pictures = load_pictures(arguments.data, arguments.train.seed)
+    if parents := pictures.label_parents:
+        over = dict.fromkeys(parent for above in parents.values() for parent in above)
+        say(accelerator, f"{len(parents)} labels with a parent; the parents: {', '.join(over)}")
     metrics = _train_one(arguments, folder, pictures, accelerator)
     other = arguments.model.compare_head
     if other != "none":
@@ -77,6 +81,8 @@ def _train_one(
     if accelerator.is_main_process:
         with room_to_save(folder.path):
             folder.claim()
+            if pictures.label_parents:
+                write_hierarchy(folder.path / HIERARCHY, pictures.label_parents)
     accelerator.wait_for_everyone()
     run = Run(arguments, folder, pictures, accelerator)
     run.resume()

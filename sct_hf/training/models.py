@@ -33,8 +33,13 @@ _MEANING = (
 )
 
 
-def new_model(arguments: Arguments, label_names: list[str], accelerator: Accelerator) -> TaggingModel:
-    """Build the model, its backbone frozen and laid out as the arguments say."""
+def new_model(
+    arguments: Arguments,
+    label_names: list[str],
+    accelerator: Accelerator,
+    label_parents: dict[str, list[str]] | None = None,
+) -> TaggingModel:
+    """Build the model, its labels under their parents, its backbone frozen and laid out as the arguments say."""
     model_arguments, train = arguments.model, arguments.train
     with accelerator.main_process_first():
         source = None
@@ -58,6 +63,7 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
             backbone_weights="none" if source else model_arguments.backbone_weights,
             label_text=label_text,
             label_prototypes=prototypes,
+            label_parents=label_parents,
             **model_arguments.config_options(model_arguments.head),
         )
         if source:

@@ -1,7 +1,7 @@
 """The pictures of a run, and the loaders that bring them to a model."""
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
+from sct_hf.data.hierarchies import load_hierarchy, with_parents
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, EvaluationDataArguments
 from sct_hf.training.models import TaggingModel
@@ -28,12 +29,15 @@ class Pictures:
         training: What the model is trained on.
         held_out: What the model is selected by, judged as in evaluation; None if nothing selects.
         evaluation: What the model is scored on at the end: the evaluation split, or the held-out part instead.
+        label_parents: {label: its parents} where the labels have a hierarchy, whose parents are among the labels of
+            all parts.
     """
 
     whole: LabelledImages
     training: LabelledImages
     held_out: LabelledImages | None
     evaluation: LabelledImages
+    label_parents: dict[str, list[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,24 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
     With `eval_split` held_out, the evaluation split is not even read.
 
     Raises:
-        InputError: Whatever the reader finds wrong, or the splits have different labels.
+        InputError: Whatever the reader finds wrong, the splits have different labels, or the hierarchy is wrong.
     """
+    pictures = _read_pictures(data, seed)
+    if data.hierarchy is None:
+        return pictures
+    parents = load_hierarchy(data.hierarchy, pictures.whole.label_names)
+    held_out = pictures.held_out
+    return replace(
+        pictures,
+        whole=with_parents(pictures.whole, parents),
+        training=with_parents(pictures.training, parents),
+        held_out=None if held_out is None else with_parents(held_out, parents),
+        evaluation=with_parents(pictures.evaluation, parents),
+        label_parents=parents,
+    )
 
+
+def _read_pictures(data: DataArguments, seed: int) -> Pictures:
     def read(difficult: Literal["negative", "ignore"]) -> LabelledImages:
         options: dict[str, Any] = {"size": data.train_size} if data.train_size else {}
         images = load_data(

@@ -179,6 +179,9 @@ def format_table(
     blocks.append(_side_by_side(decisions, DECISIONS))
     if "frequency_limits" in metrics:
         blocks.append(_group_lines(metrics))
+    if "hF1" in metrics:
+        figures = "   ".join(f"{key} {_percent(metrics[key])}" for key in ("hP", "hR", "hF1", "mAP_leaves"))
+        blocks.append(f"in the hierarchy   {figures}   {metrics['violations']} parents below a child")
 
     others = dict(comparison or {})
     own_name = str(metrics.get("head", "this model"))

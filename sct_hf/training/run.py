@@ -15,6 +15,7 @@ from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import (
@@ -55,7 +56,7 @@ class Run:
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
-        self.bare = new_model(arguments, pictures.whole.label_names, accelerator)
+        self.bare = new_model(arguments, pictures.whole.label_names, accelerator, pictures.label_parents)
         self.counts = LabelCounts.of(pictures.training.targets())
         self.bare.config.label_losses = label_losses(
             options, self.counts, pictures.whole.label_names, self.bare.config
@@ -268,6 +269,8 @@ class Run:
         evaluation, names = pictures.evaluation, pictures.whole.label_names
         scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
         metrics = multilabel_metrics(scores, targets, label_names=names)
+        if pictures.label_parents:
+            metrics |= hierarchical_metrics(scores, targets, pictures.label_parents, names)
         metrics |= {
             "head": arguments.model.head,
             "dataset": evaluation.name,

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 
 from sct_hf.data import ImageDataset, eval_transform
+from sct_hf.data.hierarchies import with_parents
 from sct_hf.errors import InputError
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
@@ -22,7 +24,8 @@ from sct_hf.training.run_folder import ARGUMENTS
 def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments) -> dict[str, Any]:
     """Score a checkpoint, print the table and write metrics.json, per_label.csv and predictions.parquet.
 
-    Labels of the model that the data set does not have are unknown there and take no part in any figure.
+    Labels of the model that the data set does not have are unknown there and take no part in any figure, but for the
+    parents in the model's hierarchy, which their children decide.
 
     Args:
         arguments: Which checkpoint, and how.
@@ -43,8 +46,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     with accelerator.main_process_first():
         model = load_model(arguments.model, field="model")
         images = load_evaluation_pictures(data, arguments.seed)
-    names = model.config.label_names
-    images = images.aligned_to(names)
+    names, parents = model.config.label_names, model.config.label_parents
+    images = (with_parents(images, parents) if parents else images).aligned_to(names)
     model.to(accelerator.device)
     model.backbone.to(memory_format=torch.channels_last)
     config = model.config
@@ -52,6 +55,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     loader = make_loader(dataset, data, arguments.batch_size, accelerator)
     scores, targets, _ = evaluate_model(model, loader, accelerator, description=images.split)
     metrics = multilabel_metrics(scores, targets, label_names=names)
+    if parents:
+        metrics |= hierarchical_metrics(scores, targets, parents, names)
     metrics |= {
         "model": arguments.model,
         "dataset": images.name,
