@@ -1,5 +1,6 @@
 """Losses with settings of each label, from the configuration to the loss of the models."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from sct_hf import SCTConfig, SCTForMultiLabelClassification, asymmetric_loss
+from sct_hf.model.hierarchy_sct import LabelHierarchy
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
 from tests.model.conftest import LABELS, tiny_config
 
@@ -65,6 +67,16 @@ def test_peer_heads_use_them(head: str) -> None:
         out.logits, labels, pos_weight=torch.tensor(weights["positive_weight"])
     )
     torch.testing.assert_close(out.loss, expected)
+
+
+def test_the_loss_of_a_hierarchy_uses_them() -> None:
+    """A cat above a dog, both present: either has the dog's logit, 2, and its own weight."""
+    hierarchy = LabelHierarchy({"dog": ["cat"]}, LABELS)
+    weight = torch.tensor([3.0, 5.0, 7.0])
+    loss = hierarchy.loss(
+        torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([[1.0, 1, 0]]), gamma_neg=0, positive_weight=weight
+    )
+    assert loss.item() == pytest.approx(((3 + 5) * math.log1p(math.exp(-2)) + math.log(2)) / 3)
 
 
 @pytest.mark.parametrize(
