@@ -45,7 +45,7 @@ def run_benchmark(table: Path, tmp_path: Path) -> Benchmark:
             **{"dataset": "jsonl", "data_dir": table, "train_split": "train", "eval_split": "test", "num_workers": 0},
             **{"backbone": "test_resnet", "backbone_weights": "none", "image_size": 32, "label_encoder": "random:8"},
             **{"cache_dir": tmp_path / "cache", "ema_decay": 0.5, "holdout": 0.3, "cpu_threads": 1, "jobs": 0},
-            "train_sizes": ["all:2:4"],
+            **{"train_sizes": ["all:2:4"], "allow_unlabelled": True},
         }
         words: list[str] = []
         for name, value in (defaults | options).items():
