@@ -145,7 +145,8 @@ class LinearScores(nn.Module):
         """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
         if not _plain(self.proj):
             return self.proj(tokens).diagonal(dim1=1, dim2=2)
-        return (tokens * self.proj.weight.to(tokens.dtype)).sum(2) + self.proj.bias
+        # A product of matrices, since OpenVINO adds a bias wrongly to a plain sum over N where B > 1.
+        return torch.einsum("bcn,cn->bc", tokens, self.proj.weight.to(tokens.dtype)) + self.proj.bias
 
 
 class LabelScores(nn.Module):
