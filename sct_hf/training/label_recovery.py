@@ -1,12 +1,11 @@
 """Recovery of unknown labels by the model that is being trained."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets
+from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.training.models import TaggingModel
 
@@ -81,7 +80,4 @@ class LabelRecovery(nn.Module):
     def classification_loss(self, logits: Tensor | None, targets: Tensor) -> Tensor:
         """The model's asymmetric loss of logits (B, C) on targets (B, C)."""
         assert logits is not None
-        config: Any = self.model.config
-        return asymmetric_loss(
-            logits, targets, gamma_neg=config.gamma_neg, gamma_pos=config.gamma_pos, clip=config.clip
-        )
+        return asymmetric_loss(logits, targets, **loss_options(self.model.config, logits.device))

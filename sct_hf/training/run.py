@@ -59,7 +59,10 @@ class Run:
         self.state = TrainerState()
         self.losses = StepLosses()
         self.bare = new_model(arguments, pictures.whole.label_names, accelerator, pictures.label_parents)
-        self.counts = LabelCounts.of(pictures.training.targets())
+        targets = pictures.training.targets()
+        if options.unknown_labels == "negative" or not (targets == 0).any():
+            targets = assume_negative(torch.from_numpy(targets)).numpy()
+        self.counts = LabelCounts.of(targets)
         self.bare.config.label_losses = label_losses(
             options, self.counts, pictures.whole.label_names, self.bare.config
         )

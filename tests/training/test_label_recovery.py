@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nan, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sct_hf import SCTConfig, SCTForMultiLabelClassification
 from sct_hf.errors import InputError
@@ -40,7 +41,9 @@ class Stub(nn.Module):
 
     def __init__(self, branches: dict[str, Tensor] | None, logits: Tensor) -> None:
         super().__init__()
-        self.config = SimpleNamespace(gamma_neg=2.0, gamma_pos=0.0, clip=0.0, semantic_loss_weight=0.8)
+        self.config = SimpleNamespace(
+            gamma_neg=2.0, gamma_pos=0.0, clip=0.0, semantic_loss_weight=0.8, label_losses=None
+        )
         self.branches, self.logits = branches, nn.Parameter(logits)
         self.targets: Tensor | None = None
 
@@ -78,6 +81,20 @@ def test_every_kind_of_scores_learns_what_is_known_and_else_the_teachers_scores(
     assert teacher.targets is None
     assert all(logits.grad.abs().sum() > 0 for logits in branches.values())
     torch.testing.assert_close(model.targets, labels, equal_nan=True)
+
+
+def test_recovered_labels_are_weighed_as_known_ones(labels: Tensor) -> None:
+    model = Stub(None, torch.randn(3, LABELS))
+    weight = [2.0, 0.5, 3.0]
+    model.config.label_losses = {"positive_weight": weight}
+    model.config.gamma_neg = 0.0
+    scores, logits = torch.rand(3, LABELS), model.logits.detach()
+    recovery = LabelRecovery(model, lambda: model, temperature=1.0, only_present=False)
+    loss = recovery.recovery_loss(model(torch.zeros(1)), labels, scores)
+    targets = torch.where(labels >= 0, labels, scores)
+    torch.testing.assert_close(
+        loss.detach(), binary_cross_entropy_with_logits(logits, targets, pos_weight=torch.tensor(weight))
+    )
 
 
 def test_without_one_absent_label_the_first_branch_takes_unknown_ones_as_absent(labels: Tensor) -> None:

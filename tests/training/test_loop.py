@@ -128,6 +128,25 @@ def test_losses_of_each_label(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("unknown_labels", ["ignore", "negative", "recover"])
+def test_counts_are_of_what_the_loss_sees(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, unknown_labels: str
+) -> None:
+    """Without one label known to be absent, recovery takes unknown ones as absent too."""
+    seen: list[dict[str, list[float]]] = []
+    monkeypatch.setattr(run.Run, "fit", lambda self: seen.append(self.bare.config.label_losses))
+    only_present = unknown_labels == "recover"
+    options: dict[str, Any] = {"unknown_labels": unknown_labels, "head": "linear"}
+    options |= {"single_positive": True} if only_present else {"known_proportion": 0.5}
+    arguments = tiny(output_dir=tmp_path / "run", positive_weights="auto", **options)
+    train(arguments)
+    targets = load_pictures(arguments.data, 0).training.targets()
+    assert (targets == -1).any()
+    absent = targets == 0 if unknown_labels == "ignore" else targets <= 0
+    assert seen[0]["positive_weight"] == pytest.approx(absent.sum(0) / (targets == 1).sum(0))
+
+
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("resampling", ["repeat_factor", "class_aware"])
 def test_epochs_of_resampled_pictures(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, resampling: str
