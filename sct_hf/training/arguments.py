@@ -257,7 +257,7 @@ class TrainArguments:
         "Unknown labels in training: left out of the losses, taken as absent, recovered by the averaged model, or "
         "recovered and blended with known ones of other pictures and with prototypes.",
     )
-    recovery_weight: float = _option(0.5, "Weight of the loss on recovered labels.")
+    recovery_weight: float = _option(1.0, "Weight of the loss on recovered labels.")
     recovery_temperature: float = _option(
         0.5, "Divides the logits that recovered labels are made of; below 1, labels are nearer to 0 and 1."
     )
