@@ -11,6 +11,7 @@ from sct_hf.data.base import LabelledImages
 from sct_hf.data.coco import read_coco
 from sct_hf.data.folder import read_folder
 from sct_hf.data.hub import read_hub
+from sct_hf.data.nus_wide import read_nus_wide
 from sct_hf.data.scenes import read_scenes
 from sct_hf.data.tables import read_csv, read_jsonl
 from sct_hf.data.voc import read_voc2007, read_voc2012
@@ -21,6 +22,7 @@ READERS: dict[str, Callable[..., LabelledImages]] = {
     "voc2007": read_voc2007,
     "voc2012": read_voc2012,
     "coco": read_coco,
+    "nuswide": read_nus_wide,
     "csv": read_csv,
     "jsonl": read_jsonl,
     "imagefolder": read_folder,

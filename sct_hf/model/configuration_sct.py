@@ -134,6 +134,8 @@ class SCTConfig(BackboneConfig):
             Width of the label-text embeddings (kin: BERT-base).
         label_text (`dict`, *optional*):
             How the embeddings were made: encoder, template and normalised names.
+        seen_labels (`list[str]`, *optional*):
+            Names of the labels that the weights were trained on, where the checkpoint was given others since.
         normalize_label_embeddings (`bool`, *optional*, defaults to `True`):
             Whether each embedding is divided by its root mean square, so that text and picture weigh alike whatever
             the text encoder's scale (ours).
@@ -197,6 +199,7 @@ class SCTConfig(BackboneConfig):
     input_dropout: float | int = 0.0
     label_embedding_size: int = 768
     label_text: dict[str, Any] | None = None
+    seen_labels: list[str] | None = None
     normalize_label_embeddings: bool = True
     encoder_layers: int = 1
     encoder_attention_heads: int = 8

@@ -229,11 +229,17 @@ class RegionScorer(nn.Module):
 
     def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor) -> Tensor:
         """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C)."""
-        hidden = self.region_proj(regions)  # (B, P, 2D)
+        aligned = None
         if self.label_proj is not None:
             aligned = plan.to(regions.dtype) @ self.label_proj(label_features)  # (B, P, 2D)
             if self.training and self.aligned_dropout:
                 aligned = aligned * (torch.rand_like(aligned[:, :1, :1]) >= self.aligned_dropout)
+        return self.score(regions, aligned, label_features)
+
+    def score(self, regions: Tensor, aligned: Tensor | None, label_features: Tensor) -> Tensor:
+        """Score regions (B, P, D), joined by what transport brings them (B, P, 2D) or nothing, to (B, P, C)."""
+        hidden = self.region_proj(regions)  # (B, P, 2D)
+        if aligned is not None:
             hidden = hidden + aligned
         return self.scores(self.dropout(F.gelu(hidden)), label_features)
 

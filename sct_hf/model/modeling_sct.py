@@ -26,8 +26,10 @@ from .layers_sct import (
     sine_positions,
 )
 from .losses_sct import asymmetric_loss, known_targets
+from .new_labels_sct import LabelTexts, describe_new_labels, encode_new_labels, label_texts
 from .outputs_sct import MultiLabelOutput, SCTModelOutput
 from .pretrained_sct import BackbonePreTrainedModel
+from .streaming_sct import streamed_logits
 from .transport_sct import cosine_similarity, full_precision, transport_loss, transport_plan
 
 
@@ -120,38 +122,18 @@ class SCTModel(SCTPreTrainedModel):
         Raises:
             ValueError: Pictures, embeddings or prototypes of a wrong shape, or other labels of a linear scorer.
         """
-        label_embeddings, label_prototypes = self._label_text(label_embeddings, label_prototypes)
-        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
-        grid = features.shape[-2:]
-        features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
-        regions = self.region_norm(self.region_proj(self.input_dropout(features)))  # (B, P, D)
-        hidden_states = [regions]
-        positions = (
-            sine_positions(grid[0], grid[1], self.hidden_size, regions.device) if self.encoder else None
-        )  # (P, D)
-        for layer in self.encoder:
-            regions = layer(regions, positions)  # (B, P, D)
-            hidden_states.append(regions)
+        label_embeddings, label_prototypes = self.label_text(label_embeddings, label_prototypes)
+        features, hidden_states, grid = self.region_features(pixel_values, backbone_features)
+        regions = hidden_states[-1]  # (B, P, D)
+        label_features, semantic_map = self.label_maps(features, regions, label_embeddings, label_prototypes)
+        prototype_plan = self.prototype_plan(features, label_prototypes)  # (B, P, C), or none
 
-        label_features = self.semantic_features(label_embeddings, regions.mean(dim=1))  # (B, C, D)
-        if self.label_interaction is not None:
-            label_features = self.label_interaction(label_features)  # (B, C, D)
-        tokens = features if self.config.map_input == "features" else regions
-        semantic_map = self.semantic_map(tokens, label_features, label_prototypes)  # (B, P, C)
-
-        prototype_plan = self._prototype_plan(features, label_prototypes)  # (B, P, C), or none
-
-        log_prior = self._log_prior(semantic_map)  # (B, P, C), or none
+        log_prior = self.log_prior(semantic_map)  # (B, P, C), or none
         temperature = self.log_temperature.exp()
         similarity = cosine_similarity(regions, label_features)  # (B, P, C)
         plan = transport_plan(similarity, temperature, log_prior, None, dim=2)  # (B, P, C)
         backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, C)
-        pooled_features = None
-        if self.config.label_pooling:
-            weights = backward_plan  # (B, P, C)
-            if prototype_plan is not None:
-                weights = torch.lerp(weights, prototype_plan, self.config.prototype_pooling)
-            pooled_features = weights.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
+        pooled_features = self.pooled_features(features, backward_plan, prototype_plan)  # (B, C, D₀), or none
         loss = None
         if label_weights is not None:
             loss = transport_loss(
@@ -177,7 +159,7 @@ class SCTModel(SCTPreTrainedModel):
             hidden_states=tuple(hidden_states) if wants_states else None,
         )
 
-    def _label_text(self, embeddings: Tensor | None, prototypes: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def label_text(self, embeddings: Tensor | None, prototypes: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The text embeddings and prototypes given, checked, or else the model's own."""
         if embeddings is None and prototypes is None:
             return self.label_embeddings, self.label_prototypes
@@ -192,7 +174,43 @@ class SCTModel(SCTPreTrainedModel):
         own = self.label_embeddings
         return embeddings.to(own), None if prototypes is None else prototypes.to(own)
 
-    def _prototype_plan(self, features: Tensor, prototypes: Tensor | None) -> Tensor | None:
+    def region_features(
+        self, pixel_values: Tensor | None, backbone_features: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], torch.Size]:
+        """The backbone's features (B, P, D₀), the regions (B, P, D) before and after each layer, and (H, W)."""
+        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
+        grid = features.shape[-2:]
+        features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
+        regions = self.region_norm(self.region_proj(self.input_dropout(features)))  # (B, P, D)
+        states = [regions]
+        positions = (
+            sine_positions(grid[0], grid[1], self.hidden_size, regions.device) if self.encoder else None
+        )  # (P, D)
+        for layer in self.encoder:
+            regions = layer(regions, positions)  # (B, P, D)
+            states.append(regions)
+        return features, states, grid
+
+    def label_maps(
+        self, features: Tensor, regions: Tensor, embeddings: Tensor, prototypes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Label features (B, C, D) and semantic map (B, P, C) of features (B, P, D₀) and regions (B, P, D)."""
+        label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
+        if self.label_interaction is not None:
+            label_features = self.label_interaction(label_features)  # (B, C, D)
+        tokens = features if self.config.map_input == "features" else regions
+        return label_features, self.semantic_map(tokens, label_features, prototypes)
+
+    def pooled_features(self, features: Tensor, backward_plan: Tensor, prototype_plan: Tensor | None) -> Tensor | None:
+        """Features (B, C, D₀) that plans (B, P, C) back to regions bring to labels, where `label_pooling` asks."""
+        if not self.config.label_pooling:
+            return None
+        weights = backward_plan  # (B, P, C)
+        if prototype_plan is not None:
+            weights = torch.lerp(weights, prototype_plan, self.config.prototype_pooling)
+        return weights.transpose(1, 2).to(features.dtype) @ features
+
+    def prototype_plan(self, features: Tensor, prototypes: Tensor | None) -> Tensor | None:
         """The backward plan (B, P, C) from label prototypes (C, D₀) to the backbone's features (B, P, D₀) (ours)."""
         if prototypes is None:
             return None
@@ -220,7 +238,7 @@ class SCTModel(SCTPreTrainedModel):
                 "Make them by sct_hf.make_label_prototypes where there are any."
             )
 
-    def _log_prior(self, semantic_map: Tensor) -> Tensor | None:
+    def log_prior(self, semantic_map: Tensor) -> Tensor | None:
         """Guidance by M (B, P, C) [paper: guided by M; form: ours].
 
         The log-priors log softmax of M over regions and over labels differ from M by a constant along that dimension,
@@ -265,6 +283,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         output_maps: bool = False,
         output_label_features: bool = False,
         output_hidden_states: bool | None = None,
+        labels_at_once: int | None = None,
         **kwargs: Any,
     ) -> MultiLabelOutput:
         """Score pictures; with targets, also compute the loss.
@@ -280,6 +299,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
+            labels_at_once (`int`, *optional*): Labels that go through the head together, for many labels: the same
+                logits in bounded memory, and nothing else, see `streamed_logits`. For `scorer="label"`.
 
         Returns:
             `MultiLabelOutput`: loss and its parts where targets are given, logits (B, C), and what was asked for.
@@ -287,6 +308,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         Raises:
             ValueError: An input of a wrong shape, size or value.
         """
+        if labels_at_once is not None:
+            if labels is not None or output_maps or output_label_features or output_hidden_states:
+                raise ValueError(f"labels_at_once={labels_at_once} gives logits alone: leave out labels and output_….")
+            pictures_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
+            return MultiLabelOutput(logits=streamed_logits(self, *pictures_and_text, labels_at_once))
         label_weights = None
         if labels is not None:
             pictures = pixel_values if backbone_features is None else backbone_features
@@ -305,13 +331,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         plan = _as_regions(out.transport_plan)  # (B, P, C)
         region_scores = self.scorer(out.last_hidden_state, out.label_features, plan)  # (B, P, C)
         prototype_plan = None if out.prototype_plan is None else _as_regions(out.prototype_plan)  # (B, P, C)
-        region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
-        pooled_logits = None
-        if self.pooled_scorer is not None:
-            pooled_logits = self.pooled_scorer(out.pooled_features, out.label_features)  # (B, C)
-        map_logits = out.map_logits if self.config.fuse_map_scores else None  # (B, C)
-        kinds = [scores for scores in (region_logits, map_logits, pooled_logits) if scores is not None]
-        logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)
+        logits, region_logits, pooled_logits = self.label_logits(
+            region_scores, out.map_logits, out.pooled_features, out.label_features, prototype_plan
+        )  # each (B, C), the last one or none
 
         loss = losses = None
         if labels is not None:
@@ -343,26 +365,62 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             hidden_states=out.hidden_states,
         )
 
+    def label_logits(
+        self,
+        region_scores: Tensor,
+        map_logits: Tensor,
+        pooled_features: Tensor | None,
+        label_features: Tensor,
+        prototype_plan: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Average what scores labels: region scores (B, P, C), M's (B, C) and those of pooled features (B, C, D₀).
+
+        Returns:
+            Logits (B, C), and the region logits and pooled logits, or none, among them.
+        """
+        region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
+        pooled_logits = None
+        if self.pooled_scorer is not None:
+            pooled_logits = self.pooled_scorer(pooled_features, label_features)  # (B, C)
+        own_map_logits = map_logits if self.config.fuse_map_scores else None  # (B, C)
+        kinds = [scores for scores in (region_logits, own_map_logits, pooled_logits) if scores is not None]
+        return sum(kinds[1:], kinds[0]) / len(kinds), region_logits, pooled_logits
+
     def set_labels(
         self,
-        names: list[str],
-        embeddings: Tensor,
+        names: LabelTexts,
+        embeddings: Tensor | None = None,
         recipe: dict[str, Any] | None = None,
         prototypes: Tensor | None = None,
+        *,
+        label_encoder: str | None = None,
+        label_templates: list[str] | None = None,
     ) -> None:
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
 
+        Without `embeddings`, they and the prototypes are made by what made the checkpoint's own, see
+        `encode_new_labels`. `config.seen_labels` then keeps the names of the labels that the weights were trained on.
+
         Args:
-            names (`list[str]`): The labels' names, each once.
-            embeddings (`Tensor` of shape (C, D_t)): Their text embeddings, any float dtype.
+            names (`list[str]`, or `dict` of texts by name): The labels' names, each once; with texts that stand for
+                them, where embeddings are to be made.
+            embeddings (`Tensor` of shape (C, D_t), *optional*): Their text embeddings, any float dtype.
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
             prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, needed where the checkpoint has
                 prototypes (`config.label_prototypes`), see `sct_hf.make_label_prototypes`.
+            label_encoder (`str`, *optional*): Name or folder of the text encoder, where `config.label_text` cannot
+                tell.
+            label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`, to be averaged, in place of
+                the checkpoint's template.
 
         Raises:
             ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
                 to a checkpoint without them, or another number of labels than the weights of a linear scorer have.
         """
+        if embeddings is None:
+            texts = label_texts(names)
+            embeddings, prototypes = encode_new_labels(texts, self, label_encoder, label_templates)
+            recipe = describe_new_labels(texts, self.config, label_templates)
         names = list(names)
         count = len(self.config.label_names)
         if len(set(names)) != len(names):
@@ -377,6 +435,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
         self.config.thresholds = None  # they belonged to the former labels
+        trained = self.config.seen_labels or self.config.label_names
+        self.config.seen_labels = None if trained == names else trained
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe

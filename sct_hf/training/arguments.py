@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from sct_hf.data.label_splits import SPLITS
 from sct_hf.errors import InputError
 from sct_hf.peers.modeling_peer import HEADS, make_head
 
@@ -35,6 +36,11 @@ class EvaluationDataArguments:
     label_column: str | None = _option(None, "Column of the labels, for tables and Hub data sets.")
     skip_missing_images: bool = _option(False, "Leave out listed pictures that are missing or broken.")
     max_eval_samples: int = _option(0, "Score this many pictures drawn at random; 0 for all.")
+    unseen_labels: str | None = _option(
+        None,
+        "Labels that are not trained on and scored by their text alone: with commas between them, a text file with "
+        f"one a line, or {', '.join(SPLITS)}. For --scorer label; other models are trained and scored without them.",
+    )
     num_workers: int = _option(2, "Processes that read pictures.")
 
     def __post_init__(self) -> None:
@@ -47,6 +53,9 @@ class ScoringArguments:
     """Which checkpoint is scored, and how."""
 
     model: str = _option("", "Folder of a checkpoint, or its name on the Hub.")
+    label_encoder: str | None = _option(
+        None, "Text encoder of the unseen labels, where the checkpoint's own was a folder or a file."
+    )
     output_dir: str = _option("outputs/evaluation", "Folder for metrics.json, per_label.csv and predictions.parquet.")
     batch_size: int = _option(64, "Pictures in a batch, over all processes.")
     mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
@@ -76,6 +85,12 @@ class DataArguments(EvaluationDataArguments):
     )
     holdout_seed: int | None = _option(None, "Seed of that part; the seed of training if not given.")
     max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
+    unseen_pictures: Literal["keep", "drop"] = _option(
+        "keep",
+        "Whether training keeps pictures that show an unseen label, without it, or drops them, as the COCO 48/17 "
+        "protocol does.",
+    )
+    shots: int = _option(0, "Train on this many pictures a label, drawn by seed; 0 for all.")
     draw_from_rest: bool = _option(
         False,
         "Hold out, and cache, of the whole split, and draw max_train_samples from the rest: runs on other draws share "
@@ -92,7 +107,7 @@ class DataArguments(EvaluationDataArguments):
         _require(0 <= self.collage <= 1, "collage", self.collage, "give a fraction in [0, 1]")
         scored = self.eval_split != HELD_OUT or self.holdout > 0
         _require(scored, "eval_split", self.eval_split, "it needs --holdout above 0")
-        for name in ("max_train_samples", "train_size"):
+        for name in ("max_train_samples", "train_size", "shots"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
 
 
@@ -213,6 +228,9 @@ class TrainArguments:
     mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
     seed: int = _option(0, "Seed of everything that is random.")
     freeze_backbone: bool = _option(False, "Train the head only.")
+    freeze_stages: int = _option(
+        0, "Train the backbone without its first stages, so many of them as timm counts them."
+    )
     freeze_batch_norm: bool = _option(False, "Keep the statistics of the backbone's batch norms.")
     cache_features: bool = _option(
         False, "Compute the maps of a frozen backbone once; fixed views replace flip, cutout and RandAugment."
@@ -234,7 +252,7 @@ class TrainArguments:
         positive = ("epochs", "batch_size", "gradient_accumulation", "learning_rate", "cached_views")
         for name in (*positive, "keep_checkpoints", "log_every"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
-        for name in ("weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads"):
+        for name in ("weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads", "freeze_stages"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         _require(0 < self.pct_start < 1, "pct_start", self.pct_start, "give a fraction between 0 and 1")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number in [0, 1)")

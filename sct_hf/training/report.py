@@ -161,8 +161,8 @@ def format_table(
         comparison: Metrics of other heads, by name: adds a block side by side, and their AP of each label.
         threshold: The threshold of `metrics` and of the columns that `predictions` add.
     """
-    means = "   ".join(f"{key} {_percent(metrics[key])}" for key in ("mAP_11point", "mAP_sklearn", "exact_match"))
-    blocks = [f"mAP {_percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
+    means = "   ".join(f"{key} {percent(metrics[key])}" for key in ("mAP_11point", "mAP_sklearn", "exact_match"))
+    blocks = [f"mAP {percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
     decisions = {f"at {threshold:g}": metrics, "top 3": {key: metrics[f"{key}_top3"] for key in DECISIONS}}
     blocks.append(_side_by_side(decisions, DECISIONS))
 
@@ -178,13 +178,13 @@ def format_table(
     for head, other in others.items():
         table.insert(list(table).index("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
     for column in table.columns.difference(["label", "positives"]):
-        table[column] = [_percent(value) for value in table[column]]
+        table[column] = [percent(value) for value in table[column]]
     blocks.append(_aligned(table))
     return "\n\n".join(blocks)
 
 
 def _side_by_side(rows: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> str:
-    percents = [{"": name, **{key: _percent(row[key]) for key in keys}} for name, row in rows.items()]
+    percents = [{"": name, **{key: percent(row[key]) for key in keys}} for name, row in rows.items()]
     return _aligned(pd.DataFrame(percents))
 
 
@@ -202,5 +202,6 @@ def _aligned(table: pd.DataFrame) -> str:
     )
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A fraction as text, in percent with one decimal, or a dash where there is none."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"

@@ -34,6 +34,7 @@ from sct_hf.training.report import Predictions, format_table, labels_not_judged,
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.waiting import TimedLoader
+from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
 _SAMPLES = 8
 
@@ -54,6 +55,13 @@ class Run:
         self.state = TrainerState()
         self.losses = StepLosses()
         self.bare = new_model(arguments, pictures.whole.label_names, accelerator)
+        self.unseen: UnseenLabels | None = None
+        if pictures.split is not None and getattr(self.bare.config, "scorer", None) == "label":
+            self.unseen = UnseenLabels(
+                self.bare, pictures.split.seen, pictures.split.unseen, arguments.model.label_encoder
+            )
+        elif pictures.split is not None:
+            say(accelerator, "unseen labels are not scored: this head has weights for the labels of training alone")
         if arguments.data.collage and not options.cache_features:
             _require_double_width(self.bare)
         self.bare.to(accelerator.device)
@@ -276,6 +284,11 @@ class Run:
                 part.split: list(part.skipped) for part in (pictures.whole, evaluation) if part.skipped
             },
         }
+        if self.unseen is not None and pictures.with_unseen is not None:
+            truth = pictures.with_unseen.targets()
+            metrics["zero_shot"] = self.unseen.score(
+                self.average.model, self.loaders.evaluation, truth, self.accelerator
+            )
         if self.accelerator.is_main_process:
             predictions = Predictions(evaluation.image_ids, scores, targets, names)
             samples = _samples(evaluation) if arguments.train.figures else []
@@ -294,6 +307,8 @@ class Run:
             table = format_table(metrics, names, predictions=predictions)
             minutes = state.total_seconds / 60
             say(self.accelerator, f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
+            if "zero_shot" in metrics:
+                say(self.accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
             if missing := metrics["labels_not_judged"]:
                 say(self.accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
             say(self.accelerator, f"\nThe model and its report are in {path}")

@@ -202,7 +202,9 @@ def test_checkpoint_with_weights_missing(tmp_path: Path, tiny: Tiny) -> None:
     train(tiny(output_dir=tmp_path / "first", epochs=1))
     path = tmp_path / "first" / "model.safetensors"
     save_file({name: value for name, value in load_file(path).items() if "scorer" not in name}, path, {"format": "pt"})
-    with pytest.raises(InputError, match=r"init_checkpoint is .*first', which lacks \d+ of its weights \(pooled_scorer"):
+    with pytest.raises(
+        InputError, match=r"init_checkpoint is .*first', which lacks \d+ of its weights \(pooled_scorer"
+    ):
         train(tiny(output_dir=tmp_path / "second", init_checkpoint=tmp_path / "first"))
 
 
