@@ -26,7 +26,9 @@ def embed_like(names: list[str], encoder: str, recipe: dict[str, Any], *, as_wri
     return encode_labels(names, encoder, template=template, **options).embeddings
 
 
-def prototypes_like(embeddings: Tensor, held: Tensor, encoder: str, config: SCTConfig) -> Tensor:
+def prototypes_like(
+    embeddings: Tensor, held: Tensor, encoder: str, config: SCTConfig, backbone_weights: str | None = None
+) -> Tensor:
     """Make prototypes from the classifier that made those of a checkpoint: the one that gives them again.
 
     Args:
@@ -34,6 +36,8 @@ def prototypes_like(embeddings: Tensor, held: Tensor, encoder: str, config: SCTC
         held: (C, D₀) prototypes of its own labels.
         encoder: What made the embeddings.
         config: Of the checkpoint.
+        backbone_weights: Where the classifier is, see `load_backbone_weights`; the places that go by the backbone's
+            name are tried if not given.
 
     Returns:
         (C, D₀) float32.
@@ -46,7 +50,7 @@ def prototypes_like(embeddings: Tensor, held: Tensor, encoder: str, config: SCTC
     recipe = {"encoder": encoder, "template": template, "words": places, "dim": embeddings.shape[1]}
     label_text = LabelText(places, embeddings, recipe)
     reasons = []
-    for source in _SOURCES:
+    for source in _SOURCES if backbone_weights is None else (backbone_weights,):
         try:
             classifier = load_backbone_classifier(config.backbone, source)
             class_text = encode_classes(classifier, encoder, template=template)

@@ -42,7 +42,12 @@ def label_texts(labels: Any) -> dict[str, tuple[str, ...]]:
 
 
 def encode_new_labels(
-    labels: LabelTexts, model: Any, encoder: str | None = None, templates: Sequence[str] | None = None
+    labels: LabelTexts,
+    model: Any,
+    encoder: str | None = None,
+    templates: Sequence[str] | None = None,
+    *,
+    backbone_weights: str | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Embed labels by the text encoder of a checkpoint, which is left as it is.
 
@@ -58,6 +63,8 @@ def encode_new_labels(
         model: An `SCTForMultiLabelClassification` with `scorer="label"`.
         encoder: Name or folder of the text encoder; the one that `config.label_text` records, if not given.
         templates: Prompts with "{}" for the words of a name.
+        backbone_weights: Where the classifier behind the prototypes is, in case it is none of those to be had by the
+            backbone's name; as in training.
 
     Returns:
         Embeddings (C, D_t), and prototypes (C, D₀) or none, for the model's `forward`; float32.
@@ -108,7 +115,8 @@ def encode_new_labels(
                 "labels: this checkpoint holds a prototype of each label, and those of new labels are made by the "
                 "package sct_hf: install it, or use a checkpoint trained with label_prototypes=False."
             )
-        prototypes = package.prototypes_like(embeddings, model.sct.label_prototypes, encoder, config)
+        held = model.sct.label_prototypes
+        prototypes = package.prototypes_like(embeddings, held, encoder, config, backbone_weights)
     rows = [place[label] for label in wanted.items()]
     return embeddings[rows], None if prototypes is None else prototypes[rows]
 

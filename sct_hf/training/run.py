@@ -57,8 +57,13 @@ class Run:
         self.bare = new_model(arguments, pictures.whole.label_names, accelerator)
         self.unseen: UnseenLabels | None = None
         if pictures.split is not None and getattr(self.bare.config, "scorer", None) == "label":
+            split, options_of_model = pictures.split, arguments.model
             self.unseen = UnseenLabels(
-                self.bare, pictures.split.seen, pictures.split.unseen, arguments.model.label_encoder
+                self.bare,
+                split.seen,
+                split.unseen,
+                options_of_model.label_encoder,
+                None if options_of_model.init_checkpoint else options_of_model.backbone_weights,
             )
         elif pictures.split is not None:
             say(accelerator, "unseen labels are not scored: this head has weights for the labels of training alone")

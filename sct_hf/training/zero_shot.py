@@ -28,17 +28,26 @@ class UnseenLabels:
         seen: The S seen labels to be scored.
         unseen: The U unseen ones.
         encoder: Name or folder of the text encoder; None for what the checkpoint says.
+        backbone_weights: Where the classifier behind label prototypes is; None for the places that go by the
+            backbone's name.
 
     Raises:
         InputError: The model scores only the labels it is trained on, or the labels cannot be embedded.
     """
 
     def __init__(
-        self, model: TaggingModel, seen: Sequence[str], unseen: Sequence[str], encoder: str | None = None
+        self,
+        model: TaggingModel,
+        seen: Sequence[str],
+        unseen: Sequence[str],
+        encoder: str | None = None,
+        backbone_weights: str | None = None,
     ) -> None:
         self.seen, self.unseen = list(seen), list(unseen)
         try:
-            self._embeddings, self._prototypes = encode_new_labels([*seen, *unseen], model, encoder)
+            self._embeddings, self._prototypes = encode_new_labels(
+                [*seen, *unseen], model, encoder, backbone_weights=backbone_weights
+            )
         except ValueError as error:
             raise InputError(f"unseen_labels cannot be scored: {error}") from error
 
