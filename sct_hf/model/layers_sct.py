@@ -1,7 +1,7 @@
 """The layers of SCT: regions in context, semantic-related label features, region scorers."""
 
 import math
-from typing import Self
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -192,9 +192,17 @@ class SemanticMap(nn.Module):
         self.prototype_scale = config.prototype_scale
         self.pooling, self.prototype_pooling = config.map_pooling, config.prototype_pooling
 
-    def forward(self, tokens: Tensor, label_features: Tensor, prototypes: Tensor | None) -> Tensor:
-        """Map tokens (B, P, N), label features (B, C, D) and prototypes (C, N) or none to M (B, P, C)."""
+    def forward(
+        self, tokens: Tensor, label_features: Tensor, prototypes: Tensor | None, familiarity: Tensor | None = None
+    ) -> Tensor:
+        """Map tokens (B, P, N), label features (B, C, D) and prototypes (C, N) or none to M (B, P, C).
+
+        With `familiarity` (C,), the learned scores count to that share, beside the bias.
+        """
         semantic_map = self.scores(tokens, label_features)
+        if familiarity is not None:
+            bias = cast(LabelScores, self.scores).bias
+            semantic_map = torch.lerp(bias.to(semantic_map.dtype), semantic_map, familiarity.to(semantic_map.dtype))
         if prototypes is None:
             return semantic_map
         return semantic_map + self.prototype_scale * F.linear(tokens, prototypes.to(tokens.dtype))

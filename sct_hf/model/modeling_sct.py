@@ -88,6 +88,11 @@ class SCTModel(SCTPreTrainedModel):
         self.label_prototypes: Tensor | None
         prototypes = torch.zeros(len(config.label_names), wide) if config.label_prototypes else None
         self.register_buffer("label_prototypes", prototypes)
+        self.seen_embeddings: Tensor | None
+        seen = config.seen_labels
+        self.register_buffer(
+            "seen_embeddings", None if seen is None else torch.zeros(len(seen), config.label_embedding_size)
+        )
         self.post_init()
 
     @can_return_tuple
@@ -122,10 +127,13 @@ class SCTModel(SCTPreTrainedModel):
         Raises:
             ValueError: Pictures, embeddings or prototypes of a wrong shape, or other labels of a linear scorer.
         """
+        familiarity = self.familiarity(label_embeddings)  # (C,), or none
         label_embeddings, label_prototypes = self.label_text(label_embeddings, label_prototypes)
         features, hidden_states, grid = self.region_features(pixel_values, backbone_features)
         regions = hidden_states[-1]  # (B, P, D)
-        label_features, semantic_map = self.label_maps(features, regions, label_embeddings, label_prototypes)
+        label_features, semantic_map = self.label_maps(
+            features, regions, label_embeddings, label_prototypes, familiarity
+        )
         prototype_plan = self.prototype_plan(features, label_prototypes)  # (B, P, C), or none
 
         log_prior = self.log_prior(semantic_map)  # (B, P, C), or none
@@ -192,14 +200,37 @@ class SCTModel(SCTPreTrainedModel):
         return features, states, grid
 
     def label_maps(
-        self, features: Tensor, regions: Tensor, embeddings: Tensor, prototypes: Tensor | None
+        self,
+        features: Tensor,
+        regions: Tensor,
+        embeddings: Tensor,
+        prototypes: Tensor | None,
+        familiarity: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Label features (B, C, D) and semantic map (B, P, C) of features (B, P, D₀) and regions (B, P, D)."""
         label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
         if self.label_interaction is not None:
             label_features = self.label_interaction(label_features)  # (B, C, D)
         tokens = features if self.config.map_input == "features" else regions
-        return label_features, self.semantic_map(tokens, label_features, prototypes)
+        return label_features, self.semantic_map(tokens, label_features, prototypes, familiarity)
+
+    def familiarity(self, embeddings: Tensor | None) -> Tensor | None:
+        """How much the weights know of labels with text `embeddings` (C, D_t), or of the model's own: (C,) in [0, 1].
+
+        A label of training has 1, one whose text is like none of theirs 0: cosine of the embeddings less their mean in
+        training, with the nearest label of training, above `familiarity_threshold` (ours). None where all are known
+        or no prototypes stand in for what is not.
+        """
+        config = self.config
+        if not (config.label_prototypes and config.scorer == "label" and config.familiarity_threshold):
+            return None
+        if embeddings is None and self.seen_embeddings is None:
+            return None
+        trained = full_precision(self.label_embeddings if self.seen_embeddings is None else self.seen_embeddings)
+        given = full_precision((self.label_embeddings if embeddings is None else embeddings).to(trained.device))
+        centre = trained.mean(0)
+        nearest = cosine_similarity((given - centre)[None], (trained - centre)[None])[0].amax(1)  # (C,)
+        return ((nearest - config.familiarity_threshold) / (1 - config.familiarity_threshold)).clamp(0, 1)
 
     def pooled_features(self, features: Tensor, backward_plan: Tensor, prototype_plan: Tensor | None) -> Tensor | None:
         """Features (B, C, D₀) that plans (B, P, C) back to regions bring to labels, where `label_pooling` asks."""
@@ -332,7 +363,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         region_scores = self.scorer(out.last_hidden_state, out.label_features, plan)  # (B, P, C)
         prototype_plan = None if out.prototype_plan is None else _as_regions(out.prototype_plan)  # (B, P, C)
         logits, region_logits, pooled_logits = self.label_logits(
-            region_scores, out.map_logits, out.pooled_features, out.label_features, prototype_plan
+            region_scores,
+            out.map_logits,
+            out.pooled_features,
+            out.label_features,
+            prototype_plan,
+            self.sct.familiarity(label_embeddings),
         )  # each (B, C), the last one or none
 
         loss = losses = None
@@ -372,8 +408,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         pooled_features: Tensor | None,
         label_features: Tensor,
         prototype_plan: Tensor | None,
+        familiarity: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Average what scores labels: region scores (B, P, C), M's (B, C) and those of pooled features (B, C, D₀).
+
+        With `familiarity` (C,), the average counts to that share; M's scores, in which prototypes are, to the rest.
 
         Returns:
             Logits (B, C), and the region logits and pooled logits, or none, among them.
@@ -384,7 +423,10 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pooled_logits = self.pooled_scorer(pooled_features, label_features)  # (B, C)
         own_map_logits = map_logits if self.config.fuse_map_scores else None  # (B, C)
         kinds = [scores for scores in (region_logits, own_map_logits, pooled_logits) if scores is not None]
-        return sum(kinds[1:], kinds[0]) / len(kinds), region_logits, pooled_logits
+        logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)
+        if familiarity is not None:
+            logits = torch.lerp(map_logits, logits, familiarity.to(logits.dtype))
+        return logits, region_logits, pooled_logits
 
     def set_labels(
         self,
@@ -431,12 +473,13 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 f"{len(names)} names for the {count} labels of a linear scorer, whose weights are bound to them: "
                 "train with scorer='label' to change the number of labels, or make a new model."
             )
+        if self.config.seen_labels is None and names != self.config.label_names:
+            self.config.seen_labels = self.config.label_names
+            self.sct.seen_embeddings = self.sct.label_embeddings
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
         self.config.thresholds = None  # they belonged to the former labels
-        trained = self.config.seen_labels or self.config.label_names
-        self.config.seen_labels = None if trained == names else trained
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe

@@ -9,7 +9,7 @@ from transformers import initialization as init
 
 from .configuration_sct import BackboneConfig
 
-_TEXT = ("label_embeddings", "label_prototypes")
+_TEXT = ("label_embeddings", "label_prototypes", "seen_embeddings")
 
 
 class BackbonePreTrainedModel(PreTrainedModel):

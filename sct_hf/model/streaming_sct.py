@@ -51,9 +51,11 @@ def streamed_logits(
     regions = states[-1]  # (B, P, D)
     temperature = sct.log_temperature.exp().clamp(min=MIN_TEMPERATURE)
 
+    familiarity = sct.familiarity(label_embeddings)
+
     def part(k: slice) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        own = None if prototypes is None else prototypes[k]
-        label_features, semantic_map = sct.label_maps(features, regions, embeddings[k], own)
+        own, known = (None if rows is None else rows[k] for rows in (prototypes, familiarity))
+        label_features, semantic_map = sct.label_maps(features, regions, embeddings[k], own, known)
         return label_features, semantic_map, cosine_similarity(regions, label_features), own
 
     starts = range(0, len(embeddings), labels_at_once)
@@ -84,6 +86,7 @@ def streamed_logits(
             sct.pooled_features(features, backward_plan, prototype_plan),
             label_features,
             prototype_plan,
+            None if familiarity is None else familiarity[k],
         )
         scores.append(logits)
     return torch.cat(scores, dim=1)

@@ -146,6 +146,9 @@ class ModelArguments:
     prototype_scale: float | None = _option(None, "Weight of the prototypes' scores in the semantic map.")
     prototype_temperature: float | None = _option(None, "Temperature of the plan of the prototypes.")
     prototype_pooling: float | None = _option(None, "Share of that plan in pooling over regions.")
+    familiarity_threshold: float | None = _option(
+        None, "Likeness to a trained label from which what was learned joins in the score of a new one."
+    )
     map_input: str | None = _option(None, "What the semantic map looks at: features or context.")
     map_pooling: str | None = _option(None, "How the semantic map is pooled: mean or max.")
     fuse_map_scores: bool | None = _option(None, "Average the pooled semantic map with a label's other logits.")
