@@ -87,10 +87,10 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
 
 def _unseen_labels(model: TaggingModel, images: LabelledImages, text: str, encoder: str | None) -> UnseenLabels:
     """The unseen labels of a data set, beside those that the model has as well."""
-    own = [name for name in model.config.label_names if name in images.label_names]
-    split = split_labels(text, own, images.label_names)
+    split = split_labels(text, images.label_names)
     trained = {label_words(name) for name in getattr(model.config, "seen_labels", None) or model.config.label_names}
     known = [name for name in split.unseen if label_words(name) in trained]
     if known:
         raise InputError(f"unseen_labels has {known[0]!r}, which the model was trained on: leave it out")
-    return UnseenLabels(model, split.seen, split.unseen, encoder)
+    seen = [name for name in model.config.label_names if name in split.seen]
+    return UnseenLabels(model, seen, split.unseen, encoder)

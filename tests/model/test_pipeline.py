@@ -267,12 +267,13 @@ def test_labels_that_were_not_trained_on_are_marked(folders, bert, pictures, tmp
 
 
 def test_texts_and_templates_stand_for_names(folders, bert, pictures) -> None:
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", label_encoder=str(bert), threshold=0)
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", threshold=0)
     path = str(pictures[0])
+    ask = partial(tagger, path, label_encoder=str(bert))
     texts = {"horse": ["a wild horse", "horse"], "cat": ["a wild cat", "cat"]}
-    found = tagger(path, labels=texts)
-    assert found == tagger(path, labels=["horse", "cat"], label_templates=["a wild {}", "{}"])
-    assert named(found) != pytest.approx(named(tagger(path, labels=["horse", "cat"])), abs=1e-6)
+    found = ask(labels=texts)
+    assert found == ask(labels=["horse", "cat"], label_templates=["a wild {}", "{}"])
+    assert named(found) != pytest.approx(named(ask(labels=["horse", "cat"])), abs=1e-6)
     embeddings = torch.stack(
         [encode_labels(list(many), str(bert), template="{}").embeddings.mean(0) for many in texts.values()]
     )
@@ -283,17 +284,18 @@ def test_texts_and_templates_stand_for_names(folders, bert, pictures) -> None:
 
 
 def test_very_many_labels_are_scored_a_part_at_a_time(folders, bert, pictures, monkeypatch) -> None:
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", label_encoder=str(bert), threshold=0)
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
+    ask = partial(tagger, str(pictures[0]), label_encoder=str(bert), threshold=0)
     names = [f"{first} {second}" for first in ("wild", "a", "dog") for second in ("horse", "boat", "sheep", "table")]
-    whole = tagger(str(pictures[0]), labels=names)
+    whole = ask(labels=names)
     asked = []
     forward = tagger.model.forward
     monkeypatch.setattr(
         tagger.model, "forward", lambda *a, **k: asked.append(k.get("labels_at_once")) or forward(*a, **k)
     )
     monkeypatch.setattr(pipeline_sct, "_LABELS_AT_ONCE", 5)
-    assert named(tagger(str(pictures[0]), labels=names)) == pytest.approx(named(whole), abs=1e-5)
-    tagger(str(pictures[0]), labels=names, heatmaps=True)
+    assert named(ask(labels=names)) == pytest.approx(named(whole), abs=1e-5)
+    ask(labels=names, heatmaps=True)
     assert asked == [5, None]
 
 
