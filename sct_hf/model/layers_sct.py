@@ -119,9 +119,11 @@ class SemanticFeatures(nn.Module):
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
 
     def _text(self, label_embeddings: Tensor) -> Tensor:
-        if self.normalize:
-            label_embeddings = F.rms_norm(label_embeddings, label_embeddings.shape[-1:])
-        return self.text_proj(label_embeddings)
+        return self.text_proj(self.scaled(label_embeddings))
+
+    def scaled(self, label_embeddings: Tensor) -> Tensor:
+        """Divide label embeddings (C, D_t) by their root mean square each, where the configuration asks for it."""
+        return F.rms_norm(label_embeddings, label_embeddings.shape[-1:]) if self.normalize else label_embeddings
 
 
 class LinearScores(nn.Module):
@@ -141,7 +143,7 @@ class LinearScores(nn.Module):
         """Score tokens (B, P, N) to (B, P, C)."""
         return self.proj(tokens)
 
-    def own(self, tokens: Tensor, label_features: Tensor) -> Tensor:
+    def own(self, tokens: Tensor) -> Tensor:
         """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
         if not _plain(self.proj):
             return self.proj(tokens).diagonal(dim1=1, dim2=2)
@@ -149,11 +151,11 @@ class LinearScores(nn.Module):
 
 
 class LabelScores(nn.Module):
-    """Scores tokens by a scaled dot product with the projected label features, for any number of labels (ours).
+    """Scores tokens by a scaled dot product with projected features of labels, for any number of labels (ours).
 
     Args:
         token_dim (`int`): Width of the tokens.
-        dim (`int`): Width D of the label features.
+        dim (`int`): Width D of the label features; that of label text where it is scored against instead.
         num_labels (`int`): Labels C, which no weight depends on.
     """
 
@@ -163,12 +165,24 @@ class LabelScores(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, tokens: Tensor, label_features: Tensor) -> Tensor:
-        """Score tokens (B, P, N) against label features (B, C, D) to (B, P, C)."""
-        return tokens @ self.proj(label_features).transpose(1, 2) * tokens.shape[-1] ** -0.5 + self.bias
+        """Score tokens (B, P, N) against label features (B, C, D), or label text (C, D), to (B, P, C)."""
+        return tokens @ self.proj(label_features).transpose(-1, -2) * tokens.shape[-1] ** -0.5 + self.bias
 
-    def own(self, tokens: Tensor, label_features: Tensor) -> Tensor:
-        """Score one token a label (B, C, N), each against its own label's feature (B, C, D) alone, to (B, C)."""
-        return (tokens * self.proj(label_features)).sum(2) * tokens.shape[-1] ** -0.5 + self.bias
+
+class SharedScores(nn.Module):
+    """Scores one token a label by one weight vector for all labels, which tell themselves in their tokens (ours).
+
+    Args:
+        token_dim (`int`): Width of the tokens.
+    """
+
+    def __init__(self, token_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(token_dim, 1)
+
+    def own(self, tokens: Tensor) -> Tensor:
+        """Score one token a label (B, C, N) to (B, C)."""
+        return self.proj(tokens).squeeze(2)
 
 
 SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearScores, "label": LabelScores}
@@ -233,27 +247,32 @@ class RegionScorer(nn.Module):
         self.region_proj = nn.Linear(dim, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
         self.aligned_dropout = config.aligned_dropout
-        self.scores = SCORES[config.scorer](2 * dim, dim, len(config.label_names))
+        self.scores = SCORES[config.scorer](2 * dim, config.label_embedding_size, len(config.label_names))
 
-    def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor) -> Tensor:
-        """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C)."""
+    def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor, label_text: Tensor) -> Tensor:
+        """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C).
+
+        Scores of `scorer="label"` are against the labels' text (C, D_t).
+        """
         aligned = None
         if self.label_proj is not None:
             aligned = plan.to(regions.dtype) @ self.label_proj(label_features)  # (B, P, 2D)
             if self.training and self.aligned_dropout:
                 aligned = aligned * (torch.rand_like(aligned[:, :1, :1]) >= self.aligned_dropout)
-        return self.score(regions, aligned, label_features)
+        return self.score(regions, aligned, label_text)
 
-    def score(self, regions: Tensor, aligned: Tensor | None, label_features: Tensor) -> Tensor:
+    def score(self, regions: Tensor, aligned: Tensor | None, label_text: Tensor) -> Tensor:
         """Score regions (B, P, D), joined by what transport brings them (B, P, 2D) or nothing, to (B, P, C)."""
         hidden = self.region_proj(regions)  # (B, P, 2D)
         if aligned is not None:
             hidden = hidden + aligned
-        return self.scores(self.dropout(F.gelu(hidden)), label_features)
+        return self.scores(self.dropout(F.gelu(hidden)), label_text)
 
 
 class PooledScorer(nn.Module):
     """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where f_k is what the backward plans bring to label k (ours).
+
+    w is a label's own, or with `scorer="label"` that of all.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's features.
@@ -266,12 +285,13 @@ class PooledScorer(nn.Module):
         self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
         self.pooled_proj = nn.Linear(num_features, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
-        self.scores = SCORES[config.scorer](2 * dim, dim, len(config.label_names))
+        linear = config.scorer == "linear"
+        self.scores = LinearScores(2 * dim, dim, len(config.label_names)) if linear else SharedScores(2 * dim)
 
     def forward(self, pooled_features: Tensor, label_features: Tensor) -> Tensor:
         """Score pooled features (B, C, D₀) with label features (B, C, D) to float32 (B, C)."""
         hidden = self.pooled_proj(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
-        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_features))
+        return full_precision(self.scores.own(self.dropout(F.gelu(hidden))))
 
 
 def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:

@@ -360,7 +360,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             return_dict=True,
         )
         plan = _as_regions(out.transport_plan)  # (B, P, C)
-        region_scores = self.scorer(out.last_hidden_state, out.label_features, plan)  # (B, P, C)
+        label_text = self.sct.semantic_features.scaled(self.sct.label_text(label_embeddings, label_prototypes)[0])
+        region_scores = self.scorer(out.last_hidden_state, out.label_features, plan, label_text)  # (B, P, C)
         prototype_plan = None if out.prototype_plan is None else _as_regions(out.prototype_plan)  # (B, P, C)
         logits, region_logits, pooled_logits = self.label_logits(
             region_scores,

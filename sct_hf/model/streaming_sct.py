@@ -81,7 +81,7 @@ def streamed_logits(
         backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, c)
         prototype_plan = sct.prototype_plan(features, own)
         logits, _, _ = model.label_logits(
-            model.scorer.score(regions, aligned, label_features),
+            model.scorer.score(regions, aligned, sct.semantic_features.scaled(embeddings[k])),
             sct.semantic_map.pool(semantic_map, prototype_plan),
             sct.pooled_features(features, backward_plan, prototype_plan),
             label_features,

@@ -1,7 +1,5 @@
 """Scores of what the backward plans bring to labels, against the formula written out slowly in float64."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,12 +32,8 @@ def test_by_hand(make_model, scorer: str, prototypes: bool, fused: bool) -> None
             torch.testing.assert_close(base.pooled_features[b, k], brought, rtol=0, atol=1e-12)
             about = out.label_features[b, k]
             hidden = layer.pooled_proj.weight @ brought + layer.pooled_proj.bias + layer.label_proj.weight @ about
-            scores = layer.scores
-            if scorer == "linear":
-                logits[b, k] = scores.proj.weight[k] @ F.gelu(hidden) + scores.proj.bias[k]
-            else:
-                anchor = scores.proj.weight @ about + scores.proj.bias
-                logits[b, k] = anchor @ F.gelu(hidden) / math.sqrt(len(hidden)) + scores.bias
+            vector = k if scorer == "linear" else 0
+            logits[b, k] = layer.scores.proj.weight[vector] @ F.gelu(hidden) + layer.scores.proj.bias[vector]
     alone = make_model(**fields, label_pooling=False).double()
     alone.load_state_dict({name: value for name, value in model.state_dict().items() if name in alone.state_dict()})
     before = alone(pixels, targets)
