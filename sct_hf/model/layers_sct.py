@@ -131,7 +131,7 @@ class LinearScores(nn.Module):
 
     Args:
         token_dim (`int`): Width of the tokens.
-        dim (`int`): Width D of the label features, which are not used.
+        dim (`int`): Width of label features or text, which are not used.
         num_labels (`int`): Labels C.
     """
 
@@ -143,7 +143,7 @@ class LinearScores(nn.Module):
         """Score tokens (B, P, N) to (B, P, C)."""
         return self.proj(tokens)
 
-    def own(self, tokens: Tensor) -> Tensor:
+    def own(self, tokens: Tensor, label_text: Tensor) -> Tensor:
         """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
         if not _plain(self.proj):
             return self.proj(tokens).diagonal(dim1=1, dim2=2)
@@ -151,11 +151,11 @@ class LinearScores(nn.Module):
 
 
 class LabelScores(nn.Module):
-    """Scores tokens by a scaled dot product with projected features of labels, for any number of labels (ours).
+    """Scores tokens by a scaled dot product with the projected label features, for any number of labels (ours).
 
     Args:
         token_dim (`int`): Width of the tokens.
-        dim (`int`): Width D of the label features; that of label text where it is scored against instead.
+        dim (`int`): Width D of the label features.
         num_labels (`int`): Labels C, which no weight depends on.
     """
 
@@ -165,24 +165,40 @@ class LabelScores(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, tokens: Tensor, label_features: Tensor) -> Tensor:
-        """Score tokens (B, P, N) against label features (B, C, D), or label text (C, D), to (B, P, C)."""
-        return tokens @ self.proj(label_features).transpose(-1, -2) * tokens.shape[-1] ** -0.5 + self.bias
+        """Score tokens (B, P, N) against label features (B, C, D) to (B, P, C)."""
+        return tokens @ self.proj(label_features).transpose(1, 2) * tokens.shape[-1] ** -0.5 + self.bias
 
 
-class SharedScores(nn.Module):
-    """Scores one token a label by one weight vector for all labels, which tell themselves in their tokens (ours).
+class TextScores(nn.Module):
+    """Scores tokens by the vector that a label's text is mapped to, for any number of labels (ours).
+
+    Scaled so that a step of the optimizer moves a label's vector about as far as one of `LinearScores`.
 
     Args:
         token_dim (`int`): Width of the tokens.
+        text_dim (`int`): Width D_t of the label text.
     """
 
-    def __init__(self, token_dim: int) -> None:
+    def __init__(self, token_dim: int, text_dim: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(token_dim, 1)
+        self.proj = nn.Linear(text_dim, token_dim)
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.scale = (token_dim * text_dim) ** -0.5
 
-    def own(self, tokens: Tensor) -> Tensor:
-        """Score one token a label (B, C, N) to (B, C)."""
-        return self.proj(tokens).squeeze(2)
+    def forward(self, tokens: Tensor, label_text: Tensor) -> Tensor:
+        """Score tokens (B, P, N) against label text (C, D_t) to (B, P, C)."""
+        return tokens @ self.proj(label_text).T * self.scale + self.bias
+
+    def own(self, tokens: Tensor, label_text: Tensor) -> Tensor:
+        """Score one token a label (B, C, N), each against its own label's text (C, D_t) alone, to (B, C)."""
+        return (tokens * self.proj(label_text)).sum(2) * self.scale + self.bias
+
+
+def _label_vectors(token_dim: int, config: SCTConfig) -> "LinearScores | TextScores":
+    """Scores by one vector a label, which is a weight or, with `scorer="label"`, made of its text."""
+    if config.scorer == "linear":
+        return LinearScores(token_dim, 0, len(config.label_names))
+    return TextScores(token_dim, config.label_embedding_size)
 
 
 SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearScores, "label": LabelScores}
@@ -247,12 +263,12 @@ class RegionScorer(nn.Module):
         self.region_proj = nn.Linear(dim, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
         self.aligned_dropout = config.aligned_dropout
-        self.scores = SCORES[config.scorer](2 * dim, config.label_embedding_size, len(config.label_names))
+        self.scores = _label_vectors(2 * dim, config)
 
     def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor, label_text: Tensor) -> Tensor:
         """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C).
 
-        Scores of `scorer="label"` are against the labels' text (C, D_t).
+        With `scorer="label"` a label's vector is made of its text (C, D_t).
         """
         aligned = None
         if self.label_proj is not None:
@@ -272,7 +288,7 @@ class RegionScorer(nn.Module):
 class PooledScorer(nn.Module):
     """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where f_k is what the backward plans bring to label k (ours).
 
-    w is a label's own, or with `scorer="label"` that of all.
+    w is the label's own, with `scorer="label"` made of its text.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's features.
@@ -285,13 +301,12 @@ class PooledScorer(nn.Module):
         self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
         self.pooled_proj = nn.Linear(num_features, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
-        linear = config.scorer == "linear"
-        self.scores = LinearScores(2 * dim, dim, len(config.label_names)) if linear else SharedScores(2 * dim)
+        self.scores = _label_vectors(2 * dim, config)
 
-    def forward(self, pooled_features: Tensor, label_features: Tensor) -> Tensor:
-        """Score pooled features (B, C, D₀) with label features (B, C, D) to float32 (B, C)."""
+    def forward(self, pooled_features: Tensor, label_features: Tensor, label_text: Tensor) -> Tensor:
+        """Score pooled features (B, C, D₀) with label features (B, C, D) and text (C, D_t) to float32 (B, C)."""
         hidden = self.pooled_proj(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
-        return full_precision(self.scores.own(self.dropout(F.gelu(hidden))))
+        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_text))
 
 
 def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:
@@ -312,6 +327,7 @@ __all__ = [
     "RegionScorer",
     "SemanticFeatures",
     "SemanticMap",
+    "TextScores",
     "aggregate",
     "sine_positions",
 ]

@@ -22,6 +22,7 @@ from .layers_sct import (
     RegionScorer,
     SemanticFeatures,
     SemanticMap,
+    TextScores,
     aggregate,
     sine_positions,
 )
@@ -49,7 +50,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
             init.normal_(module.label_embeddings)
             if module.label_prototypes is not None:
                 init.zeros_(module.label_prototypes)
-        elif isinstance(module, LabelScores):
+        elif isinstance(module, LabelScores | TextScores):
             init.zeros_(module.bias)
         else:
             super()._init_weights(module)
@@ -369,6 +370,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             out.pooled_features,
             out.label_features,
             prototype_plan,
+            label_text,
             self.sct.familiarity(label_embeddings),
         )  # each (B, C), the last one or none
 
@@ -409,6 +411,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         pooled_features: Tensor | None,
         label_features: Tensor,
         prototype_plan: Tensor | None,
+        label_text: Tensor,
         familiarity: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Average what scores labels: region scores (B, P, C), M's (B, C) and those of pooled features (B, C, D₀).
@@ -421,7 +424,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
         pooled_logits = None
         if self.pooled_scorer is not None:
-            pooled_logits = self.pooled_scorer(pooled_features, label_features)  # (B, C)
+            pooled_logits = self.pooled_scorer(pooled_features, label_features, label_text)  # (B, C)
         own_map_logits = map_logits if self.config.fuse_map_scores else None  # (B, C)
         kinds = [scores for scores in (region_logits, own_map_logits, pooled_logits) if scores is not None]
         logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)

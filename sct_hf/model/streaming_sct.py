@@ -80,12 +80,14 @@ def streamed_logits(
         log_prior = sct.log_prior(semantic_map)
         backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, c)
         prototype_plan = sct.prototype_plan(features, own)
+        text = sct.semantic_features.scaled(embeddings[k])  # (c, D_t)
         logits, _, _ = model.label_logits(
-            model.scorer.score(regions, aligned, sct.semantic_features.scaled(embeddings[k])),
+            model.scorer.score(regions, aligned, text),
             sct.semantic_map.pool(semantic_map, prototype_plan),
             sct.pooled_features(features, backward_plan, prototype_plan),
             label_features,
             prototype_plan,
+            text,
             None if familiarity is None else familiarity[k],
         )
         scores.append(logits)

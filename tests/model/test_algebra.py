@@ -53,7 +53,7 @@ def test_region_scores_equal_the_concatenated_form(scorer: str) -> None:
         expected = layer.scores.proj(hidden)
     else:  # each label has the vector that its text is mapped to
         vectors = torch.stack([layer.scores.proj.weight @ text[k] + layer.scores.proj.bias for k in range(LABELS)])
-        expected = torch.einsum("bpn,kn->bpk", hidden, vectors) / math.sqrt(2 * DIM) + layer.scores.bias
+        expected = torch.einsum("bpn,kn->bpk", hidden, vectors) / math.sqrt(2 * DIM * TEXT) + layer.scores.bias
 
     torch.testing.assert_close(layer(regions, labels, plan, text), expected, rtol=0, atol=1e-10)
 

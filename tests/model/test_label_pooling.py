@@ -1,5 +1,7 @@
 """Scores of what the backward plans bring to labels, against the formula written out slowly in float64."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,6 +23,8 @@ def test_by_hand(make_model, scorer: str, prototypes: bool, fused: bool) -> None
     out = model(pixels, targets, output_maps=True, output_label_features=True)
     base, layer = model.sct(pixels), model.pooled_scorer
     features = model.backbone(pixels).flatten(2)  # (B, D₀, P)
+    text = model.sct.label_embeddings  # each divided by its root mean square
+    text = text / text.pow(2).mean(1, keepdim=True).sqrt()
     logits = torch.zeros(2, 3, dtype=torch.float64)
     for b in range(2):
         for k in range(3):
@@ -32,8 +36,12 @@ def test_by_hand(make_model, scorer: str, prototypes: bool, fused: bool) -> None
             torch.testing.assert_close(base.pooled_features[b, k], brought, rtol=0, atol=1e-12)
             about = out.label_features[b, k]
             hidden = layer.pooled_proj.weight @ brought + layer.pooled_proj.bias + layer.label_proj.weight @ about
-            vector = k if scorer == "linear" else 0
-            logits[b, k] = layer.scores.proj.weight[vector] @ F.gelu(hidden) + layer.scores.proj.bias[vector]
+            scores = layer.scores
+            if scorer == "linear":
+                logits[b, k] = scores.proj.weight[k] @ F.gelu(hidden) + scores.proj.bias[k]
+            else:
+                vector = scores.proj.weight @ text[k] + scores.proj.bias
+                logits[b, k] = vector @ F.gelu(hidden) / math.sqrt(len(hidden) * len(text[k])) + scores.bias
     alone = make_model(**fields, label_pooling=False).double()
     alone.load_state_dict({name: value for name, value in model.state_dict().items() if name in alone.state_dict()})
     before = alone(pixels, targets)
