@@ -70,6 +70,7 @@ class Cell:
         metrics = dict(found["metrics"])
         labels = metrics.pop("AP")
         arguments = self.arguments.to_dict()
+        metrics |= metrics.pop("zero_shot", {})
         scalars = {name: value for name, value in metrics.items() if isinstance(value, bool | int | float)}
         return {
             **self.facts,

@@ -161,6 +161,29 @@ class LabelledImages:
             dataset = dataset.add_column(column, lists, feature=features[column])
         return replace(self, dataset=dataset)
 
+    def with_labels(self, label_names: Sequence[str]) -> "LabelledImages":
+        """Return the same pictures with the labels `label_names` alone, in that order; what others say is dropped.
+
+        Raises:
+            InputError: A name that is no label of this data set, or fewer than two names.
+        """
+        if list(label_names) == self.label_names:
+            return self
+        strange = [name for name in label_names if name not in set(self.label_names)]
+        if strange:
+            raise InputError(
+                f"labels has {strange[0]!r}, which is no label of data set {self.name!r}: give some of "
+                f"{', '.join(self.label_names)}"
+            )
+        place_of = {name: place for place, name in enumerate(label_names)}
+        new_ids = np.array([place_of.get(name, -1) for name in self.label_names], dtype=np.int64)
+        dataset = self.dataset.remove_columns(["labels", "unknown"])
+        features = features_for(label_names)
+        for column in ("labels", "unknown"):
+            lists = [[label for label in ids if label >= 0] for ids in _renumbered(self._table[column], new_ids)]
+            dataset = dataset.add_column(column, lists, feature=features[column])
+        return replace(self, dataset=dataset)
+
     @cached_property
     def _table(self) -> pa.Table:
         table = self.dataset.remove_columns("image").with_format("arrow")[:]

@@ -18,6 +18,7 @@ from sct_hf.data.folder import read_folder
 from sct_hf.data.hub import read_hub
 from sct_hf.data.label_folders import read_label_folders
 from sct_hf.data.listing import FileReader, Listing, read_label_names
+from sct_hf.data.nus_wide import read_nus_wide
 from sct_hf.data.problems import Problems
 from sct_hf.data.scenes import read_scenes
 from sct_hf.data.tables import read_csv, read_jsonl
@@ -29,6 +30,7 @@ READERS: dict[str, Callable[..., LabelledImages]] = {
     "voc2007": read_voc2007,
     "voc2012": read_voc2012,
     "coco": read_coco,
+    "nuswide": read_nus_wide,
     "csv": read_csv,
     "jsonl": read_jsonl,
     "imagefolder": read_folder,

@@ -29,7 +29,7 @@ _FILES = ("config.json", WEIGHTS, "preprocessor_config.json", METRICS, PER_LABEL
 # What metrics.json tells besides figures that predictions.parquet gives again.
 _RUN_FACTS = {
     *("head", "dataset", "split", "selected_epoch", "holdout_mAP", "train_images", "labels_not_judged"),
-    *("train_seconds", "machine", "skipped_images", "weights_sha256", "comparison", "frequency_limits"),
+    *("train_seconds", "machine", "skipped_images", "weights_sha256", "comparison", "frequency_limits", "zero_shot"),
 }
 _TOLERANCE = 1e-6
 

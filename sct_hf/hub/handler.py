@@ -26,7 +26,7 @@ from transformers import pipeline
 URLS = "SCT_ENDPOINT_URLS"
 """Environment variable: `1` lets a request name its picture by a URL, which the endpoint then fetches."""
 
-_PARAMETERS = ("heatmaps", "labels", "threshold", "top_k")
+_PARAMETERS = ("heatmaps", "label_templates", "labels", "threshold", "top_k")
 _BATCH = 8
 _MAX_PIXELS = 50_000_000
 _MAX_BYTES = 20_000_000
@@ -51,11 +51,12 @@ class EndpointHandler:
         Args:
             data: `"inputs"`: a picture as base64, with or without `data:image/…;base64,` before it, as bytes, as
                 `PIL.Image`, which is what the runtime makes of image content types, or as a URL where the variable
-                `SCT_ENDPOINT_URLS` is 1; or a list of pictures. `"parameters"`, optional: threshold, top_k, heatmaps
-                and labels of the pipeline; from a query also as text, with commas between labels.
+                `SCT_ENDPOINT_URLS` is 1; or a list of pictures. `"parameters"`, optional: threshold, top_k, heatmaps,
+                labels and label_templates of the pipeline; from a query also as text, with commas between labels.
 
         Returns:
-            The tags of the picture, `{"label", "score"}` and with heatmaps `"heatmap"`, `"box"`; or a list of such.
+            The tags of the picture, `{"label", "score"}`, with labels `"seen"` and with heatmaps `"heatmap"`,
+            `"box"`; or a list of such.
 
         Raises:
             ValueError: A picture or a parameter that cannot be used.

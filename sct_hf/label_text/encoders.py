@@ -51,7 +51,13 @@ class _Encoder:
 
 
 def encode_labels(
-    names: list[str], encoder: str, *, template: str = "{}", seed: int = 0, dim: int | None = None
+    names: list[str],
+    encoder: str,
+    *,
+    template: str = "{}",
+    seed: int = 0,
+    dim: int | None = None,
+    as_written: bool = False,
 ) -> LabelText:
     """Turn label names into text vectors.
 
@@ -71,6 +77,7 @@ def encode_labels(
         template: A prompt in which "{}" stands for the words, such as "a photo of a {}". For text encoders only.
         seed: Seed of "random" and "shuffled".
         dim: Width D_t: chosen by it for "random" (768 if None), checked against it for every other encoder.
+        as_written: Whether names are whole texts, such as a description, that go to the encoder as they are.
 
     Returns:
         The names, their (C, D_t) float32 vectors and the recipe. Neither holds a path of this machine: of a folder
@@ -86,7 +93,7 @@ def encode_labels(
         raise InputError(f"labels={names!r}: give a list of at least one name.")
     kind = _find(encoder)
     argument = encoder.partition(":")[2]
-    words = [label_words(name) for name in names]
+    words = list(names) if as_written else [label_words(name) for name in names]
     used_template = template if kind.reads_template else "{}"
     label_text = kind.encode(_Request(encoder, argument, list(names), words, used_template, seed, dim))
     if template not in ("{}", label_text.recipe["template"]):

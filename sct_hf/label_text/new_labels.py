@@ -15,36 +15,45 @@ from sct_hf.model.new_labels_sct import alike
 _SOURCES = ("package", "pretrained")
 
 
-def embed_like(names: list[str], encoder: str, recipe: dict[str, Any]) -> LabelText:
-    """Embed labels with the template and the seed of a recipe.
+def embed_like(names: list[str], encoder: str, recipe: dict[str, Any], *, as_written: bool) -> Tensor:
+    """Embed labels with the template and the seed of a recipe, or texts as they are: (C, D_t).
 
     Raises:
         InputError: As `encode_labels`.
     """
-    options = {"template": recipe.get("template", "{}"), "seed": recipe.get("seed", 0), "dim": recipe.get("dim")}
-    return encode_labels(names, encoder, **options)
+    template = "{}" if as_written else recipe.get("template", "{}")
+    options: dict[str, Any] = {"seed": recipe.get("seed", 0), "dim": recipe.get("dim"), "as_written": as_written}
+    return encode_labels(names, encoder, template=template, **options).embeddings
 
 
-def prototypes_like(label_text: LabelText, held: Tensor, encoder: str, config: SCTConfig) -> Tensor:
+def prototypes_like(
+    embeddings: Tensor, held: Tensor, encoder: str, config: SCTConfig, backbone_weights: str | None = None
+) -> Tensor:
     """Make prototypes from the classifier that made those of a checkpoint: the one that gives them again.
 
     Args:
-        label_text: Of the checkpoint's own labels, and then of others.
+        embeddings: (C, D_t) of the checkpoint's own labels, and then of others.
         held: (C, D₀) prototypes of its own labels.
-        encoder: What made `label_text`.
+        encoder: What made the embeddings.
         config: Of the checkpoint.
+        backbone_weights: Where the classifier is, see `load_backbone_weights`; the places that go by the backbone's
+            name are tried if not given.
 
     Returns:
-        A prototype (D₀,) for each label of `label_text`, float32.
+        (C, D₀) float32.
 
     Raises:
         InputError: No classifier to be had gives the checkpoint's own prototypes.
     """
+    template = (config.label_text or {}).get("template", "{}")
+    places = [str(place) for place in range(len(embeddings))]
+    recipe = {"encoder": encoder, "template": template, "words": places, "dim": embeddings.shape[1]}
+    label_text = LabelText(places, embeddings, recipe)
     reasons = []
-    for source in _SOURCES:
+    for source in _SOURCES if backbone_weights is None else (backbone_weights,):
         try:
             classifier = load_backbone_classifier(config.backbone, source)
-            class_text = encode_classes(classifier, encoder, template=label_text.recipe["template"])
+            class_text = encode_classes(classifier, encoder, template=template)
         except InputError as error:
             reasons.append(str(error))
             continue

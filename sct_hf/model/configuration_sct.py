@@ -196,6 +196,8 @@ class SCTConfig(BackboneConfig):
             Width of the label-text embeddings (kin: BERT-base).
         label_text (`dict`, *optional*):
             How the embeddings were made: encoder, template and normalised names.
+        seen_labels (`list[str]`, *optional*):
+            Names of the labels that the weights were trained on, where the checkpoint was given others since.
         normalize_label_embeddings (`bool`, *optional*, defaults to `True`):
             Whether each embedding is divided by its root mean square, so that text and picture weigh alike whatever
             the text encoder's scale (ours).
@@ -218,6 +220,10 @@ class SCTConfig(BackboneConfig):
             Temperature of the plan that moves prototypes to regions (ours).
         prototype_pooling (`float`, *optional*, defaults to 0.5):
             Share of that plan in pooling the map, in aggregating region scores and in label pooling (ours).
+        familiarity_threshold (`float`, *optional*, defaults to 0.8):
+            Likeness, in [0, 1), of a new label's text to that of a label the weights were trained on, up to which its
+            score rests on its prototype alone; up to a likeness of 1 what was learned joins in. 0 scores all labels by
+            what was learned. Without prototypes, or for the labels of training, it has no part (ours).
         map_input (`"features"` or `"context"`, *optional*, defaults to `"features"`):
             Whether the semantic map looks at the backbone's features (ours) or at the encoder's output (kin).
             Prototypes live among the former.
@@ -270,6 +276,7 @@ class SCTConfig(BackboneConfig):
     input_dropout: float | int = 0.0
     label_embedding_size: int = 768
     label_text: dict[str, Any] | None = None
+    seen_labels: list[str] | None = None
     normalize_label_embeddings: bool = True
     encoder_layers: int = 1
     encoder_attention_heads: int = 8
@@ -280,6 +287,7 @@ class SCTConfig(BackboneConfig):
     prototype_scale: float | int = 0.5
     prototype_temperature: float | int = 0.05
     prototype_pooling: float | int = 0.5
+    familiarity_threshold: float | int = 0.8
     map_input: Literal["features", "context"] = "features"
     map_pooling: Literal["mean", "max"] = "mean"
     fuse_map_scores: bool = True
@@ -322,7 +330,7 @@ class SCTConfig(BackboneConfig):
             _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
         for field in ("rho", "prototype_pooling"):
             _require(0 <= getattr(self, field) <= 1, field, getattr(self, field), "give a number in [0, 1]")
-        for field in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout"):
+        for field in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout", "familiarity_threshold"):
             _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
         weights = ("semantic_loss_weight", "transport_loss_weight", "contrast_loss_weight", "erasing_loss_weight")
         for field in (*weights, "prototype_scale"):

@@ -1,7 +1,7 @@
 """The layers of SCT: regions in context, semantic-related label features, region scorers."""
 
 import math
-from typing import Self
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -119,9 +119,11 @@ class SemanticFeatures(nn.Module):
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
 
     def _text(self, label_embeddings: Tensor) -> Tensor:
-        if self.normalize:
-            label_embeddings = F.rms_norm(label_embeddings, label_embeddings.shape[-1:])
-        return self.text_proj(label_embeddings)
+        return self.text_proj(self.scaled(label_embeddings))
+
+    def scaled(self, label_embeddings: Tensor) -> Tensor:
+        """Divide label embeddings (C, D_t) by their root mean square each, where the configuration asks for it."""
+        return F.rms_norm(label_embeddings, label_embeddings.shape[-1:]) if self.normalize else label_embeddings
 
 
 class LinearScores(nn.Module):
@@ -129,7 +131,7 @@ class LinearScores(nn.Module):
 
     Args:
         token_dim (`int`): Width of the tokens.
-        dim (`int`): Width D of the label features, which are not used.
+        dim (`int`): Width of label features or text, which are not used.
         num_labels (`int`): Labels C.
     """
 
@@ -141,7 +143,7 @@ class LinearScores(nn.Module):
         """Score tokens (B, P, N) to (B, P, C)."""
         return self.proj(tokens)
 
-    def own(self, tokens: Tensor, label_features: Tensor) -> Tensor:
+    def own(self, tokens: Tensor, label_text: Tensor) -> Tensor:
         """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
         if not _plain(self.proj):
             return self.proj(tokens).diagonal(dim1=1, dim2=2)
@@ -167,9 +169,37 @@ class LabelScores(nn.Module):
         """Score tokens (B, P, N) against label features (B, C, D) to (B, P, C)."""
         return tokens @ self.proj(label_features).transpose(1, 2) * tokens.shape[-1] ** -0.5 + self.bias
 
-    def own(self, tokens: Tensor, label_features: Tensor) -> Tensor:
-        """Score one token a label (B, C, N), each against its own label's feature (B, C, D) alone, to (B, C)."""
-        return (tokens * self.proj(label_features)).sum(2) * tokens.shape[-1] ** -0.5 + self.bias
+
+class TextScores(nn.Module):
+    """Scores tokens by the vector that a label's text is mapped to, for any number of labels (ours).
+
+    Scaled so that a step of the optimizer moves a label's vector about as far as one of `LinearScores`.
+
+    Args:
+        token_dim (`int`): Width of the tokens.
+        text_dim (`int`): Width D_t of the label text.
+    """
+
+    def __init__(self, token_dim: int, text_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(text_dim, token_dim)
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.scale = (token_dim * text_dim) ** -0.5
+
+    def forward(self, tokens: Tensor, label_text: Tensor) -> Tensor:
+        """Score tokens (B, P, N) against label text (C, D_t) to (B, P, C)."""
+        return tokens @ self.proj(label_text).T * self.scale + self.bias
+
+    def own(self, tokens: Tensor, label_text: Tensor) -> Tensor:
+        """Score one token a label (B, C, N), each against its own label's text (C, D_t) alone, to (B, C)."""
+        return torch.einsum("bcn,cn->bc", tokens, self.proj(label_text)) * self.scale + self.bias
+
+
+def _label_vectors(token_dim: int, config: SCTConfig) -> "LinearScores | TextScores":
+    """Scores by one vector a label, which is a weight or, with `scorer="label"`, made of its text."""
+    if config.scorer == "linear":
+        return LinearScores(token_dim, 0, len(config.label_names))
+    return TextScores(token_dim, config.label_embedding_size)
 
 
 SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearScores, "label": LabelScores}
@@ -193,9 +223,17 @@ class SemanticMap(nn.Module):
         self.prototype_scale = config.prototype_scale
         self.pooling, self.prototype_pooling = config.map_pooling, config.prototype_pooling
 
-    def forward(self, tokens: Tensor, label_features: Tensor, prototypes: Tensor | None) -> Tensor:
-        """Map tokens (B, P, N), label features (B, C, D) and prototypes (C, N) or none to M (B, P, C)."""
+    def forward(
+        self, tokens: Tensor, label_features: Tensor, prototypes: Tensor | None, familiarity: Tensor | None = None
+    ) -> Tensor:
+        """Map tokens (B, P, N), label features (B, C, D) and prototypes (C, N) or none to M (B, P, C).
+
+        With `familiarity` (C,), the learned scores count to that share, beside the bias.
+        """
         semantic_map = self.scores(tokens, label_features)
+        if familiarity is not None:
+            bias = cast(LabelScores, self.scores).bias
+            semantic_map = torch.lerp(bias.to(semantic_map.dtype), semantic_map, familiarity.to(semantic_map.dtype))
         if prototypes is None:
             return semantic_map
         return semantic_map + self.prototype_scale * F.linear(tokens, prototypes.to(tokens.dtype))
@@ -226,21 +264,32 @@ class RegionScorer(nn.Module):
         self.region_proj = nn.Linear(dim, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
         self.aligned_dropout = config.aligned_dropout
-        self.scores = SCORES[config.scorer](2 * dim, dim, len(config.label_names))
+        self.scores = _label_vectors(2 * dim, config)
 
-    def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor) -> Tensor:
-        """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C)."""
-        hidden = self.region_proj(regions)  # (B, P, 2D)
+    def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor, label_text: Tensor) -> Tensor:
+        """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C).
+
+        With `scorer="label"` a label's vector is made of its text (C, D_t).
+        """
+        aligned = None
         if self.label_proj is not None:
             aligned = plan.to(regions.dtype) @ self.label_proj(label_features)  # (B, P, 2D)
             if self.training and self.aligned_dropout:
                 aligned = aligned * (torch.rand_like(aligned[:, :1, :1]) >= self.aligned_dropout)
+        return self.score(regions, aligned, label_text)
+
+    def score(self, regions: Tensor, aligned: Tensor | None, label_text: Tensor) -> Tensor:
+        """Score regions (B, P, D), joined by what transport brings them (B, P, 2D) or nothing, to (B, P, C)."""
+        hidden = self.region_proj(regions)  # (B, P, 2D)
+        if aligned is not None:
             hidden = hidden + aligned
-        return self.scores(self.dropout(F.gelu(hidden)), label_features)
+        return self.scores(self.dropout(F.gelu(hidden)), label_text)
 
 
 class PooledScorer(nn.Module):
     """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where f_k is what the backward plans bring to label k (ours).
+
+    w is the label's own, with `scorer="label"` made of its text.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's features.
@@ -253,12 +302,12 @@ class PooledScorer(nn.Module):
         self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
         self.pooled_proj = nn.Linear(num_features, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
-        self.scores = SCORES[config.scorer](2 * dim, dim, len(config.label_names))
+        self.scores = _label_vectors(2 * dim, config)
 
-    def forward(self, pooled_features: Tensor, label_features: Tensor) -> Tensor:
-        """Score pooled features (B, C, D₀) with label features (B, C, D) to float32 (B, C)."""
+    def forward(self, pooled_features: Tensor, label_features: Tensor, label_text: Tensor) -> Tensor:
+        """Score pooled features (B, C, D₀) with label features (B, C, D) and text (C, D_t) to float32 (B, C)."""
         hidden = self.embed(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
-        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_features))
+        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_text))
 
     def embed(self, pooled_features: Tensor) -> Tensor:
         """What of a label's features comes from the picture alone: U·f (B, C, 2D) of f (B, C, D₀)."""
@@ -283,6 +332,7 @@ __all__ = [
     "RegionScorer",
     "SemanticFeatures",
     "SemanticMap",
+    "TextScores",
     "aggregate",
     "sine_positions",
 ]

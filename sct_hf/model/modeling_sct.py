@@ -26,12 +26,15 @@ from .layers_sct import (
     RegionScorer,
     SemanticFeatures,
     SemanticMap,
+    TextScores,
     aggregate,
     sine_positions,
 )
 from .losses_sct import asymmetric_loss, known_targets, loss_options
+from .new_labels_sct import LabelTexts, describe_new_labels, encode_new_labels, label_texts
 from .outputs_sct import MultiLabelOutput, SCTModelOutput
 from .pretrained_sct import BackbonePreTrainedModel
+from .streaming_sct import streamed_logits
 from .transport_sct import cosine_similarity, full_precision, transport_loss, transport_plan
 
 
@@ -51,7 +54,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
             init.normal_(module.label_embeddings)
             if module.label_prototypes is not None:
                 init.zeros_(module.label_prototypes)
-        elif isinstance(module, LabelScores):
+        elif isinstance(module, LabelScores | TextScores):
             init.zeros_(module.bias)
         else:
             super()._init_weights(module)
@@ -90,6 +93,11 @@ class SCTModel(SCTPreTrainedModel):
         self.label_prototypes: Tensor | None
         prototypes = torch.zeros(len(config.label_names), wide) if config.label_prototypes else None
         self.register_buffer("label_prototypes", prototypes)
+        self.seen_embeddings: Tensor | None
+        seen = config.seen_labels
+        self.register_buffer(
+            "seen_embeddings", None if seen is None else torch.zeros(len(seen), config.label_embedding_size)
+        )
         self.post_init()
 
     @can_return_tuple
@@ -124,38 +132,21 @@ class SCTModel(SCTPreTrainedModel):
         Raises:
             ValueError: Pictures, embeddings or prototypes of a wrong shape, or other labels of a linear scorer.
         """
-        label_embeddings, label_prototypes = self._label_text(label_embeddings, label_prototypes)
-        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
-        grid = features.shape[-2:]
-        features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
-        regions = self.region_norm(self.region_proj(self.input_dropout(features)))  # (B, P, D)
-        hidden_states = [regions]
-        positions = (
-            sine_positions(grid[0], grid[1], self.hidden_size, regions.device) if self.encoder else None
-        )  # (P, D)
-        for layer in self.encoder:
-            regions = layer(regions, positions)  # (B, P, D)
-            hidden_states.append(regions)
+        familiarity = self.familiarity(label_embeddings)  # (C,), or none
+        label_embeddings, label_prototypes = self.label_text(label_embeddings, label_prototypes)
+        features, hidden_states, grid = self.region_features(pixel_values, backbone_features)
+        regions = hidden_states[-1]  # (B, P, D)
+        label_features, semantic_map = self.label_maps(
+            features, regions, label_embeddings, label_prototypes, familiarity
+        )
+        prototype_plan = self.prototype_plan(features, label_prototypes)  # (B, P, C), or none
 
-        label_features = self.semantic_features(label_embeddings, regions.mean(dim=1))  # (B, C, D)
-        if self.label_interaction is not None:
-            label_features = self.label_interaction(label_features)  # (B, C, D)
-        tokens = features if self.config.map_input == "features" else regions
-        semantic_map = self.semantic_map(tokens, label_features, label_prototypes)  # (B, P, C)
-
-        prototype_plan = self._prototype_plan(features, label_prototypes)  # (B, P, C), or none
-
-        log_prior = self._log_prior(semantic_map)  # (B, P, C), or none
+        log_prior = self.log_prior(semantic_map)  # (B, P, C), or none
         temperature = self.log_temperature.exp()
         similarity = cosine_similarity(regions, label_features)  # (B, P, C)
         plan = transport_plan(similarity, temperature, log_prior, None, dim=2)  # (B, P, C)
         backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, C)
-        pooled_features = None
-        if self.config.label_pooling:
-            weights = backward_plan  # (B, P, C)
-            if prototype_plan is not None:
-                weights = torch.lerp(weights, prototype_plan, self.config.prototype_pooling)
-            pooled_features = weights.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
+        pooled_features = self.pooled_features(features, backward_plan, prototype_plan)  # (B, C, D₀), or none
         loss = None
         if label_weights is not None:
             loss = transport_loss(
@@ -181,7 +172,7 @@ class SCTModel(SCTPreTrainedModel):
             hidden_states=tuple(hidden_states) if wants_states else None,
         )
 
-    def _label_text(self, embeddings: Tensor | None, prototypes: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def label_text(self, embeddings: Tensor | None, prototypes: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The text embeddings and prototypes given, checked, or else the model's own."""
         if embeddings is None and prototypes is None:
             return self.label_embeddings, self.label_prototypes
@@ -196,7 +187,66 @@ class SCTModel(SCTPreTrainedModel):
         own = self.label_embeddings
         return embeddings.to(own), None if prototypes is None else prototypes.to(own)
 
-    def _prototype_plan(self, features: Tensor, prototypes: Tensor | None) -> Tensor | None:
+    def region_features(
+        self, pixel_values: Tensor | None, backbone_features: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], torch.Size]:
+        """The backbone's features (B, P, D₀), the regions (B, P, D) before and after each layer, and (H, W)."""
+        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
+        grid = features.shape[-2:]
+        features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
+        regions = self.region_norm(self.region_proj(self.input_dropout(features)))  # (B, P, D)
+        states = [regions]
+        positions = (
+            sine_positions(grid[0], grid[1], self.hidden_size, regions.device) if self.encoder else None
+        )  # (P, D)
+        for layer in self.encoder:
+            regions = layer(regions, positions)  # (B, P, D)
+            states.append(regions)
+        return features, states, grid
+
+    def label_maps(
+        self,
+        features: Tensor,
+        regions: Tensor,
+        embeddings: Tensor,
+        prototypes: Tensor | None,
+        familiarity: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Label features (B, C, D) and semantic map (B, P, C) of features (B, P, D₀) and regions (B, P, D)."""
+        label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
+        if self.label_interaction is not None:
+            label_features = self.label_interaction(label_features)  # (B, C, D)
+        tokens = features if self.config.map_input == "features" else regions
+        return label_features, self.semantic_map(tokens, label_features, prototypes, familiarity)
+
+    def familiarity(self, embeddings: Tensor | None) -> Tensor | None:
+        """How much the weights know of labels with text `embeddings` (C, D_t), or of the model's own: (C,) in [0, 1].
+
+        A label of training has 1, one whose text is like none of theirs 0: cosine of the embeddings less their mean in
+        training, with the nearest label of training, above `familiarity_threshold` (ours). None where all are known
+        or no prototypes stand in for what is not.
+        """
+        config = self.config
+        if not (config.label_prototypes and config.scorer == "label" and config.familiarity_threshold):
+            return None
+        if embeddings is None and self.seen_embeddings is None:
+            return None
+        trained = full_precision(self.label_embeddings if self.seen_embeddings is None else self.seen_embeddings)
+        given = full_precision((self.label_embeddings if embeddings is None else embeddings).to(trained.device))
+        centre = trained.mean(0)
+        nearest = cosine_similarity((given - centre)[None], (trained - centre)[None])[0].amax(1)  # (C,)
+        return ((nearest - config.familiarity_threshold) / (1 - config.familiarity_threshold)).clamp(0, 1)
+
+    def pooled_features(self, features: Tensor, backward_plan: Tensor, prototype_plan: Tensor | None) -> Tensor | None:
+        """Features (B, C, D₀) that plans (B, P, C) back to regions bring to labels, where `label_pooling` asks."""
+        if not self.config.label_pooling:
+            return None
+        weights = backward_plan  # (B, P, C)
+        if prototype_plan is not None:
+            weights = torch.lerp(weights, prototype_plan, self.config.prototype_pooling)
+        return weights.transpose(1, 2).to(features.dtype) @ features
+
+    def prototype_plan(self, features: Tensor, prototypes: Tensor | None) -> Tensor | None:
         """The backward plan (B, P, C) from label prototypes (C, D₀) to the backbone's features (B, P, D₀) (ours)."""
         if prototypes is None:
             return None
@@ -224,7 +274,7 @@ class SCTModel(SCTPreTrainedModel):
                 "Make them by sct_hf.make_label_prototypes where there are any."
             )
 
-    def _log_prior(self, semantic_map: Tensor) -> Tensor | None:
+    def log_prior(self, semantic_map: Tensor) -> Tensor | None:
         """Guidance by M (B, P, C) [paper: guided by M; form: ours].
 
         The log-priors log softmax of M over regions and over labels differ from M by a constant along that dimension,
@@ -273,6 +323,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         output_branches: bool = False,
         output_hidden_states: bool | None = None,
         erasing: bool = True,
+        labels_at_once: int | None = None,
         **kwargs: Any,
     ) -> MultiLabelOutput:
         """Score pictures; with targets, also compute the loss.
@@ -294,6 +345,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
             erasing (`bool`, *optional*, defaults to `True`): Whether to train on pictures with erased regions too,
                 where the configuration says so.
+            labels_at_once (`int`, *optional*): Labels that go through the head together, for many labels: the same
+                logits in bounded memory, and nothing else, see `streamed_logits`. For `scorer="label"`.
 
         Returns:
             `MultiLabelOutput`: loss and its parts where targets are given, logits (B, C), and what was asked for.
@@ -301,6 +354,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         Raises:
             ValueError: An input of a wrong shape, size or value.
         """
+        if labels_at_once is not None:
+            if labels is not None or output_maps or output_label_features or output_branches or output_hidden_states:
+                raise ValueError(f"labels_at_once={labels_at_once} gives logits alone: leave out labels and output_….")
+            pictures_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
+            return MultiLabelOutput(logits=streamed_logits(self, *pictures_and_text, labels_at_once))
         if labels is not None:
             pictures = pixel_values if backbone_features is None else backbone_features
             self.check_targets(labels, 0 if pictures is None else len(pictures))
@@ -320,16 +378,19 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             return_dict=True,
         )
         plan = _as_regions(out.transport_plan)  # (B, P, C)
-        region_scores = self.scorer(out.last_hidden_state, out.label_features, plan)  # (B, P, C)
+        label_text = self.sct.semantic_features.scaled(self.sct.label_text(label_embeddings, label_prototypes)[0])
+        region_scores = self.scorer(out.last_hidden_state, out.label_features, plan, label_text)  # (B, P, C)
         prototype_plan = None if out.prototype_plan is None else _as_regions(out.prototype_plan)  # (B, P, C)
-        region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
-        pooled_logits = None
-        if self.pooled_scorer is not None:
-            pooled_logits = self.pooled_scorer(out.pooled_features, out.label_features)  # (B, C)
-        map_logits = out.map_logits if self.config.fuse_map_scores else None  # (B, C)
-        kinds = [scores for scores in (region_logits, map_logits, pooled_logits) if scores is not None]
+        logits, region_logits, pooled_logits = self.label_logits(
+            region_scores,
+            out.map_logits,
+            out.pooled_features,
+            out.label_features,
+            prototype_plan,
+            label_text,
+            self.sct.familiarity(label_embeddings),
+        )  # each (B, C), the last one or none
         branches = {"region": region_logits, "map": out.map_logits, "pooled": pooled_logits}
-        logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)
 
         loss = losses = None
         if labels is not None:
@@ -381,31 +442,73 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             hidden_states=out.hidden_states,
         )
 
+    def label_logits(
+        self,
+        region_scores: Tensor,
+        map_logits: Tensor,
+        pooled_features: Tensor | None,
+        label_features: Tensor,
+        prototype_plan: Tensor | None,
+        label_text: Tensor,
+        familiarity: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Average what scores labels: region scores (B, P, C), M's (B, C) and those of pooled features (B, C, D₀).
+
+        With `familiarity` (C,), the average counts to that share; M's scores, in which prototypes are, to the rest.
+
+        Returns:
+            Logits (B, C), and the region logits and pooled logits, or none, among them.
+        """
+        region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
+        pooled_logits = None
+        if self.pooled_scorer is not None:
+            pooled_logits = self.pooled_scorer(pooled_features, label_features, label_text)  # (B, C)
+        own_map_logits = map_logits if self.config.fuse_map_scores else None  # (B, C)
+        kinds = [scores for scores in (region_logits, own_map_logits, pooled_logits) if scores is not None]
+        logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)
+        if familiarity is not None:
+            logits = torch.lerp(map_logits, logits, familiarity.to(logits.dtype))
+        return logits, region_logits, pooled_logits
+
     def set_labels(
         self,
-        names: list[str],
-        embeddings: Tensor,
+        names: LabelTexts,
+        embeddings: Tensor | None = None,
         recipe: dict[str, Any] | None = None,
         prototypes: Tensor | None = None,
         label_parents: LabelParents | None = None,
+        *,
+        label_encoder: str | None = None,
+        label_templates: list[str] | None = None,
     ) -> None:
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
 
-        Thresholds and hierarchy of the former labels go.
+        Thresholds and hierarchy of the former labels go. Without `embeddings`, they and the prototypes are made by
+        what made the checkpoint's own, see `encode_new_labels`. `config.seen_labels` then keeps the names of the
+        labels that the weights were trained on.
 
         Args:
-            names (`list[str]`): The labels' names, each once.
-            embeddings (`Tensor` of shape (C, D_t)): Their text embeddings, any float dtype.
+            names (`list[str]`, or `dict` of texts by name): The labels' names, each once; with texts that stand for
+                them, where embeddings are to be made.
+            embeddings (`Tensor` of shape (C, D_t), *optional*): Their text embeddings, any float dtype.
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
             prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, needed where the checkpoint has
                 prototypes (`config.label_prototypes`), see `sct_hf.make_label_prototypes`.
             label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
+            label_encoder (`str`, *optional*): Name or folder of the text encoder, where `config.label_text` cannot
+                tell.
+            label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`, to be averaged, in place of
+                the checkpoint's template.
 
         Raises:
             ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
                 to a checkpoint without them, another number of labels than the weights of a linear scorer have, or a
                 hierarchy of other names.
         """
+        if embeddings is None:
+            texts = label_texts(names)
+            embeddings, prototypes = encode_new_labels(texts, self, label_encoder, label_templates)
+            recipe = describe_new_labels(texts, self.config, label_templates)
         names = list(names)
         count = len(self.config.label_names)
         if len(set(names)) != len(names):
@@ -417,6 +520,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 "train with scorer='label' to change the number of labels, or make a new model."
             )
         check_label_parents(label_parents or {}, names)
+        if self.config.seen_labels is None and names != self.config.label_names:
+            self.config.seen_labels = self.config.label_names
+            self.sct.seen_embeddings = self.sct.label_embeddings
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)

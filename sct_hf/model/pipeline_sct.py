@@ -16,13 +16,14 @@ from transformers import Pipeline
 
 from .heatmap_sct import heatmap_box, heatmap_overlay
 from .image_processing_sct import open_picture, to_rgb
-from .new_labels_sct import check_names, encode_new_labels
+from .new_labels_sct import encode_new_labels, label_texts, seen_in_training
 from .tags_sct import check_count, has_plan, label_names, select_tags, thresholds_of
 
 TASK = "multi-label-image-classification"
 
-_ARGUMENTS = ("heatmaps", "label_encoder", "labels", "threshold", "top_k")
+_ARGUMENTS = ("heatmaps", "label_encoder", "label_templates", "labels", "threshold", "top_k")
 _KEPT_LABEL_SETS = 8
+_LABELS_AT_ONCE = 512
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
@@ -36,9 +37,13 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         top_k (`int`, *optional*): At most so many tags a picture, the best ones.
         heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"heatmap"`, the transport plan
             of its label laid over the picture, and `"box"`, the part of the picture around the plan's peak.
-        labels (`list[str]`, *optional*): Other labels than those of the checkpoint, for `scorer="label"`. They are
-            embedded by its text encoder; the model stays as it is. Scores depend on which labels are given together,
-            as transport shares each region among them.
+        labels (`list[str]`, or `dict` of texts by name, *optional*): Other labels than those of the checkpoint, for
+            `scorer="label"`. They are embedded by its text encoder; the model stays as it is. A dict gives texts that
+            stand for a label in place of its name: a description, or a list of prompts, which are averaged. Scores
+            depend on which labels are given together, as transport shares each region among them. Very many labels
+            are scored a part at a time, without heatmaps.
+        label_templates (`list[str]`, *optional*): Prompts for all names of `labels`, such as `"a photo of a {}"`,
+            which are averaged, in place of the checkpoint's template.
         label_encoder (`str`, *optional*): Name or folder of that text encoder, where `config.label_text` cannot tell.
 
     Example:
@@ -79,8 +84,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Returns:
             For a picture the list of its tags by falling score, each `{"label": str, "score": float}`, with heatmaps
             also `"heatmap"`, an RGB `PIL.Image` of the picture's size, and `"box"`, `{"xmin", "ymin", "xmax",
-            "ymax"}` in its pixels, see `heatmap_box`. For a list, a list of such; for a data set, a generator or
-            another iterable, such as a column of `datasets`, an iterator that reads pictures as it goes.
+            "ymax"}` in its pixels, see `heatmap_box`. With `labels`, and where the checkpoint was given other labels
+            than its weights were trained on, also `"seen"`: whether a label of that name was trained on. For a list, a
+            list of such; for a data set, a generator or another iterable, such as a column of `datasets`, an iterator
+            that reads pictures as it goes.
 
         Raises:
             TypeError: An argument that there is not.
@@ -111,24 +118,27 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 f"heatmaps: a model of type {self.model.config.model_type!r} has no transport plan; use an SCT model."
             )
         if "labels" in given:
-            check_names(given["labels"])
-            key = (tuple(given["labels"]), given.get("label_encoder"))
-            given["label_set"] = self._label_set(*key)
-        elif "label_encoder" in given:
-            raise ValueError("label_encoder is given without labels, which it would encode: give labels too.")
+            texts = label_texts(given["labels"])
+            templates = given.get("label_templates")
+            kept_as = (tuple(texts.items()), given.get("label_encoder"), repr(templates))
+            given["label_set"] = self._label_set(kept_as, texts, templates)
+            given["labels"] = list(texts)
+        for name, use in (("label_encoder", "encode"), ("label_templates", "be put into")):
+            if name in given and "labels" not in given:
+                raise ValueError(f"{name} is given without labels, which it would {use}: give labels too.")
         preprocess, forward, postprocess = (
             {name: given[name] for name in names if name in given}
             for names in (("heatmaps",), ("heatmaps", "label_set"), ("threshold", "top_k", "labels"))
         )
         return preprocess, forward, postprocess
 
-    def _label_set(self, names: tuple[str, ...], encoder: str | None) -> tuple[Tensor, Tensor | None]:
-        """Embeddings and prototypes of labels; those of the last few sets are kept."""
-        found = self._label_sets.get((names, encoder))
+    def _label_set(self, key: tuple[Any, ...], texts: Any, templates: Any) -> tuple[Tensor, Tensor | None]:
+        """Embeddings and prototypes of labels; those of the last few sets are kept, by all that they depend on."""
+        found = self._label_sets.get(key)
         if found is None:
-            found = encode_new_labels(list(names), self.model, encoder)
+            found = encode_new_labels(texts, self.model, key[1], templates)
             kept = list(self._label_sets.items())[1 - _KEPT_LABEL_SETS :]
-            self._label_sets = dict([*kept, ((names, encoder), found)])
+            self._label_sets = dict([*kept, (key, found)])
         return found
 
     def preprocess(self, input_: Any, heatmaps: bool = False) -> dict[str, Any]:  # type: ignore[override]
@@ -152,6 +162,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         options: dict[str, Any] = {"output_maps": True} if heatmaps else {}
         if label_set is not None:
             options["label_embeddings"], options["label_prototypes"] = label_set
+            if len(label_set[0]) > _LABELS_AT_ONCE and not heatmaps and not self.model.config.label_interaction:
+                options["labels_at_once"] = _LABELS_AT_ONCE
         output = self.model(input_tensors["pixel_values"], **options)
         scored = {"scores": output.logits.float().sigmoid()}  # (B, C)
         if heatmaps:
@@ -167,9 +179,15 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     ) -> list[dict[str, Any]]:
         """Choose the tags of one picture, see `__call__`."""
         names = label_names(self.model) if labels is None else labels
+        marked = labels is not None or getattr(self.model.config, "seen_labels", None) is not None
         scores = model_outputs["scores"][0].numpy()  # (C,)
         chosen = select_tags(scores, thresholds_of(self.model, names, threshold), top_k)
         tags: list[dict[str, Any]] = [{"label": names[label], "score": float(scores[label])} for label in chosen]
+        if marked:
+            for tag, seen in zip(
+                tags, seen_in_training([tag["label"] for tag in tags], self.model.config), strict=True
+            ):
+                tag["seen"] = seen
         if "plans" in model_outputs:
             picture = model_outputs["picture"]
             for label, tag in zip(chosen, tags, strict=True):

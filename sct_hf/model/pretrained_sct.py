@@ -11,7 +11,7 @@ from .configuration_sct import BackboneConfig
 from .hierarchy_sct import LabelHierarchy, make_hierarchy
 from .label_parents_sct import LabelParents, check_label_parents
 
-_TEXT = ("label_embeddings", "label_prototypes")
+_TEXT = ("label_embeddings", "label_prototypes", "seen_embeddings")
 
 
 class BackbonePreTrainedModel(PreTrainedModel):

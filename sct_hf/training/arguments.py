@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from sct_hf.data.label_splits import SPLITS
 from sct_hf.errors import InputError
 from sct_hf.metrics.frequency import frequency_limits
 from sct_hf.peers.modeling_peer import HEADS, make_head
@@ -38,6 +39,11 @@ class EvaluationDataArguments:
     labels_file: str | None = _option(None, "Text file with all labels, one a line; a label not in it is an error.")
     skip_missing_images: bool = _option(False, "Leave out listed pictures that are missing or broken.")
     max_eval_samples: int = _option(0, "Score this many pictures drawn at random; 0 for all.")
+    unseen_labels: str | None = _option(
+        None,
+        "Labels that are not trained on and scored by their text alone: with commas between them, a text file with "
+        f"one a line, or {', '.join(SPLITS)}. For --scorer label; other models are trained and scored without them.",
+    )
     num_workers: int = _option(2, "Processes that read pictures.")
 
     def __post_init__(self) -> None:
@@ -50,6 +56,9 @@ class ScoringArguments:
     """Which checkpoint is scored, and how."""
 
     model: str = _option("", "Folder of a checkpoint, or its name on the Hub.")
+    label_encoder: str | None = _option(
+        None, "Text encoder of the unseen labels, where the checkpoint's own was a folder or a file."
+    )
     output_dir: str = _option("outputs/evaluation", "Folder for metrics.json, per_label.csv and predictions.parquet.")
     batch_size: int = _option(64, "Pictures in a batch, over all processes.")
     mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
@@ -96,6 +105,12 @@ class DataArguments(EvaluationDataArguments):
     single_positive: bool = _option(False, "Keep known, of each training picture, one label that is present, alone.")
     mask_seed: int | None = _option(None, "Seed of what stays known; the seed of training if not given.")
     max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
+    unseen_pictures: Literal["keep", "drop"] = _option(
+        "keep",
+        "Whether training keeps pictures that show an unseen label, without it, or drops them, as the COCO 48/17 "
+        "protocol does.",
+    )
+    shots: int = _option(0, "Train on this many pictures a label, drawn by seed; 0 for all.")
     draw_from_rest: bool = _option(
         False,
         "Hold out, and cache, of the whole split, and draw max_train_samples from the rest: runs on other draws share "
@@ -124,9 +139,11 @@ class DataArguments(EvaluationDataArguments):
         scored = self.eval_split != HELD_OUT or self.holdout > 0
         _require(scored, "eval_split", self.eval_split, "it needs --holdout above 0")
         _require(0 < self.known_proportion <= 1, "known_proportion", self.known_proportion, "give one in (0, 1]")
+        apart = self.hierarchy is None or self.unseen_labels is None
+        _require(apart, "hierarchy", self.hierarchy, "it needs all labels; leave it out, or unseen_labels")
         alone = not self.single_positive or self.known_proportion == 1
         _require(alone, "known_proportion", self.known_proportion, "leave it out, or single_positive")
-        for name in ("max_train_samples", "train_size"):
+        for name in ("max_train_samples", "train_size", "shots"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         share = self.repeat_threshold
         _require(0 < share <= 1, "repeat_threshold", share, "give a fraction above 0, up to 1")
@@ -174,6 +191,9 @@ class ModelArguments:
     prototype_scale: float | None = _option(None, "Weight of the prototypes' scores in the semantic map.")
     prototype_temperature: float | None = _option(None, "Temperature of the plan of the prototypes.")
     prototype_pooling: float | None = _option(None, "Share of that plan in pooling over regions.")
+    familiarity_threshold: float | None = _option(
+        None, "Likeness to a trained label from which what was learned joins in the score of a new one."
+    )
     map_input: str | None = _option(None, "What the semantic map looks at: features or context.")
     map_pooling: str | None = _option(None, "How the semantic map is pooled: mean or max.")
     fuse_map_scores: bool | None = _option(None, "Average the pooled semantic map with a label's other logits.")
@@ -282,6 +302,9 @@ class TrainArguments:
     mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
     seed: int = _option(0, "Seed of everything that is random.")
     freeze_backbone: bool = _option(False, "Train the head only.")
+    freeze_stages: int = _option(
+        0, "Train the backbone without its first stages, so many of them as timm counts them."
+    )
     freeze_batch_norm: bool = _option(False, "Keep the statistics of the backbone's batch norms.")
     cache_features: bool = _option(
         False, "Compute the maps of a frozen backbone once; fixed views replace flip, cutout and RandAugment."
@@ -312,7 +335,8 @@ class TrainArguments:
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
         adjustment = self.logit_adjustment
         _require(adjustment is None or adjustment >= 0, "logit_adjustment", adjustment, "give a number >= 0")
-        for name in ("recovery_weight", "weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads"):
+        counts = ("max_grad_norm", "checkpoint_every", "cpu_threads", "freeze_stages")
+        for name in ("recovery_weight", "weight_decay", *counts):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         _require(0 < self.pct_start < 1, "pct_start", self.pct_start, "give a fraction between 0 and 1")
         _require(0 <= self.recovery_warmup <= 1, "recovery_warmup", self.recovery_warmup, "give a fraction in [0, 1]")

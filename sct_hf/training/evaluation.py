@@ -1,5 +1,6 @@
 """Scores of a model on a data set."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def evaluate_model(
     *,
     channels_last: bool = True,
     description: str = "scoring",
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score every picture of a data set once.
 
@@ -40,6 +42,7 @@ def evaluate_model(
         accelerator: Of this process; decides device and number format.
         channels_last: Memory format of the pictures.
         description: Caption of the progress bar.
+        options: Further arguments of the model's forward, such as other labels; C is then their number.
 
     Returns:
         Scores (N, C) float32 in [0, 1], targets (N, C') float32 as the loader gives them, and index (N,) int64, all
@@ -54,7 +57,7 @@ def evaluate_model(
         inputs = model_inputs(batch, channels_last=channels_last)
         targets = inputs.pop("labels")
         with accelerator.autocast():
-            logits = model(**inputs).logits  # (B, C)
+            logits = model(**inputs, **(options or {})).logits  # (B, C)
         parts = accelerator.gather((logits.float().sigmoid(), targets, batch["index"]))
         gathered.append(tuple(part.cpu().numpy() for part in parts))
     scores, truth, numbers = (np.concatenate(column) for column in zip(*gathered, strict=True))

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors import SafetensorError
+from timm.models import group_parameters
 from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
@@ -70,9 +71,25 @@ def new_model(
             _copy_weights(source, model)
     if train.freeze_backbone:
         model.backbone.requires_grad_(False)
+    elif train.freeze_stages:
+        _freeze_stages(model, train.freeze_stages)
     if train.channels_last:
         model.backbone.to(memory_format=torch.channels_last)
     return model
+
+
+def _freeze_stages(model: TaggingModel, count: int) -> None:
+    """Freeze the first stages of the backbone: the stem, then what timm's coarse groups of layers are."""
+    timm_model = model.backbone.timm_model
+    stages = group_parameters(timm_model, timm_model.group_matcher(coarse=True))
+    if count >= len(stages):
+        raise InputError(
+            f"freeze_stages is {count}, but {model.config.backbone} has {len(stages)} stages: give fewer, or "
+            "--freeze_backbone true"
+        )
+    for stage in sorted(stages)[:count]:
+        for name in stages[stage]:
+            timm_model.get_parameter(name).requires_grad_(False)
 
 
 def _label_prototypes(arguments: Arguments, label_text: LabelText, accelerator: Accelerator) -> Tensor | None:
@@ -177,9 +194,11 @@ def set_train_mode(model: nn.Module, bare: TaggingModel, freeze_backbone: bool, 
     model.train()
     if freeze_backbone:
         bare.backbone.eval()
-    elif freeze_batch_norm:
-        for module in bare.backbone.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return
+    for module in bare.backbone.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            of_frozen_stage = module.weight is not None and not module.weight.requires_grad
+            if freeze_batch_norm or of_frozen_stage:
                 module.eval()
 
 

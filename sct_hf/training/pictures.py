@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
+from sct_hf.data.few_shot import few_shot_rows
 from sct_hf.data.hierarchies import load_hierarchy, with_parents
+from sct_hf.data.label_splits import LabelSplit, split_labels
 from sct_hf.data.masks import hide_labels
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, EvaluationDataArguments
@@ -32,6 +34,8 @@ class Pictures:
         evaluation: What the model is scored on at the end: the evaluation split, or the held-out part instead.
         label_parents: {label: its parents} where the labels have a hierarchy, whose parents are among the labels of
             all parts.
+        split: Seen and unseen labels; None where all are trained on. The fields above have the seen labels alone.
+        with_unseen: The pictures of `evaluation` with the seen and then the unseen labels, where there are any.
     """
 
     whole: LabelledImages
@@ -39,6 +43,8 @@ class Pictures:
     held_out: LabelledImages | None
     evaluation: LabelledImages
     label_parents: dict[str, list[str]] | None = None
+    split: LabelSplit | None = None
+    with_unseen: LabelledImages | None = None
 
 
 @dataclass(frozen=True)
@@ -64,15 +70,27 @@ def load_evaluation_pictures(data: EvaluationDataArguments, seed: int) -> Labell
 def load_pictures(data: DataArguments, seed: int) -> Pictures:
     """Read training and evaluation pictures, and hold out a part of the former.
 
-    With `eval_split` held_out, the evaluation split is not even read.
+    With `eval_split` held_out, the evaluation split is not even read. With `unseen_labels`, training and model
+    selection are told nothing of them: their columns are dropped. With `shots`, pictures are drawn from what is left
+    to train on.
 
     Raises:
         InputError: Whatever the reader finds wrong, the splits have different labels, or the hierarchy is wrong.
     """
     pictures = _read_pictures(data, seed)
-    if data.hierarchy is None:
-        return pictures
-    parents = load_hierarchy(data.hierarchy, pictures.whole.label_names)
+    if data.hierarchy is not None:
+        pictures = _with_parents(pictures, data.hierarchy)
+    if data.unseen_labels is not None:
+        pictures = _without_unseen(pictures, data.unseen_labels, data.unseen_pictures)
+    if data.shots:
+        training = pictures.training
+        drawn = training.select(few_shot_rows(training.targets(), data.shots, seed))
+        pictures = replace(pictures, training=drawn)
+    return pictures
+
+
+def _with_parents(pictures: Pictures, hierarchy: str) -> Pictures:
+    parents = load_hierarchy(hierarchy, pictures.whole.label_names)
     held_out = pictures.held_out
     return replace(
         pictures,
@@ -84,11 +102,37 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
     )
 
 
+def _without_unseen(pictures: Pictures, unseen: str, showing_them: str) -> Pictures:
+    """Take the unseen labels from the pictures, and from training those that show one if `showing_them` is "drop"."""
+    training, evaluation = pictures.training, pictures.evaluation
+    split = split_labels(unseen, training.label_names, evaluation.label_names)
+    if showing_them == "drop":
+        columns = [training.label_names.index(name) for name in split.unseen if name in training.label_names]
+        training = training.select(np.flatnonzero(~(training.targets()[:, columns] == 1).any(axis=1)))
+    both = [*split.seen, *split.unseen]
+    strange = set(evaluation.label_names) - {*pictures.whole.label_names, *split.unseen}
+    if strange:
+        evaluation.aligned_to(both)  # says which labels the model does not know
+    with_unseen = evaluation.with_labels([name for name in both if name in evaluation.label_names]).aligned_to(both)
+    return replace(
+        pictures,
+        whole=pictures.whole.with_labels(split.seen),
+        training=training.with_labels(split.seen),
+        held_out=pictures.held_out and pictures.held_out.with_labels(split.seen),
+        evaluation=with_unseen.with_labels(split.seen),
+        split=split,
+        with_unseen=with_unseen,
+    )
+
+
 def _read_pictures(data: DataArguments, seed: int) -> Pictures:
+    """The pictures with all labels of the data set."""
     whole, training, held_out = load_training_pictures(data, seed)
     if held_out and data.eval_split == HELD_OUT:
         return Pictures(whole, training, None, held_out)
-    evaluation = load_evaluation_pictures(data, seed).aligned_to(whole.label_names)
+    evaluation = load_evaluation_pictures(data, seed)
+    if data.unseen_labels is None:
+        evaluation = evaluation.aligned_to(whole.label_names)
     return Pictures(whole, training, held_out, evaluation)
 
 

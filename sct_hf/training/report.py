@@ -173,12 +173,12 @@ def format_table(
         comparison: Metrics of other heads, by name: adds a block side by side, and their AP of each label.
         threshold: The threshold of `metrics` and of the columns that `predictions` add.
     """
-    means = "   ".join(f"{key} {_percent(metrics[key])}" for key in ("mAP_11point", "mAP_sklearn", "exact_match"))
-    blocks = [f"mAP {_percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
+    means = "   ".join(f"{key} {percent(metrics[key])}" for key in ("mAP_11point", "mAP_sklearn", "exact_match"))
+    blocks = [f"mAP {percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
     decisions = {f"at {threshold:g}": metrics, "top 3": {key: metrics[f"{key}_top3"] for key in DECISIONS}}
     blocks.append(_side_by_side(decisions, DECISIONS))
     if "hF1" in metrics:
-        figures = "   ".join(f"{key} {_percent(metrics[key])}" for key in ("hP", "hR", "hF1", "mAP_leaves"))
+        figures = "   ".join(f"{key} {percent(metrics[key])}" for key in ("hP", "hR", "hF1", "mAP_leaves"))
         blocks.append(f"in the hierarchy   {figures}   {metrics['violations']} parents below a child")
     if "frequency_limits" in metrics:
         blocks.append(_group_lines(metrics))
@@ -195,7 +195,7 @@ def format_table(
     for head, other in others.items():
         table.insert(list(table).index("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
     for column in table.columns.difference(["label", "train_positives", "group", "positives"]):
-        table[column] = [_percent(value) for value in table[column]]
+        table[column] = [percent(value) for value in table[column]]
     blocks.append(_aligned(table))
     return "\n\n".join(blocks)
 
@@ -209,7 +209,7 @@ def _group_lines(metrics: Mapping[str, Any]) -> str:
             "": group,
             "training positives": span,
             "labels": metrics[f"labels_{group}"],
-            "mAP": _percent(metrics[f"mAP_{group}"]),
+            "mAP": percent(metrics[f"mAP_{group}"]),
         }
         for group, span in zip(GROUPS, spans, strict=True)
     ]
@@ -217,7 +217,7 @@ def _group_lines(metrics: Mapping[str, Any]) -> str:
 
 
 def _side_by_side(rows: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> str:
-    percents = [{"": name, **{key: _percent(row[key]) for key in keys}} for name, row in rows.items()]
+    percents = [{"": name, **{key: percent(row[key]) for key in keys}} for name, row in rows.items()]
     return _aligned(pd.DataFrame(percents))
 
 
@@ -235,5 +235,6 @@ def _aligned(table: pd.DataFrame) -> str:
     )
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A fraction as text, in percent with one decimal, or a dash where there is none."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"

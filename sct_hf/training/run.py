@@ -39,6 +39,7 @@ from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.unknown_labels import make_recovery, recovery_weight
 from sct_hf.training.waiting import TimedLoader
+from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
 _SAMPLES = 8
 
@@ -66,6 +67,18 @@ class Run:
         self.bare.config.label_losses = label_losses(
             options, self.counts, pictures.whole.label_names, self.bare.config
         )
+        self.unseen: UnseenLabels | None = None
+        if pictures.split is not None and getattr(self.bare.config, "scorer", None) == "label":
+            split, options_of_model = pictures.split, arguments.model
+            self.unseen = UnseenLabels(
+                self.bare,
+                split.seen,
+                split.unseen,
+                options_of_model.label_encoder,
+                None if options_of_model.init_checkpoint else options_of_model.backbone_weights,
+            )
+        elif pictures.split is not None:
+            say(accelerator, "unseen labels are not scored: this head has weights for the labels of training alone")
         if arguments.data.collage and not options.cache_features:
             _require_double_width(self.bare)
         self.bare.to(accelerator.device)
@@ -304,6 +317,11 @@ class Run:
             limits = frequency_limits(text, positives)
             groups = frequency_groups(positives, limits)
             metrics |= {"frequency_limits": limits, **group_metrics(metrics["AP"], names, groups)}
+        if self.unseen is not None and pictures.with_unseen is not None:
+            truth = pictures.with_unseen.targets()
+            metrics["zero_shot"] = self.unseen.score(
+                self.average.model, self.loaders.evaluation, truth, self.accelerator
+            )
         if self.accelerator.is_main_process:
             predictions = Predictions(evaluation.image_ids, scores, targets, names, positives, groups)
             samples = _samples(evaluation) if arguments.train.figures else []
@@ -322,6 +340,8 @@ class Run:
             table = format_table(metrics, names, predictions=predictions)
             minutes = state.total_seconds / 60
             say(self.accelerator, f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
+            if "zero_shot" in metrics:
+                say(self.accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
             if missing := metrics["labels_not_judged"]:
                 say(self.accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
             say(self.accelerator, f"\nThe model and its report are in {path}")

@@ -5,27 +5,32 @@ from typing import Any
 
 import torch
 
-from sct_hf.data import ImageDataset, eval_transform
+from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.hierarchies import with_parents
+from sct_hf.data.label_splits import split_labels
 from sct_hf.errors import InputError
+from sct_hf.label_text.words import label_words
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
-from sct_hf.training.models import load_model
+from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.pictures import load_evaluation_pictures, make_loader
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
 from sct_hf.training.run import say
 from sct_hf.training.run_folder import ARGUMENTS
+from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
 
 def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments) -> dict[str, Any]:
     """Score a checkpoint, print the table and write metrics.json, per_label.csv and predictions.parquet.
 
     Labels of the model that the data set does not have are unknown there and take no part in any figure, but for the
-    parents in the model's hierarchy, which their children decide.
+    parents in the model's hierarchy, which their children decide. With `unseen_labels`, those are scored by their
+    text as well (`zero_shot` of metrics.json), and labels of the data set that are neither seen nor unseen are left
+    out.
 
     Args:
         arguments: Which checkpoint, and how.
@@ -47,7 +52,13 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         model = load_model(arguments.model, field="model")
         images = load_evaluation_pictures(data, arguments.seed)
     names, parents = model.config.label_names, model.config.label_parents
-    images = (with_parents(images, parents) if parents else images).aligned_to(names)
+    images = with_parents(images, parents) if parents else images
+    unseen, with_unseen = None, images
+    if data.unseen_labels is not None:
+        unseen = _unseen_labels(model, images, data.unseen_labels, arguments.label_encoder)
+        with_unseen = images.with_labels([*unseen.seen, *unseen.unseen])
+        images = images.with_labels(unseen.seen)
+    images = images.aligned_to(names)
     model.to(accelerator.device)
     model.backbone.to(memory_format=torch.channels_last)
     config = model.config
@@ -64,13 +75,28 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         "labels_not_judged": labels_not_judged(targets, names),
         "skipped_images": list(images.skipped),
     }
+    if unseen is not None:
+        metrics["zero_shot"] = unseen.score(model, loader, with_unseen.targets(), accelerator)
     if accelerator.is_main_process:
         predictions = Predictions(images.image_ids, scores, targets, names)
         with room_to_save(folder):
             write_scores(folder, metrics=metrics, predictions=predictions)
         say(accelerator, f"\n{images.name} {images.split}\n\n{format_table(metrics, names, predictions=predictions)}")
+        if unseen is not None:
+            say(accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
         if missing := metrics["labels_not_judged"]:
             say(accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
         say(accelerator, f"\nThe scores are in {folder}")
     accelerator.end_training()
     return metrics
+
+
+def _unseen_labels(model: TaggingModel, images: LabelledImages, text: str, encoder: str | None) -> UnseenLabels:
+    """The unseen labels of a data set, beside those that the model has as well."""
+    split = split_labels(text, images.label_names)
+    trained = {label_words(name) for name in getattr(model.config, "seen_labels", None) or model.config.label_names}
+    known = [name for name in split.unseen if label_words(name) in trained]
+    if known:
+        raise InputError(f"unseen_labels has {known[0]!r}, which the model was trained on: leave it out")
+    seen = [name for name in model.config.label_names if name in split.seen]
+    return UnseenLabels(model, seen, split.unseen, encoder)

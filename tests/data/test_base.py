@@ -149,3 +149,14 @@ def test_an_empty_split_is_refused() -> None:
 def test_labels_that_make_no_multi_label_data_set(names: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         labelled_images([Row("x", __file__, [0])], names, name="n", split="s", skip_missing_images=False)
+
+
+def test_with_labels_keeps_those_columns_alone(images: LabelledImages) -> None:
+    kept = images.with_labels(["cow", "ant"])
+    assert kept.label_names == ["cow", "ant"]
+    assert kept.targets().tolist() == [[c, a] for a, _, c in TARGETS]
+    assert kept.image_ids == images.image_ids
+    assert kept.dataset[2]["image"].tobytes() == images.dataset[2]["image"].tobytes()
+    assert images.with_labels(NAMES) is images
+    with pytest.raises(InputError, match=r"labels has 'elk', which is no label of data set 'made': .* ant, bee, cow"):
+        images.with_labels(["elk", "ant"])

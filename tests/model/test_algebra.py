@@ -38,17 +38,24 @@ def test_semantic_features_equal_the_concatenated_form(training: bool) -> None:
     torch.testing.assert_close(layer(text, image), expected, rtol=0, atol=1e-10)
 
 
-def test_region_scores_equal_the_concatenated_form() -> None:
-    layer = randomise(RegionScorer(DIM, tiny_config())).eval()
+@pytest.mark.parametrize("scorer", ["linear", "label"])
+def test_region_scores_equal_the_concatenated_form(scorer: str) -> None:
+    layer = randomise(RegionScorer(DIM, tiny_config(scorer=scorer))).eval()
+    text = torch.randn(LABELS, TEXT, dtype=torch.float64)
     regions = torch.randn(BATCH, REGIONS, DIM, dtype=torch.float64)
     labels = torch.randn(BATCH, LABELS, DIM, dtype=torch.float64)
     plan = torch.rand(BATCH, REGIONS, LABELS, dtype=torch.float64).softmax(-1)
 
     weight = torch.cat((layer.label_proj.weight, layer.region_proj.weight), dim=1)  # W₃: (2D, 2D)
     tokens = torch.cat((plan @ labels, regions), dim=-1)  # Fᴿ
-    expected = layer.scores.proj(F.gelu(tokens @ weight.T + layer.region_proj.bias))
+    hidden = F.gelu(tokens @ weight.T + layer.region_proj.bias)
+    if scorer == "linear":
+        expected = layer.scores.proj(hidden)
+    else:  # each label has the vector that its text is mapped to
+        vectors = torch.stack([layer.scores.proj.weight @ text[k] + layer.scores.proj.bias for k in range(LABELS)])
+        expected = torch.einsum("bpn,kn->bpk", hidden, vectors) / math.sqrt(2 * DIM * TEXT) + layer.scores.bias
 
-    torch.testing.assert_close(layer(regions, labels, plan), expected, rtol=0, atol=1e-10)
+    torch.testing.assert_close(layer(regions, labels, plan, text), expected, rtol=0, atol=1e-10)
 
 
 def test_aggregation_is_a_softmax_weighted_sum() -> None:

@@ -24,6 +24,8 @@ def test_by_hand(make_model, scorer: str, prototypes: bool, fused: bool) -> None
     out = model(pixels, targets, output_maps=True, output_label_features=True)
     base, layer = model.sct(pixels), model.pooled_scorer
     features = model.backbone(pixels).flatten(2)  # (B, D₀, P)
+    text = model.sct.label_embeddings  # each divided by its root mean square
+    text = text / text.pow(2).mean(1, keepdim=True).sqrt()
     logits = torch.zeros(2, 3, dtype=torch.float64)
     for b in range(2):
         for k in range(3):
@@ -39,8 +41,8 @@ def test_by_hand(make_model, scorer: str, prototypes: bool, fused: bool) -> None
             if scorer == "linear":
                 logits[b, k] = scores.proj.weight[k] @ F.gelu(hidden) + scores.proj.bias[k]
             else:
-                anchor = scores.proj.weight @ about + scores.proj.bias
-                logits[b, k] = anchor @ F.gelu(hidden) / math.sqrt(len(hidden)) + scores.bias
+                vector = scores.proj.weight @ text[k] + scores.proj.bias
+                logits[b, k] = vector @ F.gelu(hidden) / math.sqrt(len(hidden) * len(text[k])) + scores.bias
     alone = make_model(**fields, label_pooling=False).double()
     alone.load_state_dict({name: value for name, value in model.state_dict().items() if name in alone.state_dict()})
     before = alone(pixels, targets)

@@ -17,7 +17,7 @@ from sct_hf import (
 )
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.label_text import new_labels
-from sct_hf.model.new_labels_sct import encode_new_labels
+from sct_hf.model.new_labels_sct import encode_new_labels, label_texts, seen_in_training
 
 LABELS = ["dog", "traffic_light"]
 NEW = ["wildHorse", "dog", "cat"]
@@ -157,3 +157,118 @@ def test_arguments_of_forward_are_checked(bert) -> None:
     model.config.scorer = "linear"
     with pytest.raises(ValueError, match="linear scorer"):
         model(pixels, label_embeddings=torch.zeros(2, 16))
+
+
+TEXTS = {"zebra": ["a wild horse", "wild dog"], "cat": "A-Dog", "bird": None}
+
+
+@pytest.mark.parametrize("package", [True, False])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_texts_stand_for_a_label_and_are_averaged(bert, monkeypatch, package, normalised) -> None:
+    if normalised:
+        (Path(bert) / "modules.json").write_text('[{"type": "x.Normalize", "path": ""}]')
+    model = make(bert, "a {}")
+    if not package:
+        without_package(monkeypatch)
+    found, _ = encode_new_labels(TEXTS, model, bert)
+    tokenizer, text_model = BertTokenizerFast.from_pretrained(bert), BertModel.from_pretrained(bert).eval()
+
+    def vector(text: str) -> torch.Tensor:  # as written: the tokenizer here knows lower case alone
+        batch = tokenizer([text], return_tensors="pt")
+        with torch.no_grad():
+            mean = text_model(**batch).last_hidden_state[0].mean(0)
+        return mean / mean.norm() if normalised else mean
+
+    zebra = (vector("a wild horse") + vector("wild dog")) / 2
+    wanted = torch.stack([zebra / zebra.norm() if normalised else zebra, vector("A-Dog"), vector("a bird")])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_templates_are_averaged_in_place_of_the_checkpoints_own(bert) -> None:
+    model = make(bert, "a {}")
+    found, _ = encode_new_labels(["wildHorse", "cat"], model, bert, ["{}", "wild {}"])
+    wanted, _ = encode_new_labels({"x": ["wild horse", "wild wild horse"], "y": ["cat", "wild cat"]}, model, bert)
+    torch.testing.assert_close(found, wanted)
+    mixed, _ = encode_new_labels({"cat": "wild dog", "bird": None}, model, bert, ["{}", "wild {}"])
+    torch.testing.assert_close(mixed, encode_new_labels({"c": "wild dog", "b": ["bird", "wild bird"]}, model, bert)[0])
+
+
+def test_labels_and_texts_of_another_form_are_refused(bert) -> None:
+    model = make(bert)
+    for labels in ("dog", [], {}, ["dog", "dog"], ["dog", 1], {1: "dog"}, None):
+        with pytest.raises(ValueError, match=r"labels is .*give a list of names, each once, or a dict"):
+            label_texts(labels)
+    for texts in ("", ["a", " "], [1]):
+        with pytest.raises(ValueError, match="labels: the texts of 'dog' are"):
+            label_texts({"dog": texts})
+    for templates in ([], "a {}", ["a dog"], ["{} {}"]):
+        with pytest.raises(ValueError, match=r"label_templates is .*each with '{}' once"):
+            encode_new_labels(NEW, model, bert, templates)
+
+
+def test_set_labels_encodes_words_and_keeps_what_was_seen(bert, tmp_path) -> None:
+    model, pixels = make(bert, "a {}"), torch.randn(2, 3, 64, 64)
+    embeddings, _ = encode_new_labels(TEXTS | {"dog": None}, model, bert)
+    with torch.no_grad():
+        wanted = model(pixels, label_embeddings=embeddings).logits
+        model.set_labels(TEXTS | {"dog": None}, label_encoder=bert)
+        torch.testing.assert_close(model(pixels).logits, wanted)
+    assert model.config.label_names == ["zebra", "cat", "bird", "dog"]
+    assert model.config.seen_labels == LABELS
+    model.save_pretrained(tmp_path / "saved")
+    again = SCTForMultiLabelClassification.from_pretrained(tmp_path / "saved").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(pixels).logits, wanted)
+    assert seen_in_training(["Traffic-Light", "dog", "zebra"], again.config) == [True, True, False]
+    # The texts that made its labels are known again, and so is a wrong encoder.
+    torch.testing.assert_close(
+        encode_new_labels(["zebra", "bird"], again, bert)[0],
+        encode_new_labels({"zebra": "a zebra", "bird": None}, again, bert)[0],
+    )
+    with pytest.raises(ValueError, match="does not give the embeddings"):
+        encode_new_labels(NEW, again, tiny_bert(tmp_path / "other", seed=1))
+    again.set_labels(["cat", "bird"], label_encoder=bert)
+    assert again.config.seen_labels == LABELS
+
+
+def test_unlike_labels_are_scored_by_prototypes_alone(bert, classifiers, tmp_path) -> None:
+    known = classifiers["package"] = classifier(seed=1)
+    model, pixels = make(bert, known=known), torch.randn(2, 3, 64, 64)
+    own = encode_labels(LABELS, bert).embeddings
+    names = ["traffic light", "horse", "dog"]
+    embeddings, prototypes = encode_new_labels(names, model, bert)
+    # By hand: cosine of embeddings less the mean of training with the nearest label of training.
+    centred, trained = embeddings - own.mean(0), own - own.mean(0)
+    nearest = torch.stack([torch.cosine_similarity(row[None], trained).max() for row in centred])
+    model.config.familiarity_threshold = 0.5
+    wanted = ((nearest - 0.5) / 0.5).clamp(0, 1)
+    found = model.sct.familiarity(embeddings)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[[0, 2]], torch.ones(2))
+    model.config.familiarity_threshold = 0.95
+    assert model.sct.familiarity(embeddings)[1] == 0
+
+    text = {"label_embeddings": embeddings, "label_prototypes": prototypes}
+    with torch.no_grad():
+        features = model.backbone(pixels)
+        logits = model(pixels, **text).logits
+        streamed = model(pixels, **text, labels_at_once=2).logits
+        model.config.familiarity_threshold = 0
+        learned = model(pixels, **text).logits
+        model.config.familiarity_threshold = 0.95
+    torch.testing.assert_close(streamed, logits, rtol=1e-4, atol=1e-5)
+    tokens = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
+    scores = model.config.prototype_scale * tokens @ prototypes[1] + model.sct.semantic_map.scores.bias  # (B, P)
+    cosines = torch.cosine_similarity(tokens, prototypes[1], dim=-1)
+    plan = (cosines / model.config.prototype_temperature).softmax(1)
+    by_hand = 0.5 * scores.mean(1) + 0.5 * (plan * scores).sum(1)
+    torch.testing.assert_close(logits[:, 1], by_hand, rtol=1e-4, atol=1e-4)
+    assert (learned[:, 1] - logits[:, 1]).abs().min() > 1e-3
+    assert (learned[:, [0, 2]] - logits[:, [0, 2]]).abs().max() < 0.1  # the plan shares regions otherwise, no more
+
+    # Given for good and saved, the labels of training are remembered by their text.
+    model.set_labels(names, embeddings, model.config.label_text, prototypes)
+    model.save_pretrained(tmp_path / "saved")
+    again = SCTForMultiLabelClassification.from_pretrained(tmp_path / "saved").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again(pixels).logits, logits)

@@ -21,8 +21,10 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, Vi
 from transformers.pipelines.pt_utils import KeyDataset
 
 from sct_hf import SCTForMultiLabelClassification, build_model, encode_labels, image_processor
+from sct_hf.model import modeling_sct, pipeline_sct
 from sct_hf.model.heatmap_sct import heatmap_box, heatmap_overlay
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
+from sct_hf.model.streaming_sct import streamed_logits
 
 LABELS = ["dog", "cat", "diningtable", "boat", "sheep"]
 TASK = "multi-label-image-classification"
@@ -251,6 +253,55 @@ def test_labels_that_the_checkpoint_has_keep_score_and_threshold(folders, bert, 
     assert {"cat"} <= set(named(tagger(path, labels=names, label_encoder=str(bert)))) <= {"cat", "horse"}
 
 
+def test_labels_that_were_not_trained_on_are_marked(folders, bert, pictures, tmp_path) -> None:
+    ask = {"threshold": 0, "label_encoder": str(bert)}
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
+    tags = tagger(str(pictures[0]), labels=["horse", "Dining-Table", "dog"], **ask)
+    assert {tag["label"]: tag["seen"] for tag in tags} == {"horse": False, "Dining-Table": True, "dog": True}
+    assert all(set(tag) == {"label", "score"} for tag in tagger(str(pictures[0]), threshold=0))
+    # So they are where a checkpoint was given them for good.
+    tagger.model.set_labels(["horse", "cat"], label_encoder=str(bert))
+    assert {tag["label"]: tag["seen"] for tag in tagger(str(pictures[0]), threshold=0)} == {
+        "horse": False,
+        "cat": True,
+    }
+
+
+def test_texts_and_templates_stand_for_names(folders, bert, pictures) -> None:
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", threshold=0)
+    path = str(pictures[0])
+    ask = partial(tagger, path, label_encoder=str(bert))
+    texts = {"horse": ["a wild horse", "horse"], "cat": ["a wild cat", "cat"]}
+    found = ask(labels=texts)
+    assert found == ask(labels=["horse", "cat"], label_templates=["a wild {}", "{}"])
+    assert named(found) != pytest.approx(named(ask(labels=["horse", "cat"])), abs=1e-6)
+    embeddings = torch.stack(
+        [encode_labels(list(many), str(bert), template="{}").embeddings.mean(0) for many in texts.values()]
+    )
+    with torch.no_grad():
+        pixels = tagger.image_processor(Image.open(path), return_tensors="pt")["pixel_values"]
+        logits = tagger.model(pixels, label_embeddings=embeddings).logits[0]
+    assert named(found) == pytest.approx(dict(zip(texts, logits.sigmoid().tolist(), strict=True)), abs=1e-5)
+
+
+def test_very_many_labels_are_scored_a_part_at_a_time(folders, bert, pictures, monkeypatch) -> None:
+    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
+    ask = partial(tagger, str(pictures[0]), label_encoder=str(bert), threshold=0)
+    names = [f"{first} {second}" for first in ("wild", "a", "dog") for second in ("horse", "boat", "sheep", "table")]
+    whole = ask(labels=names)
+    asked = []
+
+    def spy(*arguments: Any) -> torch.Tensor:
+        asked.append(arguments[-1])
+        return streamed_logits(*arguments)
+
+    monkeypatch.setattr(modeling_sct, "streamed_logits", spy)
+    monkeypatch.setattr(pipeline_sct, "_LABELS_AT_ONCE", 5)
+    assert named(ask(labels=names)) == pytest.approx(named(whole), abs=1e-5)
+    ask(labels=names, heatmaps=True)
+    assert asked == [5]
+
+
 def test_label_sets_of_several_threads_do_not_mix(folders, bert, pictures) -> None:
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
     sets = [["horse", "cat", "dog"], ["boat", "wild sheep", "dog"], ["table", "cat", "wild boat"]]
@@ -296,7 +347,8 @@ def test_wrong_arguments_are_named(tagger, folders, pictures, url) -> None:
         r"labels is 'horse': give a list": {"labels": "horse"},
         r"labels is \['a', 'a'\]": {"labels": ["a", "a"]},
         r"labels: .*scorer='linear'.*scorer='label'": {"labels": ["horse"]},
-        "give labels too": {"label_encoder": "minilm"},
+        "label_encoder is given without labels": {"label_encoder": "minilm"},
+        "label_templates is given without labels": {"label_templates": ["a {}"]},
     }
     for message, arguments in cases.items():
         with pytest.raises(ValueError, match=message):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
@@ -248,6 +249,21 @@ def test_backbone_learns_unless_frozen(tmp_path: Path, tiny: Tiny) -> None:
     for name in filters:
         assert not torch.equal(free[name], frozen[name])
         assert not torch.equal(norm[name], frozen[name])
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_first_stages_stay_as_they_are(tmp_path: Path, tiny: Tiny) -> None:
+    options = {"head": "linear", "epochs": 1, "holdout": 0, "ema_decay": 0}
+    train(tiny(output_dir=tmp_path / "run", freeze_stages=2, **options))
+    torch.manual_seed(0)
+    start = new_model(tiny(head="linear"), ["red", "green", "blue", "white"], Accelerator(cpu=True)).state_dict()
+    found = load_file(tmp_path / "run" / "model.safetensors")
+    stem = ("backbone.timm_model.conv1.", "backbone.timm_model.bn1.", "backbone.timm_model.layer1.")
+    for name, tensor in found.items():
+        if name.endswith(("weight", "running_mean")) and "backbone" in name:
+            assert torch.equal(tensor, start[name]) == name.startswith(stem), name
+    with pytest.raises(InputError, match=r"freeze_stages is 5, but test_resnet has 5 stages: give fewer"):
+        train(tiny(output_dir=tmp_path / "all", freeze_stages=5, **options))
 
 
 def test_a_run_goes_out_from_the_weights_of_another(tmp_path: Path, tiny: Tiny) -> None:

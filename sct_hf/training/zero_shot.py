@@ -1,0 +1,95 @@
+"""Labels that a model was not trained on, scored by their text alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from sct_hf.errors import InputError
+from sct_hf.metrics.zero_shot import KS, zero_shot_metrics
+from sct_hf.model.new_labels_sct import encode_new_labels
+from sct_hf.training.evaluation import evaluate_model
+from sct_hf.training.models import TaggingModel
+from sct_hf.training.report import percent
+
+_LABELS_AT_ONCE = 256
+
+
+class UnseenLabels:
+    """Seen and unseen labels with their text, to be scored by a model.
+
+    The text is encoded at once, so that what cannot be scored ends a run before it starts.
+
+    Args:
+        model: Trained on the seen labels, or about to be.
+        seen: The S seen labels to be scored.
+        unseen: The U unseen ones.
+        encoder: Name or folder of the text encoder; None for what the checkpoint says.
+        backbone_weights: Where the classifier behind label prototypes is; None for the places that go by the
+            backbone's name.
+
+    Raises:
+        InputError: The model scores only the labels it is trained on, or the labels cannot be embedded.
+    """
+
+    def __init__(
+        self,
+        model: TaggingModel,
+        seen: Sequence[str],
+        unseen: Sequence[str],
+        encoder: str | None = None,
+        backbone_weights: str | None = None,
+    ) -> None:
+        self.seen, self.unseen = list(seen), list(unseen)
+        try:
+            self._embeddings, self._prototypes = encode_new_labels(
+                [*seen, *unseen], model, encoder, backbone_weights=backbone_weights
+            )
+        except ValueError as error:
+            raise InputError(f"unseen_labels cannot be scored: {error}") from error
+
+    def score(
+        self, model: TaggingModel, loader: DataLoader[Any], targets: np.ndarray, accelerator: Accelerator
+    ) -> dict[str, Any]:
+        """Score every picture twice: with the unseen labels alone to choose from, and with all.
+
+        Args:
+            model: As trained.
+            loader: As of `evaluate_model`; its own targets are not looked at.
+            targets: (N, S + U) of the loader's pictures, in their order.
+            accelerator: Of this process.
+
+        Returns:
+            What `zero_shot_metrics` returns.
+        """
+        zsl = self._scores(model, loader, accelerator, slice(len(self.seen), None))
+        gzsl = self._scores(model, loader, accelerator, slice(None))
+        return zero_shot_metrics(zsl, gzsl, targets, seen=self.seen, unseen=self.unseen)
+
+    def _scores(
+        self, model: TaggingModel, loader: DataLoader[Any], accelerator: Accelerator, labels: slice
+    ) -> np.ndarray:
+        embeddings = self._embeddings[labels]
+        prototypes: Tensor | None = None if self._prototypes is None else self._prototypes[labels]
+        options: dict[str, Any] = {"label_embeddings": embeddings, "label_prototypes": prototypes}
+        if len(embeddings) > _LABELS_AT_ONCE and not getattr(model.config, "label_interaction", False):
+            options["labels_at_once"] = _LABELS_AT_ONCE
+        return evaluate_model(model, loader, accelerator, description="unseen labels", options=options)[0]
+
+
+def format_zero_shot(figures: dict[str, Any]) -> str:
+    """Write what `zero_shot_metrics` returns as text, in percent."""
+    ap = figures["ZSL_AP"]
+    lines = []
+    for kind, words in (("ZSL", "unseen labels alone"), ("GZSL", "seen and unseen labels together")):
+        ranks = "   ".join(f"F1@{k} {percent(figures[f'{kind}_F1@{k}'])}" for k in KS)
+        parts = f" (seen {percent(figures['GZSL_seen_mAP'])}, unseen {percent(figures['GZSL_unseen_mAP'])})"
+        lines.append(
+            f"{kind:<4} {words}: mAP {percent(figures[f'{kind}_mAP'])}{parts if kind == 'GZSL' else ''}, "
+            f"chance {percent(figures[f'{kind}_chance_mAP'])}   {ranks}"
+        )
+    lines.append("AP of unseen labels: " + ", ".join(f"{name} {percent(value)}" for name, value in ap.items()))
+    return "\n".join(lines)
