@@ -29,11 +29,12 @@ def test_every_loss_of_sct_uses_them(
     with torch.no_grad():
         out = model(pictures, targets)
         base = model.sct(pictures)
-        regions = model.scorer(base.last_hidden_state, base.label_features, base.transport_plan.flatten(2).mT)
+        text = model.sct.label_embeddings
+        regions = model.scorer(base.last_hidden_state, base.label_features, base.transport_plan.flatten(2).mT, text)
         logits = {
             "classification": (regions.softmax(1) * regions).sum(1),
             "semantic": base.map_logits,
-            "pooled": model.pooled_scorer(base.pooled_features, base.label_features),
+            "pooled": model.pooled_scorer(base.pooled_features, base.label_features, text),
         }
     settings = {name: torch.tensor(values) for name, values in LOSSES.items()}
     for name, values in logits.items():

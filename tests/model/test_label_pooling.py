@@ -69,7 +69,7 @@ def test_branches_have_the_losses_and_make_up_the_logits(make_model, targets, fu
             torch.testing.assert_close(asymmetric_loss(branches[name], targets), out.losses[part])
     if pooled:
         label_features = model(pixels, output_label_features=True).label_features
-        logits = model.pooled_scorer(out.pooled_features, label_features)
+        logits = model.pooled_scorer(out.pooled_features, label_features, model.sct.label_embeddings)
         torch.testing.assert_close(logits, branches["pooled"])
     else:
         assert out.pooled_features is None

@@ -216,7 +216,7 @@ def test_blending_against_a_slow_reference(
                 each[row, label] = (whole[row, label] + whole[other, label]) / 2
             targets[row, label] = (pseudo[row, label] + labels[other, label].item()) / 2
         with torch.no_grad():
-            logits[row] = model.pooled_scorer(*mixed)[row].numpy()
+            logits[row] = model.pooled_scorer(*mixed, model.sct.label_embeddings)[row].numpy()
     expected += asl(logits, targets, model.config.gamma_neg)
     assert found == pytest.approx(expected, rel=1e-4)
 
