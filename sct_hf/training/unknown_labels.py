@@ -1,15 +1,16 @@
 """What training does about unknown labels."""
 
+from typing import Any
+
 import numpy as np
 
 from sct_hf.errors import InputError
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.training.arguments import TrainArguments
 from sct_hf.training.ema import AveragedModel
 from sct_hf.training.label_blending import LabelBlending
 from sct_hf.training.label_recovery import LabelRecovery
 from sct_hf.training.models import TaggingModel
-
-_KINDS = {"recover": LabelRecovery, "blend": LabelBlending}
 
 
 def make_recovery(
@@ -26,13 +27,18 @@ def make_recovery(
     Raises:
         InputError: The model has no representations to blend.
     """
-    unknown_labels = options.unknown_labels
-    if unknown_labels not in _KINDS or (targets >= 0).all():
+    if options.unknown_labels not in ("recover", "blend") or (targets >= 0).all():
         return None
-    if unknown_labels == "blend" and getattr(model, "pooled_scorer", None) is None:
+    settings: Any = {
+        "teacher": lambda: average.model,
+        "temperature": options.recovery_temperature,
+        "only_present": not (targets == 0).any(),
+    }
+    if options.unknown_labels == "recover":
+        return LabelRecovery(model, **settings)
+    if not isinstance(model, SCTForMultiLabelClassification) or model.pooled_scorer is None:
         raise InputError("unknown_labels is 'blend': it needs --head sct with label_pooling; choose recover, say")
-    kind, only_present = _KINDS[unknown_labels], not (targets == 0).any()
-    return kind(model, lambda: average.model, temperature=options.recovery_temperature, only_present=only_present)
+    return LabelBlending(model, **settings)
 
 
 def recovery_weight(progress: float, weight: float, warmup: float) -> float:

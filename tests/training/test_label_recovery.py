@@ -180,65 +180,62 @@ def test_blending_against_a_slow_reference(
 ) -> None:
     draw = torch.Generator().manual_seed(1)
     pictures = torch.randn(PICTURES, 3, SIDE, SIDE, generator=draw)
-    labels = torch.tensor([[1, 0, -1], [-1, 1, -1], [0, -1, -1], [1, -1, -1], [-1, 0, -1], [1, 1, -1]])
+    # The first label has a prototype, the second none, the third is known nowhere.
+    labels = torch.tensor([[1, 0, -1], [-1, 0, -1], [0, -1, -1], [1, -1, -1], [-1, 0, -1], [1, 0, -1]])
     partner = torch.tensor([[3, 5, 0], [2, 0, 1], [5, 1, 2], [0, 4, 3], [0, 5, 4], [2, 1, 5]])
+    draws = torch.tensor([[0.2], [0.7], [0.1], [0.9], [0.6], [0.4]]).expand(PICTURES, LABELS)
     monkeypatch.setattr(label_blending, "draw_partners", lambda known: partner)
+    monkeypatch.setattr(torch, "rand_like", lambda like: draws)
     blending = LabelBlending(model, lambda: model, temperature=0.5, only_present=False)
     with torch.no_grad():
         out = model(pictures, output_branches=True, output_label_features=True)
     scores = torch.rand(PICTURES, LABELS, generator=draw)
     found = blending.recovery_loss(out, labels, scores).item()
 
-    features, tokens = out.pooled_features.double(), out.label_features.double()
-    directions = features / features.norm(dim=-1, keepdim=True)
-    pseudo = np.zeros((PICTURES, LABELS))
-    for label in range(LABELS):
-        means = []
-        for sign in (0, 1):
-            rows = [row for row in range(PICTURES) if labels[row, label] == sign]
-            means.append(directions[rows, label].mean(dim=0) if rows else None)
-        for row in range(PICTURES):
-            score = scores[row, label].item()
-            if all(mean is not None for mean in means):
-                absent, present = ((directions[row, label] @ mean / mean.norm()).item() for mean in means)
-                score = (score + sigmoid((present - absent) / 0.1)) / 2
-            pseudo[row, label] = score if labels[row, label] < 0 else labels[row, label]
+    pseudo = np.where(labels < 0, scores, labels)
     expected = sum(
         (0.8 if name == "map" else 1.0) * asl(logits.numpy(), pseudo, model.config.gamma_neg)
         for name, logits in out.branch_logits.items()
     )
     logits, targets = np.zeros((PICTURES, LABELS)), np.full((PICTURES, LABELS), np.nan)
     for row in range(PICTURES):
-        mixed = [each.clone().float() for each in (features, tokens)]
-        for label in range(2):  # the third is known nowhere
-            other = partner[row, label].item()
-            for each, whole in zip(mixed, (features, tokens), strict=True):
-                each[row, label] = (whole[row, label] + whole[other, label]) / 2
-            targets[row, label] = (pseudo[row, label] + labels[other, label].item()) / 2
+        mixed = []
+        for whole in (out.pooled_features, out.label_features):
+            each = whole.clone()
+            for label in range(2):
+                other, target = whole[partner[row, label], label], labels[partner[row, label], label].item()
+                if label == 0 and row in (0, 2, 5):
+                    other, target = (whole[0, 0] + whole[3, 0] + whole[5, 0]) / 3, 1
+                each[row, label] = (whole[row, label] + other) / 2
+                targets[row, label] = (pseudo[row, label] + target) / 2
+            mixed.append(each)
         with torch.no_grad():
             logits[row] = model.pooled_scorer(*mixed, model.sct.label_embeddings)[row].numpy()
-    expected += asl(logits, targets, model.config.gamma_neg)
+    assert np.isnan(targets).sum() == PICTURES
+    expected += 0.25 * asl(logits, targets, model.config.gamma_neg)
     assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_prototypes_are_running_means(model: SCTForMultiLabelClassification) -> None:
     blending = LabelBlending(model, lambda: model, temperature=0.5, only_present=False)
     draw = torch.Generator().manual_seed(2)
-    width = model.backbone.num_features
-    mean = torch.zeros(width)
-    seen = 0
-    for _ in range(60):
-        directions = torch.randn(4, LABELS, width, generator=draw)
-        known = torch.rand(4, LABELS, generator=draw) < 0.4
-        values = (torch.rand(4, LABELS, generator=draw) < 0.5).float()
-        blending._update_prototypes(directions, known, values)
-        rows = [row for row in range(4) if known[row, 1] and values[row, 1] == 1]
+    wide, width = model.backbone.num_features, model.sct.hidden_size
+    means, seen = [torch.zeros(wide), torch.zeros(width)], 0
+    for _ in range(80):
+        shown = [torch.randn(4, LABELS, size, generator=draw) for size in (wide, width)]
+        present = torch.rand(4, LABELS, generator=draw) < 0.2
+        blending._update_prototypes(*shown, present)
+        rows = [row for row in range(4) if present[row, 1]]
         if rows:
             seen += 1
             rate = max(1 / seen, 0.05)
-            mean = (1 - rate) * mean + rate * directions[rows, 1].mean(dim=0)
-    assert blending.seen[1, 1] == seen > 25
-    torch.testing.assert_close(blending.prototypes[1, 1], mean, rtol=1e-4, atol=1e-5)
+            means = [
+                (1 - rate) * mean + rate * each[rows, 1].mean(dim=0) for mean, each in zip(means, shown, strict=True)
+            ]
+    assert blending.seen[1] == seen
+    assert 25 < seen < 80
+    for mean, found in zip(means, (blending.feature_prototypes, blending.token_prototypes), strict=True):
+        torch.testing.assert_close(found[1], mean, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
