@@ -1,10 +1,11 @@
-"""Benchmarks: `python scripts/benchmark.py accuracy|ablation|speed [--option value ...]`.
+"""Benchmarks: `python scripts/benchmark.py accuracy|ablation|partial|speed [--option value ...]`.
 
 accuracy: heads on one frozen or fine-tuned backbone, each searched on a part held out of train.
 ablation: variants of SCT, one change at a time, on parts held out of train.
+partial: treatments of unknown labels over the share of labels that is known.
 speed: heads, the transport loss, metrics and the input pipeline, against what people would use instead.
 
-The first two take the options of scripts/train.py as well, and a recipe (benchmark_frozen by default). With --help
+The first three take the options of scripts/train.py as well, and a recipe (benchmark_frozen by default). With --help
 after the name, its options.
 """
 
@@ -16,6 +17,7 @@ from transformers.utils import logging
 
 from sct_hf.benchmark.ablation import AblationArguments, ablation
 from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
+from sct_hf.benchmark.partial import PartialArguments, partial
 from sct_hf.benchmark.speed import SpeedArguments, speed
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
@@ -27,6 +29,7 @@ _TRAINING = (DataArguments, ModelArguments, TrainArguments)
 COMMANDS: dict[str, tuple[tuple[type, ...], Callable[..., int | None]]] = {
     "accuracy": ((AccuracyArguments, *_TRAINING), accuracy),
     "ablation": ((AblationArguments, *_TRAINING), ablation),
+    "partial": ((PartialArguments, *_TRAINING), partial),
     "speed": ((SpeedArguments,), lambda arguments: 0 if speed(arguments) else 1),
 }
 

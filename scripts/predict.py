@@ -1,4 +1,4 @@
-"""Tag pictures: `python scripts/predict.py --model outputs/run photos/ more/*.jpg`."""
+"""Tag pictures: `python scripts/predict.py photo.jpg`, or with `--model outputs/run photos/ more/*.jpg`."""
 
 import argparse
 import sys
@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
+from sct_hf.hub.own_checkpoint import own_checkpoint
 from sct_hf.tagging import Tagger, Tags, common_folder, find_pictures, format_tags
 from sct_hf.training.figures import write_heatmaps
 
@@ -21,7 +22,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         epilog="Exit code: 0 all went well; 1 some files could not be read; 2 nothing could be done.",
     )
     parser.add_argument("pictures", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
-    parser.add_argument("--model", required=True, help="Folder that training wrote, or a model's name on the Hub.")
+    parser.add_argument(
+        "--model", help="Folder that training wrote, or a model's name on the Hub; the project's own if none."
+    )
     parser.add_argument("--threshold", type=float, help="Least score of a tag (default: the checkpoint's, or 0.5).")
     parser.add_argument("--top_k", type=int, help="At most so many tags a picture; all by default.")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
@@ -39,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     results: list[Tags] = []
     try:
         paths = find_pictures(arguments.pictures)
-        tagger = Tagger.from_pretrained(arguments.model, arguments.device)
+        tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device)
         found = tagger.tag(
             paths, arguments.threshold, arguments.top_k, arguments.batch_size, maps=arguments.heatmaps is not None
         )

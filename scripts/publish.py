@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from transformers.utils import logging
 
 from sct_hf.errors import InputError
 from sct_hf.hub.publish import describe, prepared, snippet, upload
+from sct_hf.hub.space import pin, prepared_space
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -15,7 +17,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Publish a trained SCT model on the Hugging Face Hub: weights, code and model card as one commit.",
         epilog="A README.md in FOLDER adds to the card: its text as notes, its metadata (license, datasets, ...) over "
-        "ours. Token: `hf auth login` or HF_TOKEN. Exit code: 0, or 2 if nothing was published.",
+        "ours. Token: `hf auth login` or HF_TOKEN. Exit code: 0, or 2 if something was not published.",
     )
     parser.add_argument("folder", type=Path, help="Folder that training wrote.")
     parser.add_argument("repo", help="OWNER/NAME on the Hub; made if it does not exist.")
@@ -26,7 +28,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--examples", nargs="+", type=Path, default=[], metavar="PICTURE", help="Pictures to show on the model's page."
     )
-    return parser.parse_args(argv)
+    parser.add_argument("--space", metavar="OWNER/NAME", help="Also publish a demo of the model, as this Space.")
+    arguments = parser.parse_args(argv)
+    if arguments.space and arguments.create_pr:
+        parser.error("--space goes with a commit, not with --create_pr: publish the Space when it is merged")
+    return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,14 +42,21 @@ def main(argv: list[str] | None = None) -> int:
     where = {name: getattr(arguments, name) for name in ("private", "create_pr", "revision")}
     try:
         with prepared(arguments.folder, arguments.repo, examples=arguments.examples) as target:
-            if arguments.dry_run:
-                print(describe(target, arguments.repo, **where))
-                return 0
-            commit = upload(target, arguments.repo, **where)
+            demo = prepared_space(target, arguments.repo, arguments.space) if arguments.space else nullcontext()
+            with demo as space:
+                if arguments.dry_run:
+                    print(describe(target, arguments.repo, **where))
+                    if space:
+                        print("\n" + describe(space, arguments.space, private=arguments.private, space=True))
+                    return 0
+                commit = upload(target, arguments.repo, **where)
+                print(f"{commit.pr_url or commit.commit_url}\n\n{snippet(arguments.repo, commit.oid)}")
+                if space:
+                    pin(space, arguments.repo, commit.oid)
+                    print(f"\n{upload(space, arguments.space, private=arguments.private, space=True).repo_url}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{commit.pr_url or commit.commit_url}\n\n{snippet(arguments.repo, commit.oid)}")
     return 0
 
 

@@ -19,12 +19,14 @@ from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassificati
 if TYPE_CHECKING:
     from sct_hf.backbone_classifier import load_backbone_classifier
     from sct_hf.data import load_data
+    from sct_hf.data.hierarchies import load_hierarchy
     from sct_hf.errors import InputError
     from sct_hf.factory import build_model, image_processor
     from sct_hf.label_text.encoders import LabelText, encode_labels
     from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
     from sct_hf.label_text.words import label_words
     from sct_hf.metrics.functional import multilabel_metrics
+    from sct_hf.metrics.hierarchical import hierarchical_metrics
     from sct_hf.metrics.streaming import MultilabelMetrics
     from sct_hf.model.losses_sct import asymmetric_loss
     from sct_hf.model.transport_sct import ConditionalTransport, conditional_transport
@@ -55,10 +57,12 @@ _LAZY = {
     "conditional_transport": "sct_hf.model.transport_sct",
     "encode_classes": "sct_hf.label_text.prototypes",
     "encode_labels": "sct_hf.label_text.encoders",
+    "hierarchical_metrics": "sct_hf.metrics.hierarchical",
     "image_processor": "sct_hf.factory",
     "label_words": "sct_hf.label_text.words",
     "load_backbone_classifier": "sct_hf.backbone_classifier",
     "load_data": "sct_hf.data",
+    "load_hierarchy": "sct_hf.data.hierarchies",
     "make_label_prototypes": "sct_hf.label_text.prototypes",
     "multilabel_metrics": "sct_hf.metrics.functional",
 }
@@ -93,10 +97,12 @@ __all__ = [
     "conditional_transport",
     "encode_classes",
     "encode_labels",
+    "hierarchical_metrics",
     "image_processor",
     "label_words",
     "load_backbone_classifier",
     "load_data",
+    "load_hierarchy",
     "make_label_prototypes",
     "multilabel_metrics",
 ]

@@ -67,9 +67,11 @@ def build_model(
         else:
             model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
         if text is not None and isinstance(model, SCTForMultiLabelClassification):
-            model.set_labels(labels, text.embeddings, text.recipe, label_prototypes)
+            model.set_labels(
+                labels, text.embeddings, text.recipe, label_prototypes, config_kwargs.get("label_parents")
+            )
         elif text is not None:
-            model.set_labels(labels, text.embeddings, text.recipe)
+            model.set_labels(labels, text.embeddings, text.recipe, config_kwargs.get("label_parents"))
         model.backbone.check_input_size(*model.config.input_size, model.config.num_channels)
     except (ValueError, StrictDataclassError) as error:
         raise InputError(str(error)) from error

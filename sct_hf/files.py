@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files: writing them so that a reader never sees half of one, their digests, and which are pictures."""
 
 import hashlib
 import os
@@ -6,6 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PICTURE_SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+"""Endings, in lower case, of the files that a folder is searched for."""
 
 
 @contextmanager
@@ -45,3 +50,12 @@ def sha256_of_files(paths: list[Path]) -> str:
     for path in paths:
         digest.update(bytes.fromhex(sha256_of_file(path)))
     return digest.hexdigest()
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The pictures in a folder and its subfolders by the ends of their names, without hidden ones, sorted."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )

@@ -19,14 +19,10 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from sct_hf.errors import InputError
+from sct_hf.files import pictures_below
 from sct_hf.model.image_processing_sct import to_rgb
 from sct_hf.model.tags_sct import check_count, has_plan, label_names, select_tags, thresholds_of
 from sct_hf.network import failure_reason
-
-SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-"""Endings, in lower case, of the files that a folder is searched for."""
 
 
 @dataclass(frozen=True)
@@ -204,9 +200,9 @@ def model_scores(
 def find_pictures(inputs: Sequence[str | Path]) -> list[Path]:
     """Files, folders and glob patterns to picture files, each once, in the order given.
 
-    A folder is searched with its subfolders, in the order of the names, for files that end as `SUFFIXES` say and do
-    not begin with a dot; `**` in a pattern stands for any number of folders. An input that gives nothing stays in
-    the result as it is, so that whoever opens it reports it.
+    A folder is searched with its subfolders, in the order of the names, for files that end as `PICTURE_SUFFIXES`
+    say and do not begin with a dot; `**` in a pattern stands for any number of folders. An input that gives nothing
+    stays in the result as it is, so that whoever opens it reports it.
 
     Raises:
         InputError: No input gives a file.
@@ -218,10 +214,10 @@ def find_pictures(inputs: Sequence[str | Path]) -> list[Path]:
         if path.is_file():
             matches = [path]
         elif path.is_dir():
-            matches = _in_folder(path)
+            matches = pictures_below(path)
         else:
             hits = [Path(hit) for hit in sorted(glob.glob(str(given), recursive=True))]
-            matches = [file for hit in hits for file in (_in_folder(hit) if hit.is_dir() else [hit])]
+            matches = [file for hit in hits for file in (pictures_below(hit) if hit.is_dir() else [hit])]
         anything = anything or bool(matches)
         found |= dict.fromkeys(matches or [path])
     if not anything:
@@ -232,14 +228,6 @@ def find_pictures(inputs: Sequence[str | Path]) -> list[Path]:
 def common_folder(paths: Sequence[Path]) -> Path:
     """The deepest folder that all files lie in, absolute."""
     return Path(os.path.commonpath([path.absolute().parent for path in paths]))
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"]) -> str:

@@ -12,6 +12,7 @@ from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
+from sct_hf.metrics.frequency import GROUPS
 from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
 
@@ -19,6 +20,7 @@ RUNS, TABLE = "runs", "ablation"
 TOGETHER = "together"
 _DEFAULTS = SCTConfig()
 _METRICS = ("mAP", "CF1", "OF1")
+_GROUP_METRICS = tuple(f"mAP_{group}" for group in GROUPS)
 _RUN_COLUMNS = ("variant", "changes", "train_size", "fold", "seed", "scored_on", *_METRICS, "seconds_an_epoch")
 
 
@@ -119,6 +121,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["train_size"], row["variant"]), []).append(row)
+    # Those of rare, common and frequent labels where every run has them.
+    metrics = (*_METRICS, *(name for name in _GROUP_METRICS if all(row.get(name) is not None for row in rows)))
     table = []
     for (size, name), runs in groups.items():
         base = groups.get((size, BASE), [])
@@ -128,7 +132,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "changes": runs[0]["changes"] or "–",
             "n": len(runs),
         }
-        for metric in _METRICS:
+        for metric in metrics:
             line[f"{metric} %"] = round(spread([100 * run[metric] for run in runs]).mean, 2)
             difference = None if name == BASE else paired_difference(_by_pair(runs, metric), _by_pair(base, metric))
             line[f"Δ {metric}"] = None if difference is None else round(difference.mean, 2)

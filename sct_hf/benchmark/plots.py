@@ -1,4 +1,4 @@
-"""Plots of a comparison of heads: accuracy against the work of a head, and against the number of training pictures."""
+"""Plots: accuracy against the work of a head, the number of training pictures, the share of labels known."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -115,6 +115,47 @@ def accuracy_against_pictures(rows: Sequence[Row], path: str | Path, title: str)
         _save(figure, path)
 
 
+def accuracy_against_known(rows: Sequence[Row], path: str | Path, title: str) -> None:
+    """Draw mAP over the share of known labels, a line a treatment, with the standard deviation over seeds.
+
+    Runs with all labels known are a dashed line, runs with single positives a panel of their own.
+
+    Args:
+        rows: Runs: `title` (of the treatment), `known_proportion`, `single_positive`, `seed` and `mAP` (fraction).
+        path: The PNG to write.
+        title: What is shown.
+    """
+    titles = list(dict.fromkeys(row["title"] for row in rows))
+    single = [row for row in rows if row["single_positive"]]
+    partly = [row for row in rows if not row["single_positive"] and row["known_proportion"] < 1]
+    whole = [100 * row["mAP"] for row in rows if not row["single_positive"] and row["known_proportion"] == 1]
+    parts = [part for part in (partly, single) if part]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2 if len(parts) < 2 else 9.2, 4.8), layout="constrained")
+        ratios = {"width_ratios": [4, 1][: len(parts)]}
+        panels = figure.subplots(1, max(len(parts), 1), squeeze=False, sharey=True, gridspec_kw=ratios)[0]
+        for axes, part in zip(panels, parts, strict=False):
+            for place, name in enumerate(titles):
+                scores: dict[float, list[float]] = {}
+                for row in part:
+                    if row["title"] == name:
+                        at = place if row["single_positive"] else 100 * row["known_proportion"]
+                        scores.setdefault(at, []).append(100 * row["mAP"])
+                means = [spread(scores[at]) for at in sorted(scores)]
+                heights, bars = [found.mean for found in means], [_bar(found.deviation) for found in means]
+                axes.errorbar(sorted(scores), heights, yerr=bars, label=name, capsize=3, **_style(place))
+        for axes in panels if whole else []:
+            axes.axhline(spread(whole).mean, color=INK, linewidth=0.8, linestyle="--", label="all labels known")
+        _finish(panels[0], title, "labels known (%)" if partly else "single positives", _seeds(rows))
+        panels[0].legend(frameon=False, fontsize=8.5)
+        if single:
+            panels[-1].set_xticks([])
+            panels[-1].set_xlim(-0.8, len(titles) - 0.2)
+        if len(parts) > 1:
+            _finish(panels[1], "", "single positives", "")
+        _save(figure, path)
+
+
 def _by_head(rows: Sequence[Row]) -> dict[str, list[Row]]:
     heads: dict[str, list[Row]] = {}
     for row in rows:
@@ -132,7 +173,10 @@ def _by_count(runs: Sequence[Row]) -> dict[int, dict[Any, float]]:
 
 def _look(name: str) -> dict[str, Any]:
     """Colour and marker of a head, the same in every plot."""
-    place = list(CONTENDERS).index(name)
+    return _style(list(CONTENDERS).index(name))
+
+
+def _style(place: int) -> dict[str, Any]:
     colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
     return {"color": colour, "marker": marker, "markersize": 6, "linewidth": 1.4}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sct_hf.benchmark.timing import Case, Times, columns, interleaved, peak_memory
 from sct_hf.errors import InputError
-from sct_hf.model.transport_sct import conditional_transport, cosine_similarity
+from sct_hf.model.transport_sct import cosine_similarity, transport_loss
 
 ITERATIONS = 50
 TEMPERATURE = 0.1
@@ -43,7 +43,7 @@ def losses() -> dict[str, Loss]:
         ) from error
 
     def ours(regions: Tensor, labels: Tensor) -> Tensor:
-        return conditional_transport(regions, labels, temperature=TEMPERATURE).loss
+        return transport_loss(cosine_similarity(regions, labels), temperature=TEMPERATURE)
 
     def pot(regions: Tensor, labels: Tensor, *, grad: str) -> Tensor:
         cost = 1 - cosine_similarity(regions, labels)  # (B, P, C)

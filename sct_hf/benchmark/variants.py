@@ -67,6 +67,17 @@ VARIANTS: dict[str, Settings] = {
     "gamma_neg 1": {"gamma_neg": 1.0},
     "gamma_neg 2": {"gamma_neg": 2.0},
     "gamma_neg 4": {"gamma_neg": 4.0},
+    # further losses in training: MulCon's contrast, SRDL's erasing
+    "label contrast": {"contrast_loss_weight": 0.1},
+    "object erasing": {"erasing_loss_weight": 0.5},
+    # unbalanced labels
+    "positive weights": {"positive_weights": "auto"},
+    "positive weights, root": {"positive_weights": "sqrt"},
+    "gammas by label": {"label_gammas": "auto"},
+    "logit adjustment 0.5": {"logit_adjustment": 0.5},
+    "logit adjustment 1": {"logit_adjustment": 1.0},
+    "repeat factors": {"resampling": "repeat_factor"},
+    "class-aware sampling": {"resampling": "class_aware"},
 }
 """Run by default."""
 

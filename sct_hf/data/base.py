@@ -87,26 +87,36 @@ class LabelledImages:
             raise InputError(f"max_samples is {max_samples}: give at least 1")
         return self.select(np.sort(_shuffled(len(self), seed)[:max_samples]))
 
-    def holdout(self, fraction: float, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
+    def holdout(
+        self, fraction: float, seed: int, *, stratified: bool = False
+    ) -> tuple["LabelledImages", "LabelledImages"]:
         """Part the pictures at random under `seed`, each part in its order.
 
         Args:
             fraction: Share of the pictures to hold out, within (0, 1); at least one is held out and one kept.
             seed: Decides, together with the number of pictures alone, which are held out.
+            stratified: Part them so that every label has this share of its pictures held out, as far as that goes
+                (iterative stratification: Sechidis et al., ECML PKDD 2011). What is held out then depends on the
+                labels as well, and their number may differ a little.
 
         Returns:
             The rest, split "<split>[rest]", and the held-out part, split "<split>[holdout]".
 
         Raises:
-            InputError: `fraction` is not within (0, 1), or there are fewer than two pictures.
+            InputError: `fraction` is not within (0, 1), there are fewer than two pictures, or `stratified` without
+                the package it needs, or without a picture for either part.
         """
         if not 0 < fraction < 1:
             raise InputError(f"holdout is {fraction}: give a fraction between 0 and 1")
         if len(self) < 2:
             raise InputError(f"holdout is {fraction}, but split {self.split!r} has one picture: two are needed")
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
-        order = _shuffled(len(self), seed)
-        held_out, rest = (self.select(np.sort(part)) for part in (order[:count], order[count:]))
+        if stratified:
+            kept, out = _stratified(self.targets() == 1, count, seed)
+        else:
+            order = _shuffled(len(self), seed)
+            kept, out = np.sort(order[count:]), np.sort(order[:count])
+        rest, held_out = self.select(kept), self.select(out)
         return replace(rest, split=f"{self.split}[rest]"), replace(held_out, split=f"{self.split}[holdout]")
 
     def aligned_to(self, label_names: Sequence[str]) -> "LabelledImages":
@@ -129,10 +139,25 @@ class LabelledImages:
         column_of = {name: column for column, name in enumerate(label_names)}
         new_ids = np.array([column_of[name] for name in self.label_names], dtype=np.int64)
         unjudged = [column for name, column in column_of.items() if name not in set(self.label_names)]
-        dataset = self.dataset.remove_columns(["labels", "unknown"])
+        return self._with_labels(
+            label_names,
+            _renumbered(self._table["labels"], new_ids),
+            [[*ids, *unjudged] for ids in _renumbered(self._table["unknown"], new_ids)],
+        )
+
+    def with_unknown(self, hidden: np.ndarray) -> "LabelledImages":
+        """Return the same pictures with the targets at `hidden`, bool (N, C), unknown."""
+        targets = self.targets()
+        targets[hidden] = -1
+        labels, unknown = ([np.flatnonzero(row == value).tolist() for row in targets] for value in (1, -1))
+        return self._with_labels(self.label_names, labels, unknown)
+
+    def _with_labels(
+        self, label_names: Sequence[str], labels: list[list[int]], unknown: list[list[int]]
+    ) -> "LabelledImages":
         features = features_for(label_names)
-        for column, further in (("labels", []), ("unknown", unjudged)):
-            lists = [[*ids, *further] for ids in _renumbered(self._table[column], new_ids)]
+        dataset = self.dataset.remove_columns(["labels", "unknown"])
+        for column, lists in (("labels", labels), ("unknown", unknown)):
             dataset = dataset.add_column(column, lists, feature=features[column])
         return replace(self, dataset=dataset)
 
@@ -167,6 +192,22 @@ class LabelledImages:
 
 def _shuffled(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(count)
+
+
+def _stratified(present: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (N,) of present labels (N, C) to keep and about `count` to hold out, each in order."""
+    try:
+        from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+    except ImportError as error:
+        raise InputError('holdout_stratified needs a package: pip install "sct_hf[stratified]"') from error
+    parting = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=count, random_state=seed)
+    kept, out = next(parting.split(present, present))
+    if not len(kept) or not len(out):
+        raise InputError(
+            f"holdout_stratified parts {len(present)} pictures into {len(kept)} and {len(out)}: change holdout, or "
+            "leave holdout_stratified out"
+        )
+    return kept, out
 
 
 def _cells(lists: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

@@ -199,7 +199,8 @@ def _picture_identity(image: dict[str, Any]) -> bytes:
 class CachedDataset(Dataset[dict[str, Any]]):
     """Cached maps and targets; a batch is read at once and needs no collation (see `collate_cached`).
 
-    A picture's view is a function of (seed, epoch, index) alone.
+    A picture's view is a function of (seed, epoch, index) alone. Resampling asks for (index, repeat) instead: every
+    repeat has the next view, until all have been seen.
 
     Args:
         maps: (M, V, D₀, H', W') float16, of `cached_feature_maps`.
@@ -222,13 +223,16 @@ class CachedDataset(Dataset[dict[str, Any]]):
         """Draw the views of `epoch` from now on."""
         self._view = np.random.default_rng((self._seed, epoch)).integers(self._views, size=len(self._rows))  # (N,)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         """Return one item: `{"backbone_features": float32 (D₀, H', W'), "labels": float32 (C,), "index": int}`."""
-        return {name: value[0] for name, value in self.__getitems__([index]).items()}
+        return {name: value[0] for name, value in self.__getitems__([key]).items()}
 
-    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> dict[str, Tensor]:
         """Return a batch: the same fields with a first axis B."""
-        maps = self._maps[self._rows[indices], self._view[indices]]  # (B, D₀, H', W')
+        pairs = [key if isinstance(key, tuple) else (key, 0) for key in keys]
+        indices, repeats = ([pair[part] for pair in pairs] for part in (0, 1))
+        views = (self._view[indices] + repeats) % self._views  # (B,)
+        maps = self._maps[self._rows[indices], views]  # (B, D₀, H', W')
         features = torch.from_numpy(maps).float()
         return {"backbone_features": features, "labels": self._targets[indices], "index": torch.tensor(indices)}
 

@@ -18,7 +18,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
     """Items `{"pixel_values": float32 (3, H, W), "labels": float32 (C,) in {0, 1, -1}, "index": int}`.
 
     The randomness of an item is a function of (seed, epoch, index) alone: neither the number of workers nor the
-    order of access changes it, and torch's generator is left as it was.
+    order of access changes it, and torch's generator is left as it was. Resampling asks for (index, repeat) instead:
+    repeat 0 is the item of that index, and every further one draws its own randomness.
 
     Args:
         images: The pictures and their labels.
@@ -51,12 +52,13 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one item.
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """Return one item, of an index or of (index, repeat).
 
         Raises:
             InputError: The picture cannot be decoded; the message names its file.
         """
+        index, repeat = key if isinstance(key, tuple) else (key, 0)
         row = self._encoded[index]
         try:
             picture = decode_picture(row["image"], self.draft_side)
@@ -67,12 +69,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
                 "replace the file or take it out of the list"
             ) from error
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(_mixed(self.seed, self.epoch, index))
+            torch.default_generator.manual_seed(_mixed(self.seed, self.epoch, index, *[repeat] * (repeat > 0)))
             pixel_values: Tensor = self.transform(picture)  # (3, H, W)
         return {"pixel_values": pixel_values, "labels": self._targets[index], "index": index}
 
 
-def _mixed(seed: int, epoch: int, index: int) -> int:
-    """A 63-bit seed in which near triples share nothing."""
-    digest = hashlib.blake2b(f"{seed},{epoch},{index}".encode(), digest_size=8).digest()
+def _mixed(*numbers: int) -> int:
+    """A 63-bit seed in which near tuples share nothing."""
+    digest = hashlib.blake2b(",".join(map(str, numbers)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

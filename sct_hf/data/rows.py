@@ -89,8 +89,7 @@ def check_files(
     Raises:
         InputError: Files are missing or broken; the message gives the count and the first of them.
     """
-    with ThreadPoolExecutor() as pool:
-        faults = {index: fault for index, fault in enumerate(pool.map(_fault, paths)) if fault}
+    faults = file_faults(paths)
     if faults and not skip_missing_images:
         first = "; ".join(f"{image_ids[index]} at {paths[index]} ({faults[index]})" for index in list(faults)[:5])
         raise InputError(
@@ -99,6 +98,12 @@ def check_files(
         )
     kept = [index for index in range(len(paths)) if index not in faults]
     return kept, tuple(image_ids[index] for index in faults)
+
+
+def file_faults(paths: Sequence[Path | None]) -> dict[int, str]:
+    """Look at every file as `check_files` does; return what is wrong by position, "missing" or "broken: …"."""
+    with ThreadPoolExecutor() as pool:
+        return {index: fault for index, fault in enumerate(pool.map(_fault, paths)) if fault}
 
 
 def _fault(path: Path | None) -> str | None:

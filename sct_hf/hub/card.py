@@ -9,7 +9,7 @@ import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sct_hf.hub.checks import TrainedRun
-from sct_hf.hub.claims import Notes
+from sct_hf.hub.claims import BEGIN, END, Notes
 
 TASK = "image-classification"
 _TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -35,9 +35,10 @@ _RESULTS = {
 _SETTINGS = (
     *("backbone_weights", "label_encoder", "label_template", "batch_size", "gradient_accumulation", "learning_rate"),
     *("backbone_learning_rate", "weight_decay", "ema_decay", "mixed_precision", "freeze_backbone", "holdout"),
-    *("flip", "cutout", "rand_augment", "collage"),
+    *("flip", "cutout", "rand_augment", "collage", "positive_weights", "label_gammas", "logit_adjustment"),
+    *("hierarchy", "hierarchy_loss_weight"),
 )
-_PATHS = ("backbone_weights", "label_encoder")
+_PATHS = ("backbone_weights", "label_encoder", "hierarchy")
 
 
 def make_card(
@@ -72,6 +73,7 @@ def make_card(
         "settings": [(name, _shown(name, value)) for name, value in settings.items() if value is not None],
         "versions": run.record["versions"],
         "notes": notes.text,
+        "marks": (BEGIN, END),
         "tasks": tasks,
     }
     data = card_data(run, repo_id, notes, examples)
@@ -106,7 +108,7 @@ def card_data(run: TrainedRun, repo_id: str, notes: Notes, examples: Sequence[st
     fixed: dict[str, Any] = {
         "library_name": "transformers",
         "pipeline_tag": TASK,
-        "tags": [*_TAGS, *(notes.metadata.get("tags") or [])],
+        "tags": list(dict.fromkeys([*_TAGS, *(notes.metadata.get("tags") or [])])),
         "model_name": repo_id.split("/")[-1],
         "eval_results": results,
     }

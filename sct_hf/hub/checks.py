@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor
 
 from sct_hf.errors import InputError
 from sct_hf.files import sha256_of_file
+from sct_hf.metrics.frequency import frequency_groups, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.network import failure_reason
@@ -28,7 +29,7 @@ _FILES = ("config.json", WEIGHTS, "preprocessor_config.json", METRICS, PER_LABEL
 # What metrics.json tells besides figures that predictions.parquet gives again.
 _RUN_FACTS = {
     *("head", "dataset", "split", "selected_epoch", "holdout_mAP", "train_images", "labels_not_judged"),
-    *("train_seconds", "machine", "skipped_images", "weights_sha256", "comparison", "zero_shot"),
+    *("train_seconds", "machine", "skipped_images", "weights_sha256", "comparison", "frequency_limits", "zero_shot"),
 }
 _TOLERANCE = 1e-6
 
@@ -139,6 +140,10 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
         scores, targets = (columns[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
         predictions = Predictions(columns["image_id"].tolist(), scores, targets, names)
         computed, table = multilabel_metrics(scores, targets, label_names=names), label_table(predictions)
+        if "frequency_limits" in metrics:
+            positives = pd.read_csv(folder / PER_LABEL)["train_positives"].to_numpy()
+            groups = frequency_groups(positives, metrics["frequency_limits"])
+            computed |= group_metrics(computed["AP"], names, groups)
     except (KeyError, OSError, ValueError, pyarrow.lib.ArrowException) as error:
         reason = failure_reason(error)
         _refuse(folder, f"{_PREDICTIONS} does not hold scores and targets of its labels ({reason})", "train again")

@@ -12,6 +12,9 @@ from sct_hf.hub.checks import TrainedRun
 from sct_hf.network import failure_reason
 
 NOTES = "README.md"
+BEGIN, END = "<!-- notes of the author -->", "<!-- end of the notes -->"
+"""What stands around the author's text in a card that was made here."""
+
 # Numbers that claim nothing: addresses, arXiv ids, dates, versions, years, and the counters of lists.
 _NO_CLAIMS = re.compile(
     r"https?://\S+|\]\([^)]*\)|arxiv[:\s]*\d{4}\.\d{4,5}|\b\d{4}-\d\d-\d\d\b|\d+(?:\.\d+){2,}|^\s*\d+[.)]\s"
@@ -37,9 +40,10 @@ class Notes(NamedTuple):
 def read_notes(run: TrainedRun) -> Notes:
     """Read the README.md that an author put into the folder of a run, if there is one.
 
-    Every number in it has to be one that the run measured or was told: a fraction or its percentage, rounded as the
-    text has it. Digits of names, years, dates, versions and addresses claim nothing. A model-index is checked and then
-    left out: the card has its own.
+    It may be a card that was made here before, such as that of a published model: the author's text is then what
+    stands between its marks, and its metadata count as the author's. Every number has to be one that the run
+    measured or was told: a fraction or its percentage, rounded as the text has it. Digits of names, years, dates,
+    versions and addresses claim nothing. A model-index is checked and then left out: the card has its own.
 
     Raises:
         InputError: The metadata cannot be read, or a number was not measured.
@@ -52,16 +56,22 @@ def read_notes(run: TrainedRun) -> Notes:
         metadata = card.data.to_dict()
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be used as a card: {failure_reason(error)}") from error
+    text = _text_of_author(card.text)
     measured = list(measured_numbers(run))
     values: list[Any] = [*_numbers({name: value for name, value in metadata.items() if name != "widget"})]
     values += [result.metric_value for result in getattr(card.data, "eval_results", None) or []]
-    if unfounded := unmeasured("\n".join([card.text, *map(str, values)]), measured):
+    if unfounded := unmeasured("\n".join([text, *map(str, values)]), measured):
         raise InputError(
             f"{path} says {', '.join(unfounded[:5])}, which this run has not measured: take it out, or give the "
             "figures of metrics.json and per_label.csv"
         )
     metadata.pop("model-index", None)
-    return Notes(card.text.strip(), metadata)
+    return Notes(text, metadata)
+
+
+def _text_of_author(text: str) -> str:
+    _, mark, rest = text.partition(BEGIN)
+    return (rest.partition(END)[0] if mark else text).strip()
 
 
 def measured_numbers(run: TrainedRun) -> Iterator[float]:

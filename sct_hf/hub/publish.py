@@ -22,6 +22,16 @@ from sct_hf.hub.repository import assemble
 from sct_hf.network import failure_reason
 
 
+def check_name(field: str, repo_id: str) -> None:
+    """Raise `InputError` unless a name is OWNER/NAME, as the Hub has them."""
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise InputError(f"{field} is {repo_id!r}: {failure_reason(error)}") from error
+    if repo_id.count("/") != 1:
+        raise InputError(f"{field} is {repo_id!r}: give OWNER/NAME")
+
+
 @contextmanager
 def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ()) -> Iterator[Path]:
     """Make the folder to publish, checked, and remove it at the end. Nothing is sent.
@@ -37,12 +47,7 @@ def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ())
     Raises:
         InputError: The name, the folder or an example cannot be used.
     """
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise InputError(f"repo is {repo_id!r}: {failure_reason(error)}") from error
-    if repo_id.count("/") != 1:
-        raise InputError(f"repo is {repo_id!r}: give OWNER/NAME")
+    check_name("repo", repo_id)
     run = read_run(folder)
     with TemporaryDirectory(prefix="sct_hf-publish-") as temporary:
         target = Path(temporary) / repo_id.split("/")[1]
@@ -52,7 +57,13 @@ def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ())
 
 
 def upload(
-    target: Path, repo_id: str, *, private: bool = False, create_pr: bool = False, revision: str | None = None
+    target: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    create_pr: bool = False,
+    revision: str | None = None,
+    space: bool = False,
 ) -> CommitInfo:
     """Send a folder as one commit. The repository is made if need be, unless `create_pr` or `revision` ask for one.
 
@@ -60,11 +71,12 @@ def upload(
     variables HF_TOKEN and HF_ENDPOINT.
 
     Args:
-        target: What `prepared` gives.
+        target: What `prepared` gives; for a Space what `prepared_space` gives.
         repo_id: "OWNER/NAME".
         private: Whether the repository is private.
         create_pr: Open a pull request instead of committing to the branch.
         revision: Branch, which has to exist; the main one by default.
+        space: Whether it is a Space, not a model.
 
     Returns:
         The commit: its `oid`, `commit_url`, and `pr_url`.
@@ -76,36 +88,48 @@ def upload(
     """
     api = HfApi(library_name="sct_hf")
     existing = create_pr or revision is not None
+    kind, sdk = ("space", "gradio") if space else ("model", None)
     try:
         api.whoami()
         if not existing:
-            api.create_repo(repo_id, private=private or None, exist_ok=True)
-        info = api.model_info(repo_id, revision=revision)
+            api.create_repo(repo_id, repo_type=kind, private=private or None, exist_ok=True, space_sdk=sdk)
+        info = api.repo_info(repo_id, repo_type=kind, revision=revision)
         if private and not info.private:
             raise InputError(
                 f"private is asked for, but {repo_id} is public: change that on its page, or leave it out"
             )
         return api.upload_folder(
             repo_id=repo_id,
+            repo_type=kind,
             folder_path=target,
             revision=revision,
             create_pr=create_pr,
-            commit_message="SCT with weights, code and card",
+            commit_message="Demo of SCT" if space else "SCT with weights, code and card",
         )
     except InputError:
         raise
     except (OSError, ValueError, httpx.HTTPError) as error:
-        raise InputError(_reason(error, api.endpoint, repo_id, revision)) from error
+        field = "space" if space else "repo"
+        raise InputError(_reason(error, api.endpoint, field, repo_id, revision)) from error
 
 
-def describe(target: Path, repo_id: str, *, private: bool, create_pr: bool, revision: str | None) -> str:
-    """Tell what `upload` would send and call: the files with their sizes in bytes, and the card."""
+def describe(
+    target: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    create_pr: bool = False,
+    revision: str | None = None,
+    space: bool = False,
+) -> str:
+    """Tell what `upload` would send and call: the card, the files with their sizes in bytes, and the calls."""
     files = sorted(path for path in target.rglob("*") if path.is_file())
     width = len(f"{max(path.stat().st_size for path in files):,}")
     listed = [f"{path.stat().st_size:>{width},}  {path.relative_to(target).as_posix()}" for path in files]
-    calls = [f"upload_folder({repo_id!r}, revision={revision!r}, create_pr={create_pr})"]
+    kind = ", repo_type='space'" if space else ""
+    calls = [f"upload_folder({repo_id!r}{kind}, revision={revision!r}, create_pr={create_pr})"]
     if not create_pr and revision is None:
-        calls.insert(0, f"create_repo({repo_id!r}, private={private}, exist_ok=True)")
+        calls.insert(0, f"create_repo({repo_id!r}{kind}, private={private}, exist_ok=True)")
     card = (target / "README.md").read_text(encoding="utf-8")
     return "\n".join([card, *listed, "", "would call", *(f"  {call}" for call in calls)])
 
@@ -115,7 +139,7 @@ def snippet(repo_id: str, commit: str) -> str:
     return f'pipeline("image-classification", model="{repo_id}", revision="{commit}", trust_remote_code=True)'
 
 
-def _reason(error: Exception, endpoint: str, repo_id: str, revision: str | None) -> str:
+def _reason(error: Exception, endpoint: str, field: str, repo_id: str, revision: str | None) -> str:
     status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
     if isinstance(error, LocalTokenNotFoundError):
         return "token: there is none; run `hf auth login`, or set HF_TOKEN"
@@ -125,13 +149,15 @@ def _reason(error: Exception, endpoint: str, repo_id: str, revision: str | None)
         return f"revision is {revision!r}, but {repo_id} has no such branch: make it on its page, or leave it out"
     if isinstance(error, RepositoryNotFoundError):
         return (
-            f"repo is {repo_id!r}, which does not exist or is hidden from this token; without --create_pr and "
+            f"{field} is {repo_id!r}, which does not exist or is hidden from this token; without --create_pr and "
             "--revision it would be made"
         )
     if status == 401:
         return f"token: {endpoint} refuses it; run `hf auth login`, or set HF_TOKEN to one that is valid"
     if status == 403:
-        return f"repo is {repo_id!r}, to which this token may not write; use a token with that right, or --create_pr"
+        return (
+            f"{field} is {repo_id!r}, to which this token may not write; use a token with that right, or --create_pr"
+        )
     if isinstance(error, httpx.TransportError):
         again = "publish again: a commit is there whole or not at all"
         return f"the connection to {endpoint} failed ({failure_reason(error)}); {again}"

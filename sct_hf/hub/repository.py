@@ -1,10 +1,7 @@
 """The folder that is published: weights, the code they need, the card; and the proof that it loads on its own."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 import sct_hf.model
 from sct_hf.errors import InputError
+from sct_hf.hub.alone import run_alone
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import PER_LABEL, WEIGHTS, TrainedRun
 from sct_hf.hub.claims import NOTES, read_notes
@@ -127,18 +125,8 @@ def _check_alone(run: TrainedRun, folder: Path) -> None:
         scratch.mkdir()
         image = Image.fromarray(noise)
         image.save(picture)
-        words = [
-            sys.executable,
-            "-P",
-            str(Path(__file__).with_name("load_alone.py")),
-            *map(str, (folder, picture, output)),
-        ]
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(scratch / "modules")}
-        child = subprocess.run(
-            words, env=environment, cwd=scratch, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if child.returncode or not output.exists():
-            reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+        reason = run_alone("load_alone.py", folder, picture, output, folder=scratch)
+        if reason:
             raise InputError(f"folder is {str(run.folder)!r}, which does not load without sct_hf: {reason}")
         alone = load_file(output)["scores"]
     finally:

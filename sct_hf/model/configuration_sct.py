@@ -1,15 +1,25 @@
 """Configuration of SCT: what a checkpoint's `config.json` holds."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .label_parents_sct import ancestors, check_label_parents, rename_label_parents
+
+_LABEL_LOSSES = ("gamma_neg", "gamma_pos", "positive_weight", "logit_shift")
+_OF_LABELS = ("thresholds", "label_text", "label_losses", "label_parents", "hierarchy_loss_weight")
+
 
 def _require(holds: bool, field: str, value: object, remedy: str) -> None:
     if not holds:
         raise ValueError(f"{field}={value!r} cannot be used: {remedy}.")
+
+
+def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
+    return {int(index): name for index, name in id2label.items()}
 
 
 @strict
@@ -35,8 +45,18 @@ class BackboneConfig(PreTrainedConfig):
             Focusing exponent for present labels (kin: 0).
         clip (`float`, *optional*, defaults to 0.0):
             Probability under which an absent label costs nothing (kin: 0).
+        label_losses (`dict[str, list[float]]`, *optional*):
+            Settings of the asymmetric loss for each label, in the order of the logits, for unbalanced labels: any of
+            `"gamma_neg"` and `"gamma_pos"` in place of the numbers above, `"positive_weight"`, and `"logit_shift"`,
+            which is added to the logits in the loss alone (ours). scripts/train.py makes them of the training
+            targets and leaves them out of the checkpoint.
         thresholds (`list[float]`, *optional*):
             Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given (ours).
+        label_parents (`dict[str, list[str]]`, *optional*):
+            A hierarchy of the labels, {label: its parents}. In evaluation a parent's logit is then the highest among
+            its own and those of all labels below it (C-HMCNN, Giunchiglia & Lukasiewicz, NeurIPS 2020).
+        hierarchy_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of that paper's loss, by the asymmetric loss, of logits so raised (ours: beside the other losses).
     """
 
     backbone: str = "resnet101"
@@ -48,7 +68,10 @@ class BackboneConfig(PreTrainedConfig):
     gamma_neg: float | int = 2.0
     gamma_pos: float | int = 0.0
     clip: float | int = 0.0
+    label_losses: dict[str, list[float]] | None = None
     thresholds: list[float] | None = None
+    label_parents: dict[str, list[str]] | None = None
+    hierarchy_loss_weight: float | int = 0.0
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.problem_type = self.problem_type or "multi_label_classification"
@@ -58,11 +81,19 @@ class BackboneConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As `PreTrainedConfig.from_dict`; thresholds and text of labels go where another number replaces them."""
+        """As `PreTrainedConfig.from_dict`; what belongs to the labels goes where another number replaces them.
+
+        Other names for as many labels are names of the same ones, in the hierarchy too.
+        """
         names = kwargs.get("id2label")
         count = kwargs.get("num_labels") if names is None else len(names)
-        if count not in (None, len(config_dict.get("id2label") or ())):
-            config_dict = {key: config_dict[key] for key in config_dict if key not in ("thresholds", "label_text")}
+        former = config_dict.get("id2label") or {}
+        if count not in (None, len(former)):
+            config_dict = {key: config_dict[key] for key in config_dict if key not in _OF_LABELS}
+        elif names is not None and config_dict.get("label_parents"):
+            new_name = {name: _by_index(names).get(int(index), name) for index, name in former.items()}
+            renamed = rename_label_parents(config_dict["label_parents"], new_name)
+            config_dict = config_dict | {"label_parents": renamed, "id2label": names, "label2id": None}
         return super().from_dict(config_dict, **kwargs)
 
     @property
@@ -75,7 +106,7 @@ class BackboneConfig(PreTrainedConfig):
     @property
     def label_names(self) -> list[str]:
         """The labels' names, in the order of the logits."""
-        names = {int(index): name for index, name in (self.id2label or {}).items()}
+        names = _by_index(self.id2label or {})
         return [names[index] for index in sorted(names)]
 
     def validate_picture(self) -> None:
@@ -93,6 +124,16 @@ class BackboneConfig(PreTrainedConfig):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
         _require(0 <= self.clip < 1, "clip", self.clip, "give a number in [0, 1)")
 
+    def validate_label_losses(self) -> None:
+        """Raise `ValueError` for losses of labels by an unknown name, of another number, or out of range."""
+        count = len(self.label_names)
+        for name, values in (self.label_losses or {}).items():
+            _require(name in _LABEL_LOSSES, "label_losses", name, f"name {', '.join(_LABEL_LOSSES)}")
+            _require(len(values) == count, f"label_losses[{name!r}]", values, f"give one number for each of {count}")
+            signed = name == "logit_shift"
+            holds = all(math.isfinite(value) and (signed or value >= 0) for value in values)
+            _require(holds, f"label_losses[{name!r}]", values, f"give finite numbers{'' if signed else ' >= 0'}")
+
     def validate_thresholds(self) -> None:
         """Raise `ValueError` for thresholds of another number than the labels, or outside [0, 1]."""
         values = self.thresholds
@@ -102,6 +143,27 @@ class BackboneConfig(PreTrainedConfig):
             values,
             f"give one number in [0, 1] for each of the {len(self.label_names)} labels, or none for 0.5",
         )
+
+    def validate_hierarchy(self) -> None:
+        """Raise `ValueError` for a hierarchy of other labels, in a circle, or at odds with the thresholds."""
+        weight, parents = self.hierarchy_loss_weight, self.label_parents
+        _require(weight >= 0, "hierarchy_loss_weight", weight, "give a number >= 0")
+        _require(weight == 0 or bool(parents), "hierarchy_loss_weight", weight, "it needs label_parents")
+        if not parents:
+            return
+        check_label_parents(parents, self.label_names)
+        if self.thresholds is None or len(self.thresholds) != len(self.label_names):
+            return
+        threshold_of = dict(zip(self.label_names, self.thresholds, strict=True))
+        for name, above in ancestors(parents).items():
+            for parent in above:
+                _require(
+                    threshold_of[parent] <= threshold_of[name],
+                    "thresholds",
+                    self.thresholds,
+                    f"a tag's parents are tags too, so {parent!r} needs one of {threshold_of[name]} or less, that of "
+                    f"{name!r} below it",
+                )
 
     def validate_label_maps(self) -> None:
         """Raise `ValueError` if `id2label` and `label2id` do not name the same labels, each once."""
@@ -193,6 +255,17 @@ class SCTConfig(BackboneConfig):
             λ₁, weight of the semantic map's classification loss (kin: 0.8).
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
             λ₂, weight of the transport cost beside losses that are means over the known targets (ours).
+        contrast_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of a contrast between the labels of a batch, on the picture's part of the features that score
+            pooled labels; needs `label_pooling` (after MulCon; features and weight are ours).
+        contrast_temperature (`float`, *optional*, defaults to 0.1):
+            Its temperature.
+        erasing_loss_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the loss of pictures without the regions that one of their labels is seen by, beside that of
+            whole pictures (after SRDL; by the backward plan, in the backbone's map: ours). Twice the head's cost in
+            training.
+        erasing_share (`float`, *optional*, defaults to 0.2):
+            Share of the regions that are erased (ours).
     """
 
     model_type = "sct"
@@ -229,6 +302,10 @@ class SCTConfig(BackboneConfig):
     scorer_dropout: float | int = 0.5
     semantic_loss_weight: float | int = 0.8
     transport_loss_weight: float | int = 0.1
+    contrast_loss_weight: float | int = 0.0
+    contrast_temperature: float | int = 0.1
+    erasing_loss_weight: float | int = 0.0
+    erasing_share: float | int = 0.2
 
     def validate_widths(self) -> None:
         """Raise `ValueError` for widths or counts of layers that cannot be used."""
@@ -249,14 +326,21 @@ class SCTConfig(BackboneConfig):
 
     def validate_transport(self) -> None:
         """Raise `ValueError` for transport settings or loss weights that cannot be used."""
-        for field in ("temperature", "prototype_temperature"):
+        for field in ("temperature", "prototype_temperature", "contrast_temperature"):
             _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
         for field in ("rho", "prototype_pooling"):
             _require(0 <= getattr(self, field) <= 1, field, getattr(self, field), "give a number in [0, 1]")
         for field in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout", "familiarity_threshold"):
             _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
-        for field in ("semantic_loss_weight", "transport_loss_weight", "prototype_scale"):
+        weights = ("semantic_loss_weight", "transport_loss_weight", "contrast_loss_weight", "erasing_loss_weight")
+        for field in (*weights, "prototype_scale"):
             _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
+
+    def validate_training_options(self) -> None:
+        """Raise `ValueError` for a contrast without what it contrasts, or a share that erases nothing or all."""
+        weight = self.contrast_loss_weight
+        _require(not weight or self.label_pooling, "contrast_loss_weight", weight, "it needs label_pooling=True")
+        _require(0 < self.erasing_share < 1, "erasing_share", self.erasing_share, "give a number within (0, 1)")
 
 
 __all__ = ["BackboneConfig", "SCTConfig"]

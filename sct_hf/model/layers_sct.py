@@ -145,7 +145,8 @@ class LinearScores(nn.Module):
         """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
         if not _plain(self.proj):
             return self.proj(tokens).diagonal(dim1=1, dim2=2)
-        return (tokens * self.proj.weight.to(tokens.dtype)).sum(2) + self.proj.bias
+        # A product of matrices, since OpenVINO adds a bias wrongly to a plain sum over N where B > 1.
+        return torch.einsum("bcn,cn->bc", tokens, self.proj.weight.to(tokens.dtype)) + self.proj.bias
 
 
 class LabelScores(nn.Module):
@@ -189,7 +190,7 @@ class TextScores(nn.Module):
 
     def own(self, tokens: Tensor, label_text: Tensor) -> Tensor:
         """Score one token a label (B, C, N), each against its own label's text (C, D_t) alone, to (B, C)."""
-        return (tokens * self.proj(label_text)).sum(2) * self.scale + self.bias
+        return torch.einsum("bcn,cn->bc", tokens, self.proj(label_text)) * self.scale + self.bias
 
 
 def _label_vectors(token_dim: int, config: SCTConfig) -> "LinearScores | TextScores":
@@ -303,8 +304,12 @@ class PooledScorer(nn.Module):
 
     def forward(self, pooled_features: Tensor, label_features: Tensor, label_text: Tensor) -> Tensor:
         """Score pooled features (B, C, D₀) with label features (B, C, D) and text (C, D_t) to float32 (B, C)."""
-        hidden = self.pooled_proj(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
+        hidden = self.embed(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
         return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_text))
+
+    def embed(self, pooled_features: Tensor) -> Tensor:
+        """What of a label's features comes from the picture alone: U·f (B, C, 2D) of f (B, C, D₀)."""
+        return self.pooled_proj(pooled_features)
 
 
 def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:

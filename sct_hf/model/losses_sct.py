@@ -1,9 +1,12 @@
 """Losses for multi-label targets of which some may be unknown."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .configuration_sct import BackboneConfig
 from .transport_sct import full_precision
 
 
@@ -25,25 +28,30 @@ def asymmetric_loss(
     logits: Tensor,
     targets: Tensor,
     *,
-    gamma_neg: float = 2.0,
-    gamma_pos: float = 0.0,
+    gamma_neg: float | Tensor = 2.0,
+    gamma_pos: float | Tensor = 0.0,
     clip: float = 0.0,
+    positive_weight: Tensor | None = None,
+    logit_shift: Tensor | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """Asymmetric loss (ASL; Ben-Baruch et al., ICCV 2021) on the known entries; BCE-with-logits at γ = 0, clip = 0.
 
-    −w·(y·log p + (1 − y)·log(1 − p_m)) with p = sigmoid(logit), p_m = max(p − clip, 0) and the focal weight
+    −w·(a·y·log p + (1 − y)·log(1 − p_m)) with p = sigmoid(logit + s), p_m = max(p − clip, 0) and the focal weight
     w = (1 − p_t)^γ, without gradient, where p_t and γ are interpolated by y between their values for an absent and
     for a present label (so for y in {0, 1} exactly ASL's; soft targets as in ASL's code). The default
     γ and clip are the kin's, which scales the mean by 1000 and bounds p by 1e-5; ASL's own are γ₋ = 4, γ₊ = 1, clip
-    0.05 and a sum.
+    0.05 and a sum. Exponents that differ between labels, their positive weights a and shifts s are for unbalanced
+    labels (see `loss_options`); without focus, a is the `pos_weight` of PyTorch's BCEWithLogitsLoss.
 
     Args:
         logits (`Tensor` of any shape): Any float dtype; computed in float32 (float64 for float64 input).
         targets (`Tensor` of the same shape): Values in [0, 1]; −1 or NaN is unknown and takes no part.
-        gamma_neg (`float`, *optional*, defaults to 2.0): γ₋.
-        gamma_pos (`float`, *optional*, defaults to 0.0): γ₊.
+        gamma_neg (`float` or `Tensor` of shape (C,), *optional*, defaults to 2.0): γ₋, of all labels or of each.
+        gamma_pos (`float` or `Tensor` of shape (C,), *optional*, defaults to 0.0): γ₊.
         clip (`float`, *optional*, defaults to 0.0): Margin by which an absent label's probability is lowered.
+        positive_weight (`Tensor` of shape (C,), *optional*): a ≥ 0 of each label; 1 if not given.
+        logit_shift (`Tensor` of shape (C,), *optional*): s, added to the logits of each label; 0 if not given.
         reduction (`"mean"`, `"sum"` or `"none"`, *optional*, defaults to `"mean"`): The mean divides by the number
             of known entries (0 if there is none); `"none"` has 0 at unknown entries.
 
@@ -58,7 +66,8 @@ def asymmetric_loss(
         raise ValueError(f"targets have shape {tuple(targets.shape)}, but the logits {tuple(logits.shape)}.")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction={reduction!r} cannot be used: choose 'mean', 'sum' or 'none'.")
-    if gamma_neg < 0 or gamma_pos < 0 or not 0 <= clip < 1:
+    exponents = (gamma_neg, gamma_pos)
+    if any(not isinstance(gamma, Tensor) and gamma < 0 for gamma in exponents) or not 0 <= clip < 1:
         raise ValueError(
             f"gamma_neg={gamma_neg}, gamma_pos={gamma_pos}, clip={clip} cannot be used: give exponents >= 0 and "
             "a clip in [0, 1)."
@@ -70,14 +79,19 @@ def asymmetric_loss(
                 f"targets contain {targets[wrong][0].item()}: give values in [0, 1], or −1 or NaN for unknown."
             )
     known, y = known_targets(targets)
-    logits = torch.where(known, full_precision(logits), 0.0)
+    logits = full_precision(logits)
+    if logit_shift is not None:
+        logits = logits + logit_shift
+    logits = torch.where(known, logits, 0.0)
     log_p = F.logsigmoid(logits)
+    if positive_weight is not None:
+        log_p = positive_weight * log_p
     if clip > 0:
         log_not_p = torch.log((torch.sigmoid(-logits) + clip).clamp(max=1))
     else:
         log_not_p = F.logsigmoid(-logits)
     loss = -(y * log_p + (1 - y) * log_not_p)
-    if gamma_neg > 0 or gamma_pos > 0:
+    if any(isinstance(gamma, Tensor) or gamma > 0 for gamma in exponents):
         with torch.no_grad():
             p = torch.sigmoid(logits)
             p_absent = (torch.sigmoid(-logits) + clip).clamp(max=1)  # 1 − p_m
@@ -90,4 +104,21 @@ def asymmetric_loss(
     return loss.sum() if reduction == "sum" else loss.sum() / known.sum().clamp(min=1)
 
 
-__all__ = ["asymmetric_loss", "known_targets"]
+def loss_options(config: BackboneConfig, device: torch.device) -> dict[str, Any]:
+    """Arguments of `asymmetric_loss` as a configuration has them: for all labels, or one for each.
+
+    Args:
+        config (`BackboneConfig`): Its exponents, clip and `label_losses`.
+        device (`torch.device`): Where the logits are.
+
+    Returns:
+        `dict`: `gamma_neg`, `gamma_pos` and `clip`; what `label_losses` holds replaces them or joins them as float32
+        tensors (C,).
+    """
+    options: dict[str, Any] = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
+    for name, values in (config.label_losses or {}).items():
+        options[name] = torch.tensor(values, dtype=torch.float32, device=device)  # (C,)
+    return options
+
+
+__all__ = ["asymmetric_loss", "known_targets", "loss_options"]

@@ -16,6 +16,10 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
+from .contrast_sct import label_contrast_loss
+from .erasing_sct import erase_regions, statistics_kept
+from .hierarchy_sct import make_hierarchy
+from .label_parents_sct import LabelParents, check_label_parents
 from .layers_sct import (
     EncoderLayer,
     LabelScores,
@@ -27,7 +31,7 @@ from .layers_sct import (
     aggregate,
     sine_positions,
 )
-from .losses_sct import asymmetric_loss, known_targets
+from .losses_sct import asymmetric_loss, known_targets, loss_options
 from .new_labels_sct import LabelTexts, describe_new_labels, encode_new_labels, label_texts
 from .outputs_sct import MultiLabelOutput, SCTModelOutput
 from .pretrained_sct import BackbonePreTrainedModel
@@ -308,6 +312,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         self.scorer = RegionScorer(dim, config)
         wide = self.sct.backbone.num_features
         self.pooled_scorer = PooledScorer(wide, dim, config) if config.label_pooling else None
+        self.hierarchy = make_hierarchy(config)
         self.post_init()
         self._keys_to_ignore_on_load_unexpected = set()  # the base model's, that has no scorer, are not this one's
 
@@ -322,12 +327,15 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         *,
+        label_weights: Tensor | None = None,
         backbone_features: Tensor | None = None,
         label_embeddings: Tensor | None = None,
         label_prototypes: Tensor | None = None,
         output_maps: bool = False,
         output_label_features: bool = False,
+        output_branches: bool = False,
         output_hidden_states: bool | None = None,
+        erasing: bool = True,
         labels_at_once: int | None = None,
         **kwargs: Any,
     ) -> MultiLabelOutput:
@@ -336,14 +344,20 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         Args:
             pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
+            label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0 of the transport loss, by default the targets
+                with 0 where they are unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
-                this call alone; for `scorer="label"`.
+                this call alone; for `scorer="label"`. The model's hierarchy says nothing of them.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
+            output_branches (`bool`, *optional*, defaults to `False`): Whether to return the logits that have a loss of
+                their own, and the features that the pooled ones are made of.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
+            erasing (`bool`, *optional*, defaults to `True`): Whether to train on pictures with erased regions too,
+                where the configuration says so.
             labels_at_once (`int`, *optional*): Labels that go through the head together, for many labels: the same
                 logits in bounded memory, and nothing else, see `streamed_logits`. For `scorer="label"`.
 
@@ -354,22 +368,25 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             ValueError: An input of a wrong shape, size or value.
         """
         if labels_at_once is not None:
-            if labels is not None or output_maps or output_label_features or output_hidden_states:
+            if labels is not None or output_maps or output_label_features or output_branches or output_hidden_states:
                 raise ValueError(f"labels_at_once={labels_at_once} gives logits alone: leave out labels and output_….")
             pictures_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
             return MultiLabelOutput(logits=streamed_logits(self, *pictures_and_text, labels_at_once))
-        label_weights = None
         if labels is not None:
             pictures = pixel_values if backbone_features is None else backbone_features
             self.check_targets(labels, 0 if pictures is None else len(pictures))
-            label_weights = known_targets(labels)[1]  # (B, C)
+            if label_weights is None:
+                label_weights = known_targets(labels)[1]  # (B, C)
+        erasing = erasing and labels is not None and self.training and self.config.erasing_loss_weight > 0
+        if erasing:  # the backbone's map is needed twice
+            pixel_values, backbone_features = None, self.feature_map(pixel_values, backbone_features)
         out = self.sct(
             pixel_values,
             label_weights,
             backbone_features=backbone_features,
             label_embeddings=label_embeddings,
             label_prototypes=label_prototypes,
-            output_backward_plan=output_maps,
+            output_backward_plan=output_maps or erasing,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
@@ -386,11 +403,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             label_text,
             self.sct.familiarity(label_embeddings),
         )  # each (B, C), the last one or none
+        branches = {"region": region_logits, "map": out.map_logits, "pooled": pooled_logits}
 
         loss = losses = None
         if labels is not None:
             config = self.config
-            focus: Any = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
+            focus = loss_options(config, region_logits.device)
             losses = {
                 "classification": asymmetric_loss(region_logits, labels, **focus),
                 "semantic": asymmetric_loss(out.map_logits, labels, **focus),
@@ -404,16 +422,36 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             if pooled_logits is not None:
                 losses["pooled"] = asymmetric_loss(pooled_logits, labels, **focus)
                 loss = loss + losses["pooled"]
+            if self.hierarchy is not None and config.hierarchy_loss_weight:
+                losses["hierarchy"] = self.hierarchy.loss(logits, labels, **focus)
+                loss = loss + config.hierarchy_loss_weight * losses["hierarchy"]
+            if self.pooled_scorer is not None and config.contrast_loss_weight:
+                embedded = self.pooled_scorer.embed(out.pooled_features)  # (B, C, 2D)
+                losses["contrast"] = label_contrast_loss(embedded, labels, config.contrast_temperature)
+                loss = loss + config.contrast_loss_weight * losses["contrast"]
+            if erasing and backbone_features is not None:
+                rest, judged = erase_regions(backbone_features, out.backward_plan, labels, config.erasing_share)
+                text: Any = {"label_embeddings": label_embeddings, "label_prototypes": label_prototypes}
+                with statistics_kept(self):
+                    again = self(labels=judged, backbone_features=rest, erasing=False, return_dict=True, **text)
+                losses["erasing"] = again.loss
+                loss = loss + config.erasing_loss_weight * again.loss
+        if self.hierarchy is not None and not self.training and label_embeddings is None:
+            logits = self.hierarchy(logits)  # (B, C)
         return MultiLabelOutput(
             loss=loss,
             logits=logits,
             losses=losses,
             semantic_map=out.semantic_map if output_maps else None,
             transport_plan=out.transport_plan if output_maps else None,
-            backward_plan=out.backward_plan,
+            backward_plan=out.backward_plan if output_maps else None,
             prototype_plan=out.prototype_plan if output_maps else None,
             region_logits=_as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
             label_features=out.label_features if output_label_features else None,
+            branch_logits={name: each for name, each in branches.items() if each is not None}
+            if output_branches
+            else None,
+            pooled_features=out.pooled_features if output_branches else None,
             hidden_states=out.hidden_states,
         )
 
@@ -451,14 +489,16 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         embeddings: Tensor | None = None,
         recipe: dict[str, Any] | None = None,
         prototypes: Tensor | None = None,
+        label_parents: LabelParents | None = None,
         *,
         label_encoder: str | None = None,
         label_templates: list[str] | None = None,
     ) -> None:
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
 
-        Without `embeddings`, they and the prototypes are made by what made the checkpoint's own, see
-        `encode_new_labels`. `config.seen_labels` then keeps the names of the labels that the weights were trained on.
+        Thresholds and hierarchy of the former labels go. Without `embeddings`, they and the prototypes are made by
+        what made the checkpoint's own, see `encode_new_labels`. `config.seen_labels` then keeps the names of the
+        labels that the weights were trained on.
 
         Args:
             names (`list[str]`, or `dict` of texts by name): The labels' names, each once; with texts that stand for
@@ -467,6 +507,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
             prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, needed where the checkpoint has
                 prototypes (`config.label_prototypes`), see `sct_hf.make_label_prototypes`.
+            label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
             label_encoder (`str`, *optional*): Name or folder of the text encoder, where `config.label_text` cannot
                 tell.
             label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`, to be averaged, in place of
@@ -474,7 +515,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
 
         Raises:
             ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
-                to a checkpoint without them, or another number of labels than the weights of a linear scorer have.
+                to a checkpoint without them, another number of labels than the weights of a linear scorer have, or a
+                hierarchy of other names.
         """
         if embeddings is None:
             texts = label_texts(names)
@@ -490,16 +532,18 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 f"{len(names)} names for the {count} labels of a linear scorer, whose weights are bound to them: "
                 "train with scorer='label' to change the number of labels, or make a new model."
             )
+        check_label_parents(label_parents or {}, names)
         if self.config.seen_labels is None and names != self.config.label_names:
             self.config.seen_labels = self.config.label_names
             self.sct.seen_embeddings = self.sct.label_embeddings
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
-        self.config.thresholds = None  # they belonged to the former labels
+        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe
+        self.set_hierarchy(label_parents)
 
 
 def _as_map(regions: Tensor, grid: torch.Size) -> Tensor:

@@ -44,13 +44,18 @@ class MultiLabelOutput(ModelOutput):
 
     Attributes:
         loss (`Tensor`, scalar, *optional*): L_cls + λ₁·L_M + λ₂·L_CT, where targets were given; float32.
-        logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32.
+        logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32. In evaluation those
+            of a hierarchy's parents are raised to their highest descendant's.
         losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: "classification" (of the
-            region logits), "semantic" (of the pooled map), "transport", and "pooled" (of the logits of
-            pooled features) where `label_pooling` adds them.
+            region logits), "semantic" (of the pooled map), "transport", and, where the configuration adds them,
+            "pooled" (of the logits of pooled features), "contrast", "erasing" (the loss of erased pictures) and
+            "hierarchy".
         semantic_map, transport_plan, backward_plan, prototype_plan, region_logits (`Tensor` of shape (B, C, H, W)
             each, *optional*): On `output_maps=True`, see `SCTModelOutput`; region logits are R.
         label_features (`Tensor` of shape (B, C, D), *optional*): On `output_label_features=True`.
+        branch_logits (`dict[str, Tensor]` of shape (B, C) each, *optional*): On `output_branches=True`: the logits
+            that have a loss of their own, "region", "map" and, where `label_pooling` adds them, "pooled".
+        pooled_features (`Tensor` of shape (B, C, D₀), *optional*): With those, see `SCTModelOutput`.
         hidden_states (`tuple[Tensor]`, *optional*): On `output_hidden_states=True`.
     """
 
@@ -63,6 +68,8 @@ class MultiLabelOutput(ModelOutput):
     prototype_plan: Tensor | None = None
     region_logits: Tensor | None = None
     label_features: Tensor | None = None
+    branch_logits: dict[str, Tensor] | None = None
+    pooled_features: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
 

@@ -8,6 +8,8 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from .configuration_sct import BackboneConfig
+from .hierarchy_sct import LabelHierarchy, make_hierarchy
+from .label_parents_sct import LabelParents, check_label_parents
 
 _TEXT = ("label_embeddings", "label_prototypes", "seen_embeddings")
 
@@ -17,6 +19,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
 
     config: BackboneConfig
     backbone: Any
+    hierarchy: LabelHierarchy | None  # of models that give logits
     main_input_name = "pixel_values"
     input_modalities = ("image",)  # type: ignore[assignment]
     supports_gradient_checkpointing = True
@@ -67,6 +70,24 @@ class BackbonePreTrainedModel(PreTrainedModel):
     def get_input_embeddings(self) -> None:  # type: ignore[override]
         """Return nothing: the input is a picture."""
         return None
+
+    def set_hierarchy(self, label_parents: LabelParents | None) -> None:
+        """Give the labels a hierarchy, or take it away; weights and `config.thresholds` stay as they are.
+
+        Args:
+            label_parents (`dict[str, list[str]]`, *optional*): The parents of labels, by name; see `BackboneConfig`.
+                Without it the weight of its loss becomes 0 as well.
+
+        Raises:
+            ValueError: It names what is no label, or goes in a circle.
+        """
+        check_label_parents(label_parents or {}, self.config.label_names)
+        parents = {name: list(above) for name, above in (label_parents or {}).items()}
+        self.config.label_parents = parents or None
+        if not parents:
+            self.config.hierarchy_loss_weight = 0.0
+        hierarchy = make_hierarchy(self.config)
+        self.hierarchy = None if hierarchy is None else hierarchy.to(self.device)
 
     def feature_map(self, pixel_values: Tensor | None, backbone_features: Tensor | None) -> Tensor:
         """The backbone's map (B, D₀, H, W) of pictures (B, channels, S_h, S_w), or the one given.

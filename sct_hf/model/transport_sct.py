@@ -113,8 +113,8 @@ def transport_loss(
         `Tensor`: Scalar, differentiable once, in the dtype of `similarity`.
     """
     tau = _tau(temperature, similarity)
-    a = _normalised(region_weights, similarity, dim=1)  # (B, P, 1)
-    q = _normalised(label_weights, similarity, dim=2)  # (B, 1, C)
+    a = _normalised(region_weights, similarity, dim=1)  # (B, P, 1), or none
+    q = _normalised(label_weights, similarity, dim=2)  # (B, 1, C), or none
     if labels_at_once is None:
         batch, num_regions, num_labels = similarity.shape
         few = batch * num_regions * num_labels <= _PAIRS_AT_ONCE
@@ -129,10 +129,10 @@ def _tau(temperature: float | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(temperature, dtype=like.dtype, device=like.device).clamp(min=MIN_TEMPERATURE)
 
 
-def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor:
+def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor | None:
     """Weights that sum to 1 over their last dimension, shaped to meet (B, P, C); an all-zero row stays zero."""
     if weights is None:
-        weights = like.new_ones(like.shape[0], like.shape[dim])
+        return None
     weights = weights.to(like.dtype)
     total = weights.sum(-1, keepdim=True)
     weights = weights / torch.where(total > 0, total, 1.0)
@@ -199,8 +199,8 @@ def conditional_transport(
             if wrong.any():
                 raise ValueError(f"{name} contain {weights[wrong][0].item()}: give weights >= 0.")
     similarity = cosine_similarity(regions, labels)  # (B, P, C)
-    a = None if region_weights is None else _normalised(region_weights, similarity, dim=1)  # (B, P, 1)
-    q = None if label_weights is None else _normalised(label_weights, similarity, dim=2)  # (B, 1, C)
+    a = _normalised(region_weights, similarity, dim=1)  # (B, P, 1), or none
+    q = _normalised(label_weights, similarity, dim=2)  # (B, 1, C), or none
     forward_plan = transport_plan(similarity, temperature, label_log_prior, q, dim=2)
     backward_plan = transport_plan(similarity, temperature, region_log_prior, a, dim=1)
     loss = transport_loss(

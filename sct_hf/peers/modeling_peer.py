@@ -11,7 +11,9 @@ from transformers.utils import can_return_tuple
 
 from sct_hf.model.backbone_sct import TimmBackbone
 from sct_hf.model.configuration_sct import BackboneConfig
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets
+from sct_hf.model.hierarchy_sct import make_hierarchy
+from sct_hf.model.label_parents_sct import LabelParents, check_label_parents
+from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 from sct_hf.peers.bilinear_attention import BilinearAttentionHead
@@ -132,6 +134,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         for queries in (module.weight for module in self.head.modules() if isinstance(module, nn.Embedding)):
             if queries.device.type != "meta":
                 queries._is_hf_initialized = True  # type: ignore[attr-defined]  # they keep their unit variance
+        self.hierarchy = make_hierarchy(config)
         self.post_init()
 
     @torch.no_grad()
@@ -141,16 +144,26 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         else:
             super()._init_weights(module)
 
-    def set_labels(self, names: list[str], embeddings: Tensor, recipe: dict[str, Any] | None = None) -> None:
+    def set_labels(
+        self,
+        names: list[str],
+        embeddings: Tensor,
+        recipe: dict[str, Any] | None = None,
+        label_parents: LabelParents | None = None,
+    ) -> None:
         """Name the labels and give a head that reads it their text; their number stays.
+
+        Thresholds and hierarchy of the former labels go.
 
         Args:
             names (`list[str]`): The labels' names, each once.
             embeddings (`Tensor` of shape (C, D_t)): Their text embeddings, any float dtype.
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
+            label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
 
         Raises:
-            ValueError: The head reads no label text, a name is there twice, or another count or width.
+            ValueError: The head reads no label text, a name is there twice, another count or width, or a hierarchy
+                of other names.
         """
         if not isinstance(self.head, LabelTextHead):
             raise ValueError(f"head={self.config.head!r} reads no label text: change config.id2label and label2id.")
@@ -161,11 +174,13 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
                 f"{tuple(embeddings.shape)} do not fit a classifier that is bound to its {shape[0]} labels: give "
                 f"{shape[0]} names, each once, and embeddings of shape {shape}."
             )
+        check_label_parents(label_parents or {}, names)
         self.label_embeddings = embeddings.detach().to(self.label_embeddings, copy=True)
-        self.config.thresholds = None  # they belonged to the former labels
+        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe
+        self.set_hierarchy(label_parents)
 
     @can_return_tuple
     def forward(
@@ -200,13 +215,17 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         if labels is not None:
             self.check_targets(labels, len(features))
             config = self.config
-            loss = asymmetric_loss(
-                logits, labels, gamma_neg=config.gamma_neg, gamma_pos=config.gamma_pos, clip=config.clip
-            )
+            focus = loss_options(config, logits.device)
+            loss = asymmetric_loss(logits, labels, **focus)
             losses = {"classification": loss}
             if isinstance(head, LabelTextHead):
                 transport = head.transport_loss(features, embeddings, known_targets(labels)[1])
                 if transport is not None:
                     losses["transport"] = transport
                     loss = loss + config.transport_loss_weight * transport
+            if self.hierarchy is not None and config.hierarchy_loss_weight:
+                losses["hierarchy"] = self.hierarchy.loss(logits, labels, **focus)
+                loss = loss + config.hierarchy_loss_weight * losses["hierarchy"]
+        if self.hierarchy is not None and not self.training:
+            logits = self.hierarchy(logits)  # (B, C)
         return MultiLabelOutput(loss=loss, logits=logits, losses=losses)

@@ -6,10 +6,12 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from sct_hf.data.label_splits import SPLITS
 from sct_hf.errors import InputError
+from sct_hf.metrics.frequency import frequency_limits
 from sct_hf.peers.modeling_peer import HEADS, make_head
 
 HELD_OUT = "held_out"
@@ -31,9 +33,10 @@ class EvaluationDataArguments:
     dataset: str = _option("scenes", "Data set by name, such as voc2007, coco, csv, or one of the Hub.")
     data_dir: str | None = _option(None, "Folder that holds the data set.")
     eval_split: str = _option("test", "Split that is scored.")
-    eval_file: str | None = _option(None, "Table of the scored pictures, for csv and jsonl.")
+    eval_file: str | None = _option(None, "Table or export that lists the scored pictures, for csv, jsonl, cvat, ….")
     image_column: str | None = _option(None, "Column of the pictures, for tables and Hub data sets.")
     label_column: str | None = _option(None, "Column of the labels, for tables and Hub data sets.")
+    labels_file: str | None = _option(None, "Text file with all labels, one a line; a label not in it is an error.")
     skip_missing_images: bool = _option(False, "Leave out listed pictures that are missing or broken.")
     max_eval_samples: int = _option(0, "Score this many pictures drawn at random; 0 for all.")
     unseen_labels: str | None = _option(
@@ -73,10 +76,19 @@ class DataArguments(EvaluationDataArguments):
     """Which pictures a model is trained on, selected by and scored on."""
 
     train_split: str = _option("train", "Split to train on.")
-    train_file: str | None = _option(None, "Table of the training pictures, for csv and jsonl.")
+    train_file: str | None = _option(None, "Table or export that lists the training pictures, likewise.")
+    check_data: bool = _option(True, "Check your own files, and look for equal pictures in them, before training.")
+    allow_unlabelled: bool = _option(False, "Pictures without any label are meant to be so; else they are an error.")
     train_size: int = _option(0, "Pictures to render for the training split of scenes; 0 for its default.")
     difficult_in_training: Literal["negative", "ignore"] = _option(
         "negative", "What a label with difficult objects only counts as in training."
+    )
+    hierarchy: str | None = field(
+        default=None,
+        metadata={
+            "help": "Parents of the labels: a CSV file of child,parent rows, wordnet (or wordnet:LEXICON), or voc. "
+            "Those that are no labels of the data set are added to them."
+        },
     )
     holdout: float = _option(
         0.1,
@@ -84,6 +96,14 @@ class DataArguments(EvaluationDataArguments):
         "scored instead of an evaluation split, once, and selects nothing.",
     )
     holdout_seed: int | None = _option(None, "Seed of that part; the seed of training if not given.")
+    holdout_stratified: bool = _option(
+        False, "Hold out a part in which labels are as frequent as in the rest; pip install sct_hf[stratified]."
+    )
+    known_proportion: float = _option(
+        1.0, "Probability that an entry, a picture's label, stays known in training; the held-out part stays whole."
+    )
+    single_positive: bool = _option(False, "Keep known, of each training picture, one label that is present, alone.")
+    mask_seed: int | None = _option(None, "Seed of what stays known; the seed of training if not given.")
     max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
     unseen_pictures: Literal["keep", "drop"] = _option(
         "keep",
@@ -100,6 +120,17 @@ class DataArguments(EvaluationDataArguments):
     cutout: bool = _option(True, "Augment by one box in a random colour.")
     rand_augment: bool = _option(True, "Augment by RandAugment.")
     collage: float = _option(0.0, "Share of the batches whose pictures are joined in pairs, with the labels of both.")
+    resampling: Literal["none", "repeat_factor", "class_aware"] = _option(
+        "none", "Show pictures of rare labels more often, in epochs of the same length."
+    )
+    repeat_threshold: float = _option(
+        0.1, "Share of the pictures below which repeat_factor counts a label as rare; 0.001 in LVIS."
+    )
+    frequency_groups: str | None = _option(
+        None,
+        "Report mAP of rare, common and frequent labels apart: lvis (up to 10, up to 100 and more training "
+        "positives), thirds of the labels, or two numbers such as 10,100.",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,8 +138,22 @@ class DataArguments(EvaluationDataArguments):
         _require(0 <= self.collage <= 1, "collage", self.collage, "give a fraction in [0, 1]")
         scored = self.eval_split != HELD_OUT or self.holdout > 0
         _require(scored, "eval_split", self.eval_split, "it needs --holdout above 0")
+        _require(0 < self.known_proportion <= 1, "known_proportion", self.known_proportion, "give one in (0, 1]")
+        apart = self.hierarchy is None or self.unseen_labels is None
+        _require(apart, "hierarchy", self.hierarchy, "it needs all labels; leave it out, or unseen_labels")
+        alone = not self.single_positive or self.known_proportion == 1
+        _require(alone, "known_proportion", self.known_proportion, "leave it out, or single_positive")
         for name in ("max_train_samples", "train_size", "shots"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
+        share = self.repeat_threshold
+        _require(0 < share <= 1, "repeat_threshold", share, "give a fraction above 0, up to 1")
+        if self.frequency_groups is not None:
+            frequency_limits(self.frequency_groups, np.zeros(1))
+
+    @property
+    def hides_labels(self) -> bool:
+        """Whether labels that are known are hidden from training."""
+        return self.single_positive or self.known_proportion < 1
 
 
 @dataclass
@@ -163,9 +208,16 @@ class ModelArguments:
     scorer_dropout: float | None = _option(None, "Dropout before the region scores.")
     semantic_loss_weight: float | None = _option(None, "Weight of the semantic map's classification loss.")
     transport_loss_weight: float | None = _option(None, "Weight of the transport cost, of sct and patchct.")
+    contrast_loss_weight: float | None = _option(None, "Weight of the contrast between the labels of a batch, of sct.")
+    contrast_temperature: float | None = _option(None, "Temperature of that contrast.")
+    erasing_loss_weight: float | None = _option(
+        None, "Weight of the loss of pictures without the regions that one of their labels is seen by, of sct."
+    )
+    erasing_share: float | None = _option(None, "Share of the regions that are erased.")
     gamma_neg: float | None = _option(None, "Focusing exponent of the loss for absent labels.")
     gamma_pos: float | None = _option(None, "Focusing exponent of the loss for present labels.")
     clip: float | None = _option(None, "Probability under which an absent label costs nothing.")
+    hierarchy_loss_weight: float | None = _option(None, "Weight of the loss of scores that agree with --hierarchy.")
 
     def __post_init__(self) -> None:
         for name, other in (("head", "sct"), ("compare_head", "none")):
@@ -202,7 +254,7 @@ class ModelArguments:
         others = ("init_checkpoint", "head_kwargs", "label_prototypes")
         names = [option.name for option in fields(self) if option.default is None and option.name not in others]
         if head != "sct":
-            names = ["gamma_neg", "gamma_pos", "clip", "transport_loss_weight"]
+            names = ["gamma_neg", "gamma_pos", "clip", "transport_loss_weight", "hierarchy_loss_weight"]
         options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if head == "sct" and self.hidden_size:
             options["hidden_size"] = self.hidden_size
@@ -220,11 +272,30 @@ class TrainArguments:
     resume: bool = _option(False, "Go on from the newest checkpoint of the same run.")
     epochs: int = _option(60, "Passes over the training pictures.")
     batch_size: int = _option(64, "Pictures in a batch, over all processes.")
+    unknown_labels: Literal["ignore", "negative", "recover", "blend"] = _option(
+        "ignore",
+        "Unknown labels in training: left out of the losses, taken as absent, recovered by the averaged model, or "
+        "recovered and blended with known ones of other pictures and with prototypes.",
+    )
+    recovery_weight: float = _option(1.0, "Weight of the loss on recovered labels.")
+    recovery_temperature: float = _option(
+        0.5, "Divides the logits that recovered labels are made of; below 1, labels are nearer to 0 and 1."
+    )
+    recovery_warmup: float = _option(0.25, "Share of the steps in which that weight rises from 0.")
     gradient_accumulation: int = _option(1, "Batches to one optimizer step.")
     learning_rate: float = _option(1e-4, "Peak of the one-cycle schedule.")
     backbone_learning_rate: float | None = _option(None, "Peak for the backbone; the same as the head's if not given.")
     weight_decay: float = _option(1e-4, "AdamW's decay of weights; norms and biases have none.")
     pct_start: float = _option(0.2, "Share of the steps in which the learning rate rises.")
+    positive_weights: str | None = _option(
+        None, "Weight of each label's positives in the loss: auto, sqrt, or a CSV file with the columns label, weight."
+    )
+    label_gammas: str | None = _option(
+        None, "Focusing exponents of each label: auto, or a CSV file with label, and gamma_neg or gamma_pos."
+    )
+    logit_adjustment: float | None = _option(
+        None, "Add so many times each label's log-odds in training to the logits of the loss."
+    )
     max_grad_norm: float = _option(0.0, "Gradients are clipped to this norm; 0 for no clipping.")
     ema_decay: float = _option(0.9997, "Decay of the averaged weights; 0 for no averaging.")
     ema_warmup: bool = _option(True, "Average over fewer steps at first.")
@@ -252,12 +323,23 @@ class TrainArguments:
     log_every: int = _option(20, "Optimizer steps between reports to the trackers.")
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "gradient_accumulation", "learning_rate", "cached_views")
+        positive = (
+            "epochs",
+            "batch_size",
+            "gradient_accumulation",
+            "learning_rate",
+            "cached_views",
+            "recovery_temperature",
+        )
         for name in (*positive, "keep_checkpoints", "log_every"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
-        for name in ("weight_decay", "max_grad_norm", "checkpoint_every", "cpu_threads", "freeze_stages"):
+        adjustment = self.logit_adjustment
+        _require(adjustment is None or adjustment >= 0, "logit_adjustment", adjustment, "give a number >= 0")
+        counts = ("max_grad_norm", "checkpoint_every", "cpu_threads", "freeze_stages")
+        for name in ("recovery_weight", "weight_decay", *counts):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         _require(0 < self.pct_start < 1, "pct_start", self.pct_start, "give a fraction between 0 and 1")
+        _require(0 <= self.recovery_warmup <= 1, "recovery_warmup", self.recovery_warmup, "give a fraction in [0, 1]")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "give a number in [0, 1)")
         if self.cache_features:
             _require(self.freeze_backbone, "cache_features", True, "it needs --freeze_backbone as well")
@@ -271,8 +353,8 @@ class TrainArguments:
 # What may differ between a run and its continuation: none of it decides what is learnt.
 _NOT_IDENTITY = {
     *("output_dir", "overwrite_output_dir", "resume", "report_to", "log_every", "checkpoint_every"),
-    "figures",
-    *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head"),
+    *("figures", "frequency_groups"),
+    *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head", "check_data", "allow_unlabelled"),
 }
 
 
@@ -288,6 +370,10 @@ class Arguments:
         source, target = self.model.init_checkpoint, Path(self.train.output_dir).resolve()
         apart = source is None or not Path(source).resolve().is_relative_to(target)
         _require(apart, "output_dir", self.train.output_dir, "it holds init_checkpoint; choose another folder")
+        weight = self.model.hierarchy_loss_weight
+        _require(
+            not weight or self.data.hierarchy is not None, "hierarchy_loss_weight", weight, "it needs --hierarchy"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name."""

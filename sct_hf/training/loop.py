@@ -1,18 +1,25 @@
 """Training as one call: from arguments to folders with the selected models and their reports."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from accelerate import Accelerator
 
+from sct_hf.data.hierarchies import write_hierarchy
+from sct_hf.data.masks import save_known
+from sct_hf.data.registry import lists_files
+from sct_hf.data.summary import Summary, format_summary, summarise
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
+from sct_hf.training.data_checks import check_run_data
 from sct_hf.training.devices import make_accelerator
+from sct_hf.training.label_figure import label_figure
 from sct_hf.training.pictures import Pictures, load_pictures
 from sct_hf.training.report import format_table, write_json
 from sct_hf.training.run import Run, say
-from sct_hf.training.run_folder import METRICS, RunFolder
+from sct_hf.training.run_folder import HIERARCHY, KNOWN_LABELS, LABELS, METRICS, RunFolder
 
 
 def train(arguments: Arguments) -> dict[str, Any]:
@@ -32,9 +39,18 @@ def train(arguments: Arguments) -> dict[str, Any]:
     accelerator = _accelerator(arguments)
     folder = RunFolder(arguments)
     accelerator.wait_for_everyone()
+    if arguments.data.check_data:
+        check_run_data(arguments.data)
     with accelerator.main_process_first():
         pictures = load_pictures(arguments.data, arguments.train.seed)
-    metrics = _train_one(arguments, folder, pictures, accelerator)
+    if parents := pictures.label_parents:
+        over = dict.fromkeys(parent for above in parents.values() for parent in above)
+        say(accelerator, f"{len(parents)} labels with a parent; the parents: {', '.join(over)}")
+    own = lists_files(arguments.data.dataset) and not folder.finished
+    summaries = [summarise(images) for images in (pictures.whole, pictures.evaluation)] if own else []
+    for summary in summaries:
+        say(accelerator, format_summary(summary) + "\n")
+    metrics = _train_one(arguments, folder, pictures, accelerator, summaries)
     other = arguments.model.compare_head
     if other != "none":
         head_kwargs = arguments.model.head_kwargs if arguments.model.head == "sct" else None
@@ -46,7 +62,7 @@ def train(arguments: Arguments) -> dict[str, Any]:
             ),
         )
         say(accelerator, f"\nNow the {other} head on the same data")
-        rival = _train_one(inner, RunFolder(inner), pictures, _accelerator(inner))
+        rival = _train_one(inner, RunFolder(inner), pictures, _accelerator(inner), [])
         metrics["comparison"] = {other: rival}
         if accelerator.is_main_process:
             write_json(folder.path / METRICS, metrics)
@@ -68,15 +84,28 @@ def _accelerator(arguments: Arguments) -> Accelerator:
 
 
 def _train_one(
-    arguments: Arguments, folder: RunFolder, pictures: Pictures, accelerator: Accelerator
+    arguments: Arguments,
+    folder: RunFolder,
+    pictures: Pictures,
+    accelerator: Accelerator,
+    summaries: Sequence[Summary],
 ) -> dict[str, Any]:
-    """Train one head, unless its folder says that it is trained already; return its metrics."""
+    """Train one head, unless its folder says that it is trained already; return its metrics.
+
+    The summaries, if there are any, are drawn into the folder.
+    """
     if folder.finished:
         say(accelerator, f"{folder.path} holds this run, and it is finished: nothing is left to do")
         return json.loads((folder.path / METRICS).read_text(encoding="utf-8"))
     if accelerator.is_main_process:
         with room_to_save(folder.path):
             folder.claim()
+            if pictures.label_parents:
+                write_hierarchy(folder.path / HIERARCHY, pictures.label_parents)
+            if arguments.data.hides_labels:
+                save_known(pictures.training, folder.path / KNOWN_LABELS)
+            if summaries and arguments.train.figures:
+                label_figure(summaries, folder.path / LABELS)
     accelerator.wait_for_everyone()
     run = Run(arguments, folder, pictures, accelerator)
     run.resume()

@@ -34,8 +34,13 @@ _MEANING = (
 )
 
 
-def new_model(arguments: Arguments, label_names: list[str], accelerator: Accelerator) -> TaggingModel:
-    """Build the model, its backbone frozen and laid out as the arguments say."""
+def new_model(
+    arguments: Arguments,
+    label_names: list[str],
+    accelerator: Accelerator,
+    label_parents: dict[str, list[str]] | None = None,
+) -> TaggingModel:
+    """Build the model, its labels under their parents, its backbone frozen and laid out as the arguments say."""
     model_arguments, train = arguments.model, arguments.train
     with accelerator.main_process_first():
         source = None
@@ -59,6 +64,7 @@ def new_model(arguments: Arguments, label_names: list[str], accelerator: Acceler
             backbone_weights="none" if source else model_arguments.backbone_weights,
             label_text=label_text,
             label_prototypes=prototypes,
+            label_parents=label_parents,
             **model_arguments.config_options(model_arguments.head),
         )
         if source:
@@ -206,12 +212,15 @@ def round_weights(model: TaggingModel, save_dtype: str) -> None:
 def save_model(model: TaggingModel, folder: Path, save_dtype: str = "float32") -> None:
     """Write config.json, model.safetensors and preprocessor_config.json, each whole or not at all.
 
+    The losses of each label are those of this training set, and are left out; training_args.json says how they came.
+
     Args:
         model: The model, in float32; config.json says so, whatever the file holds, so that it loads as float32.
         folder: Where to.
         save_dtype: Number format, a name of torch, of weights with two axes or more; vectors (biases, norms and their
             statistics) stay in float32.
     """
+    model.config.label_losses = None
     with TemporaryDirectory(dir=folder, prefix=".model-") as temporary:
         model.save_pretrained(temporary, state_dict=_stored(model, save_dtype))
         image_processor(model.config).save_pretrained(temporary)

@@ -7,15 +7,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
 from sct_hf.data.few_shot import few_shot_rows
+from sct_hf.data.hierarchies import load_hierarchy, with_parents
 from sct_hf.data.label_splits import LabelSplit, split_labels
+from sct_hf.data.masks import hide_labels
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, EvaluationDataArguments
 from sct_hf.training.models import TaggingModel
+from sct_hf.training.resampling import WeightedSampler, class_aware_weights, repeat_factors
 
 TrainingDataset = ImageDataset | CachedDataset
 
@@ -29,6 +32,8 @@ class Pictures:
         training: What the model is trained on.
         held_out: What the model is selected by, judged as in evaluation; None if nothing selects.
         evaluation: What the model is scored on at the end: the evaluation split, or the held-out part instead.
+        label_parents: {label: its parents} where the labels have a hierarchy, whose parents are among the labels of
+            all parts.
         split: Seen and unseen labels; None where all are trained on. The fields above have the seen labels alone.
         with_unseen: The pictures of `evaluation` with the seen and then the unseen labels, where there are any.
     """
@@ -37,6 +42,7 @@ class Pictures:
     training: LabelledImages
     held_out: LabelledImages | None
     evaluation: LabelledImages
+    label_parents: dict[str, list[str]] | None = None
     split: LabelSplit | None = None
     with_unseen: LabelledImages | None = None
 
@@ -69,9 +75,11 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
     to train on.
 
     Raises:
-        InputError: Whatever the reader finds wrong, or the splits have different labels.
+        InputError: Whatever the reader finds wrong, the splits have different labels, or the hierarchy is wrong.
     """
     pictures = _read_pictures(data, seed)
+    if data.hierarchy is not None:
+        pictures = _with_parents(pictures, data.hierarchy)
     if data.unseen_labels is not None:
         pictures = _without_unseen(pictures, data.unseen_labels, data.unseen_pictures)
     if data.shots:
@@ -79,6 +87,19 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
         drawn = training.select(few_shot_rows(training.targets(), data.shots, seed))
         pictures = replace(pictures, training=drawn)
     return pictures
+
+
+def _with_parents(pictures: Pictures, hierarchy: str) -> Pictures:
+    parents = load_hierarchy(hierarchy, pictures.whole.label_names)
+    held_out = pictures.held_out
+    return replace(
+        pictures,
+        whole=with_parents(pictures.whole, parents),
+        training=with_parents(pictures.training, parents),
+        held_out=None if held_out is None else with_parents(held_out, parents),
+        evaluation=with_parents(pictures.evaluation, parents),
+        label_parents=parents,
+    )
 
 
 def _without_unseen(pictures: Pictures, unseen: str, showing_them: str) -> Pictures:
@@ -106,6 +127,26 @@ def _without_unseen(pictures: Pictures, unseen: str, showing_them: str) -> Pictu
 
 def _read_pictures(data: DataArguments, seed: int) -> Pictures:
     """The pictures with all labels of the data set."""
+    whole, training, held_out = load_training_pictures(data, seed)
+    if held_out and data.eval_split == HELD_OUT:
+        return Pictures(whole, training, None, held_out)
+    evaluation = load_evaluation_pictures(data, seed)
+    if data.unseen_labels is None:
+        evaluation = evaluation.aligned_to(whole.label_names)
+    return Pictures(whole, training, held_out, evaluation)
+
+
+def load_training_pictures(
+    data: DataArguments, seed: int
+) -> tuple[LabelledImages, LabelledImages, LabelledImages | None]:
+    """Read `whole`, `training` and `held_out` of `Pictures`.
+
+    Labels are hidden in what is trained on alone: as in the literature on incomplete labels, what selects and what is
+    scored stay as they are.
+
+    Raises:
+        InputError: Whatever the reader finds wrong.
+    """
 
     def read(difficult: Literal["negative", "ignore"]) -> LabelledImages:
         options: dict[str, Any] = {"size": data.train_size} if data.train_size else {}
@@ -121,22 +162,25 @@ def _read_pictures(data: DataArguments, seed: int) -> Pictures:
     whole = read(data.difficult_in_training)
     training, held_out = whole, None
     if data.holdout:
-        training, held_out = whole.holdout(data.holdout, holdout_seed)
+        training, held_out = whole.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)
         reader = READERS.get(data.dataset)
         if reader and "difficult" in inspect.signature(reader).parameters:
-            held_out = read("ignore").holdout(data.holdout, holdout_seed)[1]
+            judged = read("ignore")
+            held_out = judged.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)[1]
     if data.draw_from_rest:
         training = draw(training)
-    if held_out and data.eval_split == HELD_OUT:
-        return Pictures(whole, training, None, held_out)
-    evaluation = load_evaluation_pictures(data, seed)
-    if data.unseen_labels is None:
-        evaluation = evaluation.aligned_to(whole.label_names)
-    return Pictures(whole, training, held_out, evaluation)
+    training = hide_labels(
+        training,
+        split=data.train_split,
+        proportion=data.known_proportion,
+        single_positive=data.single_positive,
+        seed=seed if data.mask_seed is None else data.mask_seed,
+    )
+    return whole, training, held_out
 
 
 def _common(data: EvaluationDataArguments) -> dict[str, Any]:
-    fields = ("data_dir", "image_column", "label_column", "skip_missing_images")
+    fields = ("data_dir", "image_column", "label_column", "labels_file", "skip_missing_images")
     return {name: getattr(data, name) for name in fields}
 
 
@@ -164,7 +208,7 @@ def make_loaders(pictures: Pictures, model: TaggingModel, arguments: Arguments, 
     dataset, held_out, evaluation = make(pictures, model, arguments, accelerator)
     return Loaders(
         dataset,
-        make_loader(dataset, arguments.data, size, accelerator, shuffle=True),
+        make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(pictures, arguments)),
         make_loader(held_out, arguments.data, size, accelerator) if held_out else None,
         make_loader(evaluation, arguments.data, size, accelerator),
     )
@@ -177,6 +221,7 @@ def make_loader(
     accelerator: Accelerator,
     *,
     shuffle: bool = False,
+    sampler: Sampler[Any] | None = None,
 ) -> DataLoader[Any]:
     """Make and prepare a loader.
 
@@ -186,6 +231,7 @@ def make_loader(
         batch_size: Over all processes.
         accelerator: Of this process.
         shuffle: Another order every epoch, without the last incomplete batch.
+        sampler: Gives that order; if None, every picture appears once.
     """
     cached = isinstance(dataset, CachedDataset)
     workers = 0 if cached else data.num_workers
@@ -193,7 +239,8 @@ def make_loader(
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=shuffle,
+        shuffle=shuffle and sampler is None,
+        sampler=sampler,
         drop_last=shuffle and len(dataset) >= batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,  # the data set's epoch reaches running workers as well
@@ -203,6 +250,17 @@ def make_loader(
         generator=torch.Generator().manual_seed(0),
     )
     return accelerator.prepare_data_loader(loader)
+
+
+def _sampler(pictures: Pictures, arguments: Arguments) -> WeightedSampler | None:
+    """The order of the training pictures where some appear more often than others."""
+    data = arguments.data
+    if data.resampling == "none":
+        return None
+    targets = pictures.training.targets()
+    if data.resampling == "class_aware":
+        return WeightedSampler(class_aware_weights(targets), arguments.train.seed)
+    return WeightedSampler(repeat_factors(targets, data.repeat_threshold), arguments.train.seed)
 
 
 def _image_datasets(

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from sct_hf.factory import image_processor
 from sct_hf.files import atomic_write
+from sct_hf.metrics.frequency import GROUPS
 from sct_hf.metrics.functional import check_scores_and_targets, multilabel_metrics
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.training.figures import tag_sheet, training_curves
@@ -29,12 +30,16 @@ class Predictions(NamedTuple):
         scores: (N, C) in [0, 1].
         targets: (N, C): 1 positive, 0 negative, -1 or NaN unknown.
         label_names: C names.
+        train_positives: (C,) pictures of each label that the model was trained on, for a table that shows them.
+        groups: C names of frequency groups, beside them.
     """
 
     image_ids: Sequence[str]
     scores: np.ndarray
     targets: np.ndarray
     label_names: Sequence[str]
+    train_positives: np.ndarray | None = None
+    groups: Sequence[str] | None = None
 
 
 def write_report(
@@ -129,10 +134,12 @@ def labels_not_judged(targets: np.ndarray, label_names: Sequence[str]) -> list[s
 def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFrame:
     """One row a label: `label`, `positives` (count), and `AP`, `precision`, `recall`, `F1` as fractions.
 
+    Predictions that know them add `train_positives` (count) and `group` after the label.
+
     Precision, recall and F1 are those of scores at or above the threshold. AP is missing where there is no positive,
     all four where no picture is judged.
     """
-    _, scores, targets, names = predictions
+    _, scores, targets, names, train_positives, groups = predictions
     rows = []
     for label, name in enumerate(names):
         of_label = multilabel_metrics(scores[:, [label]], targets[:, [label]], threshold, [name])
@@ -141,7 +148,12 @@ def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFram
         if not (targets[:, label] >= 0).any():
             decided = dict.fromkeys(decided)
         rows.append({"label": name, "positives": positives, "AP": of_label["AP"][name], **decided})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if groups is not None:
+        table.insert(1, "group", list(groups))
+    if train_positives is not None:
+        table.insert(1, "train_positives", train_positives)
+    return table
 
 
 def format_table(
@@ -165,6 +177,11 @@ def format_table(
     blocks = [f"mAP {percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
     decisions = {f"at {threshold:g}": metrics, "top 3": {key: metrics[f"{key}_top3"] for key in DECISIONS}}
     blocks.append(_side_by_side(decisions, DECISIONS))
+    if "hF1" in metrics:
+        figures = "   ".join(f"{key} {percent(metrics[key])}" for key in ("hP", "hR", "hF1", "mAP_leaves"))
+        blocks.append(f"in the hierarchy   {figures}   {metrics['violations']} parents below a child")
+    if "frequency_limits" in metrics:
+        blocks.append(_group_lines(metrics))
 
     others = dict(comparison or {})
     own_name = str(metrics.get("head", "this model"))
@@ -177,10 +194,26 @@ def format_table(
         table = label_table(predictions, threshold).set_index("label").loc[list(label_names)].reset_index()
     for head, other in others.items():
         table.insert(list(table).index("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
-    for column in table.columns.difference(["label", "positives"]):
+    for column in table.columns.difference(["label", "train_positives", "group", "positives"]):
         table[column] = [percent(value) for value in table[column]]
     blocks.append(_aligned(table))
     return "\n\n".join(blocks)
+
+
+def _group_lines(metrics: Mapping[str, Any]) -> str:
+    """One line a frequency group."""
+    rare, common = metrics["frequency_limits"]
+    spans = (f"up to {rare}", f"{rare + 1} to {common}", f"above {common}")
+    rows = [
+        {
+            "": group,
+            "training positives": span,
+            "labels": metrics[f"labels_{group}"],
+            "mAP": percent(metrics[f"mAP_{group}"]),
+        }
+        for group, span in zip(GROUPS, spans, strict=True)
+    ]
+    return _aligned(pd.DataFrame(rows))
 
 
 def _side_by_side(rows: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> str:

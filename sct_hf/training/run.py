@@ -13,7 +13,9 @@ from tqdm.auto import tqdm
 from sct_hf.data import LabelledImages
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
+from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import (
@@ -27,12 +29,15 @@ from sct_hf.training.collage import collage
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
+from sct_hf.training.label_balance import LabelCounts, label_losses
+from sct_hf.training.label_recovery import assume_negative
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
+from sct_hf.training.unknown_labels import make_recovery, recovery_weight
 from sct_hf.training.waiting import TimedLoader
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
@@ -54,7 +59,14 @@ class Run:
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
-        self.bare = new_model(arguments, pictures.whole.label_names, accelerator)
+        self.bare = new_model(arguments, pictures.whole.label_names, accelerator, pictures.label_parents)
+        targets = pictures.training.targets()
+        if options.unknown_labels == "negative" or not (targets == 0).any():
+            targets = assume_negative(torch.from_numpy(targets)).numpy()
+        self.counts = LabelCounts.of(targets)
+        self.bare.config.label_losses = label_losses(
+            options, self.counts, pictures.whole.label_names, self.bare.config
+        )
         self.unseen: UnseenLabels | None = None
         if pictures.split is not None and getattr(self.bare.config, "scorer", None) == "label":
             split, options_of_model = pictures.split, arguments.model
@@ -83,7 +95,8 @@ class Run:
         )
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
-        self.model, self.optimizer = accelerator.prepare(self.bare, optimizer)
+        self.recovery = make_recovery(options, self.bare, self.average, pictures.training.targets())
+        self.model, self.optimizer = accelerator.prepare(self.recovery or self.bare, optimizer)
         accelerator.register_for_checkpointing(self.schedule)
         self.trained = [parameter for parameter in self.bare.parameters() if parameter.requires_grad]
         set_seed(options.seed, device_specific=True)
@@ -168,7 +181,14 @@ class Run:
         share_of_collages = self.arguments.data.collage
         if share_of_collages and torch.rand(()) < share_of_collages:
             inputs = collage(inputs)
-        output = self.model(**inputs)
+        if options.unknown_labels == "negative":
+            inputs["labels"] = assume_negative(inputs["labels"])
+        if self.recovery is None:
+            output = self.model(**inputs)
+        else:
+            progress = state.step / self.total_steps
+            weight = recovery_weight(progress, options.recovery_weight, options.recovery_warmup)
+            output = self.model(**inputs, weight=weight)
         losses = {f"losses/{name}": value for name, value in output.losses.items()} | {"loss": output.loss}
         accelerator.backward(output.loss * share)
         norm = None
@@ -275,6 +295,8 @@ class Run:
         evaluation, names = pictures.evaluation, pictures.whole.label_names
         scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
         metrics = multilabel_metrics(scores, targets, label_names=names)
+        if pictures.label_parents:
+            metrics |= hierarchical_metrics(scores, targets, pictures.label_parents, names)
         metrics |= {
             "head": arguments.model.head,
             "dataset": evaluation.name,
@@ -289,13 +311,19 @@ class Run:
                 part.split: list(part.skipped) for part in (pictures.whole, evaluation) if part.skipped
             },
         }
+        positives = groups = None
+        if (text := arguments.data.frequency_groups) is not None:
+            positives = self.counts.positives
+            limits = frequency_limits(text, positives)
+            groups = frequency_groups(positives, limits)
+            metrics |= {"frequency_limits": limits, **group_metrics(metrics["AP"], names, groups)}
         if self.unseen is not None and pictures.with_unseen is not None:
             truth = pictures.with_unseen.targets()
             metrics["zero_shot"] = self.unseen.score(
                 self.average.model, self.loaders.evaluation, truth, self.accelerator
             )
         if self.accelerator.is_main_process:
-            predictions = Predictions(evaluation.image_ids, scores, targets, names)
+            predictions = Predictions(evaluation.image_ids, scores, targets, names, positives, groups)
             samples = _samples(evaluation) if arguments.train.figures else []
             with room_to_save(path):
                 save_model(self.average.model, path, arguments.train.save_dtype)

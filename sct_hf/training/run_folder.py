@@ -16,11 +16,15 @@ from sct_hf.training.checkpoints import newest_checkpoint, remove_checkpoints
 
 ARGUMENTS = "training_args.json"
 BEST = "best.safetensors"
+HIERARCHY = "hierarchy.csv"
 HISTORY = "history.json"
 METRICS = "metrics.json"
+KNOWN_LABELS = "known_labels.npz"
+LABELS = "labels.png"
 _RESULTS = (
-    *(ARGUMENTS, BEST, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
-    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", "logs", *HEADS),
+    *(ARGUMENTS, BEST, HIERARCHY, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
+    KNOWN_LABELS,
+    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", LABELS, "logs", *HEADS),
 )
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
 

@@ -6,10 +6,12 @@ from typing import Any
 import torch
 
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
+from sct_hf.data.hierarchies import with_parents
 from sct_hf.data.label_splits import split_labels
 from sct_hf.errors import InputError
 from sct_hf.label_text.words import label_words
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
@@ -25,9 +27,10 @@ from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments) -> dict[str, Any]:
     """Score a checkpoint, print the table and write metrics.json, per_label.csv and predictions.parquet.
 
-    Labels of the model that the data set does not have are unknown there and take no part in any figure. With
-    `unseen_labels`, those are scored by their text as well (`zero_shot` of metrics.json), and labels of the data set
-    that are neither seen nor unseen are left out.
+    Labels of the model that the data set does not have are unknown there and take no part in any figure, but for the
+    parents in the model's hierarchy, which their children decide. With `unseen_labels`, those are scored by their
+    text as well (`zero_shot` of metrics.json), and labels of the data set that are neither seen nor unseen are left
+    out.
 
     Args:
         arguments: Which checkpoint, and how.
@@ -48,7 +51,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     with accelerator.main_process_first():
         model = load_model(arguments.model, field="model")
         images = load_evaluation_pictures(data, arguments.seed)
-    names = model.config.label_names
+    names, parents = model.config.label_names, model.config.label_parents
+    images = with_parents(images, parents) if parents else images
     unseen, with_unseen = None, images
     if data.unseen_labels is not None:
         unseen = _unseen_labels(model, images, data.unseen_labels, arguments.label_encoder)
@@ -62,6 +66,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     loader = make_loader(dataset, data, arguments.batch_size, accelerator)
     scores, targets, _ = evaluate_model(model, loader, accelerator, description=images.split)
     metrics = multilabel_metrics(scores, targets, label_names=names)
+    if parents:
+        metrics |= hierarchical_metrics(scores, targets, parents, names)
     metrics |= {
         "model": arguments.model,
         "dataset": images.name,

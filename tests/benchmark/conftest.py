@@ -10,6 +10,7 @@ import torch
 from sct_hf.benchmark.ablation import AblationArguments, ablation
 from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
 from sct_hf.benchmark.contenders import CONTENDERS, Contender
+from sct_hf.benchmark.partial import PartialArguments, partial
 from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
 from sct_hf.training.parsing import parse_with_recipe
 
@@ -17,6 +18,7 @@ Benchmark = Callable[..., int]
 COMMANDS: dict[str, tuple[type, Benchmark]] = {
     "accuracy": (AccuracyArguments, accuracy),
     "ablation": (AblationArguments, ablation),
+    "partial": (PartialArguments, partial),
 }
 
 
@@ -36,14 +38,14 @@ def _tiny_contenders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run_benchmark(table: Path, tmp_path: Path) -> Benchmark:
-    """Run "accuracy" or "ablation" with these options; a list is several words."""
+    """Run "accuracy", "ablation" or "partial" with these options; a list is several words."""
 
     def run(command: str, **options: Any) -> int:
         defaults: dict[str, Any] = {
             **{"dataset": "jsonl", "data_dir": table, "train_split": "train", "eval_split": "test", "num_workers": 0},
             **{"backbone": "test_resnet", "backbone_weights": "none", "image_size": 32, "label_encoder": "random:8"},
             **{"cache_dir": tmp_path / "cache", "ema_decay": 0.5, "holdout": 0.3, "cpu_threads": 1, "jobs": 0},
-            "train_sizes": ["all:2:4"],
+            **{"train_sizes": ["all:2:4"], "allow_unlabelled": True},
         }
         words: list[str] = []
         for name, value in (defaults | options).items():

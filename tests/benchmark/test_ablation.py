@@ -56,6 +56,20 @@ def test_variants_against_the_base(tmp_path: Path, run_benchmark: Benchmark) -> 
     assert len(ids["fold0-seed0"]) == 9
 
 
+def test_groups_of_labels_have_their_columns(tmp_path: Path, run_benchmark: Benchmark) -> None:
+    options: dict[str, Any] = {"variants": ["no pooling by the plan"], "folds": 1, "seeds": 1, "holdout": 0.5}
+    out = tmp_path / "out"
+    assert run_benchmark("ablation", output_dir=out, frequency_groups="thirds", **options) == 0
+    table = pd.read_parquet(out / "ablation.parquet").set_index("variant")
+    metrics = json.loads((out / "runs" / "all" / BASE / "fold0-seed0" / "metrics.json").read_text())
+    for group in ("rare", "common", "frequent"):
+        if metrics[f"mAP_{group}"] is None:
+            assert f"mAP_{group} %" not in table
+        else:
+            assert table.loc[BASE, f"mAP_{group} %"] == round(100 * metrics[f"mAP_{group}"], 2)
+    assert metrics["mAP_rare"] is not None
+
+
 def test_every_variant_can_be_used() -> None:
     base = Arguments(DataArguments(), ModelArguments(), TrainArguments())
     for settings in (VARIANTS | FURTHER_VARIANTS).values():

@@ -97,7 +97,8 @@ def test_sct_head() -> None:
         regions * dim * labels,  # similarity of regions and labels
         labels * dim * 2 * dim + regions * labels * 2 * dim,  # transported label features
         regions * dim * 2 * dim + regions * 2 * dim * labels,  # region scores
-        labels * regions * width + labels * (width + dim) * 2 * dim,  # features pooled for each label, their scores
+        labels * regions * width + labels * (width + dim) * 2 * dim,  # features pooled for each label
+        labels * 2 * dim,  # their scores
     ]
     assert model_cost(model).head_gflop == pytest.approx(2 * sum(products) / 1e9)
 

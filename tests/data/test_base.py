@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -86,6 +87,45 @@ def test_holdout_refuses_what_is_no_fraction(images: LabelledImages, fraction: f
 def test_holdout_of_one_picture(images: LabelledImages) -> None:
     with pytest.raises(InputError, match="two are needed"):
         images.select([0]).holdout(0.5, seed=0)
+
+
+def rare_labels(count: int, seed: int) -> LabelledImages:
+    """Pictures of three labels, which 8, a tenth and half of them have; one in twenty has an unknown label."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        present = [label for label, share in ((1, 0.1), (2, 0.5)) if rng.random() < share] + [0] * (number % 50 == 0)
+        rows.append({"image_id": str(number), "image": None, "labels": present, "unknown": [1] * (number % 20 == 7)})
+    names = ["rare", "some", "many"]
+    return LabelledImages(Dataset.from_list(rows, features=features_for(names)), "x", "train")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stratified_holdout_keeps_every_labels_share(seed: int) -> None:
+    pytest.importorskip("iterstrat", reason="iterative-stratification is absent: pip install sct_hf[stratified]")
+    whole = rare_labels(400, seed)
+    rest, held_out = whole.holdout(0.25, seed, stratified=True)
+    assert sorted(rest.image_ids + held_out.image_ids) == sorted(whole.image_ids)
+    assert held_out.image_ids == sorted(held_out.image_ids, key=int)
+    assert (rest.split, held_out.split) == ("train[rest]", "train[holdout]")
+    assert abs(len(held_out) - 100) <= 4
+    present = [(images.targets() == 1).sum(axis=0) for images in (whole, held_out)]
+    assert np.abs(present[1] - present[0] / 4).max() <= 1.5
+    assert present[1][0] == 2  # of 8
+    assert whole.holdout(0.25, seed, stratified=True)[1].image_ids == held_out.image_ids
+    assert whole.holdout(0.25, seed + 1, stratified=True)[1].image_ids != held_out.image_ids
+
+
+def test_a_plain_holdout_misses_rare_labels() -> None:
+    """What the stratified one is for."""
+    missed = [not (rare_labels(400, 0).holdout(0.25, seed)[1].targets()[:, 0] == 1).any() for seed in range(20)]
+    assert any(missed)
+
+
+def test_stratified_holdout_without_its_package(many: LabelledImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "iterstrat.ml_stratifiers", None)
+    with pytest.raises(InputError, match=r'pip install "sct_hf\[stratified\]"'):
+        many.holdout(0.2, seed=0, stratified=True)
 
 
 def test_subset_is_drawn_under_the_seed(many: LabelledImages) -> None:

@@ -149,6 +149,18 @@ def test_batches_are_rows_of_the_drawn_views() -> None:
     assert one_view[4]["backbone_features"][0, 0, 0] == 24
 
 
+def test_a_repeated_picture_shows_its_other_views() -> None:
+    maps = np.broadcast_to(np.arange(4, dtype=np.float16)[None, :, None, None, None], (5, 4, 1, 1, 1))
+    data = CachedDataset(maps, np.arange(5), np.zeros((5, 2), np.float32), views=4, seed=1)
+    batch = data.__getitems__([3, (3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (2, 1)])
+    plain, *repeats = batch["backbone_features"].flatten()[:6].tolist()
+    assert repeats[0] == plain == repeats[4]
+    assert sorted(repeats[:4]) == [0, 1, 2, 3]
+    assert batch["index"].tolist() == [3, 3, 3, 3, 3, 3, 2]
+    evaluation = CachedDataset(maps, np.arange(5), np.zeros((5, 2), np.float32), views=1)
+    assert evaluation[1, 3]["backbone_features"].item() == 0
+
+
 def test_views_depend_on_seed_epoch_and_index_alone() -> None:
     maps = np.broadcast_to(np.arange(8, dtype=np.float16)[None, :, None, None, None], (50, 8, 1, 1, 1))
 

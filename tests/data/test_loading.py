@@ -54,6 +54,15 @@ def test_an_item_depends_on_seed_epoch_and_index_alone(images: LabelledImages, d
     assert any(not torch.equal(first[index], other[index]) for index in first)
 
 
+def test_a_repeated_picture_is_augmented_anew(dataset: ImageDataset) -> None:
+    first, *further = (dataset[2, repeat] for repeat in range(4))
+    assert torch.equal(first["pixel_values"], dataset[2]["pixel_values"])
+    assert torch.equal(further[0]["pixel_values"], dataset[2, 1]["pixel_values"])
+    assert all(item["index"] == 2 and torch.equal(item["labels"], first["labels"]) for item in further)
+    different = {item["pixel_values"].numpy().tobytes() for item in (first, *further)}
+    assert len(different) > 1
+
+
 def test_torch_is_left_as_it_was(dataset: ImageDataset) -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)

@@ -3,11 +3,15 @@ from pathlib import Path
 import pytest
 
 from sct_hf.data import READERS, load_data
+from sct_hf.data.registry import lists_files
 from sct_hf.errors import InputError
 
 
 def test_the_names() -> None:
-    assert set(READERS) == {"scenes", "voc2007", "voc2012", "coco", "csv", "jsonl", "imagefolder"}
+    tools = {"labelstudio", "cvat", "fiftyone", "yolo", "labelme"}
+    own = {"csv", "jsonl", "imagefolder", "labelfolders", *tools}
+    assert set(READERS) == {"scenes", "voc2007", "voc2012", "coco", *own}
+    assert {name for name in READERS if lists_files(name)} == own
 
 
 def test_an_unknown_name_comes_with_the_nearest() -> None:
@@ -15,7 +19,7 @@ def test_an_unknown_name_comes_with_the_nearest() -> None:
         load_data("voc207", "train")
 
 
-@pytest.mark.parametrize("name", ["voc2007", "voc2012", "coco", "imagefolder"])
+@pytest.mark.parametrize("name", ["voc2007", "voc2012", "coco", "imagefolder", "labelfolders", "labelme"])
 def test_a_folder_that_is_needed(name: str) -> None:
     with pytest.raises(InputError, match=f"data_dir is not given, but data set '{name}' needs it"):
         load_data(name, "train")

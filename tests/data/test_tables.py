@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sct_hf.data import load_data
+from sct_hf.data.problems import DataError
 from sct_hf.errors import InputError
 
 NAMES = ["bee", "cat", "dining table"]
@@ -82,20 +83,29 @@ def test_the_split_names_the_file_in_a_folder(root: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "text", "message"),
     [
-        ("csv", "image,labels\n", "is empty"),
+        ("csv", "", "list.csv: there is no picture in it: write one line for each picture"),
+        ("csv", "image,labels\n", "list.csv: there is no picture in it"),
         ("csv", "image,labels\npictures/a.png,cat\n", "at least two"),
         (
             "csv",
             "picture,labels\npictures/a.png,cat\n",
-            r"line 2 has no column of one of the usual names \(image, .*set image_column",
+            r"line 1: no column 'image' or 'file_name' .* only 'picture', 'labels': name the column by image_column",
         ),
-        ("csv", "image,what\npictures/a.png,cat\n", "set label_column"),
-        ("csv", "image,labels\npictures/a.png,cat,bee\n", "line 2 has another number of cells"),
-        ("csv", "image,labels\npictures/a.png\n", "line 2 has another number of cells"),
+        ("csv", "image,what\npictures/a.png,cat\n", "name the column by label_column"),
+        ("csv", "image,Labels\npictures/a.png,cat\n", "rename 'Labels', or name the column by label_column"),
+        (
+            "csv",
+            "image;labels\npictures/a.png;cat\n",
+            "one cell, 'image;labels': part the cells by commas, not by ';'",
+        ),
+        ("csv", "image,labels,labels\npictures/a.png,cat,bee\n", "line 1: the header names 'labels' twice"),
+        ("csv", 'image,"labels\n', "line 1: the header cannot be parsed"),
+        ("csv", "image,labels\npictures/a.png,cat,bee\n", "line 2: 3 cells, but the header has 2: quote cells"),
+        ("csv", "image,labels\npictures/a.png\n", "line 2: 1 cells, but the header has 2"),
         ("csv", "image,labels\n,cat\n", "line 2: the path of the picture is ''"),
-        ("csv", "image,labels\npictures/a.png,[cat]\n", "line 2: labels .* is not a JSON list"),
-        ("jsonl", '{"image": "pictures/a.png", "labels": ["cat"]}\n{"image"', "line 2 is not valid JSON"),
-        ("jsonl", "[1, 2]", r"line 1 is \[1, 2\]: each line must be an object"),
+        ("csv", "image,labels\npictures/a.png,[cat]\n", r"line 2: labels is '\[cat\]', which is no JSON list"),
+        ("jsonl", '{"image": "pictures/a.png", "labels": ["cat"]}\n{"image"', "line 2: the line is not valid JSON"),
+        ("jsonl", "[1, 2]", r"line 1: the line is \[1, 2\]: write an object"),
         ("jsonl", '{"image": "pictures/a.png", "labels": [1, 2]}', r"labels is \[1, 2\]: give a list of names"),
         ("jsonl", '{"image": "pictures/a.png", "labels": ["cat", "bee"], "unknown": 3}', "unknown is 3"),
         ("jsonl", '{"image": "no.png", "labels": ["cat", "bee"]}', "1 of 1 pictures .* are missing"),
@@ -110,12 +120,72 @@ def test_faults_name_the_line_and_the_remedy(root: Path, suffix: str, text: str,
 
 def test_a_label_that_is_not_among_the_given_names(root: Path) -> None:
     file = write_jsonl(root / "x.jsonl", [{"image": "pictures/a.png", "labels": ["yeti"]}])
-    with pytest.raises(InputError, match="line 1: label 'yeti' is not one of label_names"):
+    with pytest.raises(InputError, match="line 1: label 'yeti' is not one of the 2 labels given: write one of cat"):
         load_data("jsonl", "train", files=file, label_names=["cat", "bee"])
 
 
 def test_a_file_that_is_not_there(root: Path) -> None:
-    with pytest.raises(InputError, match=r"files names '.*none.csv': there is no such file"):
+    with pytest.raises(InputError, match=r"none.csv: there is no such file: correct the path"):
         load_data("csv", "train", files=root / "none.csv")
     with pytest.raises(InputError, match="files is not given: name the csv file of split 'train'"):
         load_data("csv", "train")
+
+
+def test_all_that_is_wrong_is_told_at_once_and_by_line(root: Path) -> None:
+    lines = [
+        "image,labels",
+        "pictures/a.png,cat|bee",
+        ",cat",
+        "pictures/b.jpg,cat,bee",
+        'pictures/c.png,"cat',
+        'pictures/b.jpg,"[""cat"""',
+        "pictures/\xe9.png,cat",
+        "pictures/c.png,bee",
+    ]
+    (root / "x.csv").write_bytes("\n".join(lines).encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        load_data("csv", "train", files=root / "x.csv")
+    found = [(problem.kind, problem.place.removeprefix(str(root / "x.csv"))) for problem in caught.value.problems]
+    assert found == [
+        ("no path", ", line 3"),
+        ("number of cells", ", line 4"),
+        ("not CSV", ", line 5"),
+        ("wrong labels", ", line 6"),
+        ("encoding", ", line 7"),
+    ]
+    assert str(caught.value).count("\n") == 5, "one line each, below the first"
+
+
+def test_lines_count_where_a_cell_has_several(root: Path) -> None:
+    (root / "x.csv").write_text('image,labels\npictures/a.png,"cat\n|bee"\n\npictures/b.jpg\n')
+    with pytest.raises(DataError, match="line 5: 1 cells"):
+        load_data("csv", "train", files=root / "x.csv")
+
+
+def test_a_jsonl_file_that_is_utf_16(root: Path) -> None:
+    (root / "x.jsonl").write_text('{"image": "pictures/a.png", "labels": ["cat", "bee"]}\n', encoding="utf-16")
+    with pytest.raises(DataError, match=r"x.jsonl: the text is UTF-16: save it as UTF-8"):
+        load_data("jsonl", "train", files=root / "x.jsonl")
+
+
+def test_labels_from_a_file(root: Path) -> None:
+    (root / "labels.txt").write_text("dog\n\n cat \nbee\n")
+    (root / "x.csv").write_text("image,labels\npictures/a.png,cat\n")
+    images = load_data("csv", "train", files=root / "x.csv", labels_file=root / "labels.txt")
+    assert images.label_names == ["dog", "cat", "bee"]
+    assert images.targets().tolist() == [[0, 1, 0]]
+    with pytest.raises(InputError, match=r"labels_file is .* but data set 'coco' takes no labels_file"):
+        load_data("coco", "val", data_dir=root, labels_file=root / "labels.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cat\n", "labels.txt: 1 labels: give at least two"),
+        ("cat\ndog\ncat", "line 3: label 'cat' stands on line 1 already"),
+    ],
+)
+def test_a_labels_file_that_is_wrong(root: Path, text: str, message: str) -> None:
+    (root / "labels.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_data("csv", "train", files="x.csv", labels_file=root / "labels.txt")

@@ -42,12 +42,14 @@ def test_options(refused: Callable[..., str], words: list[str], message: str) ->
     assert message in refused(*words)
 
 
-@pytest.mark.parametrize(("name", "missing"), [("onnx", "onnxscript"), ("openvino", "openvino")])
-def test_missing_package(refused: Callable[..., str], monkeypatch, name: str, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "missing", "extra"), [("onnx", "onnxscript", "export"), ("openvino", "openvino", "openvino")]
+)
+def test_missing_package(refused: Callable[..., str], monkeypatch, name: str, missing: str, extra: str) -> None:
     monkeypatch.setattr(optional, "find_spec", lambda package: None if package == missing else object())
     message = refused(format=name)
     assert f"the format {name} needs {missing}" in message
-    assert 'pip install -e ".[export]"' in message
+    assert f'pip install -e ".[{extra}]"' in message
 
 
 def test_model_without_a_plan(refused: Callable[..., str], make_checkpoint) -> None:

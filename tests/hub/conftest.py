@@ -4,8 +4,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
+import PIL
 import pytest
+import timm
 import torch
+import torchvision
+import transformers
 
 from sct_hf.training.loop import train
 from sct_hf.training.parsing import parse
@@ -22,9 +27,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Path:
         **{"backbone_weights": "none", "label_encoder": "random:8", "hidden_size": 16, "encoder_ffn_dim": 16},
         **{"encoder_attention_heads": 2, "epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9},
         **{"report_to": "none", "figures": False, "cpu_threads": 1, "holdout": 0.2, "output_dir": folder},
+        "allow_unlabelled": True,
     }
     train(parse([f"--{name}={value}" for name, value in options.items()]))
     return folder
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every installed package but this one, for processes with -S, which keeps out what .pth files add."""
+    packages = tmp_path_factory.mktemp("packages")
+    for site in {Path(module.__path__[0]).parent for module in (PIL, huggingface_hub, timm, torch, transformers)}:
+        for path in site.iterdir():
+            if "sct_hf" not in path.name and path.suffix != ".pth":
+                (packages / path.name).symlink_to(path)
+    assert Path(torchvision.__path__[0]).name in {path.name for path in packages.iterdir()}
+    return packages
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +20,7 @@ import yaml
 OWNER, READER = "hf_owner", "hf_reader"
 USERS = {OWNER: "me", READER: "guest"}
 LARGE = (".safetensors", ".png")
-REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
+REPO = r"(?P<repo>(?:spaces/)?[\w.-]+/[\w.-]+)"  # a Space is kept under spaces/OWNER/NAME
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         url = urlsplit(self.path)
         self.path, self.query = unquote(url.path), url.query
+        self.path = self.path.replace("/api/spaces/", "/api/models/spaces/", 1)
         self.server.requests.append(f"{self.command} {self.path}")
         try:
             for (method, pattern), route in ROUTES.items():
@@ -144,9 +147,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def repo(self, name: str, write: bool = False) -> Repo:
         user, repo = self.user(), self.server.repos.get(name)
-        if repo is None or (repo.private and user != name.split("/")[0]):
+        if repo is None or (repo.private and user != name.split("/")[-2]):
             raise HubError(404, "RepoNotFound", "Repository not found")
-        if write and user != name.split("/")[0] and "create_pr=1" not in self.query:
+        if write and user != name.split("/")[-2] and "create_pr=1" not in self.query:
             raise HubError(403, "", "You don't have the rights to write to this repository")
         return repo
 
@@ -177,6 +180,9 @@ def create(http: Handler) -> Reply:
     name = f"{wanted['organization'] or http.user()}/{wanted['name']}"
     if http.user() != name.split("/")[0]:
         raise HubError(403, "", "You don't have the rights to create a model under this namespace")
+    if wanted.get("type") == "space":
+        assert wanted["sdk"] == "gradio"
+        name = f"spaces/{name}"
     exists = name in http.server.repos
     if not exists:
         http.server.make_repo(name, wanted.get("visibility") == "private")
@@ -184,8 +190,9 @@ def create(http: Handler) -> Reply:
 
 
 def validate_yaml(http: Handler) -> Reply:
-    header = http.json()["content"].split("---")[1]
-    assert yaml.safe_load(header)["model-index"][0]["results"]
+    wanted = http.json()
+    header = yaml.safe_load(wanted["content"].split("---")[1])
+    assert header["sdk"] == "gradio" if wanted["repoType"] == "space" else header["model-index"][0]["results"]
     return 200, {"errors": [], "warnings": []}, {}
 
 
@@ -280,3 +287,9 @@ def running() -> Iterator[Hub]:
         hub.shutdown()
         hub.server_close()
         thread.join()
+
+
+def environment(hub: Hub, home: Path, **variables: str) -> dict[str, str]:
+    """Of a process that knows this Hub and no other."""
+    own = {"HF_ENDPOINT": hub.url, "HF_TOKEN": OWNER, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    return os.environ | own | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables}

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import TrainedRun, read_run
-from sct_hf.hub.claims import Notes
+from sct_hf.hub.claims import BEGIN, END, Notes, read_notes
 
 NONE = Notes("", {})
 
@@ -64,7 +64,7 @@ def test_folders_of_the_machine_stay_there(run: TrainedRun) -> None:
 def test_what_the_author_adds(run: TrainedRun) -> None:
     own = {"license": "cc-by-4.0", "tags": ["colours", "sct"], "pipeline_tag": "text-generation", "language": ["en"]}
     card = make_card(run, "me/x", Notes("Mind the {{ braces }}.", own))
-    assert "## Notes\n\nMind the {{ braces }}.\n" in str(card)
+    assert f"## Notes\n\n{BEGIN}\n\nMind the {{{{ braces }}}}.\n\n{END}\n" in str(card)
     assert card.data.get("license") == "cc-by-4.0"
     assert card.data.get("language") == ["en"]
     assert card.data.get("pipeline_tag") == "image-classification"  # or the Hub would run it as something else
@@ -72,6 +72,15 @@ def test_what_the_author_adds(run: TrainedRun) -> None:
     assert {"multi-label-image-classification", "timm", "colours"} < set(tags)
     assert tags.count("sct") == 1
     assert ModelCard(str(card)).data.to_dict() == card.data.to_dict()
+
+
+@pytest.mark.parametrize("notes", [NONE, Notes("About 2 epochs.\n\n- dim", {"license": "mit", "tags": ["colours"]})])
+def test_a_card_made_anew_is_the_same(run: TrainedRun, folder: Path, notes: Notes) -> None:
+    card = str(make_card(run, "me/x", notes, examples=["examples/a.png"]))
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    again = read_notes(replace(run, folder=folder))
+    assert again.text == notes.text
+    assert str(make_card(run, "me/x", again, examples=["examples/a.png"])) == card
 
 
 def test_labels_thresholds_and_own_pipelines(run: TrainedRun) -> None:

@@ -23,6 +23,22 @@ def test_what_training_wrote_can_be_published(trained: Path) -> None:
     assert run.record["command"][2:4] == ["scripts/train.py", "--dataset=jsonl"]
 
 
+def group_labels(folder: Path, **changes: Any) -> None:
+    """What training adds to a folder on --frequency_groups 5,9."""
+    table = pd.read_csv(folder / "per_label.csv")
+    table["train_positives"] = [3, 12, 7, 5]
+    table.to_csv(folder / "per_label.csv", index=False)
+    ap = table["AP"]
+    means = {"mAP_rare": (ap[0] + ap[3]) / 2, "mAP_common": ap[2], "mAP_frequent": ap[1]}
+    counts = {"labels_rare": 2, "labels_common": 1, "labels_frequent": 1}
+    edit(folder / "metrics.json", **{"frequency_limits": [5, 9], **means, **counts, **changes})
+
+
+def test_quality_of_rare_labels_can_be_published(folder: Path) -> None:
+    group_labels(folder)
+    assert read_run(folder).metrics["labels_rare"] == 2
+
+
 def swap_weights(folder: Path) -> None:
     weights = {name: value + 1 for name, value in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -68,6 +84,8 @@ def rename_backbone(folder: Path) -> None:
         (lambda folder: edit(folder / "metrics.json", imagenet_top1=0.8), "has imagenet_top1, which nothing here"),
         (lambda folder: edit(folder / "metrics.json", holdout_mAP=1.5), r"holdout_mAP is 1\.5, no number from 0 to 1"),
         (lambda folder: edit(folder / "metrics.json", train_images="many"), "train_images is 'many'"),
+        (lambda folder: group_labels(folder, mAP_rare=0.99), r"mAP_rare 0\.99 is not what"),
+        (lambda folder: edit(folder / "metrics.json", mAP_rare=0.5), "has mAP_rare, which nothing here"),
         (other_scores, r"predictions\.parquet has scores outside \[0, 1\]"),
         (drop_labels, r"predictions\.parquet does not hold scores and targets of its labels \(.*score/red"),
         (raise_ap, r"per_label\.csv is not what predictions\.parquet gives"),

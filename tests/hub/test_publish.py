@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -10,14 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
-import PIL
 import pytest
-import timm
 import torch
-import torchvision
-import transformers
 import yaml
 from huggingface_hub import constants
 from PIL import Image
@@ -27,17 +21,11 @@ from sct_hf.hub.checks import read_run
 from sct_hf.hub.publish import prepared, upload
 from sct_hf.hub.repository import assemble, own_pipelines
 from sct_hf.tagging import Tagger
-from tests.hub.stand_in import OWNER, READER, Hub, running
+from tests.hub.stand_in import OWNER, READER, Hub, environment, running
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "publish.py"
 REPO = "me/colours"
-
-
-def environment(hub: Hub, home: Path, **variables: str) -> dict[str, str]:
-    """Of a process that knows this Hub and no other."""
-    own = {"HF_ENDPOINT": hub.url, "HF_TOKEN": OWNER, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
-    return os.environ | own | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables}
 
 
 @pytest.fixture(scope="module")
@@ -67,19 +55,10 @@ def said(trained: Path, shared_hub: Hub, picture: Path, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def stranger(
-    said: list[str], shared_hub: Hub, picture: Path, tmp_path_factory: pytest.TempPathFactory
+    said: list[str], shared_hub: Hub, picture: Path, packages: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What a process without the package found."""
     work = tmp_path_factory.mktemp("stranger")
-    # Every installed package but this one; -S keeps out what .pth files add, such as an editable install.
-    packages = work / "packages"
-    packages.mkdir()
-    for site in {Path(module.__path__[0]).parent for module in (PIL, huggingface_hub, timm, torch, transformers)}:
-        for path in site.iterdir():
-            if "sct_hf" not in path.name and path.suffix != ".pth":
-                (packages / path.name).symlink_to(path)
-    assert Path(torchvision.__path__[0]).name in {path.name for path in packages.iterdir()}
-
     source = shared_hub.repos[REPO]
     commit, files = source.refs["main"], source.commits[source.refs["main"]]
     for name in ("me/moved", "me/cut", "me/private", "you/requested"):

@@ -190,7 +190,8 @@ def test_a_tuple_holds_what_the_named_output_holds(targets, base: bool) -> None:
     if base:
         model, wanted = model.sct, {"label_weights": torch.ones(3, 3), "output_hidden_states": True}
     else:
-        wanted = {"output_maps": True, "output_label_features": True, "output_hidden_states": True, "labels": targets}
+        asked = ("output_maps", "output_label_features", "output_branches", "output_hidden_states")
+        wanted = {**dict.fromkeys(asked, True), "labels": targets}
     named = model(pixels, **wanted)
     assert isinstance(named, ModelOutput)
     assert None not in named.values()

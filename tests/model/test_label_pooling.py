@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sct_hf.model.losses_sct import asymmetric_loss
 from tests.model.conftest import LABELS
 
 
@@ -52,6 +53,27 @@ def test_by_hand(make_model, scorer: str, prototypes: bool, fused: bool) -> None
     loss = -(targets * p.log() + (1 - targets) * (1 - p).log() * p**2).mean()  # ASL with γ₋ = 2
     torch.testing.assert_close(out.losses["pooled"], loss, rtol=0, atol=1e-10)
     torch.testing.assert_close(out.loss, before.loss + loss, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("fused", "pooled"), [(True, True), (False, True), (True, False)])
+def test_branches_have_the_losses_and_make_up_the_logits(make_model, targets, fused: bool, pooled: bool) -> None:
+    model = make_model(fuse_map_scores=fused, label_pooling=pooled)
+    pixels = torch.randn(3, 3, 64, 64)
+    out = model(pixels, targets, output_branches=True)
+    branches = out.branch_logits
+    assert list(branches) == ["region", "map", "pooled"][: 3 if pooled else 2]
+    mean = [logits for name, logits in branches.items() if fused or name != "map"]
+    torch.testing.assert_close(out.logits, torch.stack(mean).mean(dim=0))
+    for name, part in (("region", "classification"), ("map", "semantic"), ("pooled", "pooled")):
+        if name in branches:
+            torch.testing.assert_close(asymmetric_loss(branches[name], targets), out.losses[part])
+    if pooled:
+        label_features = model(pixels, output_label_features=True).label_features
+        logits = model.pooled_scorer(out.pooled_features, label_features, model.sct.label_embeddings)
+        torch.testing.assert_close(logits, branches["pooled"])
+    else:
+        assert out.pooled_features is None
+    assert model(pixels).branch_logits is None
 
 
 def test_without_it_no_loss_and_no_features(make_model) -> None:

@@ -122,6 +122,50 @@ def test_gradcheck_where_the_weight_is_constant(kind):
     )
 
 
+# --- settings of each label ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_positive_weights_are_those_of_pytorch(kind, reduction):
+    logits, targets = draw_logits().requires_grad_(), draw_targets(kind)
+    weight = torch.linspace(0, 5, 7, dtype=torch.float64)
+    is_known = (targets >= 0) & (targets <= 1)
+    whole = F.binary_cross_entropy_with_logits(
+        logits, targets.nan_to_num(0).clip(0), pos_weight=weight, reduction="none"
+    )
+    expected = whole[is_known].mean() if reduction == "mean" else whole[is_known].sum()
+    loss = asymmetric_loss(logits, targets, gamma_neg=0, gamma_pos=0, positive_weight=weight, reduction=reduction)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-10)
+    gradients = [torch.autograd.grad(value, logits)[0] for value in (loss, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("clip", [0.0, 0.05])
+def test_settings_of_each_label_are_those_of_its_column(kind, clip):
+    logits, targets = draw_logits().requires_grad_(), draw_targets(kind)
+    gamma_neg = torch.tensor([0, 0.5, 1, 2, 4, 2, 0], dtype=torch.float64)
+    gamma_pos, shift = gamma_neg.flip(0) / 2, torch.linspace(-5, 3, 7, dtype=torch.float64)
+    loss = asymmetric_loss(
+        logits, targets, gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip, logit_shift=shift, reduction="none"
+    )
+    for label in range(7):
+        exponents = {"gamma_neg": gamma_neg[label].item(), "gamma_pos": gamma_pos[label].item(), "clip": clip}
+        losses, slopes = reference(logits[:, [label]] + shift[label], targets[:, [label]], **exponents)
+        torch.testing.assert_close(loss[:, [label]], losses, rtol=1e-9, atol=1e-12)
+        (gradient,) = torch.autograd.grad(loss[:, label].sum(), logits, retain_graph=True)
+        torch.testing.assert_close(gradient[:, [label]], slopes, rtol=1e-9, atol=1e-12)
+
+
+def test_a_shift_is_no_part_of_an_unknown_entry():
+    logits = torch.zeros(1, 2, requires_grad=True)
+    loss = asymmetric_loss(logits, torch.tensor([[1.0, math.nan]]), logit_shift=torch.tensor([0.0, 1e30]))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.item() == pytest.approx(math.log(2))
+    assert gradient.tolist() == [[-0.5, 0.0]]
+
+
 # --- unknown targets ------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ KIN = {
     **{"label_pooling": False, "aligned_dropout": 0.0},
 }
 
+TEXT = torch.zeros(3, 12)  # of no use to linear scorers
+
 
 @pytest.fixture
 def make_grounded(make_model) -> Callable[..., SCTForMultiLabelClassification]:
@@ -150,7 +152,7 @@ def test_aggregation_with_a_share_of_a_plan(share: float) -> None:
 def test_regions_do_without_aligned_features(make_model) -> None:
     layer = RegionScorer(32, tiny_config(aligned_features=False)).eval()
     regions, labels = torch.randn(2, 6, 32), torch.randn(2, 3, 32)
-    one, other = (layer(regions, labels, torch.rand(2, 6, 3).softmax(-1)) for _ in range(2))
+    one, other = (layer(regions, labels, torch.rand(2, 6, 3).softmax(-1), TEXT) for _ in range(2))
     assert torch.equal(one, other)
     assert "scorer.label_proj.weight" not in make_model(aligned_features=False).state_dict()
     assert "scorer.label_proj.weight" in make_model().state_dict()
@@ -162,14 +164,14 @@ def test_aligned_features_are_left_out_of_whole_pictures_in_training_only() -> N
     count = 2000
     regions, labels = torch.randn(count, 6, 32), torch.randn(count, 3, 32)
     plan = torch.rand(count, 6, 3).softmax(-1)
-    whole, without = layer.eval()(regions, labels, plan), layer(regions, labels, torch.zeros_like(plan))
-    trained = layer.train()(regions, labels, plan)
+    whole, without = layer.eval()(regions, labels, plan, TEXT), layer(regions, labels, torch.zeros_like(plan), TEXT)
+    trained = layer.train()(regions, labels, plan, TEXT)
     is_whole, is_without = ((trained - other).abs().amax((1, 2)) < 1e-5 for other in (whole, without))
     assert bool((is_whole ^ is_without).all())
     spread = math.sqrt(0.3 * 0.7 / count)
     assert is_without.double().mean().item() == pytest.approx(0.3, abs=5 * spread)
     layer.aligned_dropout = 0.0
-    torch.testing.assert_close(layer(regions, labels, plan), whole)
+    torch.testing.assert_close(layer(regions, labels, plan, TEXT), whole)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def words(table: Path) -> Callable[..., list[str]]:
             **{"backbone": "test_resnet", "backbone_weights": "none", "image_size": 32, "label_encoder": "random:8"},
             **{"hidden_size": 16, "encoder_attention_heads": 2, "encoder_ffn_dim": 16, "holdout": 0.2},
             **{"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9, "report_to": "none"},
-            "cpu_threads": 1,
+            **{"cpu_threads": 1, "allow_unlabelled": True},
         }
         return [f"--{name}={value}" for name, value in (defaults | options).items()]
 

@@ -90,6 +90,9 @@ def test_wrong_recipe(recipe: Recipe, text: str, message: str) -> None:
         (["--image_size", "1", "2", "3"], "image_size is"),
         (["--cache_features"], "needs --freeze_backbone"),
         (["--weight_decay=-1"], "weight_decay is -1.0"),
+        (["--logit_adjustment=-1"], "logit_adjustment is -1.0"),
+        (["--repeat_threshold=0"], "repeat_threshold is 0.0"),
+        (["--frequency_groups=many"], "frequency_groups is 'many': give lvis, thirds"),
     ],
 )
 def test_wrong_option(words: list[str], message: str) -> None:

@@ -42,7 +42,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, table: Path) -> None:
     folder = tmp_path / "run"
     metrics = train(tiny(output_dir=folder, compare_head="linear", report_to="tensorboard", log_every=1))
-    assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs"}
+    assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs", "labels.png"}
     assert {path.name for path in (folder / "linear").iterdir()} == RESULTS | {"logs"}
     assert list((folder / "logs").rglob("events*"))
     assert json.loads((folder / "metrics.json").read_text()) == metrics
@@ -94,6 +94,91 @@ def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
     )
     assert all(torch.equal(value, written[name]) for name, value in model.state_dict().items())
     assert model.config.label_text["encoder"] == "random"
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("head", ["sct", "linear"])
+def test_losses_of_each_label(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
+    """They come from the pictures trained on, reach the loss, and stay out of the checkpoint."""
+    seen: list[dict[str, list[float]]] = []
+    fit = run.Run.fit
+    monkeypatch.setattr(run.Run, "fit", lambda self: seen.append(self.bare.config.label_losses) or fit(self))
+    options: dict[str, Any] = {"head": head, "epochs": 1, **PLAIN}
+    train(tiny(output_dir=tmp_path / "plain", **options))
+    balance = {"positive_weights": "auto", "logit_adjustment": 1, "label_gammas": "auto", "frequency_groups": "5,9"}
+    arguments = tiny(output_dir=tmp_path / "balanced", **options, **balance)
+    metrics = train(arguments)
+    targets = load_pictures(arguments.data, 0).training.targets()
+    positives, negatives = (targets == 1).sum(0), (targets == 0).sum(0)
+    assert seen[0] is None
+    assert seen[1]["positive_weight"] == pytest.approx(negatives / positives)
+    assert seen[1]["logit_shift"] == pytest.approx(np.log(positives / negatives))
+    losses = [json.loads((tmp_path / name / "history.json").read_text())[0]["loss"] for name in ("plain", "balanced")]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+    for name in ("plain", "balanced"):
+        assert json.loads((tmp_path / name / "config.json").read_text())["label_losses"] is None
+
+    table = pd.read_csv(tmp_path / "balanced" / "per_label.csv")
+    assert table["train_positives"].tolist() == positives.tolist()
+    for group in ("rare", "common", "frequent"):
+        of_group = table.loc[table["group"] == group, "AP"]
+        assert metrics[f"labels_{group}"] == len(of_group)
+        assert metrics[f"mAP_{group}"] == (pytest.approx(of_group.mean()) if len(of_group) else None)
+    plain = pd.read_csv(tmp_path / "plain" / "per_label.csv")
+    assert list(plain) == ["label", "positives", "AP", "precision", "recall", "F1"]
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("unknown_labels", ["ignore", "negative", "recover"])
+def test_counts_are_of_what_the_loss_sees(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, unknown_labels: str
+) -> None:
+    """Without one label known to be absent, recovery takes unknown ones as absent too."""
+    seen: list[dict[str, list[float]]] = []
+    monkeypatch.setattr(run.Run, "fit", lambda self: seen.append(self.bare.config.label_losses))
+    only_present = unknown_labels == "recover"
+    options: dict[str, Any] = {"unknown_labels": unknown_labels, "head": "linear"}
+    options |= {"single_positive": True} if only_present else {"known_proportion": 0.5}
+    arguments = tiny(output_dir=tmp_path / "run", positive_weights="auto", **options)
+    train(arguments)
+    targets = load_pictures(arguments.data, 0).training.targets()
+    assert (targets == -1).any()
+    absent = targets == 0 if unknown_labels == "ignore" else targets <= 0
+    assert seen[0]["positive_weight"] == pytest.approx(absent.sum(0) / (targets == 1).sum(0))
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("resampling", ["repeat_factor", "class_aware"])
+def test_epochs_of_resampled_pictures(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, resampling: str
+) -> None:
+    """Steps stay those of plain epochs; pictures of the rarest label are shown more often than others."""
+    shown: list[list[int]] = []
+    step = run.Run._step
+
+    def noted(self: run.Run, batch: dict[str, torch.Tensor], share: float, count: int) -> None:
+        shown.append(batch["index"].tolist())
+        step(self, batch, share, count)
+
+    monkeypatch.setattr(run.Run, "_step", noted)
+    options: dict[str, Any] = {"resampling": resampling, "repeat_threshold": 1, "epochs": 30, "holdout": 0}
+    arguments = tiny(output_dir=tmp_path / "run", head="linear", **options)
+    train(arguments)
+    assert len(shown) == 30 * (30 // 4)
+    targets = load_pictures(arguments.data, 0).training.targets()
+    times = np.bincount(np.concatenate(shown), minlength=30)
+    rarest = targets[:, targets.sum(0).argmin()] == 1
+    assert times[rarest].mean() > 1.1 * times[~rarest].mean()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_stratified_held_out_part(tmp_path: Path, tiny: Tiny) -> None:
+    pytest.importorskip("iterstrat", reason="iterative-stratification is absent: pip install sct_hf[stratified]")
+    pictures = load_pictures(tiny(holdout_stratified=True, holdout=0.34).data, 0)
+    assert pictures.held_out is not None
+    whole, part = ((images.targets() == 1).sum(0) for images in (pictures.whole, pictures.held_out))
+    assert np.abs(part - 0.34 * whole).max() <= 1.5
+    assert sorted(pictures.training.image_ids + pictures.held_out.image_ids) == sorted(pictures.whole.image_ids)
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -218,9 +303,8 @@ def test_checkpoint_with_weights_missing(tmp_path: Path, tiny: Tiny) -> None:
     train(tiny(output_dir=tmp_path / "first", epochs=1))
     path = tmp_path / "first" / "model.safetensors"
     save_file({name: value for name, value in load_file(path).items() if "scorer" not in name}, path, {"format": "pt"})
-    with pytest.raises(
-        InputError, match=r"init_checkpoint is .*first', which lacks \d+ of its weights \(pooled_scorer"
-    ):
+    missing = r"init_checkpoint is .*first', which lacks \d+ of its weights \(pooled_scorer"
+    with pytest.raises(InputError, match=missing):
         train(tiny(output_dir=tmp_path / "second", init_checkpoint=tmp_path / "first"))
 
 
@@ -360,7 +444,7 @@ def test_disk_that_fills_while_saving(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     left = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert left == ["checkpoint-00000002", "training_args.json"]
+    assert left == ["checkpoint-00000002", "labels.png", "training_args.json"]
     sizes = {file.name: file.stat().st_size / 1e6 for file in (tmp_path / "run" / left[0]).iterdir()}
     assert 1 < sizes["model.safetensors"] < 2 < sizes["optimizer.bin"]
 

@@ -13,7 +13,8 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from sct_hf import InputError, build_model, encode_labels, multilabel_metrics
-from sct_hf.training.report import Predictions, format_table, label_table, write_json, write_report
+from sct_hf.metrics.frequency import frequency_groups, group_metrics
+from sct_hf.training.report import Predictions, format_table, label_table, write_json, write_report, write_scores
 
 LABELS = ["dog", "cat", "dining table", "boat", "unseen"]
 HISTORY = [{"epoch": 1, "step": 5, "loss": 1.0, "losses/semantic": 0.5, "lr": 1e-4, "holdout_mAP": 0.5}]
@@ -35,7 +36,7 @@ def refuse_constant(text: str) -> None:
 
 
 def test_the_files_agree_with_sklearn(predictions, tmp_path) -> None:
-    _, scores, targets, _ = predictions
+    scores, targets = predictions.scores, predictions.targets
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:12")
     model = build_model("test_resnet", LABELS, image_size=64, hidden_size=32, label_text=text)
@@ -142,6 +143,34 @@ def test_table_of_a_case_worked_by_hand() -> None:
         "dog            2  100.0      100.0   100.0  100.0",
         "cat            2   66.7       50.0    50.0   50.0",
     ]
+
+
+def test_groups_of_labels_by_hand(tmp_path) -> None:
+    """Three labels as above, the third like the first."""
+    scores = np.array([[0.9, 0.8, 0.9], [0.8, 0.7, 0.8], [0.1, 0.2, 0.1], [0.2, 0.1, 0.2]])
+    targets = np.array([[1, 0, 1], [1, 1, 1], [0, 1, 0], [0, 0, 0]])
+    names, positives = ["dog", "cat", "cow"], np.array([120, 3, 10])
+    limits = (10, 100)
+    groups = frequency_groups(positives, limits)
+    metrics = multilabel_metrics(scores, targets, label_names=names)
+    metrics |= {"frequency_limits": limits, **group_metrics(metrics["AP"], names, groups)}
+    predictions = Predictions(["a", "b", "c", "d"], scores, targets, names, positives, groups)
+    blocks = format_table(metrics, names, predictions=predictions).split("\n\n")
+    assert blocks[2].splitlines() == [
+        "          training positives  labels    mAP",
+        "rare                up to 10       2   83.3",
+        "common             11 to 100       0      –",
+        "frequent           above 100       1  100.0",
+    ]
+    assert blocks[3].splitlines()[:2] == [
+        "label  train_positives     group  positives     AP  precision  recall     F1",
+        "dog                120  frequent          2  100.0      100.0   100.0  100.0",
+    ]
+    write_scores(tmp_path, metrics=metrics, predictions=predictions)
+    written = pd.read_csv(tmp_path / "per_label.csv")
+    assert written["train_positives"].tolist() == [120, 3, 10]
+    assert written["group"].tolist() == ["frequent", "rare", "rare"]
+    assert json.loads((tmp_path / "metrics.json").read_text())["mAP_rare"] == pytest.approx(5 / 6)
 
 
 def test_table_side_by_side(predictions) -> None:

@@ -19,6 +19,10 @@ from sct_hf.training.loop import train
 
 REPOSITORY = Path(__file__).parents[2]
 COLLAGES = {"collage": 0.5}  # drawn batch by batch
+BALANCED = {
+    **{"resampling": "repeat_factor", "repeat_threshold": 0.6, "positive_weights": "auto", "label_gammas": "auto"},
+    **{"logit_adjustment": 0.5, "frequency_groups": "thirds"},
+}
 
 # A run that kills its own process, for good and at once, before the averaged weights take in step number `victim`.
 KILLED = """
@@ -136,11 +140,41 @@ def test_stop_anywhere(
     assert_same_outcome(tmp_path, undisturbed[accumulation])
 
 
+BALANCED_AND_CACHED = {**BALANCED, "freeze_backbone": True, "cache_features": True}
+UNKNOWN = {"known_proportion": 0.5, **COLLAGES}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(BALANCED, id="balanced"),
+        pytest.param(BALANCED_AND_CACHED, id="balanced and cached"),
+        *(pytest.param({**UNKNOWN, "unknown_labels": name}, id=name) for name in ("negative", "recover", "blend")),
+    ],
+)
+def test_stop_with_other_ways_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., Arguments], options: dict[str, Any]
+) -> None:
+    options = {**options, "checkpoint_every": 3, "cache_dir": tmp_path / "cache"}
+    train(tiny(output_dir=tmp_path / "whole", **options))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 8)
+        with pytest.raises(StoppedError):
+            train(tiny(output_dir=tmp_path / "stopped", **options))
+    torch.rand(7)
+    train(tiny(output_dir=tmp_path / "stopped", resume=True, **options))
+    assert_same_outcome(tmp_path / "stopped", tmp_path / "whole")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["fine-tuned", "accumulated and cached"])
+@pytest.mark.parametrize("mode", ["fine-tuned", "accumulated and cached", "balanced", "recovered and blended"])
 def test_kill_one_of_two_processes(tmp_path: Path, words: Callable[..., list[str]], mode: str) -> None:
     options: dict[str, Any] = {"checkpoint_every": 2}
-    if mode != "fine-tuned":
+    if mode == "balanced":
+        options |= BALANCED
+    elif mode == "recovered and blended":
+        options |= {"known_proportion": 0.5, "unknown_labels": "blend", "ema_decay": 0.5}
+    elif mode != "fine-tuned":
         options |= {"gradient_accumulation": 2, "freeze_backbone": True, "cache_features": True}
         options |= {"cache_dir": tmp_path / "cache"}
 

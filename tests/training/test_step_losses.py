@@ -68,10 +68,18 @@ class NoReading(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-@pytest.mark.parametrize("head", ["sct", "linear"])
+@pytest.mark.parametrize(
+    ("head", "unknown_labels"),
+    [("sct", "ignore"), ("sct", "negative"), ("sct", "recover"), ("sct", "blend"), ("linear", "ignore")],
+)
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_a_step_reads_nothing_off_the_device(
-    tmp_path: Path, tiny: Callable[..., Arguments], monkeypatch: pytest.MonkeyPatch, head: str, accumulation: int
+    tmp_path: Path,
+    tiny: Callable[..., Arguments],
+    monkeypatch: pytest.MonkeyPatch,
+    head: str,
+    unknown_labels: str,
+    accumulation: int,
 ) -> None:
     """Checks of values are for the CPU alone, and so is what torch's own AdamW reads on it: both may."""
     step, steps = run.Run._step, []
@@ -92,7 +100,8 @@ def test_a_step_reads_nothing_off_the_device(
 
     monkeypatch.setattr(run.Run, "_step", watched)
     monkeypatch.setattr(run.Run, "report", lambda self: {})
-    train(tiny(output_dir=tmp_path, epochs=1, holdout=0, head=head, gradient_accumulation=accumulation))
+    options = {"known_proportion": 0.5, "unknown_labels": unknown_labels, "gradient_accumulation": accumulation}
+    train(tiny(output_dir=tmp_path, epochs=1, holdout=0, head=head, **options))
     assert len(steps) == 7  # batches of 4 of 30 pictures, the last two left out
 
 

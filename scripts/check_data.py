@@ -1,0 +1,48 @@
+"""Check data before training: `python scripts/check_data.py --dataset csv --train_file train.csv ...`, see --help."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sct_hf.data.problems import DataError
+from sct_hf.data.summary import format_summary, summarise
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import DataArguments
+from sct_hf.training.data_checks import check_run_data
+from sct_hf.training.label_figure import label_figure
+from sct_hf.training.parsing import parse_into
+from sct_hf.training.pictures import load_pictures
+
+
+@dataclass
+class CheckArguments:
+    """Where the plot goes."""
+
+    plot: str = field(default="outputs/labels.png", metadata={"help": "PNG of counts and of labels seen together."})
+
+
+def main() -> int:
+    """Print what is wrong, or a summary; return the exit code: 0, or 2 for data that cannot be used."""
+    try:
+        arguments, data = parse_into(None, CheckArguments, DataArguments)
+        listings = check_run_data(data)
+        pictures = load_pictures(data, seed=0)
+    except DataError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        print(f"error: {len(error.problems)} problems in the data", file=sys.stderr)
+        return 2
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    summaries = [summarise(images) for images in (pictures.whole, pictures.evaluation)]
+    notes = [listing.notes for listing in listings] + [[], []]
+    for summary, noted in zip(summaries, notes, strict=False):
+        print(format_summary(summary, noted) + "\n")
+    label_figure(summaries, Path(arguments.plot))
+    print(f"The plot is in {arguments.plot}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

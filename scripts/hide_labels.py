@@ -1,0 +1,43 @@
+"""The training pictures as a run sees them, some of their labels hidden, as a CSV file.
+
+python scripts/hide_labels.py --dataset voc2007 --data_dir VOCdevkit --known_proportion 0.1 --output_file known10.csv
+
+Takes the options of scripts/train.py as well. The file's column `unknown` names the labels that are hidden;
+`--dataset csv --train_file known10.csv` reads it.
+"""
+
+import sys
+from dataclasses import dataclass, field
+
+from sct_hf.data.write_csv import write_csv
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
+from sct_hf.training.parsing import parse_with_recipe
+from sct_hf.training.pictures import load_training_pictures
+
+
+@dataclass
+class OutputArguments:
+    """Where the table goes."""
+
+    output_file: str = field(default="training.csv", metadata={"help": "The CSV file to write."})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the file, and return the exit code: 0, or 2 for input that cannot be used."""
+    kinds = (OutputArguments, DataArguments, ModelArguments, TrainArguments)
+    try:
+        output, data, _, train = parse_with_recipe(argv, *kinds, default=None)
+        training = load_training_pictures(data, train.seed)[1]
+        write_csv(training, output.output_file)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    targets = training.targets()
+    known = f"{(targets >= 0).mean():.1%} of {targets.size:,} entries known, {(targets == 1).sum():,} of them present"
+    print(f"{output.output_file}: {len(training):,} pictures, {known}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""Training with incomplete labels: treatments of unknown labels over the share of labels that is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sct_hf.benchmark.cells import Cell, make_cell, prepare, run_cells, shared_arguments
+from sct_hf.benchmark.contenders import CONTENDERS, contender
+from sct_hf.benchmark.plots import accuracy_against_known
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, train_size, with_settings
+from sct_hf.benchmark.statistics import paired_difference, spread
+from sct_hf.benchmark.tables import markdown_table, write_rows
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
+
+RUNS, TABLE = "runs", "partial"
+BASE = "ignore"
+TREATMENTS = {
+    BASE: "ignored",
+    "negative": "taken as absent",
+    "recover": "recovered",
+    "blend": "recovered and blended",
+}
+"""Values of `TrainArguments.unknown_labels`, and their names in tables and plots."""
+SINGLE_POSITIVE, ALL_KNOWN = "single positive", "all known"
+_RUN_COLUMNS = ("variant", "known", "train_size", "seed", "scored_on", "mAP", "CF1", "OF1", "seconds_an_epoch")
+
+
+@dataclass
+class PartialArguments(BenchmarkArguments):
+    """What the sweep over known labels is told, beside the options of scripts/train.py."""
+
+    proportions: list[float] = field(
+        default_factory=lambda: [0.1, 0.3, 0.5, 0.7, 0.9],
+        metadata={"help": "Probabilities that an entry is known; 1 for a run with all of them, to compare with."},
+    )
+    with_single_positive: bool = field(
+        default=True, metadata={"help": "Also keep one present label of each picture known, alone."}
+    )
+    treatments: list[str] = field(
+        default_factory=lambda: list(TREATMENTS),
+        metadata={"help": f"Of unknown labels: {', '.join(TREATMENTS)}."},
+    )
+    seeds: int = field(default=3, metadata={"help": "Runs of each, from --seed on, each with a mask of its own."})
+    contender: str = field(
+        default="sct", metadata={"help": f"Whose settings the model has: one of {', '.join(CONTENDERS)}."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds < 1:
+            raise InputError(f"seeds is {self.seeds}: give a number > 0")
+        for name in self.treatments:
+            if name not in TREATMENTS:
+                raise InputError(f"treatments has {name!r}: choose of {', '.join(TREATMENTS)}")
+        if not self.proportions and not self.with_single_positive:
+            raise InputError("proportions is empty: give numbers in (0, 1], or --with_single_positive true")
+
+
+def partial(arguments: PartialArguments, data: DataArguments, model: ModelArguments, train: TrainArguments) -> int:
+    """Sweep over known labels, and write runs.parquet, partial.parquet, their Markdown and a plot.
+
+    Every run is trained on all training pictures, with some labels hidden, and its last epoch is scored on the
+    evaluation split, once. With `eval_split` held_out, it is trained on the rest of the training split and scored on
+    the held-out part: the way to try settings. What is finished is not run again.
+
+    Args:
+        arguments: Which proportions, treatments and seeds.
+        data: Of every run.
+        model: Of every run, but for what the contender sets.
+        train: Of every run; `output_dir` is the benchmark's folder.
+
+    Returns:
+        The number of runs that failed.
+
+    Raises:
+        InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
+    """
+    given = shared_arguments(Arguments(data, model, train), arguments.jobs)
+    kept = {} if data.eval_split == HELD_OUT else {"holdout": 0.0}
+    base = with_settings(given, contender(arguments.contender).settings, kept, {"draw_from_rest": True})
+    for known in _known_settings(arguments).values():  # what cannot be used is said before anything runs
+        make_cell(base, Path(), {}, known)
+    everything = make_cell(base, Path(), {}, {"head": "linear", "max_train_samples": 0})
+    available = prepare(everything.arguments, arguments.jobs)
+    sizes = [train_size(text, available, train) for text in dict.fromkeys(arguments.train_sizes)]
+    cells = [
+        make_cell(
+            base,
+            Path("runs", size.name, file_name(known), treatment, f"seed{seed}"),
+            {"variant": treatment, "title": TREATMENTS[treatment], "known": known, **settings, "seed": seed}
+            | {"train_size": size.name, "train_pictures": size.pictures},
+            size.settings(),
+            settings,
+            {"unknown_labels": treatment, "seed": seed},
+        )
+        for size in sizes
+        for seed in range(train.seed, train.seed + arguments.seeds)
+        for known, settings in _known_settings(arguments).items()
+        for treatment in ([BASE] if known == ALL_KNOWN else dict.fromkeys(arguments.treatments))
+    ]
+    print(f"{len(cells)} runs, scored on {data.dataset} {data.eval_split}", flush=True)
+    failed = run_cells(cells, jobs=arguments.jobs, keep_weights=arguments.keep_weights)
+    rows = [row for cell in cells if (row := cell.row()) is not None]
+    if rows:
+        _write(Path(train.output_dir), rows, cells, base, arguments)
+    return len(failed)
+
+
+def _known_settings(arguments: PartialArguments) -> dict[str, Settings]:
+    """What is known, in words, and the fields that say so."""
+    settings: dict[str, Settings] = {}
+    for proportion in sorted(set(arguments.proportions)):
+        name = ALL_KNOWN if proportion == 1 else f"{100 * proportion:g} %"
+        settings[name] = {"known_proportion": proportion, "single_positive": False}
+    if arguments.with_single_positive:
+        settings[SINGLE_POSITIVE] = {"known_proportion": 1.0, "single_positive": True}
+    return settings
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a train size and treatment: mean mAP in percent at each proportion, and over those below 1.
+
+    The average is of the proportions that all treatments of the train size have runs of. "± at 10 %" and so on are
+    standard deviations over the seeds; "Δ" is the mean difference of the averages from unknown labels ignored, paired
+    by proportion and seed.
+    """
+    table = []
+    for size in dict.fromkeys(row["train_size"] for row in rows):
+        runs = [row for row in rows if row["train_size"] == size]
+        treatments = list(dict.fromkeys(row["variant"] for row in runs))
+        knowns = list(dict.fromkeys(row["known"] for row in runs))
+        scores = {
+            (treatment, known): {row["seed"]: 100 * row["mAP"] for row in runs if _is(row, treatment, known)}
+            for treatment in treatments
+            for known in knowns
+        }
+        shared = [
+            known
+            for known in knowns
+            if known not in (SINGLE_POSITIVE, ALL_KNOWN) and all(scores[each, known] for each in treatments)
+        ]
+        for treatment in treatments:
+            line: dict[str, Any] = {
+                "train pictures": runs[0]["train_pictures"],
+                "unknown labels": TREATMENTS[treatment],
+                "n": max(len(scores[treatment, known]) for known in knowns),
+            }
+            averaged: dict[Any, float] = {
+                (known, seed): value for known in shared for seed, value in scores[treatment, known].items()
+            }
+            base: dict[Any, float] = {
+                (known, seed): value for known in shared for seed, value in scores.get((BASE, known), {}).items()
+            }
+            for known in knowns:
+                found = list(scores[treatment, known].values())
+                mean, deviation, _ = spread(found) if found else (None, None, 0)
+                line |= {known: mean and round(mean, 2), f"± {known}": deviation and round(deviation, 2)}
+            means = [spread(list(scores[treatment, known].values())).mean for known in shared]
+            difference = None if treatment == BASE else paired_difference(averaged, base)
+            line["average"] = round(spread(means).mean, 2) if means else None
+            line["Δ average"] = None if difference is None else round(difference.mean, 2)
+            table.append(line | {"train size": size})
+    return table
+
+
+def _is(row: Mapping[str, Any], treatment: str, known: str) -> bool:
+    return row["variant"] == treatment and row["known"] == known
+
+
+def _write(
+    folder: Path,
+    rows: list[dict[str, Any]],
+    cells: Sequence[Cell],
+    base: Arguments,
+    arguments: PartialArguments,
+) -> None:
+    train = base.train
+    size = base.model.input_size
+    about = (
+        f"{base.data.dataset}, {base.data.train_split} → {rows[0]['scored_on']} ({rows[0]['num_images']:,} pictures); "
+        f"{base.model.backbone}, {'frozen' if train.freeze_backbone else 'fine-tuned'}, {size} px, contender "
+        f"{arguments.contender}, learning rate {train.learning_rate:g}."
+    )
+    caption = (
+        f"{about}\n\nmAP %, mean over n seeds, each with a mask of its own (± standard deviation); rows: what is done "
+        "about unknown labels, columns: the share of entries that is known in training. Average: over the proportions "
+        f"below 1; Δ: its difference from unknown labels ignored. Recovery: weight {train.recovery_weight:g}, warm-up "
+        f"over {train.recovery_warmup:g} of the steps. {len(rows)} of {len(cells)} runs."
+    )
+    write_rows(folder, RUNS, rows, caption=f"Every run of the sweep. {about}", columns=_RUN_COLUMNS)
+    table = summary(rows)
+    hidden = {"train size"} if len({row["train_size"] for row in rows}) == 1 else set()
+    hidden |= {name for name in table[0] if name.startswith("± ")} if arguments.seeds == 1 else set()
+    columns = [name for name in dict.fromkeys(key for line in table for key in line) if name not in hidden]
+    write_rows(folder, TABLE, table, caption=caption, columns=columns)
+    for train_size_name in dict.fromkeys(row["train_size"] for row in rows):
+        runs = [row for row in rows if row["train_size"] == train_size_name]
+        accuracy_against_known(runs, folder / f"partial_{train_size_name}.png", about)
+    print(f"\n{markdown_table(table, columns)}\n\nTables and plots are in {folder}")

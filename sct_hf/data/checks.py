@@ -1,0 +1,166 @@
+"""Checks of a user's own files before training: everything that is wrong with them, each with its place and remedy."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sct_hf.data.fingerprint import fingerprint
+from sct_hf.data.listing import Listing, Record, check_names, plain_name
+from sct_hf.data.problems import Problems
+from sct_hf.data.rows import file_faults
+
+
+def check_listings(
+    training: Listing | None,
+    evaluation: Listing | None,
+    problems: Problems,
+    *,
+    label_names: Mapping[str, str] | None = None,
+    allow_unlabelled: bool = False,
+    skip_missing_images: bool = False,
+) -> None:
+    """Check what is listed, and the pictures behind it.
+
+    Found are: pictures listed twice, missing or broken, or the same under two names; pictures without a label; labels
+    that are not among those given, that differ from others by case or spaces only, that are both present and unknown,
+    or that no training picture shows; pictures of one split in the other.
+
+    Args:
+        training: The training split; None if it could not be listed.
+        evaluation: The split that is scored; None if there is none.
+        problems: Where to add what is wrong.
+        label_names: All labels, where the user gives them, each with the place where it is given.
+        allow_unlabelled: Pictures without any label are meant to be so.
+        skip_missing_images: Missing and broken pictures are left out and no problem.
+    """
+    listings = [listing for listing in (training, evaluation) if listing is not None]
+    sound = [_check_pictures(listing, problems, skip_missing_images) for listing in listings]
+    for listing in listings:
+        _check_labels(listing, problems, allow_unlabelled)
+        if label_names is not None:
+            check_names(listing, list(label_names), problems)
+    if label_names is None:
+        _check_spelling(listings, problems)
+    if training is not None and training.records:
+        _check_positives(training, evaluation, label_names, problems)
+    if training is not None and evaluation is not None:
+        _check_leaks(sound[0], sound[1], evaluation, problems)
+
+
+Prints = dict[bytes, Record]
+
+
+def _check_pictures(listing: Listing, problems: Problems, skip_missing_images: bool) -> Prints:
+    """Check each file; return the first record of each picture by its fingerprint."""
+    first: dict[Path, Record] = {}
+    for record in listing.records:
+        known = first.setdefault(record.path, record)
+        if known is not record:
+            differs = "" if set(known.labels) == set(record.labels) else " with other labels"
+            text = f"picture {record.image!r} stands at {known.place} already{differs}"
+            problems.add("picture listed twice", record.place, text, "keep one of them, with all its labels")
+    records = list(first.values())
+    faults = file_faults([record.path for record in records])
+    if not skip_missing_images:
+        for position, fault in faults.items():
+            _tell_fault(records[position], fault, problems)
+    whole = [record for position, record in enumerate(records) if position not in faults]
+    with ThreadPoolExecutor() as pool:
+        prints = list(pool.map(fingerprint, [record.path for record in whole]))
+    found: Prints = {}
+    for record, content in zip(whole, prints, strict=True):
+        known = found.setdefault(content, record)
+        if known is not record:
+            differs = "" if set(known.labels) == set(record.labels) else " with other labels"
+            text = f"{record.image!r} is the same picture as {known.image!r} at {known.place}{differs}"
+            problems.add("same picture twice", record.place, text, "keep one of them, with all its labels")
+    return found
+
+
+def _tell_fault(record: Record, fault: str, problems: Problems) -> None:
+    path = record.path
+    if fault != "missing":
+        text = f"picture {path} is {fault}"
+        problems.add("broken picture", record.place, text, "replace the file, or pass skip_missing_images")
+        return
+    folder = path.parent
+    near = [other.name for other in _files_of(folder) if other.stem.casefold() == path.stem.casefold()]
+    if not folder.is_dir():
+        remedy = f"there is no folder {folder}: correct the path, or set data_dir"
+    elif near:
+        remedy = f"there is {near[0]!r}: correct the path"
+    else:
+        remedy = "correct the path, or restore the file, or pass skip_missing_images"
+    problems.add("missing picture", record.place, f"picture {path} is missing", remedy)
+
+
+def _files_of(folder: Path) -> Iterable[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _check_labels(listing: Listing, problems: Problems, allow_unlabelled: bool) -> None:
+    for record in listing.records:
+        both = sorted(set(record.labels) & set(record.unknown))
+        if both:
+            text = f"label {', '.join(map(repr, both))} is both present and unknown"
+            problems.add("contradictory label", record.place, text, "take it out of one of the two")
+        if not record.labels and not allow_unlabelled:
+            text = f"picture {record.image!r} has no label"
+            problems.add("no label", record.place, text, "add its labels, take it out, or pass allow_unlabelled")
+
+
+def _check_spelling(listings: Sequence[Listing], problems: Problems) -> None:
+    """Of labels that differ by case or spaces only, the most frequent is taken to be meant."""
+    counts = Counter(label for listing in listings for record in listing.records for label in record.labels)
+    counts.update({label: 0 for listing in listings for label in listing.found_names()})
+    meant: dict[str, str] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        meant.setdefault(plain_name(label), label)
+    for listing in listings:
+        told: set[str] = set()
+        for record in listing.records:
+            for label in dict.fromkeys((*record.labels, *record.unknown)):
+                usual = meant[plain_name(label)]
+                told.add(label)
+                if label != usual:
+                    _tell_spelling(record.place, label, usual, counts, problems)
+        for label in listing.label_names or []:
+            if label not in told and label != meant[plain_name(label)]:
+                _tell_spelling(listing.source, label, meant[plain_name(label)], counts, problems)
+
+
+def _tell_spelling(place: str, label: str, usual: str, counts: Counter[str], problems: Problems) -> None:
+    text = f"label {label!r} differs only by case or spaces from {usual!r}, which {counts[usual]} pictures have"
+    problems.add("two spellings", place, text, f"write {usual!r} everywhere, or give them different names")
+
+
+def _check_positives(
+    training: Listing, evaluation: Listing | None, label_names: Mapping[str, str] | None, problems: Problems
+) -> None:
+    shown = {label for record in training.records for label in record.labels}
+    place_of = dict(label_names or dict.fromkeys(training.found_names(), training.source))
+    for record in evaluation.records if evaluation is not None and label_names is None else []:
+        for label in record.labels:
+            place_of.setdefault(label, record.place)
+    for label, place in place_of.items():
+        if label not in shown:
+            text = f"label {label!r} has no positive in training"
+            remedy = "add training pictures that show it, or take the label out"
+            problems.add("label without positive", place, text, remedy)
+    if len(place_of) < 2:
+        text = f"there is {len(place_of)} label"
+        problems.add("too few labels", training.source, text, "give at least two, as multi-label data have")
+
+
+def _check_leaks(training: Prints, evaluation: Prints, listing: Listing, problems: Problems) -> None:
+    leaks = [content for content in evaluation if content in training]
+    if leaks and len(leaks) == len(evaluation):
+        text = f"all {len(leaks)} pictures that are scored are training pictures too"
+        remedy = "name another file or split, or score a part held out of training (eval_split held_out)"
+        problems.add("leak between splits", listing.source, text, remedy)
+        return
+    for content in leaks:
+        ours, theirs = evaluation[content], training[content]
+        text = f"{ours.image!r} is the same picture as {theirs.image!r} at {theirs.place}, in training"
+        problems.add("leak between splits", ours.place, text, "take it out of one of the two")

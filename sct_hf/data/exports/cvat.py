@@ -1,0 +1,141 @@
+"""CVAT: the export named "CVAT for images 1.1"."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml import sax
+from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import Locator
+
+from sct_hf.data.exports.places import ExportFile, export_files, first_there
+from sct_hf.data.listing import FileReader, Listing, Record
+from sct_hf.data.problems import Problems
+from sct_hf.data.text_files import read_text
+
+_FORMAT = 'export the task as "CVAT for images 1.1"'
+
+
+def list_cvat(
+    split: str,
+    problems: Problems,
+    *,
+    files: str | Path | Sequence[str | Path] | None = None,
+    data_dir: str | Path | None = None,
+) -> Listing:
+    """List the images of `annotations.xml`: their tags, and the labels of their boxes and other shapes.
+
+    The labels are those that the task or project declares, in its order. In an export of a project each image names
+    its subset: of a file that may hold several splits, those images are listed whose subset has the split's name, in
+    any case; where no image names one, all are "train". Pictures lie in `images/`, `images/<subset>/` or beside the
+    file.
+
+    Args:
+        split: Name of the split; without `files`, `<data_dir>/<split>.xml`, `<data_dir>/<split>/annotations.xml` or
+            `<data_dir>/annotations.xml` is read.
+        problems: Where to add what is wrong.
+        files: The exports of the split.
+        data_dir: Folder of the export.
+
+    Raises:
+        InputError: No file is named, or the folder has none.
+    """
+    found = export_files(split, files, data_dir, ["{split}.xml", "{split}/annotations.xml", "annotations.xml"])
+    listing = Listing(", ".join(str(file.path) for file in found), label_names=[])
+    for file in found:
+        text = read_text(file.path, problems)
+        if text is None:
+            continue
+        images = _Images(file, problems)
+        try:
+            sax.parseString(text, images)
+        except sax.SAXParseException as error:
+            place = f"{file.path}, line {error.getLineNumber()}"
+            problems.add("not XML", place, f"not valid XML ({error.getMessage()})", _FORMAT)
+            continue
+        chosen = images.records
+        if file.whole:
+            subsets = {subset for subset, _ in images.records}
+            wanted = split.casefold() if any(subsets) else "" if split == "train" else None
+            chosen = [(subset, record) for subset, record in images.records if subset.casefold() == wanted]
+        listing.records += [record for _, record in chosen]
+        if images.records and not chosen:
+            text = f"no image is of subset {split!r}, only {', '.join(map(repr, sorted(subsets)))}"
+            problems.add("no such split", file.path, text, "name another split, or name the split's file")
+        listing.label_names = list(dict.fromkeys([*(listing.label_names or []), *images.label_names]))
+    return listing
+
+
+read_cvat = FileReader("cvat", list_cvat)
+
+
+class _Images(ContentHandler):
+    """Collects labels and images while the file is parsed.
+
+    Attributes:
+        label_names: The declared labels; parts of skeletons are none.
+        records: The images, each with its subset, "" for none.
+    """
+
+    def __init__(self, file: ExportFile, problems: Problems) -> None:
+        super().__init__()
+        self.label_names: list[str] = []
+        self.records: list[tuple[str, Record]] = []
+        self._file, self._problems = file, problems
+        self._path: list[str] = []
+        self._text = ""
+        self._name: str | None = None
+        self._is_part = False
+        self._open: tuple[str, Record] | None = None
+
+    def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802
+        self._at = locator
+
+    def _place(self) -> str:
+        return f"{self._file.path}, line {self._at.getLineNumber()}"
+
+    def startElement(self, name: str, attrs: Any) -> None:  # noqa: N802
+        if not self._path and name != "annotations":
+            self._problems.add("wrong format", self._place(), f"the file is <{name}>", _FORMAT)
+        if self._path == ["annotations"] and name == "track":
+            self._problems.add("wrong format", self._place(), "a track: the export is one for video", _FORMAT)
+        if self._path == ["annotations"] and name == "image":
+            self._open = self._image(attrs)
+        elif self._open is not None and self._path[-1] == "image" and name != "attribute":
+            self._add_label(name, attrs)
+        elif name == "label":
+            self._name, self._is_part = None, False
+        self._path.append(name)
+        self._text = ""
+
+    def characters(self, content: str) -> None:
+        self._text += content
+
+    def endElement(self, name: str) -> None:  # noqa: N802
+        self._path.pop()
+        if self._path[-2:] == ["labels", "label"]:
+            self._name = self._text.strip() if name == "name" else self._name
+            self._is_part = self._is_part or name == "parent"
+        elif name == "label" and self._name and not self._is_part:
+            self.label_names.append(self._name)
+        elif name == "image" and self._open is not None:
+            self.records.append(self._open)
+            self._open = None
+
+    def _image(self, attrs: Any) -> tuple[str, Record] | None:
+        name, subset = attrs.get("name", ""), attrs.get("subset", "")
+        if not name:
+            self._problems.add("no path", self._place(), "the image has no name", _FORMAT)
+            return None
+        root = self._file.root.absolute()
+        candidates = [root / "images" / subset / name, root / "images" / name, root / name]
+        return subset, Record(self._place(), name, first_there(candidates, candidates[1]), [])
+
+    def _add_label(self, element: str, attrs: Any) -> None:
+        label, record = attrs.get("label"), self._open[1] if self._open else None
+        if record is None or not label:
+            self._problems.add("wrong format", self._place(), f"<{element}> has no label", _FORMAT)
+        elif label not in self.label_names:
+            text = f"label {label!r} is not declared among {', '.join(self.label_names) or 'none'}"
+            self._problems.add("unknown label", self._place(), text, "correct it, or add it to <labels>")
+        elif label not in record.labels:
+            record.labels.append(label)

@@ -1,0 +1,82 @@
+"""Hierarchies of labels as CSV files of child,parent rows."""
+
+import csv
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sct_hf.errors import InputError
+from sct_hf.files import atomic_write
+from sct_hf.model.label_parents_sct import top_down
+from sct_hf.model.label_words_sct import label_words
+
+HEADER = ("child", "parent")
+
+
+def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, list[str]]:
+    """Read a hierarchy from rows `child,parent`, one for each parent of a label; a header of these words may stand.
+
+    A parent is a label of the data set or a new one; a child is a label of the data set or a parent in another row.
+
+    Args:
+        path: The CSV file.
+        label_names: The labels of the data set.
+
+    Returns:
+        {child: its parents}, in the order of the file; a row that is there twice counts once.
+
+    Raises:
+        InputError: The file cannot be read or has no rows, or a row is wrong, which is named by its line: not two
+            names, a child that nothing knows, a parent that only spells a label otherwise, a label that is its own
+            parent, or one that closes a circle.
+    """
+    path = Path(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"hierarchy is {str(path)!r}, which cannot be read as CSV text: {error}") from error
+    if rows and tuple(cell.lower() for cell in rows[0][1]) == HEADER:
+        rows = rows[1:]
+    if not rows:
+        raise InputError(f"hierarchy is {str(path)!r}, which has no rows: write one child,parent a line")
+    for line, row in rows:
+        if len(row) != 2 or not all(row):
+            raise InputError(f"{path}, line {line}: {','.join(row)!r} is not child,parent: write two names")
+    known = {*label_names, *(parent for _, (_, parent) in rows)}
+    spelt = {label_words(name): name for name in label_names}
+    found: dict[str, list[str]] = {}
+    for line, (child, parent) in rows:
+        if child not in known:
+            near = difflib.get_close_matches(child, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"the labels are {', '.join(list(label_names)[:20])}"
+            raise InputError(
+                f"{path}, line {line}: {child!r} is neither a label of the data set nor a parent in another row; "
+                f"{remedy}"
+            )
+        other = spelt.get(label_words(parent), parent)
+        if parent not in label_names and other != parent:
+            raise InputError(
+                f"{path}, line {line}: {parent!r} would be a new label beside {other!r}, of the same words: write it "
+                "as the data set does"
+            )
+        if child == parent:
+            raise InputError(f"{path}, line {line}: {child!r} cannot be its own parent: take the row out")
+        if parent in found.get(child, ()):
+            continue
+        found.setdefault(child, []).append(parent)
+        try:
+            top_down(found)
+        except ValueError as error:
+            circle = str(error).partition("circle, ")[2].partition(":")[0]
+            raise InputError(f"{path}, line {line}: closes a circle, {circle}: take one of its rows out") from error
+    return found
+
+
+def write_hierarchy(path: str | Path, label_parents: Mapping[str, Sequence[str]]) -> None:
+    """Write a hierarchy as `read_hierarchy` reads it."""
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows((child, parent) for child, parents in label_parents.items() for parent in parents)

@@ -1,0 +1,112 @@
+"""Labels hidden on purpose: the protocols by which training with incomplete labels is measured."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sct_hf.data.base import LabelledImages
+from sct_hf.files import atomic_write
+
+
+def known_entries(
+    image_ids: Sequence[str], label_names: Sequence[str], *, split: str, proportion: float, seed: int
+) -> np.ndarray:
+    """Draw which (picture, label) entries stay known, present and absent ones alike (the protocol of CLSL and DSRB).
+
+    Each entry has a number that only the seed, the split and the names of picture and label decide; it stays known
+    if that is below the proportion. So nothing else matters: not which other pictures or labels there are, nor their
+    order; and what is known at a proportion is known at every larger one (ours).
+
+    Args:
+        image_ids: N names of pictures.
+        label_names: C names of labels.
+        split: Name of the split.
+        proportion: Probability, within (0, 1].
+        seed: Of the mask.
+
+    Returns:
+        Bool (N, C).
+    """
+    return _numbers(image_ids, label_names, split, seed) < proportion
+
+
+def single_positives(
+    targets: np.ndarray, image_ids: Sequence[str], label_names: Sequence[str], *, split: str, seed: int
+) -> np.ndarray:
+    """Draw one of the present labels of each picture, the only entry that stays known (Cole et al., CVPR 2021).
+
+    Args:
+        targets: (N, C): 1 present; a picture without a present label has no known entry.
+        image_ids: N names of pictures.
+        label_names: C names of labels.
+        split: Name of the split.
+        seed: Of the mask.
+
+    Returns:
+        Bool (N, C), at most one entry a row.
+    """
+    present = targets == 1
+    numbers = np.where(present, _numbers(image_ids, label_names, split, seed), 2.0)
+    known = np.zeros_like(present)
+    known[np.arange(len(known)), numbers.argmin(axis=1)] = True
+    return known & present
+
+
+def hide_labels(
+    images: LabelledImages, *, split: str, proportion: float, single_positive: bool, seed: int
+) -> LabelledImages:
+    """Return the pictures with all targets unknown but those that `known_entries` or `single_positives` leaves.
+
+    What was unknown stays so.
+
+    Args:
+        images: The pictures.
+        split: Name of the split that they are a part of.
+        proportion: See `known_entries`; 1 leaves all.
+        single_positive: Leave one present label of each picture instead.
+        seed: Of the mask.
+    """
+    names, labels = images.image_ids, images.label_names
+    if single_positive:
+        return images.with_unknown(~single_positives(images.targets(), names, labels, split=split, seed=seed))
+    if proportion == 1:
+        return images
+    return images.with_unknown(~known_entries(names, labels, split=split, proportion=proportion, seed=seed))
+
+
+def save_known(images: LabelledImages, path: str | Path) -> None:
+    """Write which targets are known as a compressed NumPy file, to be read by `numpy.load`.
+
+    Args:
+        images: The pictures.
+        path: The .npz file: `image_ids` (N,), `label_names` (C,), `known` bool (N, C).
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with atomic_write(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            image_ids=np.array(images.image_ids),
+            label_names=np.array(images.label_names),
+            known=images.targets() >= 0,
+        )
+
+
+def _numbers(image_ids: Sequence[str], label_names: Sequence[str], split: str, seed: int) -> np.ndarray:
+    """A number in [0, 1) for each picture and label, float64 (N, C)."""
+    rows, columns = _hashes(image_ids, f"{seed}/{split}"), _hashes(label_names, "label")
+    mixed = rows[:, None] ^ columns[None]
+    # The finaliser of SplitMix64 (Steele et al., OOPSLA 2014): every bit of its input decides every bit it gives.
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)) * 2.0**-53
+
+
+def _hashes(texts: Sequence[str], context: str) -> np.ndarray:
+    """A 64-bit hash of each text, uint64."""
+    digests = (hashlib.blake2b(f"{context}/{text}".encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)

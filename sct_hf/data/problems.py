@@ -1,0 +1,83 @@
+"""What is wrong with a user's files: collected, so that all of it is told at once."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sct_hf.errors import InputError
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: What sort of thing, in a few words; problems of a kind share them.
+        place: The file, and the line or entry in it.
+        text: What is wrong there.
+        remedy: What to do about it; empty if the text says it.
+    """
+
+    kind: str
+    place: str
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place, self.text, self.remedy) if part)
+
+
+class DataError(InputError):
+    """Wrong files of a user.
+
+    Attributes:
+        problems: All that is wrong, in the order of the places.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(_message(problems))
+
+
+@dataclass
+class Problems:
+    """A list of problems that readers and checks add to.
+
+    Attributes:
+        found: The problems so far.
+    """
+
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, kind: str, place: object, text: str, remedy: str) -> None:
+        """Add one problem; the fields are those of `Problem`."""
+        self.found.append(Problem(kind, str(place), text, remedy))
+
+    def raise_if_any(self) -> None:
+        """Raise all problems as one error.
+
+        Raises:
+            DataError: There is a problem.
+        """
+        if self.found:
+            raise DataError(sorted(self.found, key=lambda problem: _natural(problem.place)))
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """A key that sorts line 9 before line 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _message(problems: list[Problem]) -> str:
+    """One problem a line, of a kind the first `SHOWN` only."""
+    if len(problems) == 1:
+        return str(problems[0])
+    lines, seen = [], Counter[str]()
+    for problem in problems:
+        seen[problem.kind] += 1
+        if seen[problem.kind] <= SHOWN:
+            lines.append(str(problem))
+    more = [f"… and {count - SHOWN} more of the kind: {kind}" for kind, count in seen.items() if count > SHOWN]
+    return "\n  ".join([f"the data has {len(problems)} problems:", *lines, *more])

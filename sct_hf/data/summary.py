@@ -1,0 +1,85 @@
+"""What a data set holds: counts of labels, and which are seen together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sct_hf.data.base import LabelledImages
+
+_PAIRS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of one split.
+
+    Attributes:
+        name: Name of the data set and the split.
+        label_names: The C labels.
+        pictures: Number of pictures.
+        positives: (C,) int64, pictures that show each label.
+        unknown: (C,) int64, pictures in which nobody judged it.
+        per_picture: (K,) int64, pictures with 0, 1, … labels.
+        together: (C, C) int64, pictures that show both of two labels; the diagonal is `positives`.
+        skipped: Listed pictures left out because their file is missing or broken.
+    """
+
+    name: str
+    label_names: list[str]
+    pictures: int
+    positives: np.ndarray
+    unknown: np.ndarray
+    per_picture: np.ndarray
+    together: np.ndarray
+    skipped: int
+
+    def pairs(self) -> list[tuple[str, str, int]]:
+        """Pairs of labels by falling number of pictures that show both, without those that none shows."""
+        rows, columns = np.triu_indices(len(self.label_names), k=1)
+        counts = self.together[rows, columns]
+        order = np.argsort(-counts, kind="stable")
+        names = self.label_names
+        return [
+            (names[rows[place]], names[columns[place]], int(counts[place])) for place in order if counts[place] > 0
+        ]
+
+
+def summarise(images: LabelledImages) -> Summary:
+    """Count the labels of a split; nothing is decoded."""
+    targets = images.targets()  # (N, C)
+    shown = (targets == 1).astype(np.int64)
+    return Summary(
+        f"{images.name} {images.split}",
+        images.label_names,
+        len(images),
+        shown.sum(axis=0),
+        (targets == -1).sum(axis=0),
+        np.bincount(shown.sum(axis=1)),
+        shown.T @ shown,
+        len(images.skipped),
+    )
+
+
+def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
+    """Write a summary as a few lines and a table: labels by falling number of positives, and the commonest pairs.
+
+    Args:
+        summary: Of one split.
+        notes: What its reader noted.
+    """
+    names, positives, unknown = summary.label_names, summary.positives, summary.unknown
+    shares = [f"{count} with {number}" for number, count in enumerate(summary.per_picture.tolist()) if count]
+    skipped = f", {summary.skipped} more left out" if summary.skipped else ""
+    lines = [
+        f"{summary.name}: {summary.pictures} pictures{skipped}, {len(names)} labels, "
+        f"{positives.sum() / summary.pictures:.2f} a picture ({', '.join(shares)})",
+        *(f"note: {note}" for note in notes or []),
+    ]
+    width = max(map(len, names))
+    for column in np.argsort(-positives, kind="stable").tolist():
+        judged = f"  {unknown[column]:6d} unknown" if unknown.any() else ""
+        share = 100 * positives[column] / summary.pictures
+        lines.append(f"  {names[column]:<{width}}  {positives[column]:6d}  {share:5.1f} %{judged}")
+    pairs = [f"{one} + {other} {count}" for one, other, count in summary.pairs()[:_PAIRS_SHOWN]]
+    lines.append(f"  most often together: {', '.join(pairs) or 'no two labels'}")
+    return "\n".join(lines)

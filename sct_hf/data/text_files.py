@@ -1,0 +1,68 @@
+"""Text that users write and tools export: read whole, and what cannot be read told by its line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sct_hf.data.problems import Problems
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_lines(file: Path, problems: Problems) -> list[str]:
+    """Read a UTF-8 file, with or without a byte order mark, as lines with their ends.
+
+    A line that is not UTF-8 is a problem and comes back empty, so that line numbers hold.
+
+    Args:
+        file: The file.
+        problems: Where to add what is wrong.
+    """
+    data = _read(file, problems)
+    if data is None:
+        return []
+    if data.startswith(_UTF16):
+        problems.add("encoding", file, "the text is UTF-16", "save it as UTF-8")
+        return []
+    lines = []
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True), start=1):
+        try:
+            lines.append(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            shown = line.rstrip().decode("latin-1")
+            text = f"byte 0x{line[error.start]:02x} is not UTF-8, in {shown!r}"
+            problems.add("encoding", f"{file}, line {number}", text, "save the file as UTF-8")
+            lines.append("\n")
+    return lines
+
+
+def read_text(file: Path, problems: Problems) -> str | None:
+    """Read a UTF-8 file; None, and a problem, where there is none, it is empty or some of it is not UTF-8."""
+    before = len(problems.found)
+    text = "".join(read_lines(file, problems))
+    if len(problems.found) == before and not text.strip():
+        problems.add("empty file", file, "the file is empty", "save or export it again")
+    return text if len(problems.found) == before else None
+
+
+def read_json(file: Path, problems: Problems) -> Any:
+    """Read a JSON file; None, and a problem, where it cannot be read."""
+    text = read_text(file, problems)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        problems.add("not JSON", f"{file}{line}", f"not valid JSON ({error})", "export or save the file again")
+        return None
+
+
+def _read(file: Path, problems: Problems) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        problems.add("no file", file, "there is no such file", f"correct the path, which starts from {Path.cwd()}")
+    except OSError as error:
+        problems.add("no file", file, f"the file cannot be read ({error.strerror})", "give a file that can")
+    return None

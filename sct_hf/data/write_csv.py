@@ -1,0 +1,44 @@
+"""Labelled pictures as a CSV file, which the reader of CSV files reads back."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+from datasets import Image as ImageColumn
+
+from sct_hf.data.base import LabelledImages
+from sct_hf.errors import InputError
+from sct_hf.files import atomic_write
+
+
+def write_csv(images: LabelledImages, path: str | Path) -> None:
+    """Write a row a picture: its path, the labels present and the labels unknown, the latter two as JSON lists.
+
+    A path below the folder of the file is relative to it, any other one absolute.
+
+    Args:
+        images: The pictures; each has a file.
+        path: The file to write.
+
+    Raises:
+        InputError: Pictures that have no file, as of a data set that holds their bytes.
+        OSError: The file cannot be written.
+    """
+    folder, names = Path(os.path.abspath(path)).parent, images.label_names
+    rows = []
+    columns = images.dataset.select_columns(["image_id", "image", "labels", "unknown"])
+    for row in columns.cast_column("image", ImageColumn(decode=False)):
+        file = row["image"]["path"]
+        if file is None or not os.path.isfile(file):
+            raise InputError(
+                f"picture {row['image_id']!r} of data set {images.name!r} has no file that a CSV file could name: "
+                "save the pictures as files first"
+            )
+        place = Path(os.path.abspath(file))
+        cell = place.relative_to(folder) if place.is_relative_to(folder) else place
+        rows.append([str(cell), *(json.dumps([names[label] for label in row[key]]) for key in ("labels", "unknown"))])
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["image", "labels", "unknown"])
+        writer.writerows(rows)

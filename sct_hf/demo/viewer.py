@@ -1,0 +1,119 @@
+"""What the page of the demo shows: one forward pass of a tagger, looked at from several sides.
+
+It needs a pipeline "multi-label-image-classification", not the package sct_hf: in a Space it runs on the code that
+travels with a checkpoint.
+"""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+THRESHOLD = 0.5
+"""Where the threshold of a label begins that the checkpoint has none for."""
+
+_SHOWN_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one forward pass gave for a picture.
+
+    Attributes:
+        names: The C labels' names.
+        scores: (1, C) float32 in [0, 1].
+        plans: The transport plan (1, C, H', W') float32; None of a model that has none.
+        picture: What heatmaps are laid over, at most 1024 pixels a side; None without `plans`.
+    """
+
+    names: list[str]
+    scores: Any
+    plans: Any = None
+    picture: Image.Image | None = None
+
+
+class Viewer:
+    """A tagger whose forward pass is looked at from several sides, without running it again.
+
+    Args:
+        tagger: A pipeline "multi-label-image-classification".
+        label_encoder: Name or folder of the text encoder of labels, where the checkpoint cannot tell.
+
+    Attributes:
+        own_labels: The names of the checkpoint's labels.
+        has_maps: Whether the model has a transport plan to show.
+        closed: Why the checkpoint takes no other labels; None if it does.
+    """
+
+    def __init__(self, tagger: Any, label_encoder: str | None = None) -> None:
+        self._tagger = tagger
+        self._label_encoder = label_encoder
+        config = tagger.model.config
+        self.own_labels = [str(config.id2label[label]) for label in range(config.num_labels)]
+        self._own_thresholds = dict(zip(self.own_labels, getattr(config, "thresholds", None) or (), strict=False))
+        self.has_maps = "output_maps" in inspect.signature(tagger.model.forward).parameters
+        self.closed: str | None = None
+        try:
+            self._stages(self.own_labels)
+        except ValueError as error:
+            reason = str(error).removeprefix("labels: ")
+            self.closed = reason[0].upper() + reason[1:]
+
+    def thresholds(self, names: list[str]) -> dict[str, float]:
+        """The thresholds that labels begin with: those of the checkpoint, or 0.5."""
+        return {name: self._own_thresholds.get(name, THRESHOLD) for name in names}
+
+    def look(self, path: str, names: list[str]) -> Seen:
+        """Run the model on a picture file, once.
+
+        Raises:
+            ValueError: The file is no picture, or the labels cannot be encoded.
+        """
+        reading, running = self._stages(None if names == self.own_labels else names)
+        try:
+            inputs = self._tagger.preprocess(path, **reading)
+        except ValueError as error:
+            raise ValueError(
+                "This file is no picture that can be read. Give a whole PNG, JPEG or WebP file."
+            ) from error
+        outputs = self._tagger.forward(inputs, **running)
+        if not self.has_maps:
+            return Seen(names, outputs["scores"])
+        picture = outputs["picture"].copy()
+        picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        return Seen(names, outputs["scores"], outputs["plans"], picture)
+
+    def tags(self, seen: Seen, thresholds: dict[str, float]) -> dict[str, float]:
+        """The labels that reach their thresholds, with their scores, best first."""
+        found = self._tagger.postprocess({"scores": seen.scores}, threshold=thresholds, labels=seen.names)
+        return {tag["label"]: tag["score"] for tag in found}
+
+    def heatmap(self, seen: Seen, name: str) -> Image.Image | None:
+        """The transport plan of a label laid over the picture; None of a model that has none."""
+        if not self.has_maps:
+            return None
+        label = seen.names.index(name)
+        outputs = {"scores": seen.scores[:, [label]], "plans": seen.plans[:, [label]], "picture": seen.picture}
+        (tag,) = self._tagger.postprocess(outputs, threshold=0.0, labels=[name])
+        return tag["heatmap"]
+
+    def _stages(self, labels: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What preprocessing and the forward pass of the pipeline are given."""
+        options = {} if labels is None else {"labels": labels, "label_encoder": self._label_encoder}
+        reading, running, _ = self._tagger._sanitize_parameters(heatmaps=self.has_maps, **options)
+        return reading, running
+
+
+def read_labels(text: str) -> list[str]:
+    """Names with commas or line breaks between them.
+
+    Raises:
+        ValueError: One of them comes twice, in whatever case.
+    """
+    names = [name for part in text.replace("\n", ",").split(",") if (name := " ".join(part.split()))]
+    folded = [name.casefold() for name in names]
+    for place, name in enumerate(names):
+        if folded[place] in folded[:place]:
+            raise ValueError(f"“{name}” is there twice. Give each label once.")
+    return names

@@ -1,0 +1,88 @@
+"""Scores that agree with a hierarchy of labels: a parent's is never below a child's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+
+from .configuration_sct import BackboneConfig
+from .label_parents_sct import LabelParents, ancestors
+from .losses_sct import asymmetric_loss, known_targets
+from .transport_sct import full_precision
+
+
+class LabelHierarchy(nn.Module):
+    """Puts each label's logit at the highest among itself and all labels below it.
+
+    This is the max-constraint module of C-HMCNN (Giunchiglia & Lukasiewicz, "Coherent Hierarchical Multi-Label
+    Classification Networks", NeurIPS 2020), there on probabilities, which the sigmoid leaves in the same order. Its
+    cost grows with the number of (label, ancestor) pairs, not with the square of the labels.
+
+    Args:
+        label_parents: The parents of each label, by name; checked already.
+        label_names: The C labels, in the order of the logits.
+    """
+
+    def __init__(self, label_parents: LabelParents, label_names: Sequence[str]) -> None:
+        super().__init__()
+        place = {name: label for label, name in enumerate(label_names)}
+        # (above, below) labels of each pair; a list, as buffers hold nothing while a checkpoint is loaded
+        self._pairs = [(place[up], place[name]) for name, above in ancestors(label_parents).items() for up in above]
+        self.above: Tensor
+        self.below: Tensor
+        self.register_buffer("above", self._column(0), persistent=False)  # (E,)
+        self.register_buffer("below", self._column(1), persistent=False)  # (E,)
+
+    def _column(self, side: int) -> Tensor:
+        return torch.tensor([pair[side] for pair in self._pairs])
+
+    def init_non_persistent_buffers(self) -> None:
+        """Fill the buffers, which no checkpoint holds."""
+        init.copy_(self.above, self._column(0))
+        init.copy_(self.below, self._column(1))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Raise parents to their highest descendant.
+
+        Args:
+            logits: (B, C), any float dtype; scores will do as well.
+
+        Returns:
+            (B, C) of the same dtype: no label is below one of its descendants, and one without descendants is as it
+            was. The gradient goes to the highest, in equal parts where several are.
+        """
+        descendants = logits[:, self.below]  # (B, E)
+        return logits.scatter_reduce(1, self.above.expand_as(descendants), descendants, "amax")
+
+    def loss(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
+        """The loss of C-HMCNN (MCLoss, see the class), with the asymmetric loss in place of cross-entropy (ours).
+
+        A label that is absent pays for the highest logit among itself and all below it; one that is present is paid
+        for by the highest among those of them that are present too, so that a wrong child gains nothing from its
+        parent. Unknown targets take no part: neither as labels nor below others (ours).
+
+        Args:
+            logits: (B, C), not yet raised.
+            targets: (B, C): 1, 0, values between (which count as present at 1 alone), −1 or NaN unknown; a parent's
+                is taken to be 1 where a child's is.
+            options: Of `asymmetric_loss`, but the reduction.
+
+        Returns:
+            A scalar, float32 (float64 for float64 logits): the mean over the known targets.
+        """
+        logits, (known, y) = full_precision(logits), known_targets(targets)
+        present = y == 1
+        raised = self(logits.masked_fill(~known, -torch.inf))  # (B, C)
+        raised_by_present = self(logits.masked_fill(~present, -torch.inf))  # (B, C)
+        constrained = torch.where(present, raised_by_present, raised)
+        return asymmetric_loss(constrained, targets, **options)
+
+
+def make_hierarchy(config: BackboneConfig) -> LabelHierarchy | None:
+    """The hierarchy of a configuration, if it has one."""
+    return LabelHierarchy(config.label_parents, config.label_names) if config.label_parents else None
+
+
+__all__ = ["LabelHierarchy", "make_hierarchy"]

@@ -1,0 +1,120 @@
+"""Losses that make up for unbalanced labels: settings for each label, from the training targets or from a file."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sct_hf.errors import InputError
+from sct_hf.model.configuration_sct import BackboneConfig
+from sct_hf.training.arguments import TrainArguments
+
+AUTO, ROOT = "auto", "sqrt"
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How often each of C labels is present and absent among the known training targets.
+
+    Attributes:
+        positives: (C,) int64.
+        negatives: (C,) int64.
+    """
+
+    positives: np.ndarray
+    negatives: np.ndarray
+
+    @classmethod
+    def of(cls, targets: np.ndarray) -> "LabelCounts":
+        """Count in targets (N, C): 1 present, 0 absent, -1 or NaN unknown."""
+        return cls((targets == 1).sum(axis=0), (targets == 0).sum(axis=0))
+
+    def log_odds(self) -> np.ndarray:
+        """Log-odds (C,) float64 of each label: log of positives to negatives, where none counts as one."""
+        return np.log(np.maximum(self.positives, 1) / np.maximum(self.negatives, 1))
+
+
+def label_losses(
+    options: TrainArguments, counts: LabelCounts, label_names: Sequence[str], config: BackboneConfig
+) -> dict[str, list[float]] | None:
+    """Make the `label_losses` of a model's configuration.
+
+    - `positive_weights`: `auto` weighs a label's positives by negatives / positives, as the documentation of PyTorch's
+      BCEWithLogitsLoss proposes; `sqrt` by its square root (ours); a file by its column `weight`, 1 for labels that
+      it does not name.
+    - `logit_adjustment`, τ: τ times the log-odds of the label join the training logits. Menon et al. (ICLR 2021) add
+      τ · log prior to the logits of a softmax over classes; a sigmoid for each label, with its own log-odds, is ours.
+      Scores leave it out: at τ = 1 they are those of a label as often present as absent.
+    - `label_gammas`: `auto` shares γ₋ of the configuration out in proportion to the labels' log-odds, so that rarer
+      labels focus more and the mean over labels stays (ours); a label present more often than absent has 0. A file
+      has a column `gamma_neg` or `gamma_pos`, or both; labels that it does not name keep the configuration's.
+
+    Args:
+        options: Of the run.
+        counts: Of its training targets.
+        label_names: The C labels.
+        config: Of the model; gives the exponents of ASL.
+
+    Returns:
+        Lists of C numbers by name, or None where no option asks for any.
+
+    Raises:
+        InputError: A file that is missing or cannot be used.
+    """
+    made: dict[str, np.ndarray] = {}
+    if (choice := options.positive_weights) in (AUTO, ROOT):
+        made["positive_weight"] = np.exp(-counts.log_odds() * (1 if choice == AUTO else 0.5))
+    elif choice is not None:
+        columns = _read("positive_weights", Path(choice), label_names, {"weight": 1.0})
+        made["positive_weight"] = columns["weight"]
+    if options.logit_adjustment:
+        made["logit_shift"] = options.logit_adjustment * counts.log_odds()
+    if options.label_gammas == AUTO:
+        rarity = np.maximum(-counts.log_odds(), 0)
+        made["gamma_neg"] = config.gamma_neg * (rarity / rarity.mean() if rarity.any() else np.ones_like(rarity))
+    elif options.label_gammas is not None:
+        defaults = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos}
+        made |= _read("label_gammas", Path(options.label_gammas), label_names, defaults)
+    return {name: values.tolist() for name, values in made.items()} or None
+
+
+def _read(field: str, path: Path, label_names: Sequence[str], defaults: dict[str, float]) -> dict[str, np.ndarray]:
+    """Columns (C,) of a CSV file with a column `label`: those of `defaults` that it has."""
+    wanted = " or ".join(defaults)
+    try:
+        table = pd.read_csv(path, dtype={"label": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{field} is {str(path)!r}, which cannot be read ({error}): give a CSV file") from error
+    columns = [name for name in defaults if name in table.columns]
+    if "label" not in table.columns or not columns:
+        found = ", ".join(map(str, table.columns))
+        raise InputError(f"{field} {path} has the columns {found}: it needs label, and {wanted}")
+    values = {name: np.full(len(label_names), float(defaults[name])) for name in columns}
+    places = {name: place for place, name in enumerate(label_names)}
+    seen: set[str] = set()
+    for line, row in enumerate(table.to_dict("records"), 2):
+        label = row["label"]
+        where = f"{field} {path}, line {line}"
+        if label not in places:
+            near = difflib.get_close_matches(label, label_names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f": it is none of the {len(label_names)} labels"
+            raise InputError(f"{where} has the label {label!r}{hint}")
+        if label in seen:
+            raise InputError(f"{where} has the label {label!r} again: give each label one line")
+        seen.add(label)
+        for name in columns:
+            values[name][places[label]] = _number(row[name], f"{where}, {name}")
+    return values
+
+
+def _number(text: object, where: str) -> float:
+    try:
+        number = float(str(text))
+    except ValueError:
+        number = np.nan
+    if not 0 <= number < np.inf:
+        raise InputError(f"{where} is {text!r}: give a number >= 0")
+    return number

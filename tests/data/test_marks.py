@@ -1,0 +1,65 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sct_hf.data import load_data
+from sct_hf.data.problems import DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+    for seed in range(4):
+        save_picture(tmp_path / f"{seed}.png", seed=seed)
+    return tmp_path
+
+
+def test_every_mark(root: Path) -> None:
+    (root / "x.csv").write_text(
+        "dog,image,cat,bee\n1,0.png,0,?\n-1,1.png,,1.0\nnan,2.png,NaN,True\n0.0,3.png,1,-1.0\n"
+    )
+    images = load_data("csv", "train", data_dir=root, files=root / "x.csv")
+    assert images.label_names == ["dog", "cat", "bee"], "in the order of the columns"
+    assert images.targets().tolist() == [[1, 0, -1], [-1, -1, 1], [-1, -1, 1], [0, 1, -1]]
+
+
+@pytest.mark.parametrize("kind", [float, bool])
+def test_what_pandas_writes(root: Path, kind: type) -> None:
+    rng = np.random.default_rng(0)
+    marks = rng.integers(0, 2, (4, 3)).astype(kind)
+    if kind is float:
+        marks[rng.random(marks.shape) < 0.4] = np.nan
+    table = pd.DataFrame(marks, columns=["a", "b", "c"])
+    table.insert(0, "file_name", [f"{row}.png" for row in range(4)])
+    table.to_csv(root / "x.csv")  # with its index, in a column without a name
+    images = load_data("csv", "train", files=root / "x.csv")
+    assert images.label_names == ["a", "b", "c"]
+    np.testing.assert_array_equal(images.targets(), np.nan_to_num(marks.astype(float), nan=-1))
+
+
+def test_given_labels_choose_the_columns(root: Path) -> None:
+    (root / "x.csv").write_text("image,width,dog,cat\n0.png,40,1,0\n1.png,40,0,1\n")
+    (root / "labels.txt").write_text("cat\ndog\n")
+    images = load_data("csv", "train", files=root / "x.csv", labels_file=root / "labels.txt")
+    assert images.label_names == ["cat", "dog"]
+    assert images.targets().tolist() == [[0, 1], [1, 0]]
+
+
+def test_cells_that_are_no_marks(root: Path) -> None:
+    (root / "x.csv").write_text("image,dog,cat,width\n0.png,1,yes,40\n1.png,0,1,41\n2.png,x,2,42\n")
+    with pytest.raises(DataError) as caught:
+        load_data("csv", "train", files=root / "x.csv")
+    texts = [str(problem).removeprefix(f"{root / 'x.csv'}, ") for problem in caught.value.problems]
+    assert [text.split(":")[0] for text in texts] == ["line 1", "line 2", "line 4", "line 4"]
+    assert "column 'width' is taken for a label, but no cell is a mark, such as '40'" in texts[0]
+    assert "take the column out, or name the column of labels by label_column" in texts[0]
+    assert texts[1].startswith("line 2: column 'cat' holds 'yes': write 1 (present), 0 (absent), or ?")
+
+
+def test_a_label_without_a_column(root: Path) -> None:
+    (root / "x.csv").write_text("image,dog,cat\n0.png,1,0\n")
+    (root / "labels.txt").write_text("cat\ndog\ncow\n")
+    with pytest.raises(DataError, match="line 1: no column for label 'cow': add it"):
+        load_data("csv", "train", files=root / "x.csv", labels_file=root / "labels.txt")

@@ -1,0 +1,48 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from sct_hf.data.base import LabelledImages
+from sct_hf.data.summary import format_summary, summarise
+
+NAMES = ["ant", "bee", "cow"]
+ROWS = [(["bee", "cow"], []), (["bee"], ["ant"]), ([], ["ant", "cow"]), (["ant", "bee", "cow"], [])]
+
+
+@pytest.fixture
+def images(make_images: Callable[..., LabelledImages]) -> LabelledImages:
+    return make_images(ROWS, NAMES)
+
+
+def test_counts_by_hand(images: LabelledImages) -> None:
+    summary = summarise(images)
+    assert (summary.name, summary.pictures, summary.label_names) == ("made train", 4, NAMES)
+    assert summary.positives.tolist() == [1, 3, 2]
+    assert summary.unknown.tolist() == [2, 0, 1]
+    assert summary.per_picture.tolist() == [1, 1, 1, 1]
+    assert summary.together.tolist() == [[1, 1, 1], [1, 3, 2], [1, 2, 2]]
+    assert summary.pairs() == [("bee", "cow", 2), ("ant", "bee", 1), ("ant", "cow", 1)]
+
+
+def test_counts_of_a_random_set_agree_with_loops(make_images: Callable[..., LabelledImages]) -> None:
+    rng = np.random.default_rng(1)
+    rows = [([name for name in NAMES if rng.random() < 0.5], []) for _ in range(15)]
+    summary = summarise(make_images(rows, NAMES))
+    for row, one in enumerate(NAMES):
+        for column, other in enumerate(NAMES):
+            assert summary.together[row, column] == sum(one in labels and other in labels for labels, _ in rows)
+    assert (np.diag(summary.together) == summary.positives).all()
+    assert summary.per_picture.sum() == 15
+
+
+def test_the_text(images: LabelledImages) -> None:
+    lines = format_summary(summarise(images), ["one was left out"]).splitlines()
+    assert lines == [
+        "made train: 4 pictures, 3 labels, 1.50 a picture (1 with 0, 1 with 1, 1 with 2, 1 with 3)",
+        "note: one was left out",
+        "  bee       3   75.0 %       0 unknown",
+        "  cow       2   50.0 %       1 unknown",
+        "  ant       1   25.0 %       2 unknown",
+        "  most often together: bee + cow 2, ant + bee 1, ant + cow 1",
+    ]

@@ -1,0 +1,165 @@
+"""The page through its server: HTTP on this machine, as a browser speaks it, without one."""
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from sct_hf.demo.interface import LAUNCH, build
+from tests.demo.conftest import LABELS, THRESHOLDS
+
+
+@pytest.fixture(scope="module")
+def server(taggers: dict[str, Any]) -> Iterator[str]:
+    """The address of a page of the checkpoint with `scorer="label"`."""
+    page = build(taggers["label"], "`tiny`")
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield url
+    page.close(verbose=False)
+
+
+@pytest.fixture
+def client(server: str, tmp_path: Path) -> Client:
+    """A visitor, new to the page."""
+    return Client(server, verbose=False, download_files=str(tmp_path), analytics_enabled=False)
+
+
+@pytest.fixture
+def passes(taggers: dict[str, Any]) -> Iterator[list[int]]:
+    """One entry a forward pass."""
+    counted: list[int] = []
+    hook = taggers["label"].model.register_forward_hook(lambda *_: counted.append(1))
+    yield counted
+    hook.remove()
+
+
+def scores(label: dict[str, Any]) -> dict[str, float]:
+    """What a bar of the page shows, by label, in the order of the bars."""
+    return {row["label"]: row["confidence"] for row in (label or {}).get("confidences") or []}
+
+
+def test_a_picture_gets_tags_and_the_heatmap_of_the_best(
+    client: Client, taggers: dict[str, Any], picture: str
+) -> None:
+    tags, line, where = client.predict(handle_file(picture), api_name="/tag")
+    wanted = taggers["label"](picture, heatmaps=True)
+    assert 0 < len(wanted) < len(LABELS)  # the checkpoint's thresholds tell labels apart
+    assert scores(tags) == pytest.approx({tag["label"]: tag["score"] for tag in wanted}, abs=1e-6)
+    assert line == f"{len(wanted)} of 4 labels reach their threshold."
+    assert where["label"] == f"Where “{wanted[0]['label']}” was seen"
+    with Image.open(where["value"]) as shown:  # a lossy file
+        assert np.abs(np.asarray(shown.convert("RGB"), float) - np.asarray(wanted[0]["heatmap"])).mean() < 8
+
+
+def test_thresholds_move_without_the_model(client: Client, picture: str, passes: list[int]) -> None:
+    client.predict(handle_file(picture), api_name="/tag")
+    assert scores(client.predict(0, api_name="/threshold")[0]).keys() == set(LABELS)
+    tags, line = client.predict(1, api_name="/threshold")
+    assert scores(tags) == {}
+    assert line == "0 of 4 labels reach their threshold."
+    assert len(passes) == 1
+    tags, _, where = client.predict(handle_file(picture), api_name="/tag")  # they hold for the next picture
+    assert scores(tags) == {}
+    assert where["value"] is None
+
+
+def test_visitors_do_not_see_each_other(server: str, client: Client, picture: str) -> None:
+    client.predict(handle_file(picture), api_name="/tag")
+    other = Client(server, verbose=False, analytics_enabled=False)
+    assert scores(other.predict(0, api_name="/threshold")[0]) == {}
+
+
+def test_a_click_shows_that_tags_heatmap(server: str, picture: str, taggers: dict[str, Any]) -> None:
+    with httpx.Client(base_url=server.rstrip("/"), timeout=100) as browser:
+        functions = {item["api_name"]: item["id"] for item in browser.get("/config").json()["dependencies"]}
+        (path,) = browser.post("/gradio_api/upload", files={"files": Path(picture).read_bytes()}).json()
+        upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        call(browser, functions["tag"], [upload, None, None])
+        click = {"index": 1, "value": "cat", "selected": True}
+        (answer,) = call(browser, functions["heatmap"], [None], click)["data"]
+        assert answer["label"] == "Where “cat” was seen"
+        file = browser.get(f"/gradio_api/file={answer['value']['path']}").raise_for_status().content
+    shown = Image.open(io.BytesIO(file))
+    wanted = {tag["label"]: tag["heatmap"] for tag in taggers["label"](picture, threshold=0.0, heatmaps=True)}
+    apart = {
+        name: np.abs(np.asarray(shown.convert("RGB"), float) - np.asarray(heatmap)).mean()
+        for name, heatmap in wanted.items()
+    }
+    assert min(apart, key=lambda name: apart[name]) == "cat"
+    assert apart["cat"] < 8
+
+
+def test_other_labels_and_back(client: Client, taggers: dict[str, Any], picture: str) -> None:
+    new = ["wild boar", "fire engine", "dog"]
+    tags, line, _ = client.predict(handle_file(picture), "wild boar,  fire engine\ndog", api_name="/labels")[1:]
+    thresholds = {"wild boar": 0.5, "fire engine": 0.5, "dog": THRESHOLDS[0]}
+    wanted = {tag["label"]: tag["score"] for tag in taggers["label"](picture, labels=new, threshold=thresholds)}
+    assert scores(tags) == pytest.approx(wanted, abs=1e-6)
+    assert line == f"{len(wanted)} of 3 labels reach their threshold."
+    assert scores(client.predict(0, api_name="/threshold")[0]).keys() == set(new)
+    client.predict(handle_file(picture), " ", api_name="/labels")
+    assert scores(client.predict(0, api_name="/threshold")[0]).keys() == set(LABELS)
+
+
+def test_errors_of_the_user_are_messages(
+    client: Client, picture: str, broken: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(AppError, match="This file is no picture that can be read"):
+        client.predict(handle_file(broken), api_name="/tag")
+    with pytest.raises(AppError, match="There is no picture yet"):
+        client.predict(None, "horse", api_name="/labels")
+    with pytest.raises(AppError, match="“dog” is there twice"):
+        client.predict(handle_file(picture), "dog, cat, dog", api_name="/labels")
+    assert "Traceback" not in "".join(capfd.readouterr())
+    tags, line, where = client.predict(None, api_name="/tag")  # a picture taken away is no error
+    assert (scores(tags), line, where["value"]) == ({}, "", None)
+
+
+def test_files_of_the_server_are_not_read(server: str, picture: str) -> None:
+    with httpx.Client(base_url=server.rstrip("/"), timeout=100) as browser:
+        functions = {item["api_name"]: item["id"] for item in browser.get("/config").json()["dependencies"]}
+        upload = {"path": picture, "meta": {"_type": "gradio.FileData"}}  # never uploaded
+        answer = call(browser, functions["tag"], [upload, None, None], fails=True)
+    assert "data" not in answer
+
+
+def test_what_is_not_to_be_had_is_said_on_the_page(taggers: dict[str, Any]) -> None:
+    components = {
+        kind: {item["props"].get("label"): item["props"] for item in build(tagger, kind).config["components"]}
+        for kind, tagger in taggers.items()
+    }
+    for kind in ("linear", "peer"):
+        words = components[kind]["Other labels"]
+        assert words["interactive"] is False
+        assert "scores only the labels it was trained on" in words["info"]
+    assert components["label"]["Other labels"]["interactive"] is True
+    shown = {kind: items["Where a tag was seen"]["visible"] for kind, items in components.items()}
+    assert shown == {"label": True, "linear": True, "peer": False}
+
+
+SESSIONS = itertools.count()
+
+
+def call(
+    browser: httpx.Client, function: int, data: list[Any], event_data: Any = None, fails: bool = False
+) -> dict[str, Any]:
+    """What an event of the page gives, in one session for each `browser`."""
+    session = browser.headers.setdefault("X-Session", f"session-{next(SESSIONS)}")
+    event = {"fn_index": function, "data": data, "event_data": event_data, "session_hash": session}
+    browser.post("/gradio_api/queue/join", json=event).raise_for_status()
+    with browser.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as lines:
+        for text in lines.iter_lines():
+            message = json.loads(text.removeprefix("data: ")) if text else {}
+            if message.get("msg") == "process_completed":
+                assert message["success"] is not fails, message
+                return message["output"]
+    raise AssertionError("the page gave no answer")

@@ -1,0 +1,63 @@
+"""scripts/demo.py: what it serves, and what it says when it cannot."""
+
+import importlib.util
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "demo.py"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Callable[[list[str]], int]:
+    spec = importlib.util.spec_from_file_location("demo_script", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_it_is_served_on_this_machine_only_unless_told_otherwise(
+    demo: Callable[[list[str]], int], folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[dict[str, Any]] = []
+    monkeypatch.setattr(gr.Blocks, "launch", lambda page, **options: served.append(options))
+    assert demo([f"--model={folders['linear']}"]) == 0
+    assert demo([f"--model={folders['linear']}", "--share", "--port=7999"]) == 0
+    assert [(options["share"], options["server_port"]) for options in served] == [(False, None), (True, 7999)]
+    assert all("server_name" not in options for options in served)  # gradio's own: 127.0.0.1
+
+
+def test_a_port_in_use(
+    demo: Callable[[list[str]], int], folders: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert demo([f"--model={folders['linear']}", f"--port={taken.getsockname()[1]}"]) == 2
+    assert "error: port: " in capsys.readouterr().err
+
+
+def test_no_model(
+    demo: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert demo(["--model=./absent"]) == 2
+    assert "error: model: './absent' cannot be loaded" in capsys.readouterr().err
+    monkeypatch.setattr("sct_hf.hub.own_checkpoint.NAME", "absent")
+    assert demo([]) == 2
+    assert "error: model: none is given, and there is no " in capsys.readouterr().err
+
+
+def test_no_gradio(
+    demo: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "sct_hf.demo.interface", raising=False)
+    assert demo([]) == 2
+    assert 'error: the demo needs gradio, not installed here: pip install -e ".[demo]"' in capsys.readouterr().err

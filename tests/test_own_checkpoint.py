@@ -1,0 +1,56 @@
+"""The checkpoint that lies in the repository: its card, its figures, its size, and tagging with it by default."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.cbook import get_sample_data
+from sklearn.metrics import average_precision_score
+
+from sct_hf.data import load_data
+from sct_hf.hub.own_checkpoint import NAME, own_checkpoint
+from sct_hf.hub.publish import prepared
+from sct_hf.tagging import Tagger
+
+ROOT = Path(__file__).parents[1]
+PERSON = get_sample_data("grace_hopper.jpg", asfileobj=False)
+
+
+def test_card_is_what_publishing_makes_of_the_folder() -> None:
+    with prepared(own_checkpoint(), f"OWNER/{NAME}") as target:
+        assert (target / "README.md").read_text() == (own_checkpoint() / "README.md").read_text()
+        assert {"modeling_sct.py", "handler.py", "model.safetensors"} <= {path.name for path in target.iterdir()}
+
+
+def test_small_enough_to_be_cloned() -> None:
+    assert sum(path.stat().st_size for path in own_checkpoint().iterdir()) < 15e6
+
+
+def test_predict_needs_no_model_and_no_network(tmp_path: Path) -> None:
+    words = [sys.executable, str(ROOT / "scripts" / "predict.py"), PERSON, "--format=json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    found = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    (row,) = json.loads(found.stdout)
+    assert [tag["label"] for tag in row["tags"]] == ["person"]
+
+
+@pytest.mark.slow
+def test_figures_of_the_card(voc_dir: Path) -> None:
+    """The split of the card, tagged from its files in single precision; the card's run scored it in bfloat16."""
+    images = load_data("voc2007", "val", data_dir=voc_dir, skip_missing_images=True)
+    paths = [voc_dir / "VOC2007" / "JPEGImages" / f"{image_id}.jpg" for image_id in images.image_ids]
+    targets, scores = images.targets(), np.zeros(images.targets().shape)
+    tagger = Tagger.from_pretrained(own_checkpoint(), "cpu")
+    for row, found in enumerate(tagger.tag(paths, threshold=0.0, batch_size=32)):
+        for label, score in found.tags:
+            scores[row, images.label_names.index(label)] = score
+    judged = [targets[:, label] != -1 for label in range(len(images.label_names))]
+    precisions = [
+        average_precision_score(targets[rows, label], scores[rows, label]) for label, rows in enumerate(judged)
+    ]
+    written = json.loads((own_checkpoint() / "metrics.json").read_text())
+    assert np.mean(precisions) == pytest.approx(written["mAP_sklearn"], abs=2e-3)
