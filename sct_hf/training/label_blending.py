@@ -65,8 +65,7 @@ class LabelBlending(LabelRecovery):
         blended = [_half_and_half(each, partner) for each in (features, label_features)]
         blended_targets = (targets + values.gather(0, partner)) / 2  # (B, C)
         blended_targets = torch.where(known.any(dim=0), blended_targets, torch.nan)
-        sct = self.model.sct
-        label_text = sct.semantic_features.scaled(sct.label_text(None, None)[0])  # (C, D_t)
+        label_text = self.model.sct.centred_text(None)  # (C, D_t)
         logits = self.model.pooled_scorer(*blended, label_text)  # (B, C)
         return super().recovery_loss(output, labels, scores) + self.classification_loss(logits, blended_targets)
 
