@@ -247,8 +247,8 @@ class SCTConfig(BackboneConfig):
         rho (`float`, *optional*, defaults to 0.5):
             Share of the region → label direction in the transport cost (theory).
         scorer (`"linear"` or `"label"`, *optional*, defaults to `"linear"`):
-            Scores regions by a linear layer (kin) or against the label features, so that no weight depends on the
-            number of labels (ours).
+            Scores by a vector a label (kin), or by vectors made of the labels' text and features, so that no weight
+            depends on the number of labels (ours).
         scorer_dropout (`float`, *optional*, defaults to 0.5):
             Dropout before the region scores (kin: 0.5).
         semantic_loss_weight (`float`, *optional*, defaults to 0.8):

@@ -119,11 +119,9 @@ class SemanticFeatures(nn.Module):
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
 
     def _text(self, label_embeddings: Tensor) -> Tensor:
-        return self.text_proj(self.scaled(label_embeddings))
-
-    def scaled(self, label_embeddings: Tensor) -> Tensor:
-        """Divide label embeddings (C, D_t) by their root mean square each, where the configuration asks for it."""
-        return F.rms_norm(label_embeddings, label_embeddings.shape[-1:]) if self.normalize else label_embeddings
+        if self.normalize:
+            label_embeddings = F.rms_norm(label_embeddings, label_embeddings.shape[-1:])
+        return self.text_proj(label_embeddings)
 
 
 class LinearScores(nn.Module):

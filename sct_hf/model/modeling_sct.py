@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
@@ -219,6 +220,20 @@ class SCTModel(SCTPreTrainedModel):
         tokens = features if self.config.map_input == "features" else regions
         return label_features, self.semantic_map(tokens, label_features, prototypes, familiarity)
 
+    @property
+    def _trained_embeddings(self) -> Tensor:
+        """Text (C, D_t) of the labels that the weights were trained on."""
+        return self.label_embeddings if self.seen_embeddings is None else self.seen_embeddings
+
+    def centred_text(self, embeddings: Tensor | None) -> Tensor:
+        """Text (C, D_t), or that of the model's own labels, less the mean of the labels of training, each of unit RMS.
+
+        What all labels have in common is taken out, so that one label's lesson is not all the others' (ours).
+        """
+        trained = self._trained_embeddings
+        given = self.label_embeddings if embeddings is None else embeddings.to(trained)
+        return F.rms_norm(given - trained.mean(0), given.shape[-1:])
+
     def familiarity(self, embeddings: Tensor | None) -> Tensor | None:
         """How much the weights know of labels with text `embeddings` (C, D_t), or of the model's own: (C,) in [0, 1].
 
@@ -231,10 +246,8 @@ class SCTModel(SCTPreTrainedModel):
             return None
         if embeddings is None and self.seen_embeddings is None:
             return None
-        trained = full_precision(self.label_embeddings if self.seen_embeddings is None else self.seen_embeddings)
-        given = full_precision((self.label_embeddings if embeddings is None else embeddings).to(trained.device))
-        centre = trained.mean(0)
-        nearest = cosine_similarity((given - centre)[None], (trained - centre)[None])[0].amax(1)  # (C,)
+        given, trained = self.centred_text(embeddings), self.centred_text(self._trained_embeddings)
+        nearest = cosine_similarity(given[None], trained[None])[0].amax(1)  # (C,)
         return ((nearest - config.familiarity_threshold) / (1 - config.familiarity_threshold)).clamp(0, 1)
 
     def pooled_features(self, features: Tensor, backward_plan: Tensor, prototype_plan: Tensor | None) -> Tensor | None:
@@ -378,7 +391,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             return_dict=True,
         )
         plan = _as_regions(out.transport_plan)  # (B, P, C)
-        label_text = self.sct.semantic_features.scaled(self.sct.label_text(label_embeddings, label_prototypes)[0])
+        label_text = self.sct.centred_text(label_embeddings)  # (C, D_t)
         region_scores = self.scorer(out.last_hidden_state, out.label_features, plan, label_text)  # (B, P, C)
         prototype_plan = None if out.prototype_plan is None else _as_regions(out.prototype_plan)  # (B, P, C)
         logits, region_logits, pooled_logits = self.label_logits(

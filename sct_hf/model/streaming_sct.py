@@ -80,7 +80,7 @@ def streamed_logits(
         log_prior = sct.log_prior(semantic_map)
         backward_plan = transport_plan(similarity, temperature, log_prior, None, dim=1)  # (B, P, c)
         prototype_plan = sct.prototype_plan(features, own)
-        text = sct.semantic_features.scaled(embeddings[k])  # (c, D_t)
+        text = sct.centred_text(embeddings[k])  # (c, D_t)
         logits, _, _ = model.label_logits(
             model.scorer.score(regions, aligned, text),
             sct.semantic_map.pool(semantic_map, prototype_plan),

@@ -204,7 +204,7 @@ class ModelArguments:
     temperature: float | None = _option(None, "Initial temperature of the transport plans.")
     learn_temperature: bool | None = _option(None, "Train the temperature.")
     rho: float | None = _option(None, "Share of the region to label direction in the transport cost.")
-    scorer: str | None = _option(None, "linear, or label to score against the label features.")
+    scorer: str | None = _option(None, "linear, or label: by the labels' text, for any number of labels.")
     scorer_dropout: float | None = _option(None, "Dropout before the region scores.")
     semantic_loss_weight: float | None = _option(None, "Weight of the semantic map's classification loss.")
     transport_loss_weight: float | None = _option(None, "Weight of the transport cost, of sct and patchct.")

@@ -71,8 +71,7 @@ class LabelBlending(LabelRecovery):
         targets = torch.where(known, values, scores)  # (B, C)
         partner_targets = torch.where(from_prototype, 1.0, values.gather(0, partner))  # (B, C)
         targets = torch.where(from_prototype | known.any(dim=0), (targets + partner_targets) / 2, torch.nan)
-        sct = self.model.sct
-        label_text = sct.semantic_features.scaled(sct.label_text(None, None)[0])  # (C, D_t)
+        label_text = self.model.sct.centred_text(None)  # (C, D_t)
         blended_loss = self.classification_loss(self.model.pooled_scorer(*blended, label_text), targets)
         return super().recovery_loss(output, labels, scores) + _WEIGHT * blended_loss
 

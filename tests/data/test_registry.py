@@ -10,7 +10,7 @@ from sct_hf.errors import InputError
 def test_the_names() -> None:
     tools = {"labelstudio", "cvat", "fiftyone", "yolo", "labelme"}
     own = {"csv", "jsonl", "imagefolder", "labelfolders", *tools}
-    assert set(READERS) == {"scenes", "voc2007", "voc2012", "coco", *own}
+    assert set(READERS) == {"scenes", "voc2007", "voc2012", "coco", "nuswide", *own}
     assert {name for name in READERS if lists_files(name)} == own
 
 

