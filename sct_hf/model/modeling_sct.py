@@ -98,7 +98,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             if labels is not None or output_maps or output_label_features or output_branches or output_hidden_states:
                 raise ValueError(f"labels_at_once={labels_at_once} gives logits alone: leave out labels and output_….")
             pictures_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
-            return MultiLabelOutput(logits=streamed_logits(self, *pictures_and_text, labels_at_once))
+            logits = streamed_logits(self, *pictures_and_text, labels_at_once)
+            return MultiLabelOutput(logits=self._raised(logits, label_embeddings))
         if labels is not None:
             pictures = pixel_values if backbone_features is None else backbone_features
             self.check_targets(labels, 0 if pictures is None else len(pictures))
@@ -163,11 +164,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                     again = self(labels=judged, backbone_features=rest, erasing=False, return_dict=True, **text)
                 losses["erasing"] = again.loss
                 loss = loss + config.erasing_loss_weight * again.loss
-        if self.hierarchy is not None and not self.training and label_embeddings is None:
-            logits = self.hierarchy(logits)  # (B, C)
         return MultiLabelOutput(
             loss=loss,
-            logits=logits,
+            logits=self._raised(logits, label_embeddings),
             losses=losses,
             semantic_map=out.semantic_map if output_maps else None,
             transport_plan=out.transport_plan if output_maps else None,
@@ -181,6 +180,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pooled_features=out.pooled_features if output_branches else None,
             hidden_states=out.hidden_states,
         )
+
+    def _raised(self, logits: Tensor, label_embeddings: Tensor | None) -> Tensor:
+        """Logits (B, C) of the model's own labels as its hierarchy wants them in evaluation; others as they are."""
+        if self.hierarchy is None or self.training or label_embeddings is not None:
+            return logits
+        return self.hierarchy(logits)
 
     def label_logits(
         self,

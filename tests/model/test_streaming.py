@@ -50,6 +50,18 @@ def test_own_labels_and_backbone_features(make_model) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_parents_are_raised_to_their_children(make_model) -> None:
+    model = make_model(scorer="label")
+    first, *rest = model.config.label_names
+    model.set_hierarchy({name: [first] for name in rest})
+    features = torch.randn(8, model.backbone.num_features, 2, 3)
+    with torch.no_grad():
+        wanted = model(backbone_features=features).logits
+        found = model(backbone_features=features, labels_at_once=2).logits
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert (found[:, :1] >= found).all()
+
+
 def test_without_the_plan_a_score_does_not_depend_on_the_other_labels(make_model) -> None:
     pixels = torch.randn(2, 3, 64, 64)
     for aligned, same in ((False, True), (True, False)):
