@@ -15,6 +15,7 @@ from sct_hf.errors import InputError
 from sct_hf.files import sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.network import failure_reason
 from sct_hf.peers.modeling_peer import PeerConfig
@@ -140,6 +141,8 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
         scores, targets = (columns[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
         predictions = Predictions(columns["image_id"].tolist(), scores, targets, names)
         computed, table = multilabel_metrics(scores, targets, label_names=names), label_table(predictions)
+        if parents := model.config.label_parents:
+            computed |= hierarchical_metrics(scores, targets, parents, names)
         if "frequency_limits" in metrics:
             positives = pd.read_csv(folder / PER_LABEL)["train_positives"].to_numpy()
             groups = frequency_groups(positives, metrics["frequency_limits"])

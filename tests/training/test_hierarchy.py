@@ -11,6 +11,7 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf.data.hierarchies import read_hierarchy
 from sct_hf.errors import InputError
+from sct_hf.hub.checks import read_run
 from sct_hf.metrics import hierarchical_metrics
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments, ScoringArguments
 from sct_hf.training.loop import train
@@ -49,6 +50,13 @@ def test_a_run_trains_scores_and_keeps_its_hierarchy(
     assert found["violations"] == 0
     for child, (parent, *_) in PARENTS.items():
         assert (frame[f"score/{parent}"] >= frame[f"score/{child}"] - 1e-6).all()
+
+    checked = read_run(run)  # as for publishing
+    assert checked.metrics["hF1"] == metrics["hF1"]
+    edited = json.loads((run / "metrics.json").read_text(encoding="utf-8")) | {"hF1": 0.999}
+    (run / "metrics.json").write_text(json.dumps(edited), encoding="utf-8")
+    with pytest.raises(InputError, match=r"hF1 0\.999 is not what predictions\.parquet gives"):
+        read_run(run)
 
     model = AutoModelForImageClassification.from_pretrained(run)
     assert model.config.label_parents == PARENTS
