@@ -134,6 +134,8 @@ class DataArguments(EvaluationDataArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        alone = self.hierarchy is None or self.unseen_labels is None
+        _require(alone, "unseen_labels", self.unseen_labels, "parents tell of those below them; leave out --hierarchy")
         _require(0 <= self.holdout < 1, "holdout", self.holdout, "give a fraction in [0, 1)")
         _require(0 <= self.collage <= 1, "collage", self.collage, "give a fraction in [0, 1]")
         scored = self.eval_split != HELD_OUT or self.holdout > 0

@@ -107,8 +107,11 @@ def _without_unseen(pictures: Pictures, unseen: str, showing_them: str) -> Pictu
     training, evaluation = pictures.training, pictures.evaluation
     split = split_labels(unseen, training.label_names, evaluation.label_names)
     if showing_them == "drop":
-        columns = [training.label_names.index(name) for name in split.unseen if name in training.label_names]
-        training = training.select(np.flatnonzero(~(training.targets()[:, columns] == 1).any(axis=1)))
+        whole = pictures.whole  # whose labels are not hidden
+        columns = [whole.label_names.index(name) for name in split.unseen if name in whole.label_names]
+        shown = (whole.targets()[:, columns] == 1).any(axis=1)  # (N,)
+        showing = {image_id for image_id, shows in zip(whole.image_ids, shown, strict=True) if shows}
+        training = training.select([row for row, name in enumerate(training.image_ids) if name not in showing])
     both = [*split.seen, *split.unseen]
     strange = set(evaluation.label_names) - {*pictures.whole.label_names, *split.unseen}
     if strange:

@@ -110,6 +110,8 @@ def test_pictures_that_show_unseen_labels_are_kept_or_dropped(tiny: Tiny) -> Non
     assert dropped.with_unseen.image_ids == whole.evaluation.image_ids
     assert dropped.with_unseen.targets().tolist() == whole.evaluation.targets().tolist()
     assert (whole.split, whole.with_unseen) == (None, None)
+    hidden = parts(tiny, holdout=0, unseen_labels="white", unseen_pictures="drop", known_proportion=0.3)
+    assert hidden.training.image_ids == dropped.training.image_ids
 
 
 def test_unseen_labels_may_be_missing_from_the_training_pictures(tmp_path: Path, tiny: Tiny, table: Path) -> None:
@@ -146,6 +148,11 @@ def test_a_head_of_its_own_labels_is_trained_and_scored_on_them_alone(tmp_path: 
     data = [f"--eval_file={tiny().data.data_dir}/test.jsonl", f"--data_dir={tiny().data.data_dir}"]
     with pytest.raises(InputError, match=r"unseen_labels cannot be scored: .*scorer='linear'"):
         score_checkpoint(*parse_into([*given, *data], ScoringArguments, EvaluationDataArguments))
+
+
+def test_parents_would_tell_of_unseen_labels(tiny: Tiny) -> None:
+    with pytest.raises(InputError, match="unseen_labels is 'white': parents tell of those below them"):
+        tiny(unseen_labels="white", hierarchy="voc")
 
 
 def test_text_that_cannot_be_had_ends_a_run_before_it_starts(tmp_path: Path, tiny: Tiny) -> None:
