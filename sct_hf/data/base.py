@@ -177,12 +177,11 @@ class LabelledImages:
             )
         place_of = {name: place for place, name in enumerate(label_names)}
         new_ids = np.array([place_of.get(name, -1) for name in self.label_names], dtype=np.int64)
-        dataset = self.dataset.remove_columns(["labels", "unknown"])
-        features = features_for(label_names)
-        for column in ("labels", "unknown"):
-            lists = [[label for label in ids if label >= 0] for ids in _renumbered(self._table[column], new_ids)]
-            dataset = dataset.add_column(column, lists, feature=features[column])
-        return replace(self, dataset=dataset)
+        labels, unknown = (
+            [[label for label in ids if label >= 0] for ids in _renumbered(self._table[column], new_ids)]
+            for column in ("labels", "unknown")
+        )
+        return self._with_labels(label_names, labels, unknown)
 
     @cached_property
     def _table(self) -> pa.Table:
