@@ -259,7 +259,6 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         *,
-        label_weights: Tensor | None = None,
         backbone_features: Tensor | None = None,
         label_embeddings: Tensor | None = None,
         label_prototypes: Tensor | None = None,
@@ -274,8 +273,6 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         Args:
             pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
-            label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0 of the transport loss, by default the targets
-                with 0 where they are unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
                 this call alone; for `scorer="label"`.
@@ -293,11 +290,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         Raises:
             ValueError: An input of a wrong shape, size or value.
         """
+        label_weights = None
         if labels is not None:
             pictures = pixel_values if backbone_features is None else backbone_features
             self.check_targets(labels, 0 if pictures is None else len(pictures))
-            if label_weights is None:
-                label_weights = known_targets(labels)[1]  # (B, C)
+            label_weights = known_targets(labels)[1]  # (B, C)
         out = self.sct(
             pixel_values,
             label_weights,

@@ -180,6 +180,8 @@ class Run:
                 self.schedule.step()
             state.step += 1
             self.average.update(self.bare, state.step)
+            if self.recovery is not None and accelerator.num_processes > 1:
+                self.average.synchronise()  # it teaches: all processes alike, and a continued run as before
 
     def _read_losses(self) -> dict[str, float]:
         """Look at the losses since the last time; return those of the last batch.
