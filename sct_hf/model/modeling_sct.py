@@ -54,7 +54,6 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         *,
-        label_weights: Tensor | None = None,
         backbone_features: Tensor | None = None,
         label_embeddings: Tensor | None = None,
         label_prototypes: Tensor | None = None,
@@ -71,8 +70,6 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         Args:
             pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
-            label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0 of the transport loss, by default the targets
-                with 0 where they are unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
                 this call alone; for `scorer="label"`. The model's hierarchy says nothing of them.
@@ -100,11 +97,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pictures_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
             logits = streamed_logits(self, *pictures_and_text, labels_at_once)
             return MultiLabelOutput(logits=self._raised(logits, label_embeddings))
+        label_weights = None
         if labels is not None:
             pictures = pixel_values if backbone_features is None else backbone_features
             self.check_targets(labels, 0 if pictures is None else len(pictures))
-            if label_weights is None:
-                label_weights = known_targets(labels)[1]  # (B, C)
+            label_weights = known_targets(labels)[1]  # (B, C)
         erasing = erasing and labels is not None and self.training and self.config.erasing_loss_weight > 0
         if erasing:  # the backbone's map is needed twice
             pixel_values, backbone_features = None, self.feature_map(pixel_values, backbone_features)

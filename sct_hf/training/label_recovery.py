@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
-from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.training.models import TaggingModel
 
@@ -16,31 +15,14 @@ def assume_negative(labels: Tensor) -> Tensor:
     return torch.where(labels >= 0, labels, 0.0)
 
 
-def transported(labels: Tensor, scores: Tensor, weight: float) -> Tensor:
-    """Label weights of the transport loss: of known labels, and of recovered ones that are likely present (ours).
-
-    Args:
-        labels: (B, C), −1 or NaN unknown.
-        scores: Of recovered labels, (B, C) in [0, 1].
-        weight: By which a recovered label counts less than a known one; 1 at most.
-
-    Returns:
-        (B, C), ≥ 0; 0 for an unknown label with a score below 0.5.
-    """
-    known, values = known_targets(labels)
-    likely = torch.where(scores >= 0.5, scores * min(weight, 1.0), 0.0)
-    return torch.where(known, values, likely)
-
-
 class LabelRecovery(nn.Module):
     """A model in training and the losses on its unknown labels; what is saved in the end is the model alone.
 
     The kin trains one branch on the known entries, and a second one on pseudo-targets: what is known, and elsewhere
     the first one's scores, without gradient. Ours: both branches are the model's own kinds of scores, so that nothing
     is trained that is thrown away; pseudo-targets are scores of the averaged weights (as in mean teacher, Tarvainen &
-    Valpola, 2017), sharpened by a temperature (as in MixMatch, Berthelot et al., 2019); recovered labels take part in
-    the transport loss (see `transported`); and where not one absent label is known, the first branch takes unknown
-    labels as absent, since "present" everywhere would fit what is known.
+    Valpola, 2017), sharpened by a temperature (as in MixMatch, Berthelot et al., 2019); and where not one absent label
+    is known, the first branch takes unknown labels as absent, since "present" everywhere would fit what is known.
 
     Args:
         model: The model, not wrapped for several processes.
@@ -66,12 +48,10 @@ class LabelRecovery(nn.Module):
             weight: Of the loss on recovered labels.
             **inputs: Pictures or maps, as the model takes them.
         """
-        with torch.no_grad():
-            scores = (self._teacher()(**inputs).logits / self.temperature).sigmoid()  # (B, C)
-        if isinstance(self.model, SCTForMultiLabelClassification):
-            inputs["label_weights"] = transported(labels, scores, weight)
         own = assume_negative(labels) if self.only_present else labels
         output: MultiLabelOutput = self.model(labels=own, output_branches=True, output_label_features=True, **inputs)
+        with torch.no_grad():
+            scores = (self._teacher()(**inputs).logits / self.temperature).sigmoid()  # (B, C)
         recovery = self.recovery_loss(output, labels, scores)
         output.losses = {**(output.losses or {}), "recovery": recovery}
         assert output.loss is not None
