@@ -70,6 +70,21 @@ def test_groups_of_labels_have_their_columns(tmp_path: Path, run_benchmark: Benc
     assert metrics["mAP_rare"] is not None
 
 
+def test_unseen_labels_and_shots_are_in_the_rows(tmp_path: Path, run_benchmark: Benchmark) -> None:
+    out = tmp_path / "out"
+    options: dict[str, Any] = {"unseen_labels": "white", "shots": 2, "folds": 1, "seeds": 2, "holdout": 0.5}
+    assert run_benchmark("ablation", output_dir=out, variants=["label scorer"], **options) == 0
+    rows = pd.read_parquet(out / "runs.parquet").set_index(["variant", "seed"])
+    for seed in (0, 1):
+        folder = out / "runs" / "all" / "label_scorer" / f"fold0-seed{seed}"
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert metrics["train_images"] <= 6  # three labels, two pictures each
+        row = rows.loc[("label scorer", seed)]
+        for name in ("ZSL_mAP", "ZSL_chance_mAP", "GZSL_mAP", "GZSL_F1@3"):
+            assert row[name] == metrics["zero_shot"][name]
+        assert pd.isna(rows.loc[(BASE, seed), "ZSL_mAP"])
+
+
 def test_every_variant_can_be_used() -> None:
     base = Arguments(DataArguments(), ModelArguments(), TrainArguments())
     for settings in (VARIANTS | FURTHER_VARIANTS).values():
