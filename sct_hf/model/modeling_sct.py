@@ -222,12 +222,14 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         *,
         label_encoder: str | None = None,
         label_templates: list[str] | None = None,
+        to_train: bool = False,
     ) -> None:
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
 
         Thresholds and hierarchy of the former labels go. Without `embeddings`, they and the prototypes are made by
         what made the checkpoint's own, see `encode_new_labels`. `config.seen_labels` then keeps the names of the
-        labels that the weights were trained on.
+        labels that the weights were trained on, unless these are to be trained (`to_train`), or the former ones' text
+        was lost when another `num_labels` was loaded.
 
         Args:
             names (`list[str]`, or `dict` of texts by name): The labels' names, each once; with texts that stand for
@@ -241,6 +243,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 tell.
             label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`, to be averaged, in place of
                 the checkpoint's template.
+            to_train (`bool`, *optional*, defaults to `False`): Whether the weights are about to be trained on these
+                labels, which then count as seen.
 
         Raises:
             ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
@@ -262,7 +266,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 "train with scorer='label' to change the number of labels, or make a new model."
             )
         check_label_parents(label_parents or {}, names)
-        if self.config.seen_labels is None and names != self.config.label_names:
+        if to_train:
+            self.config.seen_labels = self.sct.seen_embeddings = None
+        elif self.config.seen_labels is None and names != self.config.label_names and not self.label_text_lost:
             self.config.seen_labels = self.config.label_names
             self.sct.seen_embeddings = self.sct.label_embeddings
         if prototypes is not None:
@@ -272,6 +278,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
         self.config.label_text = recipe
+        self.label_text_lost = False
         self.set_hierarchy(label_parents)
 
 

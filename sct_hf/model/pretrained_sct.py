@@ -20,6 +20,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
     config: BackboneConfig
     backbone: Any
     hierarchy: LabelHierarchy | None  # of models that give logits
+    label_text_lost = False  # another num_labels was loaded: the labels have no text until set_labels
     main_input_name = "pixel_values"
     input_modalities = ("image",)  # type: ignore[assignment]
     supports_gradient_checkpointing = True
@@ -43,6 +44,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
                 f"The checkpoint lacks {len(missing)} tensors of the backbone or of the labels, first "
                 f"{', '.join(missing[:3])}: load one that was saved by save_pretrained, or make a new model."
             )
+        model.label_text_lost = any(key.endswith("label_embeddings") for key, *_ in info["mismatched_keys"])
         return (model, info) if output_loading_info else model
 
     @property

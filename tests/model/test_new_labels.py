@@ -272,3 +272,38 @@ def test_unlike_labels_are_scored_by_prototypes_alone(bert, classifiers, tmp_pat
     again = SCTForMultiLabelClassification.from_pretrained(tmp_path / "saved").eval()
     with torch.no_grad():
         torch.testing.assert_close(again(pixels).logits, logits)
+
+
+def test_labels_that_are_to_be_trained_count_as_seen(bert, classifiers, tmp_path) -> None:
+    known = classifiers["package"] = classifier(seed=1)
+    model = make(bert, known=known)
+    embeddings, prototypes = encode_new_labels(NEW, model, bert)
+    model.set_labels(NEW, embeddings, model.config.label_text, prototypes)
+    assert model.sct.familiarity(None) is not None
+    model.set_labels(NEW, embeddings, model.config.label_text, prototypes, to_train=True)
+    assert model.config.seen_labels is None
+    assert model.sct.familiarity(None) is None
+    model.save_pretrained(tmp_path / "saved")
+    again = SCTForMultiLabelClassification.from_pretrained(tmp_path / "saved")
+    assert seen_in_training(NEW, again.config) == [True] * len(NEW)
+
+
+@pytest.mark.parametrize("had_seen", [False, True])
+def test_another_number_of_labels_makes_up_no_seen_ones(bert, classifiers, tmp_path, had_seen: bool) -> None:
+    known = classifiers["package"] = classifier(seed=1)
+    model = make(bert, known=known)
+    embeddings, prototypes = encode_new_labels(NEW, model, bert)
+    if had_seen:
+        model.set_labels(NEW, embeddings, model.config.label_text, prototypes)
+    model.save_pretrained(tmp_path / "saved")
+    count = len(model.config.label_names) + 1
+    other = SCTForMultiLabelClassification.from_pretrained(
+        tmp_path / "saved", num_labels=count, ignore_mismatched_sizes=True
+    )
+    names = [f"label {number}" for number in range(count)]
+    width = prototypes.shape[1]
+    other.set_labels(names, torch.randn(count, embeddings.shape[1]), None, torch.randn(count, width))
+    assert other.config.seen_labels == (LABELS if had_seen else None)
+    assert (other.sct.familiarity(None) is not None) == had_seen
+    other.set_labels(names[:2], torch.randn(2, embeddings.shape[1]), None, torch.randn(2, width))
+    assert other.config.seen_labels == (LABELS if had_seen else names)
