@@ -1,8 +1,8 @@
-"""The training pictures as a run sees them, some of their labels hidden, as a CSV file.
+"""The training pictures of a run, some of their labels hidden, as a CSV file.
 
 python scripts/hide_labels.py --dataset voc2007 --data_dir VOCdevkit --known_proportion 0.1 --output_file known10.csv
 
-Takes the options of scripts/train.py as well. The file's column `unknown` names the labels that are hidden;
+Takes the options of scripts/train.py as well, but for those that change labels otherwise. The file's column `unknown` names the labels that are hidden;
 `--dataset csv --train_file known10.csv` reads it.
 """
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     kinds = (OutputArguments, DataArguments, ModelArguments, TrainArguments)
     try:
         output, data, _, train = parse_with_recipe(argv, *kinds, default=None)
-        training = load_training_pictures(data, train.seed)[1]
+        training = load_training_pictures(data, train.seed)
         write_csv(training, output.output_file)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -141,8 +141,6 @@ class DataArguments(EvaluationDataArguments):
         scored = self.eval_split != HELD_OUT or self.holdout > 0
         _require(scored, "eval_split", self.eval_split, "it needs --holdout above 0")
         _require(0 < self.known_proportion <= 1, "known_proportion", self.known_proportion, "give one in (0, 1]")
-        apart = self.hierarchy is None or self.unseen_labels is None
-        _require(apart, "hierarchy", self.hierarchy, "it needs all labels; leave it out, or unseen_labels")
         alone = not self.single_positive or self.known_proportion == 1
         _require(alone, "known_proportion", self.known_proportion, "leave it out, or single_positive")
         for name in ("max_train_samples", "train_size", "shots"):

@@ -71,22 +71,48 @@ def load_pictures(data: DataArguments, seed: int) -> Pictures:
     """Read training and evaluation pictures, and hold out a part of the former.
 
     With `eval_split` held_out, the evaluation split is not even read. With `unseen_labels`, training and model
-    selection are told nothing of them: their columns are dropped. With `shots`, pictures are drawn from what is left
-    to train on.
+    selection are told nothing of them: their columns are dropped. Labels are hidden in what is trained on alone, and
+    among its own labels: as in the literature on incomplete labels, what selects and what is scored stay as they are.
+    With `shots`, pictures are drawn from what is left to train on.
 
     Raises:
         InputError: Whatever the reader finds wrong, the splits have different labels, or the hierarchy is wrong.
     """
     pictures = _read_pictures(data, seed)
-    if data.hierarchy is not None:
-        pictures = _with_parents(pictures, data.hierarchy)
     if data.unseen_labels is not None:
         pictures = _without_unseen(pictures, data.unseen_labels, data.unseen_pictures)
+    pictures = replace(pictures, training=_hidden(pictures.training, data, seed))
+    if data.hierarchy is not None:
+        pictures = _with_parents(pictures, data.hierarchy)
     if data.shots:
         training = pictures.training
         drawn = training.select(few_shot_rows(training.targets(), data.shots, seed))
         pictures = replace(pictures, training=drawn)
     return pictures
+
+
+def load_training_pictures(data: DataArguments, seed: int) -> LabelledImages:
+    """Read what is trained on, its labels hidden, where nothing else than that is done to labels.
+
+    Raises:
+        InputError: Whatever the reader finds wrong, or an option that changes labels otherwise.
+    """
+    for name in ("hierarchy", "unseen_labels", "shots"):
+        if value := getattr(data, name):
+            raise InputError(
+                f"{name} is {value!r}, which scripts/train.py applies itself: leave it out here, and give it there"
+            )
+    return _hidden(_read_training_pictures(data, seed)[1], data, seed)
+
+
+def _hidden(training: LabelledImages, data: DataArguments, seed: int) -> LabelledImages:
+    return hide_labels(
+        training,
+        split=data.train_split,
+        proportion=data.known_proportion,
+        single_positive=data.single_positive,
+        seed=seed if data.mask_seed is None else data.mask_seed,
+    )
 
 
 def _with_parents(pictures: Pictures, hierarchy: str) -> Pictures:
@@ -107,11 +133,9 @@ def _without_unseen(pictures: Pictures, unseen: str, showing_them: str) -> Pictu
     training, evaluation = pictures.training, pictures.evaluation
     split = split_labels(unseen, training.label_names, evaluation.label_names)
     if showing_them == "drop":
-        whole = pictures.whole  # whose labels are not hidden
-        columns = [whole.label_names.index(name) for name in split.unseen if name in whole.label_names]
-        shown = (whole.targets()[:, columns] == 1).any(axis=1)  # (N,)
-        showing = {image_id for image_id, shows in zip(whole.image_ids, shown, strict=True) if shows}
-        training = training.select([row for row, name in enumerate(training.image_ids) if name not in showing])
+        columns = [training.label_names.index(name) for name in split.unseen if name in training.label_names]
+        shown = (training.targets()[:, columns] == 1).any(axis=1)  # (N,)
+        training = training.select(np.flatnonzero(~shown).tolist())
     both = [*split.seen, *split.unseen]
     strange = set(evaluation.label_names) - {*pictures.whole.label_names, *split.unseen}
     if strange:
@@ -130,7 +154,7 @@ def _without_unseen(pictures: Pictures, unseen: str, showing_them: str) -> Pictu
 
 def _read_pictures(data: DataArguments, seed: int) -> Pictures:
     """The pictures with all labels of the data set."""
-    whole, training, held_out = load_training_pictures(data, seed)
+    whole, training, held_out = _read_training_pictures(data, seed)
     if held_out and data.eval_split == HELD_OUT:
         return Pictures(whole, training, None, held_out)
     evaluation = load_evaluation_pictures(data, seed)
@@ -139,17 +163,10 @@ def _read_pictures(data: DataArguments, seed: int) -> Pictures:
     return Pictures(whole, training, held_out, evaluation)
 
 
-def load_training_pictures(
+def _read_training_pictures(
     data: DataArguments, seed: int
 ) -> tuple[LabelledImages, LabelledImages, LabelledImages | None]:
-    """Read `whole`, `training` and `held_out` of `Pictures`.
-
-    Labels are hidden in what is trained on alone: as in the literature on incomplete labels, what selects and what is
-    scored stay as they are.
-
-    Raises:
-        InputError: Whatever the reader finds wrong.
-    """
+    """`whole`, `training` and `held_out` of `Pictures`, with all labels of the data set."""
 
     def read(difficult: Literal["negative", "ignore"]) -> LabelledImages:
         options: dict[str, Any] = {"size": data.train_size} if data.train_size else {}
@@ -172,13 +189,6 @@ def load_training_pictures(
             held_out = judged.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)[1]
     if data.draw_from_rest:
         training = draw(training)
-    training = hide_labels(
-        training,
-        split=data.train_split,
-        proportion=data.known_proportion,
-        single_positive=data.single_positive,
-        seed=seed if data.mask_seed is None else data.mask_seed,
-    )
     return whole, training, held_out
 
 

@@ -152,7 +152,9 @@ def test_what_cannot_be_used(tiny: Tiny, options: dict[str, Any], message: str) 
         tiny(**options)
 
 
-def test_hidden_labels_as_a_table(tmp_path: Path, tiny: Tiny, words: Callable[..., list[str]]) -> None:
+def test_hidden_labels_as_a_table(
+    tmp_path: Path, tiny: Tiny, words: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
     path = Path(__file__).parents[2] / "scripts" / "hide_labels.py"
     spec = importlib.util.spec_from_file_location("hide_labels_script", path)
     assert spec is not None
@@ -164,3 +166,18 @@ def test_hidden_labels_as_a_table(tmp_path: Path, tiny: Tiny, words: Callable[..
     back = load_data("csv", "train", files=str(tmp_path / "known.csv"))
     np.testing.assert_array_equal(back.targets(), load_pictures(tiny(**options).data, 2).training.targets())
     assert script.main([*words(known_proportion=0)]) == 2
+    for option in ({"shots": 3}, {"unseen_labels": "white"}, {"hierarchy": "wordnet"}):
+        assert script.main([*words(**option), f"--output_file={tmp_path / 'none.csv'}"]) == 2
+        assert f"{next(iter(option))} is {next(iter(option.values()))!r}" in capsys.readouterr().err
+    assert not (tmp_path / "none.csv").exists()
+
+
+def test_the_single_positive_is_one_of_the_labels_of_training(tiny: Tiny) -> None:
+    options: dict[str, Any] = {"holdout": 0, "unseen_labels": "white,red"}
+    whole = load_pictures(tiny(**options).data, 0).training
+    kept = load_pictures(tiny(**options, single_positive=True).data, 0).training
+    assert kept.label_names == whole.label_names
+    present, left = whole.targets() == 1, kept.targets()
+    np.testing.assert_array_equal((left == 1).sum(axis=1), present.any(axis=1))
+    assert not (left == 0).any()
+    assert (present[left == 1]).all()
