@@ -2,8 +2,8 @@
 
 python scripts/hide_labels.py --dataset voc2007 --data_dir VOCdevkit --known_proportion 0.1 --output_file known10.csv
 
-Takes the options of scripts/train.py as well, but for those that change labels otherwise. The file's column `unknown` names the labels that are hidden;
-`--dataset csv --train_file known10.csv` reads it.
+Takes the options of scripts/train.py as well, but for those that change labels otherwise. The file's column `unknown`
+names the labels that are hidden; `--dataset csv --train_file known10.csv` reads it.
 """
 
 import sys

@@ -11,6 +11,7 @@ import torch
 
 from sct_hf.data.label_splits import SPLITS
 from sct_hf.errors import InputError
+from sct_hf.files import sha256_of_file
 from sct_hf.metrics.frequency import frequency_limits
 from sct_hf.peers.modeling_peer import HEADS, make_head
 
@@ -356,6 +357,8 @@ _NOT_IDENTITY = {
     *("figures", "frequency_groups"),
     *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head", "check_data", "allow_unlabelled"),
 }
+# What may be the path of a small file, whose content decides what is learnt.
+_READ_FROM_FILES = ("hierarchy", "label_gammas", "labels_file", "positive_weights", "unseen_labels")
 
 
 @dataclass(frozen=True)
@@ -397,7 +400,11 @@ class Arguments:
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide what is learnt: equal for a run and its continuation."""
-        return {name: value for name, value in sorted(self.to_dict().items()) if name not in _NOT_IDENTITY}
+        values = {name: value for name, value in sorted(self.to_dict().items()) if name not in _NOT_IDENTITY}
+        for name in _READ_FROM_FILES:
+            if values[name] is not None and Path(values[name]).is_file():
+                values[name] = f"{values[name]}, SHA-256 {sha256_of_file(values[name])}"
+        return values
 
     def digest(self) -> str:
         """Hex digest of `identity()`."""

@@ -67,3 +67,15 @@ def test_foreign_files_and_broken_records_are_refused(tmp_path: Path, tiny: Tiny
 
 def test_a_field_that_only_one_run_knows_is_named() -> None:
     assert difference({"epochs": 3}, {"epochs": 3, "flip": None}) == "flip (unknown there, None here)"
+
+
+@pytest.mark.parametrize("name", ["hierarchy", "labels_file", "positive_weights", "unseen_labels"])
+def test_a_file_that_has_changed_makes_another_run(tmp_path: Path, tiny: Tiny, name: str) -> None:
+    file = tmp_path / "file.txt"
+    file.write_text("red,white\n", encoding="utf-8")
+    options = {"output_dir": tmp_path / "run", name: str(file)}
+    started(tiny(**options))
+    assert not RunFolder(tiny(**options, resume=True)).finished
+    file.write_text("red,blue\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"which differs in {name} \(.*SHA-256 \w+ there, .*SHA-256 \w+ here\)"):
+        RunFolder(tiny(**options, resume=True))
