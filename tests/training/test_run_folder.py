@@ -77,5 +77,5 @@ def test_a_file_that_has_changed_makes_another_run(tmp_path: Path, tiny: Tiny, n
     started(tiny(**options))
     assert not RunFolder(tiny(**options, resume=True)).finished
     file.write_text("red,blue\n", encoding="utf-8")
-    with pytest.raises(InputError, match=rf"which differs in {name} \(.*SHA-256 \w+ there, .*SHA-256 \w+ here\)"):
+    with pytest.raises(InputError, match=rf"which differs in {name} \(.*SHA-256 \w+' there, .*SHA-256 \w+' here\)"):
         RunFolder(tiny(**options, resume=True))
