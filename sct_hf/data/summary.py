@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sct_hf.data.base import LabelledImages
+from sct_hf.data.co_occurrence import seen_together
 
 _PAIRS_SHOWN = 10
 
@@ -55,7 +56,7 @@ def summarise(images: LabelledImages) -> Summary:
         shown.sum(axis=0),
         (targets == -1).sum(axis=0),
         np.bincount(shown.sum(axis=1)),
-        shown.T @ shown,
+        seen_together(targets),
         len(images.skipped),
     )
 

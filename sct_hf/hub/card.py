@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -10,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import BEGIN, END, Notes
+from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
 
 TASK = "image-classification"
 _TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -24,6 +26,13 @@ _DATASETS = {
     "csv": "Own pictures (a CSV table)",
     "jsonl": "Own pictures (a JSON-lines table)",
     "imagefolder": "Own pictures (a folder)",
+    "labelfolders": "Own pictures (a folder for each label)",
+    "labelstudio": "Own pictures (Label Studio)",
+    "cvat": "Own pictures (CVAT)",
+    "fiftyone": "Own pictures (FiftyOne)",
+    "yolo": "Own pictures (YOLO)",
+    "labelme": "Own pictures (LabelMe)",
+    "nuswide": "NUS-WIDE",
 }
 # Key of metrics.json → metric of the Hub.
 _RESULTS = {
@@ -38,7 +47,15 @@ _SETTINGS = (
     *("flip", "cutout", "rand_augment", "collage", "positive_weights", "label_gammas", "logit_adjustment"),
     *("hierarchy", "hierarchy_loss_weight"),
 )
-_PATHS = ("backbone_weights", "label_encoder", "hierarchy")
+# Shown where they are not as by default, which is off.
+_FURTHER_SETTINGS = (
+    *("known_proportion", "single_positive", "mask_seed", "unknown_labels", "recovery_weight", "recovery_temperature"),
+    *("recovery_warmup", "unseen_labels", "unseen_pictures", "shots", "freeze_stages", "resampling"),
+    *("repeat_threshold", "contrast_loss_weight", "erasing_loss_weight", "holdout_stratified"),
+)
+_DEFAULTS = {
+    option.name: option.default for part in (DataArguments, ModelArguments, TrainArguments) for option in fields(part)
+}
 
 
 def make_card(
@@ -57,6 +74,9 @@ def make_card(
     thresholds = config.thresholds or [0.5] * len(config.label_names)
     rows = run.per_label.assign(threshold=thresholds).to_dict("records")
     settings = {name: arguments.get(name) for name in _SETTINGS}
+    settings |= {
+        name: arguments[name] for name in _FURTHER_SETTINGS if arguments.get(name, _DEFAULTS[name]) != _DEFAULTS[name]
+    }
     content = {
         "name": repo_id.split("/")[-1],
         "repo_id": repo_id,
@@ -70,7 +90,8 @@ def make_card(
         "metrics": metrics,
         "arguments": arguments,
         "command": _command(run.record["command"]),
-        "settings": [(name, _shown(name, value)) for name, value in settings.items() if value is not None],
+        "settings": [(name, _without_folder(str(value))) for name, value in settings.items() if value is not None],
+        "open_to_labels": config.scorer == "label",
         "versions": run.record["versions"],
         "notes": notes.text,
         "marks": (BEGIN, END),
@@ -147,10 +168,6 @@ def _command(words: Sequence[str]) -> str:
 def _without_folder(value: str) -> str:
     prefix, colon, path = value.rpartition(":")  # such as glove:PATH
     return f"{prefix}{colon}{PurePath(path).name}" if PurePath(path).is_absolute() else value
-
-
-def _shown(name: str, value: Any) -> str:
-    return _without_folder(value) if name in _PATHS else str(value)
 
 
 def _percent(value: float | None) -> str:

@@ -11,6 +11,7 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
+from .label_graph_sct import LabelMessages, check_label_graph
 from .layers_sct import (
     EncoderLayer,
     LabelScores,
@@ -38,8 +39,11 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
         if isinstance(module, SCTModel):
             init.constant_(module.log_temperature, math.log(self.config.temperature))
             init.normal_(module.label_embeddings)
-            if module.label_prototypes is not None:
-                init.zeros_(module.label_prototypes)
+            for given_later in (module.label_prototypes, module.label_graph):
+                if given_later is not None:
+                    init.zeros_(given_later)
+        elif isinstance(module, LabelMessages):
+            init.zeros_(module.message.weight)
         elif isinstance(module, LabelScores | TextScores):
             init.zeros_(module.bias)
         else:
@@ -70,6 +74,7 @@ class SCTModel(SCTPreTrainedModel):
         self.region_norm = nn.LayerNorm(dim) if config.hidden_size and config.projection_norm else nn.Identity()
         self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
         self.semantic_features = SemanticFeatures(dim, config)
+        self.label_messages = LabelMessages(dim) if config.label_graph else None
         self.label_interaction = EncoderLayer(dim, config) if config.label_interaction else None
         wide = self.backbone.num_features
         self.semantic_map = SemanticMap(wide if config.map_input == "features" else dim, dim, config)
@@ -79,6 +84,9 @@ class SCTModel(SCTPreTrainedModel):
         self.label_prototypes: Tensor | None
         prototypes = torch.zeros(len(config.label_names), wide) if config.label_prototypes else None
         self.register_buffer("label_prototypes", prototypes)
+        self.label_graph: Tensor | None
+        count = len(config.label_names)
+        self.register_buffer("label_graph", torch.zeros(count, count) if config.label_graph else None)
         self.seen_embeddings: Tensor | None
         seen = config.seen_labels
         self.register_buffer(
@@ -107,7 +115,7 @@ class SCTModel(SCTPreTrainedModel):
                 The plans never depend on it.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, which
-                the model keeps.
+                the model keeps. No messages pass between them (`label_graph`), as nobody counted them.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
             output_backward_plan (`bool`, *optional*, defaults to `True`): Whether to return π←.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
@@ -119,11 +127,12 @@ class SCTModel(SCTPreTrainedModel):
             ValueError: Pictures, embeddings or prototypes of a wrong shape, or other labels of a linear scorer.
         """
         familiarity = self.familiarity(label_embeddings)  # (C,), or none
+        graph = self.label_graph if label_embeddings is None else None  # (C, C), or none
         label_embeddings, label_prototypes = self.label_text(label_embeddings, label_prototypes)
         features, hidden_states, grid = self.region_features(pixel_values, backbone_features)
         regions = hidden_states[-1]  # (B, P, D)
         label_features, semantic_map = self.label_maps(
-            features, regions, label_embeddings, label_prototypes, familiarity
+            features, regions, label_embeddings, label_prototypes, familiarity, graph
         )
         prototype_plan = self.prototype_plan(features, label_prototypes)  # (B, P, C), or none
 
@@ -173,6 +182,20 @@ class SCTModel(SCTPreTrainedModel):
         own = self.label_embeddings
         return embeddings.to(own), None if prototypes is None else prototypes.to(own)
 
+    def set_label_graph(self, graph: Tensor) -> None:
+        """Give the labels their graph, such as `sct_hf.data.co_occurrence.label_graph` counts it.
+
+        Args:
+            graph (`Tensor` of shape (C, C)): P(label j | label i), any float dtype, with a diagonal of zeros.
+
+        Raises:
+            ValueError: A configuration without `label_graph`, or a graph that cannot be used.
+        """
+        if self.label_graph is None:
+            raise ValueError("The model passes no messages between labels: make it with label_graph=True.")
+        check_label_graph(graph, len(self.config.label_names))
+        self.label_graph = graph.detach().to(self.label_graph, copy=True)
+
     def region_features(
         self, pixel_values: Tensor | None, backbone_features: Tensor | None
     ) -> tuple[Tensor, list[Tensor], torch.Size]:
@@ -197,9 +220,12 @@ class SCTModel(SCTPreTrainedModel):
         embeddings: Tensor,
         prototypes: Tensor | None,
         familiarity: Tensor | None,
+        graph: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Label features (B, C, D) and semantic map (B, P, C) of features (B, P, D₀) and regions (B, P, D)."""
         label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
+        if self.label_messages is not None and graph is not None:
+            label_features = self.label_messages(label_features, graph)  # (B, C, D)
         if self.label_interaction is not None:
             label_features = self.label_interaction(label_features)  # (B, C, D)
         tokens = features if self.config.map_input == "features" else regions

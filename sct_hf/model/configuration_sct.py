@@ -211,6 +211,9 @@ class SCTConfig(BackboneConfig):
             Dropout of the encoder layers (kin: 0.1).
         label_interaction (`bool`, *optional*, defaults to `False`):
             Adds a self-attention layer over the label features (ours).
+        label_graph (`bool`, *optional*, defaults to `False`):
+            Adds messages between label features along a graph of how often labels are seen together in training, which
+            the checkpoint holds (KGGR for the graph; the layer is ours, see `LabelMessages`).
         label_prototypes (`bool`, *optional*, defaults to `False`):
             Whether the checkpoint holds a prototype of each label in the backbone's feature space, made from the
             label's text and the backbone's own ImageNet classifier, and uses it as the next three fields say (ours).
@@ -283,6 +286,7 @@ class SCTConfig(BackboneConfig):
     encoder_ffn_dim: int = 2048
     dropout: float | int = 0.1
     label_interaction: bool = False
+    label_graph: bool = False
     label_prototypes: bool = False
     prototype_scale: float | int = 0.5
     prototype_temperature: float | int = 0.05

@@ -17,6 +17,7 @@ from .configuration_sct import SCTConfig
 from .contrast_sct import label_contrast_loss
 from .erasing_sct import erase_regions, statistics_kept
 from .hierarchy_sct import make_hierarchy
+from .label_graph_sct import graph_of_labels
 from .label_parents_sct import LabelParents, check_label_parents
 from .layers_sct import PooledScorer, RegionScorer, aggregate
 from .losses_sct import asymmetric_loss, known_targets, loss_options
@@ -229,7 +230,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         Thresholds and hierarchy of the former labels go. Without `embeddings`, they and the prototypes are made by
         what made the checkpoint's own, see `encode_new_labels`. `config.seen_labels` then keeps the names of the
         labels that the weights were trained on, unless these are to be trained (`to_train`), or the former ones' text
-        was lost when another `num_labels` was loaded.
+        was lost when another `num_labels` was loaded. Messages between labels (`label_graph`) go on among those that
+        stay, by their names; nobody counted the new ones. A linear scorer's labels keep theirs by their places.
 
         Args:
             names (`list[str]`, or `dict` of texts by name): The labels' names, each once; with texts that stand for
@@ -271,6 +273,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         elif self.config.seen_labels is None and names != self.config.label_names and not self.label_text_lost:
             self.config.seen_labels = self.config.label_names
             self.sct.seen_embeddings = self.sct.label_embeddings
+        if self.sct.label_graph is not None and self.config.scorer == "label":  # a linear scorer's are only renamed
+            self.sct.label_graph = graph_of_labels(self.sct.label_graph, self.config.label_names, names)
         if prototypes is not None:
             self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
         self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)

@@ -11,7 +11,7 @@ from .configuration_sct import BackboneConfig
 from .hierarchy_sct import LabelHierarchy, make_hierarchy
 from .label_parents_sct import LabelParents, check_label_parents
 
-_TEXT = ("label_embeddings", "label_prototypes", "seen_embeddings")
+_OF_LABELS = ("label_embeddings", "label_prototypes", "label_graph", "seen_embeddings")
 
 
 class BackbonePreTrainedModel(PreTrainedModel):
@@ -38,7 +38,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
         """
         loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         model, info = loaded
-        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key.endswith(_TEXT))
+        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key.endswith(_OF_LABELS))
         if missing:
             raise ValueError(
                 f"The checkpoint lacks {len(missing)} tensors of the backbone or of the labels, first "

@@ -25,7 +25,8 @@ def streamed_logits(
     but that. Beside text, prototypes and logits, which are a row or a column a label, memory does not grow with C.
 
     Args:
-        model: An `SCTForMultiLabelClassification` with `scorer="label"` and without `label_interaction`.
+        model: An `SCTForMultiLabelClassification` with `scorer="label"` and without `label_interaction`; with
+            `label_graph`, for other labels than its own, between which no messages pass.
         pixel_values: As in `forward`.
         backbone_features: As in `forward`.
         label_embeddings: (C, D_t), or none for the model's own labels.
@@ -36,13 +37,18 @@ def streamed_logits(
         (B, C), float32.
 
     Raises:
-        ValueError: A linear scorer, attention between labels, or a number of labels below 1.
+        ValueError: A linear scorer, attention or messages between labels, or a number of labels below 1.
     """
     sct, config = model.sct, model.config
     if config.scorer != "label" or config.label_interaction:
         raise ValueError(
             f"labels_at_once={labels_at_once} is for scorer='label' without label_interaction: this model has "
             f"scorer={config.scorer!r}, label_interaction={config.label_interaction}."
+        )
+    if config.label_graph and label_embeddings is None:
+        raise ValueError(
+            f"labels_at_once={labels_at_once} cannot be used with label_graph=True: messages pass between the model's "
+            "own labels, so they go through the head together. Give label_embeddings, or leave labels_at_once out."
         )
     if labels_at_once < 1:
         raise ValueError(f"labels_at_once={labels_at_once} cannot be used: give a number >= 1.")

@@ -186,6 +186,9 @@ class ModelArguments:
     encoder_ffn_dim: int | None = _option(None, "Width of each layer's feed-forward block.")
     dropout: float | None = _option(None, "Dropout of the transformer layers.")
     label_interaction: bool | None = _option(None, "Self-attention over the label features.")
+    label_graph: bool | None = _option(
+        None, "Messages between the label features, along how often labels are seen together in training."
+    )
     label_prototypes: bool | None = _option(
         None, "Use prototypes of the labels, made by the backbone's ImageNet classifier; by default where it has one."
     )

@@ -11,11 +11,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from sct_hf.data import LabelledImages
+from sct_hf.data.co_occurrence import label_graph
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import (
@@ -67,6 +69,8 @@ class Run:
         self.bare.config.label_losses = label_losses(
             options, self.counts, pictures.whole.label_names, self.bare.config
         )
+        if isinstance(self.bare, SCTForMultiLabelClassification) and self.bare.config.label_graph:
+            self.bare.sct.set_label_graph(torch.from_numpy(label_graph(targets)))
         self.unseen: UnseenLabels | None = None
         if pictures.split is not None and getattr(self.bare.config, "scorer", None) == "label":
             split, options_of_model = pictures.split, arguments.model

@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import TrainedRun, read_run
 from sct_hf.hub.claims import BEGIN, END, Notes, read_notes
+from sct_hf.metrics.zero_shot import zero_shot_metrics
 
 NONE = Notes("", {})
 
@@ -99,3 +100,30 @@ def test_labels_thresholds_and_own_pipelines(run: TrainedRun) -> None:
     assert row.split(" | ")[2] == "–"
     assert row.endswith("| 0.25 |")
     assert "none was tuned" not in text
+
+
+def test_what_is_off_by_default_is_shown_where_it_was_on(run: TrainedRun) -> None:
+    plain = str(make_card(run, "me/x", NONE))
+    shown = ("known_proportion", "single_positive", "unknown_labels", "recovery_weight", "shots", "resampling")
+    assert not any(f"| {name} |" in plain for name in shown)
+    options = {"known_proportion": 0.1, "unknown_labels": "recover", "shots": 5, "positive_weights": "/home/me/w.csv"}
+    text = str(make_card(told(run, **options), "me/x", NONE))
+    rows = ("known_proportion | 0.1", "unknown_labels | recover", "shots | 5", "positive_weights | w.csv")
+    assert all(f"| {row} |" in text for row in rows)
+    assert "| recovery_weight |" not in text
+
+
+def test_labels_beyond_those_of_training(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = len(run.model.config.label_names)
+    assert f"knows the {count} labels above and no others" in str(make_card(run, "me/x", NONE))
+    monkeypatch.setattr(run.model.config, "scorer", "label")
+    open_card = str(make_card(run, "me/x", NONE))
+    assert "no others" not in open_card
+    assert "how it finds those was not measured" in open_card
+    truth = [[1, 0, 1], [0, 1, 0]]
+    figures = zero_shot_metrics([[0.1, 0.2], [0.9, 0.3]], truth, truth, seen=["a"], unseen=["b|c", "d"])
+    text = str(make_card(replace(run, metrics=run.metrics | {"zero_shot": figures}), "me/x", NONE))
+    assert "2 labels of the same split, scored by their text: b\\|c, d." in text
+    # By hand: b's only picture comes first, d's second.
+    assert "| these alone | 75.0 | 50.0 |" in text
+    assert "only those named above were measured" in text
