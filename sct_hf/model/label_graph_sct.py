@@ -1,0 +1,68 @@
+"""Messages between labels over the graph of their co-occurrence, an optional part of SCT."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class LabelMessages(nn.Module):
+    """One step of messages over a graph of labels: f_i + σ(W_a·a_i + W_f·f_i) ⊙ W_m·a_i, a_i = Σ_j Â_ij·f_j.
+
+    That labels pass messages along their co-occurrence in training, by P(label j | label i) as counted, and that a
+    gate decides what a label takes of them, is KGGR's (Chen et al., "Knowledge-Guided Multi-Label Few-Shot Learning
+    for General Image Recognition", TPAMI 2022). The layer is ours:
+
+    - One step and a residual in place of three of a gated recurrent unit, of which the update gate is left. A whole
+      unit would change a label without neighbours, and bring its features into (−1, 1).
+    - W_m starts at 0, so that training goes out from the model without messages; it has no bias, so that a label
+      without neighbours keeps its features to the bit.
+    - Â is P divided by its row's sum where that is above 1: no label hears more than a mean of its neighbours, and
+      weak links stay weak. No threshold, no re-weighting, and the residual is the link of a label to itself.
+
+    Args:
+        dim (`int`): Width D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.message = nn.Linear(dim, dim, bias=False)
+        self.message_gate, self.own_gate = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
+
+    def forward(self, label_features: Tensor, graph: Tensor) -> Tensor:
+        """Map label features (B, C, D), with P (C, C) as `check_label_graph` lets it pass, to (B, C, D)."""
+        links = graph / graph.sum(dim=1, keepdim=True).clamp(min=1)  # (C, C)
+        heard = links.to(label_features.dtype) @ label_features  # (B, C, D)
+        gate = torch.sigmoid(self.message_gate(heard) + self.own_gate(label_features))  # (B, C, D)
+        return label_features + gate * self.message(heard)
+
+
+def check_label_graph(graph: Tensor, count: int) -> None:
+    """Check a graph of `count` labels.
+
+    Raises:
+        ValueError: Not (C, C), entries that are no probabilities, or links of a label to itself.
+    """
+    if tuple(graph.shape) != (count, count):
+        raise ValueError(
+            f"label_graph has shape {tuple(graph.shape)}, but ({count}, {count}) is needed: one row and one column a "
+            "label."
+        )
+    if not ((graph >= 0) & (graph <= 1)).all():
+        raise ValueError("label_graph has entries outside [0, 1]: give probabilities P(label j | label i).")
+    if graph.diagonal().any():
+        raise ValueError("label_graph links labels to themselves: set its diagonal to 0.")
+
+
+def graph_of_labels(graph: Tensor, former: Sequence[str], names: Sequence[str]) -> Tensor:
+    """The graph (C, C) of labels `names`, from that of `former` ones; new labels have no neighbours."""
+    places = {name: place for place, name in enumerate(former)}
+    kept = [place for place, name in enumerate(names) if name in places]
+    taken = [places[names[place]] for place in kept]
+    made = graph.new_zeros(len(names), len(names))
+    rows = torch.tensor(kept, dtype=torch.long, device=graph.device)
+    made[rows[:, None], rows] = graph[taken][:, taken]
+    return made
+
+
+__all__ = ["LabelMessages", "check_label_graph", "graph_of_labels"]
