@@ -7,7 +7,7 @@ from typing import Any
 
 from sct_hf.benchmark.cells import make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, contender
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, named, train_size, with_settings
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, named, with_settings
 from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
@@ -70,10 +70,7 @@ def ablation(arguments: AblationArguments, data: DataArguments, model: ModelArgu
     judged: Settings = {"eval_split": HELD_OUT, "draw_from_rest": True}
     base = with_settings(given, contender(arguments.contender).settings, judged)
     variants = _variants(arguments, base)
-    available = prepare(
-        make_cell(base, Path(), {}, {"head": "linear", "max_train_samples": 0}).arguments, arguments.jobs
-    )
-    sizes = [train_size(text, available, train) for text in dict.fromkeys(arguments.train_sizes)]
+    sizes, _ = prepare(base, arguments.train_sizes, arguments.jobs)
     cells = [
         make_cell(
             base,

@@ -11,7 +11,7 @@ import pandas as pd
 from sct_hf.benchmark.cells import Cell, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, contender
 from sct_hf.benchmark.plots import accuracy_against_cost, accuracy_against_pictures
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, TrainSize, file_name, named, train_size
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, TrainSize, file_name, named
 from sct_hf.benchmark.statistics import spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.errors import InputError
@@ -83,9 +83,7 @@ def accuracy(arguments: AccuracyArguments, data: DataArguments, model: ModelArgu
     whole: Settings = {"holdout": 0.0, "draw_from_rest": True}
     for name in names:  # what cannot be used is said before anything runs
         make_cell(base, Path(), {}, contender(name).settings, *contender(name).candidates()[:1], whole)
-    everything = make_cell(base, Path(), {}, whole, {"head": "linear", "max_train_samples": 0})
-    available = prepare(everything.arguments, arguments.jobs)
-    sizes = [train_size(text, available, train) for text in dict.fromkeys(arguments.train_sizes)]
+    sizes, available = prepare(base, arguments.train_sizes, arguments.jobs, whole)
     pairs = [(size, name) for size in sizes for name in names]
     searches = [cell for size, name in pairs for cell in _search_cells(base, name, size, arguments, available)]
     if searches:

@@ -13,7 +13,7 @@ from sct_hf import __version__
 from sct_hf.benchmark.cost import model_cost
 from sct_hf.benchmark.memory import PeakMemory
 from sct_hf.benchmark.processes import Outcome, Task, run_tasks
-from sct_hf.benchmark.settings import with_settings
+from sct_hf.benchmark.settings import TrainSize, train_size, with_settings
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.devices import cpu_name, make_accelerator, usable_cores
@@ -132,19 +132,29 @@ def shared_arguments(base: Arguments, jobs: int) -> Arguments:
     return with_settings(base, {"cpu_threads": max(usable_cores() // max(jobs, 1), 1)})
 
 
-def prepare(arguments: Arguments, jobs: int) -> int:
-    """Compute the cached maps of all pictures once, before runs would do it side by side; count training pictures.
+def prepare(
+    base: Arguments, sizes: Sequence[str], jobs: int, *settings: Mapping[str, Any]
+) -> tuple[list[TrainSize], int]:
+    """Compute the cached maps of all pictures once, before runs would do it side by side; count what is trained on.
 
     Args:
-        arguments: Of a run on all pictures, without a held-out part unless that is what is scored.
+        base: What all runs share.
+        sizes: Train sizes in words, see `train_size`.
         jobs: 0 to do it in this process.
+        settings: Laid over `base`: no held-out part, unless that is what is scored.
 
     Returns:
-        The number of pictures to train on.
+        The train sizes, each once, and the number of pictures to train on.
 
     Raises:
-        InputError: Data, backbone or folder that cannot be used.
+        InputError: Data, backbone, folder or size that cannot be used.
     """
+    everything = make_cell(base, Path(), {}, *settings, {"head": "linear", "max_train_samples": 0})
+    available = _training_pictures(everything.arguments, jobs)
+    return [train_size(text, available, base.train) for text in dict.fromkeys(sizes)], available
+
+
+def _training_pictures(arguments: Arguments, jobs: int) -> int:
     target = Path(arguments.train.output_dir) / "pictures.json"
     for outcome in run_tasks([Task("the pictures", _prepare, (arguments, target))], jobs):
         if outcome.error is not None:

@@ -14,7 +14,7 @@ from sct_hf.errors import InputError
 from sct_hf.training.arguments import ModelArguments
 
 _DECAYS = (1e-2, 1e-1)
-# Heads of a few thousand weights get six or eight settings, those with layers of attention four, as SCT does.
+# Heads of a few thousand weights get six or eight settings, those with layers of attention four or six, SCT four.
 _RATES = {"learning_rate": (3e-3, 1e-2, 3e-2, 1e-1), "weight_decay": _DECAYS}
 _LOW_RATES = {"learning_rate": (1e-3, 3e-3), "weight_decay": _DECAYS}
 _SCT_RATES = {"learning_rate": (2e-3, 4e-3), "transport_loss_weight": (0.1, 1.0)}
@@ -69,7 +69,7 @@ CONTENDERS: dict[str, Contender] = {
     "sct_faithful": Contender(
         "SCT, full width, no label pooling",
         _SCT | {"hidden_size": 0, "encoder_ffn_dim": 2048, "label_pooling": False},
-        _SCT_RATES,
+        {"learning_rate": (1e-3, 2e-3, 4e-3)},
     ),
     "linear": Contender("linear, ASL", {"head": "linear", "gamma_neg": 2.0}),
     "linear_bce": Contender("linear, BCE", {"head": "linear", "gamma_neg": 0.0}),
@@ -78,7 +78,7 @@ CONTENDERS: dict[str, Contender] = {
     "query2label": Contender(
         "Query2Label",
         {"head": "query2label", "head_kwargs": '{"hidden_size": 256, "ffn_dim": 512}', "gamma_neg": 2.0},
-        _LOW_RATES,
+        {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": _DECAYS},
     ),
     "bilinear_attention": Contender(
         "bilinear attention",
@@ -87,7 +87,7 @@ CONTENDERS: dict[str, Contender] = {
             "head_kwargs": '{"hidden_size": 256, "output_size": 512}',
             "gamma_neg": 2.0,
         },
-        {"learning_rate": (3e-3, 1e-2), "weight_decay": _DECAYS},
+        {"learning_rate": (3e-3, 1e-2, 3e-2), "weight_decay": _DECAYS},
     ),
     "patchct": Contender(
         "PatchCT",

@@ -8,7 +8,7 @@ from typing import Any
 from sct_hf.benchmark.cells import Cell, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, contender
 from sct_hf.benchmark.plots import accuracy_against_known
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, train_size, with_settings
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, with_settings
 from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.errors import InputError
@@ -82,9 +82,7 @@ def partial(arguments: PartialArguments, data: DataArguments, model: ModelArgume
     base = with_settings(given, contender(arguments.contender).settings, kept, {"draw_from_rest": True})
     for known in _known_settings(arguments).values():  # what cannot be used is said before anything runs
         make_cell(base, Path(), {}, known)
-    everything = make_cell(base, Path(), {}, {"head": "linear", "max_train_samples": 0})
-    available = prepare(everything.arguments, arguments.jobs)
-    sizes = [train_size(text, available, train) for text in dict.fromkeys(arguments.train_sizes)]
+    sizes, _ = prepare(base, arguments.train_sizes, arguments.jobs)
     cells = [
         make_cell(
             base,

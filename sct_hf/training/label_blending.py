@@ -82,7 +82,7 @@ class LabelBlending(LabelRecovery):
         self.seen += count > 0
         rate = (1 / self.seen.clamp(min=1)).clamp(min=1 - _MOMENTUM) * (count > 0)  # (C,)
         for store, each in ((self.feature_prototypes, features), (self.token_prototypes, tokens)):
-            total = torch.einsum("bc,bcd->cd", present.float(), each.float())
+            total = (present.unsqueeze(-1) * each.float()).sum(dim=0)  # (C, D); autocast would make a product bfloat16
             store.lerp_(total / count.clamp(min=1).unsqueeze(1), rate.unsqueeze(1))
 
 

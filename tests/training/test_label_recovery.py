@@ -193,7 +193,8 @@ def test_blending_against_a_slow_reference(
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_prototypes_are_running_means(model: SCTForMultiLabelClassification) -> None:
+@pytest.mark.parametrize("autocast", [False, True])
+def test_prototypes_are_running_means(model: SCTForMultiLabelClassification, autocast: bool) -> None:
     blending = LabelBlending(model, lambda: model, temperature=0.5, only_present=False)
     draw = torch.Generator().manual_seed(2)
     wide, width = model.backbone.num_features, model.sct.hidden_size
@@ -201,7 +202,8 @@ def test_prototypes_are_running_means(model: SCTForMultiLabelClassification) -> 
     for _ in range(80):
         shown = [torch.randn(4, LABELS, size, generator=draw) for size in (wide, width)]
         present = torch.rand(4, LABELS, generator=draw) < 0.2
-        blending._update_prototypes(*shown, present)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            blending._update_prototypes(*shown, present)
         rows = [row for row in range(4) if present[row, 1]]
         if rows:
             seen += 1
