@@ -11,6 +11,7 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
+from .known_labels_sct import LabelStates, check_known_labels
 from .layers_sct import (
     EncoderLayer,
     LabelScores,
@@ -40,6 +41,8 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
             init.normal_(module.label_embeddings)
             if module.label_prototypes is not None:
                 init.zeros_(module.label_prototypes)
+        elif isinstance(module, LabelStates):
+            init.normal_(module.embeddings)
         elif isinstance(module, LabelScores | TextScores):
             init.zeros_(module.bias)
         else:
@@ -71,6 +74,7 @@ class SCTModel(SCTPreTrainedModel):
         self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
         self.semantic_features = SemanticFeatures(dim, config)
         self.label_interaction = EncoderLayer(dim, config) if config.label_interaction else None
+        self.label_states = LabelStates(dim) if config.label_states else None
         wide = self.backbone.num_features
         self.semantic_map = SemanticMap(wide if config.map_input == "features" else dim, dim, config)
         self.log_temperature = nn.Parameter(torch.zeros(()), requires_grad=config.learn_temperature)
@@ -95,6 +99,7 @@ class SCTModel(SCTPreTrainedModel):
         backbone_features: Tensor | None = None,
         label_embeddings: Tensor | None = None,
         label_prototypes: Tensor | None = None,
+        known_labels: Tensor | None = None,
         output_backward_plan: bool = True,
         output_hidden_states: bool | None = None,
         **kwargs: Any,
@@ -109,6 +114,8 @@ class SCTModel(SCTPreTrainedModel):
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, which
                 the model keeps.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
+            known_labels (`Tensor` of shape (B, C), *optional*): What is known beforehand, where the model has
+                `label_states`: 1 present, 0 absent, −1 or NaN unknown.
             output_backward_plan (`bool`, *optional*, defaults to `True`): Whether to return π←.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
 
@@ -116,14 +123,15 @@ class SCTModel(SCTPreTrainedModel):
             `SCTModelOutput`.
 
         Raises:
-            ValueError: Pictures, embeddings or prototypes of a wrong shape, or other labels of a linear scorer.
+            ValueError: Pictures, embeddings, prototypes or known labels of a wrong shape, other labels of a linear
+                scorer, or known labels of a model without states.
         """
         familiarity = self.familiarity(label_embeddings)  # (C,), or none
         label_embeddings, label_prototypes = self.label_text(label_embeddings, label_prototypes)
         features, hidden_states, grid = self.region_features(pixel_values, backbone_features)
         regions = hidden_states[-1]  # (B, P, D)
         label_features, semantic_map = self.label_maps(
-            features, regions, label_embeddings, label_prototypes, familiarity
+            features, regions, label_embeddings, label_prototypes, familiarity, known_labels
         )
         prototype_plan = self.prototype_plan(features, label_prototypes)  # (B, P, C), or none
 
@@ -197,9 +205,14 @@ class SCTModel(SCTPreTrainedModel):
         embeddings: Tensor,
         prototypes: Tensor | None,
         familiarity: Tensor | None,
+        known_labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Label features (B, C, D) and semantic map (B, P, C) of features (B, P, D₀) and regions (B, P, D)."""
         label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
+        if known_labels is not None:
+            check_known_labels(known_labels, label_features.shape[:2], self.config.label_states)
+        if known_labels is not None and self.label_states is not None:
+            label_features = self.label_states(label_features, known_labels)  # (B, C, D)
         if self.label_interaction is not None:
             label_features = self.label_interaction(label_features)  # (B, C, D)
         tokens = features if self.config.map_input == "features" else regions
