@@ -197,15 +197,15 @@ def test_gradients_reach_the_states_with_checkpointing_too(make_model: MakeModel
 def test_what_no_picture_shows_is_told_by_a_known_label() -> None:
     """Pictures are noise, and the second label is the first: only who is told the first can tell the second."""
     torch.manual_seed(0)
-    model = SCTForMultiLabelClassification(tiny_config(**STATES, learn_temperature=False)).train()
+    model = SCTForMultiLabelClassification(tiny_config(**STATES, **STILL, scorer="label", gamma_neg=0)).train()
     model.backbone.requires_grad_(False).eval()
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
 
     def batch(count: int) -> tuple[Tensor, Tensor]:
         labels = torch.randint(2, (count, 2)).float()[:, [0, 0, 1]]
         return torch.randn(count, model.backbone.num_features, 2, 2), labels
 
-    for _ in range(120):
+    for _ in range(100):
         features, labels = batch(64)
         optimizer.zero_grad()
         model(backbone_features=features, labels=labels).loss.backward()
