@@ -46,7 +46,9 @@ def test_states_are_all_that_the_option_adds(make_model: MakeModel) -> None:
 def test_known_labels_move_the_others_of_their_own_picture_and_speak_for_themselves(make_model: MakeModel) -> None:
     model = make_model(**STATES)
     before = model(pictures()).logits
-    present, absent = (model(pictures(), known_labels=torch.tensor([[v, -1, -1], [-1, -1, -1]])).logits for v in (1, 0))
+    present, absent = (
+        model(pictures(), known_labels=torch.tensor([[v, -1, -1], [-1, -1, -1]])).logits for v in (1, 0)
+    )
     for logits in (present, absent):
         assert (logits[0, 1:] - before[0, 1:]).abs().min() > 1e-3
         torch.testing.assert_close(logits[1], before[1])
