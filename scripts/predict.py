@@ -30,6 +30,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
     parser.add_argument("--output", type=Path, help="File to write instead of printing.")
     parser.add_argument("--heatmaps", type=Path, help="Folder for one PNG a tag: where in the picture it was seen.")
+    parser.add_argument(
+        "--known", action="append", default=[], help="Label that is certainly there; may be given several times."
+    )
+    parser.add_argument("--known_absent", action="append", default=[], help="Label that is certainly not there.")
     parser.add_argument("--device", help="Such as cpu or cuda:1; the machine's accelerator, if any, by default.")
     parser.add_argument("--batch_size", type=int, default=16, help="Pictures in a batch (default %(default)s).")
     return parser.parse_args(argv)
@@ -44,7 +48,12 @@ def main(argv: list[str] | None = None) -> int:
         paths = find_pictures(arguments.pictures)
         tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device)
         found = tagger.tag(
-            paths, arguments.threshold, arguments.top_k, arguments.batch_size, maps=arguments.heatmaps is not None
+            paths,
+            arguments.threshold,
+            arguments.top_k,
+            arguments.batch_size,
+            maps=arguments.heatmaps is not None,
+            known_labels=dict.fromkeys(arguments.known, True) | dict.fromkeys(arguments.known_absent, False),
         )
         root = common_folder(paths)
         quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal

@@ -21,6 +21,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 from sct_hf.errors import InputError
 from sct_hf.files import pictures_below
 from sct_hf.model.image_processing_sct import to_rgb
+from sct_hf.model.known_labels_sct import known_by_name
 from sct_hf.model.tags_sct import check_count, has_plan, label_names, select_tags, thresholds_of
 from sct_hf.network import failure_reason
 
@@ -95,6 +96,7 @@ class Tagger:
         batch_size: int = 16,
         *,
         maps: bool = False,
+        known_labels: Mapping[str, bool] | None = None,
     ) -> Iterator[Tags]:
         """Tag picture files, in order; one that cannot be read gets an error and does not stop the others.
 
@@ -108,34 +110,46 @@ class Tagger:
             top_k: At most so many tags a picture, the best ones; None for no limit.
             batch_size: Pictures that go through the model together.
             maps: Whether to give `Tags.maps`.
+            known_labels: Labels known to be present (True) or absent (False) in every picture, which inform the
+                scores of the others, for checkpoints with `label_states`.
 
         Yields:
             One `Tags` for each path.
 
         Raises:
-            InputError: An argument outside its range, or `maps` of a model that has no transport plan.
+            InputError: An argument outside its range, `maps` of a model that has no transport plan, or known labels
+                that the model does not know, or cannot use.
         """
         try:
             thresholds = thresholds_of(self.model, self.label_names, threshold)
             check_count("top_k", top_k)
             check_count("batch_size", batch_size)
+            known = None
+            if known_labels:
+                known = known_by_name(known_labels, self.label_names, self.model.config)  # (C,)
         except ValueError as error:
             raise InputError(str(error)) from error
         if maps and not has_plan(self.model):
             raise InputError(
                 f"heatmaps: a model of type {self.model.config.model_type!r} has no transport plan; use an SCT model"
             )
-        return self._tag([Path(path) for path in paths], thresholds, top_k, batch_size, maps)
+        return self._tag([Path(path) for path in paths], thresholds, top_k, batch_size, maps, known)
 
     def _tag(
-        self, paths: list[Path], thresholds: np.ndarray, top_k: int | None, batch_size: int, maps: bool
+        self,
+        paths: list[Path],
+        thresholds: np.ndarray,
+        top_k: int | None,
+        batch_size: int,
+        maps: bool,
+        known: Tensor | None,
     ) -> Iterator[Tags]:
         with ThreadPoolExecutor(min(batch_size, os.cpu_count() or 1)) as pool:
             for start in range(0, len(paths), batch_size):
                 batch = paths[start : start + batch_size]
                 read = list(pool.map(self._read, batch))
                 pixels = [item for item in read if isinstance(item, Tensor)]
-                found = iter(self._find(torch.stack(pixels), thresholds, top_k, maps) if pixels else ())
+                found = iter(self._find(torch.stack(pixels), thresholds, top_k, maps, known) if pixels else ())
                 for path, item in zip(batch, read, strict=True):
                     yield Tags(path, error=item) if isinstance(item, str) else Tags(path, **next(found))
 
@@ -152,8 +166,13 @@ class Tagger:
             return failure_reason(error)
         return preprocess(self.processor, [picture])[0]
 
-    def _find(self, pixels: Tensor, thresholds: np.ndarray, top_k: int | None, maps: bool) -> Iterator[dict[str, Any]]:
-        scores, plans = model_scores(self.model, pixels, maps=maps)  # (B, C), (B, C, H', W')
+    def _find(
+        self, pixels: Tensor, thresholds: np.ndarray, top_k: int | None, maps: bool, known: Tensor | None
+    ) -> Iterator[dict[str, Any]]:
+        try:
+            scores, plans = model_scores(self.model, pixels, maps=maps, known_labels=known)  # (B, C), (B, C, H', W')
+        except ValueError as error:
+            raise InputError(str(error)) from error
         for index, row in enumerate(scores):
             try:
                 chosen = select_tags(row, thresholds, top_k)
@@ -171,7 +190,7 @@ def preprocess(processor: Any, pictures: Sequence[Image.Image]) -> Tensor:
 
 
 def model_scores(
-    model: PreTrainedModel, pixels: Tensor, *, maps: bool = False
+    model: PreTrainedModel, pixels: Tensor, *, maps: bool = False, known_labels: Tensor | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Score pictures without gradients, in evaluation mode; the model's mode is restored.
 
@@ -179,22 +198,25 @@ def model_scores(
         model: A multi-label image classifier.
         pixels: (B, 3, H, W) as from `preprocess`.
         maps: Whether to ask for the transport plan.
+        known_labels: (C,), what is known of the labels of every picture: 1, 0, or -1 unknown.
 
     Returns:
         Scores (B, C) float32, the sigmoid of the logits; and the region-to-label transport plan (B, C, H', W')
         float32, None if not asked for or if the model has none.
     """
     weight = next(model.parameters())
-    maps = maps and has_plan(model)
+    options: dict[str, Any] = {"output_maps": True} if maps and has_plan(model) else {}
+    if known_labels is not None:
+        options["known_labels"] = known_labels.to(weight.device).expand(len(pixels), -1)
     mode = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            output = model(pixels.to(weight.device, weight.dtype), **({"output_maps": True} if maps else {}))
+            output = model(pixels.to(weight.device, weight.dtype), **options)
     finally:
         model.train(mode)
     scores = output.logits.float().sigmoid().cpu().numpy()
-    return scores, output.transport_plan.float().cpu().numpy() if maps else None
+    return scores, output.transport_plan.float().cpu().numpy() if "output_maps" in options else None
 
 
 def find_pictures(inputs: Sequence[str | Path]) -> list[Path]:

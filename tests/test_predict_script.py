@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from sct_hf import build_model, encode_labels, image_processor
 
@@ -30,16 +31,17 @@ def predict():
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> dict[str, str]:
-    """Checkpoint folders by head."""
+    """Checkpoint folders: of each head, and one of SCT with label states."""
     torch.manual_seed(0)
     folders = {}
     text = encode_labels(LABELS, "random:12")
-    for head, fields in {"sct": {"hidden_size": 32}, "linear": {}}.items():
-        folder = tmp_path_factory.mktemp(head)
-        model = build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text, **fields)
+    states = {"hidden_size": 32, "label_interaction": True, "label_states": True}
+    for name, fields in {"sct": {"hidden_size": 32}, "linear": {"head": "linear"}, "states": states}.items():
+        folder = tmp_path_factory.mktemp(name)
+        model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **fields)
         model.save_pretrained(folder)
         image_processor(model.config).save_pretrained(folder)
-        folders[head] = str(folder)
+        folders[name] = str(folder)
     return folders
 
 
@@ -87,6 +89,21 @@ def test_exit_codes_and_streams_of_the_process(models, pictures, tmp_path) -> No
     assert len(errors.splitlines()) == 1
 
 
+def test_known_labels(predict, models, pictures, capsys) -> None:
+    words = [f"--model={models['states']}", "--threshold=0", "--format=json", str(pictures / "one")]
+    assert predict([*words, "--known=cat", "--known_absent", "dog", "--known_absent=traffic/light"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    scores = {tag["label"]: tag["score"] for tag in row["tags"]}
+    assert scores["cat"] == 1
+    assert max(scores["dog"], scores["traffic/light"]) < 1e-6
+    assert predict([*words, "--known=dog"]) == 0
+    told = json.loads(capsys.readouterr().out)[0]["tags"]
+    model = AutoModelForImageClassification.from_pretrained(models["states"])
+    pixels = AutoImageProcessor.from_pretrained(models["states"])(row["path"], return_tensors="pt")["pixel_values"]
+    expected = model(pixels, known_labels=torch.tensor([[1, -1, -1]])).logits.sigmoid()[0].tolist()
+    assert {tag["label"]: tag["score"] for tag in told} == pytest.approx(dict(zip(LABELS, expected, strict=True)))
+
+
 def test_heatmaps_of_every_tag(predict, models, pictures, tmp_path, capsys) -> None:
     folder = tmp_path / "maps"
     code = predict([f"--model={models['sct']}", "--threshold=0", "--top_k=3", f"--heatmaps={folder}", str(pictures)])
@@ -106,6 +123,8 @@ def test_heatmaps_of_every_tag(predict, models, pictures, tmp_path, capsys) -> N
         (["--model=./absent"], "'./absent' cannot be loaded"),
         (["--model={sct}", "--threshold=2"], "threshold is 2.0"),
         (["--model={sct}", "--top_k=0"], "top_k is 0"),
+        (["--model={sct}", "--known=dog"], "whose labels have no states"),
+        (["--model={states}", "--known=cow"], "known_labels: no label is called 'cow'"),
         (["--model={sct}", "--output={sct}/config.json/tags.csv"], "config.json"),
     ],
 )

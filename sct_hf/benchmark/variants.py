@@ -50,6 +50,7 @@ VARIANTS: dict[str, Settings] = {
     "labels to regions only": {"rho": 0.0},
     # architecture
     "label interaction": {"label_interaction": True},
+    "label states": {"label_interaction": True, "label_states": True},
     "label graph": {"label_graph": True},
     "no encoder": {"encoder_layers": 0},
     "one encoder layer": {"encoder_layers": 1},

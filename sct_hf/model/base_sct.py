@@ -11,6 +11,7 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import TimmBackbone
 from .configuration_sct import SCTConfig
+from .known_labels_sct import LabelStates, check_known_labels
 from .label_graph_sct import LabelMessages, check_label_graph
 from .layers_sct import (
     EncoderLayer,
@@ -44,6 +45,8 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
                     init.zeros_(given_later)
         elif isinstance(module, LabelMessages):
             init.zeros_(module.message.weight)
+        elif isinstance(module, LabelStates):
+            init.normal_(module.embeddings)
         elif isinstance(module, LabelScores | TextScores):
             init.zeros_(module.bias)
         else:
@@ -76,6 +79,7 @@ class SCTModel(SCTPreTrainedModel):
         self.semantic_features = SemanticFeatures(dim, config)
         self.label_messages = LabelMessages(dim) if config.label_graph else None
         self.label_interaction = EncoderLayer(dim, config) if config.label_interaction else None
+        self.label_states = LabelStates(dim) if config.label_states else None
         wide = self.backbone.num_features
         self.semantic_map = SemanticMap(wide if config.map_input == "features" else dim, dim, config)
         self.log_temperature = nn.Parameter(torch.zeros(()), requires_grad=config.learn_temperature)
@@ -103,6 +107,7 @@ class SCTModel(SCTPreTrainedModel):
         backbone_features: Tensor | None = None,
         label_embeddings: Tensor | None = None,
         label_prototypes: Tensor | None = None,
+        known_labels: Tensor | None = None,
         output_backward_plan: bool = True,
         output_hidden_states: bool | None = None,
         **kwargs: Any,
@@ -117,6 +122,8 @@ class SCTModel(SCTPreTrainedModel):
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, which
                 the model keeps. No messages pass between them (`label_graph`), as nobody counted them.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
+            known_labels (`Tensor` of shape (B, C), *optional*): What is known beforehand, where the model has
+                `label_states`: 1 present, 0 absent, −1 or NaN unknown.
             output_backward_plan (`bool`, *optional*, defaults to `True`): Whether to return π←.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
 
@@ -124,7 +131,8 @@ class SCTModel(SCTPreTrainedModel):
             `SCTModelOutput`.
 
         Raises:
-            ValueError: Pictures, embeddings or prototypes of a wrong shape, or other labels of a linear scorer.
+            ValueError: Pictures, embeddings, prototypes or known labels of a wrong shape, other labels of a linear
+                scorer, or known labels of a model without states.
         """
         familiarity = self.familiarity(label_embeddings)  # (C,), or none
         graph = self.label_graph if label_embeddings is None else None  # (C, C), or none
@@ -132,7 +140,7 @@ class SCTModel(SCTPreTrainedModel):
         features, hidden_states, grid = self.region_features(pixel_values, backbone_features)
         regions = hidden_states[-1]  # (B, P, D)
         label_features, semantic_map = self.label_maps(
-            features, regions, label_embeddings, label_prototypes, familiarity, graph
+            features, regions, label_embeddings, label_prototypes, familiarity, graph, known_labels
         )
         prototype_plan = self.prototype_plan(features, label_prototypes)  # (B, P, C), or none
 
@@ -221,9 +229,14 @@ class SCTModel(SCTPreTrainedModel):
         prototypes: Tensor | None,
         familiarity: Tensor | None,
         graph: Tensor | None = None,
+        known_labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Label features (B, C, D) and semantic map (B, P, C) of features (B, P, D₀) and regions (B, P, D)."""
         label_features = self.semantic_features(embeddings, regions.mean(dim=1))  # (B, C, D)
+        if known_labels is not None:
+            check_known_labels(known_labels, label_features.shape[:2], self.config.label_states)
+        if known_labels is not None and self.label_states is not None:
+            label_features = self.label_states(label_features, known_labels)  # (B, C, D)
         if self.label_messages is not None and graph is not None:
             label_features = self.label_messages(label_features, graph)  # (B, C, D)
         if self.label_interaction is not None:

@@ -211,6 +211,14 @@ class SCTConfig(BackboneConfig):
             Dropout of the encoder layers (kin: 0.1).
         label_interaction (`bool`, *optional*, defaults to `False`):
             Adds a self-attention layer over the label features (ours).
+        label_states (`bool`, *optional*, defaults to `False`):
+            Whether labels that are known beforehand can be given (`known_labels` of `forward`), to inform the others:
+            a learnt state embedding joins the features of labels known to be present or absent, and in training a part
+            of the targets, drawn anew for each picture, is known to the model and left out of all losses (C-Tran,
+            CVPR 2021, by "label mask training"). Needs `label_interaction`, through which labels inform one another
+            (ours; C-Tran has them attend to regions too).
+        known_share_max (`float`, *optional*, defaults to 0.75):
+            Largest share of a picture's targets that is so drawn, in (0, 1] (C-Tran).
         label_graph (`bool`, *optional*, defaults to `False`):
             Adds messages between label features along a graph of how often labels are seen together in training, which
             the checkpoint holds (KGGR for the graph; the layer is ours, see `LabelMessages`).
@@ -286,6 +294,8 @@ class SCTConfig(BackboneConfig):
     encoder_ffn_dim: int = 2048
     dropout: float | int = 0.1
     label_interaction: bool = False
+    label_states: bool = False
+    known_share_max: float | int = 0.75
     label_graph: bool = False
     label_prototypes: bool = False
     prototype_scale: float | int = 0.5
@@ -318,6 +328,17 @@ class SCTConfig(BackboneConfig):
         for field in ("label_embedding_size", "encoder_attention_heads", "encoder_ffn_dim"):
             _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
         _require(self.encoder_layers >= 0, "encoder_layers", self.encoder_layers, "give a number >= 0")
+
+    def validate_label_states(self) -> None:
+        """Raise `ValueError` for states that no label would learn of, or a share of known labels out of range."""
+        states, share = self.label_states, self.known_share_max
+        _require(
+            not states or self.label_interaction,
+            "label_states",
+            states,
+            "labels inform one another in label_interaction alone; set label_interaction=True as well",
+        )
+        _require(0 < share <= 1, "known_share_max", share, "give a share in (0, 1]")
 
     def validate_prototypes(self) -> None:
         """Raise `ValueError` for prototypes beside a semantic map of other features than theirs."""

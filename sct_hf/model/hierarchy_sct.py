@@ -56,6 +56,28 @@ class LabelHierarchy(nn.Module):
         descendants = logits[:, self.below]  # (B, E)
         return logits.scatter_reduce(1, self.above.expand_as(descendants), descendants, "amax")
 
+    def implied(self, known_labels: Tensor) -> Tensor:
+        """What follows from known labels (ours): above a present label all are present, below an absent one absent.
+
+        Args:
+            known_labels: (B, C): 1 present, 0 absent, −1 or NaN unknown.
+
+        Returns:
+            (B, C), float32: likewise.
+
+        Raises:
+            ValueError: A label is known to be absent and one below it present (looked at on the CPU only).
+        """
+        present = self((known_labels == 1).float())  # (B, C)
+        absent = (known_labels == 0).float()
+        absent = absent.scatter_reduce(1, self.below.expand(len(absent), -1), absent[:, self.above], "amax")
+        if known_labels.device.type == "cpu" and not torch.compiler.is_compiling() and (present * absent).any():
+            raise ValueError(
+                "known_labels say of a label that it is absent, and of one below it in the hierarchy that it is "
+                "present: say one of both."
+            )
+        return present - (1 - present) * (1 - absent)
+
     def loss(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
         """The loss of C-HMCNN (MCLoss, see the class), with the asymmetric loss in place of cross-entropy (ours).
 

@@ -17,6 +17,7 @@ from .configuration_sct import SCTConfig
 from .contrast_sct import label_contrast_loss
 from .erasing_sct import erase_regions, statistics_kept
 from .hierarchy_sct import make_hierarchy
+from .known_labels_sct import check_known_labels, draw_known_labels, known_logits, without_known
 from .label_graph_sct import graph_of_labels
 from .label_parents_sct import LabelParents, check_label_parents
 from .layers_sct import PooledScorer, RegionScorer, aggregate
@@ -58,6 +59,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         backbone_features: Tensor | None = None,
         label_embeddings: Tensor | None = None,
         label_prototypes: Tensor | None = None,
+        known_labels: Tensor | None = None,
         output_maps: bool = False,
         output_label_features: bool = False,
         output_branches: bool = False,
@@ -75,6 +77,10 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
                 this call alone; for `scorer="label"`. The model's hierarchy says nothing of them.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
+            known_labels (`Tensor` of shape (B, C), *optional*): What is known beforehand and informs the scores of the
+                other labels, where the model has `label_states`: 1 present, 0 absent, −1 or NaN unknown. Known
+                labels take no part in any loss. In evaluation their logits say what is known, ±`KNOWN_LOGIT`, and what
+                follows from them in the hierarchy is known too. In training on targets they are drawn, if not given.
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
                 both transport plans, the prototypes' plan where there are prototypes, and region logits.
             output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
@@ -93,15 +99,22 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             ValueError: An input of a wrong shape, size or value.
         """
         if labels_at_once is not None:
-            if labels is not None or output_maps or output_label_features or output_branches or output_hidden_states:
-                raise ValueError(f"labels_at_once={labels_at_once} gives logits alone: leave out labels and output_….")
+            more = output_maps or output_label_features or output_branches or output_hidden_states
+            if labels is not None or known_labels is not None or more:
+                raise ValueError(
+                    f"labels_at_once={labels_at_once} gives logits alone: leave out labels, known_labels and output_…."
+                )
             pictures_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
             logits = streamed_logits(self, *pictures_and_text, labels_at_once)
             return MultiLabelOutput(logits=self._raised(logits, label_embeddings))
+        pictures = pixel_values if backbone_features is None else backbone_features
+        batch_size = 0 if pictures is None else len(pictures)
+        if labels is not None:
+            self.check_targets(labels, batch_size)
+        known_labels = self._known_labels(known_labels, labels, label_embeddings, batch_size)  # (B, C), or none
         label_weights = None
         if labels is not None:
-            pictures = pixel_values if backbone_features is None else backbone_features
-            self.check_targets(labels, 0 if pictures is None else len(pictures))
+            labels = labels if known_labels is None else without_known(labels, known_labels)
             label_weights = known_targets(labels)[1]  # (B, C)
         erasing = erasing and labels is not None and self.training and self.config.erasing_loss_weight > 0
         if erasing:  # the backbone's map is needed twice
@@ -112,6 +125,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             backbone_features=backbone_features,
             label_embeddings=label_embeddings,
             label_prototypes=label_prototypes,
+            known_labels=known_labels,
             output_backward_plan=output_maps or erasing,
             output_hidden_states=output_hidden_states,
             return_dict=True,
@@ -157,11 +171,14 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 loss = loss + config.contrast_loss_weight * losses["contrast"]
             if erasing and backbone_features is not None:
                 rest, judged = erase_regions(backbone_features, out.backward_plan, labels, config.erasing_share)
-                text: Any = {"label_embeddings": label_embeddings, "label_prototypes": label_prototypes}
+                same: Any = {"label_embeddings": label_embeddings, "label_prototypes": label_prototypes}
+                same |= {"known_labels": known_labels, "erasing": False, "return_dict": True}
                 with statistics_kept(self):
-                    again = self(labels=judged, backbone_features=rest, erasing=False, return_dict=True, **text)
+                    again = self(labels=judged, backbone_features=rest, **same)
                 losses["erasing"] = again.loss
                 loss = loss + config.erasing_loss_weight * again.loss
+        if known_labels is not None and not self.training:
+            logits = known_logits(logits, known_labels)
         return MultiLabelOutput(
             loss=loss,
             logits=self._raised(logits, label_embeddings),
@@ -178,6 +195,20 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pooled_features=out.pooled_features if output_branches else None,
             hidden_states=out.hidden_states,
         )
+
+    def _known_labels(
+        self, known_labels: Tensor | None, labels: Tensor | None, label_embeddings: Tensor | None, batch_size: int
+    ) -> Tensor | None:
+        """Known labels (B, C): as given, in evaluation with what they imply; drawn of the targets in training."""
+        config = self.config
+        if known_labels is not None:
+            count = len(config.label_names if label_embeddings is None else label_embeddings)
+            check_known_labels(known_labels, (batch_size, count), config.label_states)
+            if self.hierarchy is not None and not self.training and label_embeddings is None:
+                return self.hierarchy.implied(known_labels)
+        elif config.label_states and self.training and labels is not None:
+            return draw_known_labels(labels, config.known_share_max)
+        return known_labels
 
     def _raised(self, logits: Tensor, label_embeddings: Tensor | None) -> Tensor:
         """Logits (B, C) of the model's own labels as its hierarchy wants them in evaluation; others as they are."""

@@ -16,12 +16,13 @@ from transformers import Pipeline
 
 from .heatmap_sct import heatmap_box, heatmap_overlay
 from .image_processing_sct import open_picture, to_rgb
+from .known_labels_sct import known_by_name
 from .new_labels_sct import encode_new_labels, label_texts, seen_in_training
 from .tags_sct import check_count, has_plan, label_names, select_tags, thresholds_of
 
 TASK = "multi-label-image-classification"
 
-_ARGUMENTS = ("heatmaps", "label_encoder", "label_templates", "labels", "threshold", "top_k")
+_ARGUMENTS = ("heatmaps", "known_labels", "label_encoder", "label_templates", "labels", "threshold", "top_k")
 _KEPT_LABEL_SETS = 8
 _LABELS_AT_ONCE = 512
 
@@ -37,6 +38,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         top_k (`int`, *optional*): At most so many tags a picture, the best ones.
         heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"heatmap"`, the transport plan
             of its label laid over the picture, and `"box"`, the part of the picture around the plan's peak.
+        known_labels (`dict[str, bool]`, *optional*): Labels known to be present (True) or absent (False) in every
+            picture, which inform the scores of the others, for checkpoints with `label_states`. Their own scores say
+            what is known.
         labels (`list[str]`, or `dict` of texts by name, *optional*): Other labels than those of the checkpoint, for
             `scorer="label"`. They are embedded by its text encoder; the model stays as it is. A dict gives texts that
             stand for a label in place of its name: a description, or a list of prompts, which are averaged. Scores
@@ -123,12 +127,15 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             kept_as = (tuple(texts.items()), given.get("label_encoder"), repr(templates))
             given["label_set"] = self._label_set(kept_as, texts, templates)
             given["labels"] = list(texts)
+        if "known_labels" in given:
+            names = given.get("labels") or label_names(self.model)
+            given["known_labels"] = known_by_name(given["known_labels"], names, self.model.config)
         for name, use in (("label_encoder", "encode"), ("label_templates", "be put into")):
             if name in given and "labels" not in given:
                 raise ValueError(f"{name} is given without labels, which it would {use}: give labels too.")
         preprocess, forward, postprocess = (
             {name: given[name] for name in names if name in given}
-            for names in (("heatmaps",), ("heatmaps", "label_set"), ("threshold", "top_k", "labels"))
+            for names in (("heatmaps",), ("heatmaps", "label_set", "known_labels"), ("threshold", "top_k", "labels"))
         )
         return preprocess, forward, postprocess
 
@@ -158,13 +165,17 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         input_tensors: dict[str, Any],
         heatmaps: bool = False,
         label_set: tuple[Tensor, Tensor | None] | None = None,
+        known_labels: Tensor | None = None,
     ) -> dict[str, Any]:
         options: dict[str, Any] = {"output_maps": True} if heatmaps else {}
         if label_set is not None:
             options["label_embeddings"], options["label_prototypes"] = label_set
             if len(label_set[0]) > _LABELS_AT_ONCE and not heatmaps and not self.model.config.label_interaction:
                 options["labels_at_once"] = _LABELS_AT_ONCE
-        output = self.model(input_tensors["pixel_values"], **options)
+        pixels = input_tensors["pixel_values"]
+        if known_labels is not None:
+            options["known_labels"] = known_labels.to(pixels.device).expand(len(pixels), -1)
+        output = self.model(pixels, **options)
         scored = {"scores": output.logits.float().sigmoid()}  # (B, C)
         if heatmaps:
             return scored | {"plans": output.transport_plan.float(), "picture": input_tensors["picture"]}

@@ -64,12 +64,18 @@ class ScoringArguments:
     batch_size: int = _option(64, "Pictures in a batch, over all processes.")
     mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
     cpu_threads: int = _option(0, "Threads of each process on CPU; 0 shares all cores among the processes.")
-    seed: int = _option(0, "Seed of the draw of max_eval_samples.")
+    seed: int = _option(0, "Seed of the draw of max_eval_samples, and of known labels.")
+    known_shares: list[float] = field(
+        default_factory=list,
+        metadata={"help": "Score the rest of the labels where such shares of them are known, as in 0.25 0.5 0.75."},
+    )
 
     def __post_init__(self) -> None:
         _require(bool(self.model), "model", self.model, "give the folder of a checkpoint, or its name on the Hub")
         _require(self.batch_size > 0, "batch_size", self.batch_size, "give a number > 0")
         _require(self.cpu_threads >= 0, "cpu_threads", self.cpu_threads, "give a number >= 0")
+        fine = all(0 < share < 1 for share in self.known_shares)
+        _require(fine, "known_shares", self.known_shares, "give fractions between 0 and 1")
 
 
 @dataclass
@@ -186,6 +192,8 @@ class ModelArguments:
     encoder_ffn_dim: int | None = _option(None, "Width of each layer's feed-forward block.")
     dropout: float | None = _option(None, "Dropout of the transformer layers.")
     label_interaction: bool | None = _option(None, "Self-attention over the label features.")
+    label_states: bool | None = _option(None, "Known labels may be given, and are drawn in training, of sct.")
+    known_share_max: float | None = _option(None, "Largest share of a picture's labels that is so drawn.")
     label_graph: bool | None = _option(
         None, "Messages between the label features, along how often labels are seen together in training."
     )

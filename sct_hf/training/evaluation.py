@@ -31,6 +31,7 @@ def evaluate_model(
     channels_last: bool = True,
     description: str = "scoring",
     options: Mapping[str, Any] | None = None,
+    known_labels: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score every picture of a data set once.
 
@@ -43,6 +44,7 @@ def evaluate_model(
         channels_last: Memory format of the pictures.
         description: Caption of the progress bar.
         options: Further arguments of the model's forward, such as other labels; C is then their number.
+        known_labels: (N, C), what the model is told of each picture's labels, by the index.
 
     Returns:
         Scores (N, C) float32 in [0, 1], targets (N, C') float32 as the loader gives them, and index (N,) int64, all
@@ -56,6 +58,8 @@ def evaluate_model(
     for batch in progress_bar(loader, shown=accelerator.is_main_process, desc=description, unit="batch", leave=False):
         inputs = model_inputs(batch, channels_last=channels_last)
         targets = inputs.pop("labels")
+        if known_labels is not None:
+            inputs["known_labels"] = known_labels[batch["index"].cpu()].to(targets.device)
         with accelerator.autocast():
             logits = model(**inputs, **(options or {})).logits  # (B, C)
         parts = accelerator.gather((logits.float().sigmoid(), targets, batch["index"]))

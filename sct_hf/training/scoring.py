@@ -16,6 +16,7 @@ from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
+from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
 from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.pictures import load_evaluation_pictures, make_loader
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
@@ -30,7 +31,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     Labels of the model that the data set does not have are unknown there and take no part in any figure, but for the
     parents in the model's hierarchy, which their children decide. With `unseen_labels`, those are scored by their
     text as well (`zero_shot` of metrics.json), and labels of the data set that are neither seen nor unseen are left
-    out.
+    out. With `known_shares`, the labels are scored once more for each share of them that the model is told
+    (`known_labels` of metrics.json).
 
     Args:
         arguments: Which checkpoint, and how.
@@ -52,6 +54,11 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         model = load_model(arguments.model, field="model")
         images = load_evaluation_pictures(data, arguments.seed)
     names, parents = model.config.label_names, model.config.label_parents
+    if arguments.known_shares and not getattr(model.config, "label_states", False):
+        raise InputError(
+            f"known_shares is {arguments.known_shares}, but the labels of {arguments.model!r} have no states: give a "
+            "checkpoint trained with --label_states true"
+        )
     images = with_parents(images, parents) if parents else images
     unseen, with_unseen = None, images
     if data.unseen_labels is not None:
@@ -77,6 +84,10 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     }
     if unseen is not None:
         metrics["zero_shot"] = unseen.score(model, loader, with_unseen.targets(), accelerator)
+    if arguments.known_shares:
+        metrics["known_labels"] = score_with_known_labels(
+            model, loader, images, scores, accelerator, shares=arguments.known_shares, seed=arguments.seed
+        )
     if accelerator.is_main_process:
         predictions = Predictions(images.image_ids, scores, targets, names)
         with room_to_save(folder):
@@ -84,6 +95,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         say(accelerator, f"\n{images.name} {images.split}\n\n{format_table(metrics, names, predictions=predictions)}")
         if unseen is not None:
             say(accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
+        if arguments.known_shares:
+            say(accelerator, f"\n{format_known_labels(metrics['known_labels'])}")
         if missing := metrics["labels_not_judged"]:
             say(accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
         say(accelerator, f"\nThe scores are in {folder}")

@@ -25,10 +25,15 @@ def make_recovery(
         targets: (N, C) of all training pictures, −1 unknown.
 
     Raises:
-        InputError: The model has no representations to blend.
+        InputError: The model has no representations to blend, or label states.
     """
     if options.unknown_labels not in ("recover", "blend") or (targets >= 0).all():
         return None
+    if getattr(model.config, "label_states", False):
+        raise InputError(
+            f"unknown_labels is {options.unknown_labels!r}: what is recovered would be learnt from known labels' own "
+            "states; leave out label_states, or choose ignore or negative"
+        )
     settings: Any = {
         "teacher": lambda: average.model,
         "temperature": options.recovery_temperature,

@@ -15,7 +15,10 @@ from sct_hf import SCTConfig, SCTForMultiLabelClassification, SCTModel
 from tests.model.conformance import assert_same_tensors, over_backbones, pictures, tiny_model
 from tests.model.conftest import LABELS, tiny_config
 
-EVERYTHING = {"scorer": "label", "label_interaction": True, "label_prototypes": True, "encoder_layers": 2}
+EVERYTHING = {
+    **{"scorer": "label", "label_interaction": True, "label_states": True, "label_prototypes": True},
+    **{"encoder_layers": 2},
+}
 
 
 def head_only(model: SCTForMultiLabelClassification) -> dict[str, Tensor]:

@@ -76,6 +76,21 @@ def test_logits_are_the_maxima_of_a_slow_reference(parents: dict[str, list[str]]
 
 
 @settings(deadline=None)
+@given(hierarchies(), st.lists(st.sampled_from([1, 0, -1, math.nan]), min_size=6, max_size=6))
+def test_what_known_labels_imply_by_a_slow_reference(parents: dict[str, list[str]], row: list[float]) -> None:
+    hierarchy, known = LabelHierarchy(parents, NAMES), torch.tensor([row, [-1.0] * 6])
+    said = dict(zip(NAMES, row, strict=True))
+    present = {up for up in NAMES if any(said[other] == 1 for other in at_or_below(up, parents))}
+    absent = {name for up in NAMES if said[up] == 0 for name in at_or_below(up, parents)}
+    if present & absent:
+        with pytest.raises(ValueError, match="known_labels say of a label that it is absent"):
+            hierarchy.implied(known)
+        return
+    expected = [float(name in present) - float(name not in present | absent) for name in NAMES]
+    assert hierarchy.implied(known).tolist() == [expected, [-1.0] * 6]
+
+
+@settings(deadline=None)
 @given(hierarchies(), st.integers(0, 100))
 def test_loss_is_mcloss_of_a_slow_reference(parents: dict[str, list[str]], seed: int) -> None:
     """Cross-entropy: −ln max of the present at or below, where present; −ln(1 − max of the known) where absent."""

@@ -1,0 +1,70 @@
+"""What a model makes of labels that it is told: C-Tran's evaluation with a part of the labels known."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from sct_hf.data import LabelledImages
+from sct_hf.data.masks import known_entries
+from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.training.evaluation import evaluate_model
+from sct_hf.training.models import TaggingModel
+from sct_hf.training.report import percent
+
+
+def score_with_known_labels(
+    model: TaggingModel,
+    loader: DataLoader[Any],
+    images: LabelledImages,
+    scores: np.ndarray,
+    accelerator: Accelerator,
+    *,
+    shares: Sequence[float],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Score the labels that are left where a random part of each picture's labels is known.
+
+    After C-Tran (Lanchantin et al., CVPR 2021), whose figure is the mAP of the rest; the same entries by the scores
+    without known labels beside it are ours. What is known is decided by the seed and the names of picture and label
+    alone, and grows with the share (see `known_entries`).
+
+    Args:
+        model: With label states.
+        loader: Of `images`, as `evaluate_model` takes it.
+        images: The pictures, with the model's labels.
+        scores: (N, C) of the model without known labels.
+        accelerator: Of this process.
+        shares: Probabilities within (0, 1) that an entry is known.
+        seed: Of the draw.
+
+    Returns:
+        For each share `{"share", "known" (entries), "mAP", "mAP_without"}`, both over the entries left.
+    """
+    names, targets = images.label_names, images.targets()
+    rows = []
+    for share in shares:
+        drawn = known_entries(images.image_ids, names, split="known labels", proportion=share, seed=seed)
+        known = drawn & (targets >= 0)  # (N, C)
+        told = torch.from_numpy(np.where(known, targets, -1))  # (N, C)
+        with_known, _, _ = evaluate_model(
+            model, loader, accelerator, description=f"known labels {share:g}", known_labels=told
+        )
+        rest = np.where(known, -1, targets)
+        figures = [multilabel_metrics(each, rest)["mAP"] for each in (with_known, scores)]
+        rows.append(
+            {"share": share, "known": int(known.sum()), **dict(zip(("mAP", "mAP_without"), figures, strict=True))}
+        )
+    return rows
+
+
+def format_known_labels(rows: Sequence[dict[str, Any]]) -> str:
+    """Write what `score_with_known_labels` returns as text, in percent."""
+    lines = [
+        f"{100 * row['share']:3g} % known: mAP {percent(row['mAP'])}, {percent(row['mAP_without'])} without them"
+        for row in rows
+    ]
+    return "\n".join(["the labels left where a part is known", *lines])

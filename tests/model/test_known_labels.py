@@ -1,0 +1,320 @@
+"""Known labels: what they change, what they leave alone, and that nothing is learnt from them but by the others."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageClassification, pipeline
+
+from sct_hf import SCTForMultiLabelClassification, asymmetric_loss, build_model, encode_labels, image_processor
+from sct_hf.model import modeling_sct
+from sct_hf.model.known_labels_sct import draw_known_labels
+from sct_hf.model.transport_sct import conditional_transport
+from tests.model.conftest import LABELS, tiny_config
+
+MakeModel = Callable[..., SCTForMultiLabelClassification]
+STATES = {"label_interaction": True, "label_states": True}
+STILL = {"dropout": 0.0, "scorer_dropout": 0.0, "aligned_dropout": 0.0}
+KNOWN = torch.tensor([[1.0, -1, -1], [-1, 0, math.nan]])
+
+
+def pictures(count: int = 2) -> Tensor:
+    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def test_states_are_all_that_the_option_adds(make_model: MakeModel) -> None:
+    plain, model = make_model(label_interaction=True), make_model(**STATES)
+    assert set(model.state_dict()) - set(plain.state_dict()) == {"sct.label_states.embeddings"}
+    assert not set(plain.state_dict()) - set(model.state_dict())
+    model.load_state_dict(plain.state_dict(), strict=False)
+    expected = plain(pictures())
+    # Nothing known is the model without states, whatever these are.
+    assert torch.equal(model(pictures()).logits, expected.logits)
+    nothing = model(pictures(), known_labels=torch.tensor([[-1, math.nan, -1]] * 2))
+    torch.testing.assert_close(nothing.logits, expected.logits)
+    # Without a state, to know says nothing to the others.
+    torch.nn.init.zeros_(model.sct.label_states.embeddings)
+    with_known = model(pictures(), known_labels=KNOWN).logits
+    rest = ~(KNOWN >= 0)
+    torch.testing.assert_close(with_known[rest], expected.logits[rest])
+
+
+def test_known_labels_move_the_others_of_their_own_picture_and_speak_for_themselves(make_model: MakeModel) -> None:
+    model = make_model(**STATES)
+    before = model(pictures()).logits
+    present, absent = (
+        model(pictures(), known_labels=torch.tensor([[v, -1, -1], [-1, -1, -1]])).logits for v in (1, 0)
+    )
+    for logits in (present, absent):
+        assert (logits[0, 1:] - before[0, 1:]).abs().min() > 1e-3
+        torch.testing.assert_close(logits[1], before[1])
+    assert (present[0, 1:] - absent[0, 1:]).abs().min() > 1e-3
+    assert present[0, 0].sigmoid() == 1
+    assert absent[0, 0].sigmoid() < 1e-6
+    assert present.half().isfinite().all()
+    branches = model(pictures(), known_labels=KNOWN, output_branches=True).branch_logits
+    assert all(logits.abs().max() < 40 for logits in branches.values())
+    of_bools = model(pictures(), known_labels=torch.tensor([[True, False, False]] * 2)).logits
+    assert of_bools.sign().tolist() == [[1, -1, -1]] * 2
+
+
+def test_attention_between_labels_is_told(make_model: MakeModel) -> None:
+    """The label features are those of the attention layer on features with the state's row added, by hand."""
+    model = make_model(**STATES).sct
+    taken: list[Tensor] = []
+    model.semantic_features.register_forward_hook(lambda _, __, output: taken.append(output))
+    found = model(pictures(), known_labels=KNOWN).label_features
+    marked = taken[0].clone()
+    marked[0, 0] += model.label_states.embeddings[1]
+    marked[1, 1] += model.label_states.embeddings[0]
+    torch.testing.assert_close(found, model.label_interaction(marked))
+
+
+def test_order_of_the_labels_does_not_matter(make_model: MakeModel) -> None:
+    model = make_model(**STATES, scorer="label")
+    order, text = [2, 0, 1], model.sct.label_embeddings.clone()
+    logits = model(pictures(), known_labels=KNOWN).logits
+    given = model(pictures(), known_labels=KNOWN[:, order], label_embeddings=text[order]).logits
+    torch.testing.assert_close(given, logits[:, order])
+    model.set_labels([LABELS[label] for label in order], text[order])
+    torch.testing.assert_close(model(pictures(), known_labels=KNOWN[:, order]).logits, logits[:, order])
+    model.set_labels([*LABELS, "boat"], torch.cat((text, torch.randn(1, 12))))
+    assert model(pictures(), known_labels=torch.tensor([[1, -1, -1, 0]] * 2)).logits.shape == (2, 4)
+
+
+# label mask training
+
+
+def test_the_number_of_known_labels_is_uniform_and_each_usable_target_as_likely() -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(2, (16_000, 12)).float()
+    labels[:, 3], labels[:, 7] = -1, math.nan
+    labels[:, 9] = 0.5  # nine usable targets are left: at most ⌊0.78 · 9⌋ = 7 of them are drawn
+    known = draw_known_labels(labels, 0.78)
+    drawn = known >= 0
+    assert torch.equal(known[drawn], labels[drawn])
+    assert (known[~drawn] == -1).all()
+    count = drawn.sum(1)
+    times = torch.bincount(count, minlength=13)
+    assert times[8:].sum() == 0
+    expected, spread = 2000, math.sqrt(16_000 / 8 * 7 / 8)
+    assert (times[:8] - expected).abs().max() < 4 * spread
+    of_label = drawn.float().mean(0)
+    assert of_label[[3, 7, 9]].sum() == 0
+    assert (of_label[[0, 1, 2, 4, 5, 6, 8, 10, 11]] - 3.5 / 9).abs().max() < 4 * math.sqrt(0.25 / 16_000)
+    # Pictures are drawn apart, and which label is drawn first says nothing of the next one.
+    pair = (drawn[:, 0] & drawn[:, 1]).float().mean()
+    assert pair == pytest.approx(sum(k * (k - 1) for k in range(8)) / 8 / (9 * 8), abs=0.015)
+    torch.manual_seed(0)
+    assert torch.equal(torch.randint(2, (16_000, 12)).float()[:, 0], labels[:, 0])
+    assert torch.equal(draw_known_labels(labels, 0.78), known)
+
+
+@pytest.mark.parametrize(("share", "usable", "most"), [(0.7, 10, 7), (0.3, 10, 3), (1.0, 4, 4), (0.75, 1, 0)])
+def test_the_largest_number_of_known_labels(share: float, usable: int, most: int) -> None:
+    torch.manual_seed(0)
+    known = draw_known_labels(torch.ones(3000, usable), share)
+    assert int((known >= 0).sum(1).max()) == most
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """What is drawn, whatever the seed: of targets that it agrees with."""
+    known = torch.tensor([[1.0, -1, -1], [-1, 0, -1], [1, -1, 0], [-1, -1, -1]])
+    monkeypatch.setattr(modeling_sct, "draw_known_labels", lambda labels, share: known)
+    return known
+
+
+TARGETS = torch.tensor([[1.0, 0, 1], [0, 0, 1], [1, 1, 0], [0, 1, -1]])
+
+
+def test_what_is_known_is_not_learnt(make_model: MakeModel, drawn: Tensor) -> None:
+    """Every loss is that of targets masked by hand; those of scores and transport are computed by hand too."""
+    losses = {"contrast_loss_weight": 0.3, "erasing_loss_weight": 0.4, "hierarchy_loss_weight": 0.5}
+    model = make_model(**STATES, **STILL, **losses, label_parents={"dog": ["cat"]}).train()
+    model.backbone.eval()
+    masked = torch.tensor([[-1.0, 0, 1], [0, -1, 1], [-1, 1, -1], [0, 1, -1]])
+    torch.manual_seed(0)
+    out = model(pictures(4), labels=TARGETS, output_branches=True, output_label_features=True)
+    torch.manual_seed(0)
+    by_hand = model(pictures(4), labels=masked, known_labels=drawn)
+    assert set(out.losses) == {
+        *("classification", "semantic", "transport", "pooled", "hierarchy", "contrast", "erasing")
+    }
+    for name, loss in out.losses.items():
+        assert loss > 0, name
+        torch.testing.assert_close(loss, by_hand.losses[name], msg=name)
+    torch.testing.assert_close(out.loss, by_hand.loss)
+    for name, branch in (("classification", "region"), ("semantic", "map"), ("pooled", "pooled")):
+        logits = out.branch_logits[branch]
+        torch.testing.assert_close(out.losses[name], asymmetric_loss(logits, masked), msg=name)
+        assert (out.losses[name] - asymmetric_loss(logits, TARGETS)).abs() > 1e-5
+    base = model.sct(pictures(4), known_labels=drawn)
+    prior = base.semantic_map.flatten(2).transpose(1, 2)
+    expected = conditional_transport(
+        base.last_hidden_state,
+        base.label_features,
+        temperature=model.sct.log_temperature.exp(),
+        region_log_prior=prior,
+        label_log_prior=prior,
+        label_weights=masked.clamp(min=0),
+    ).loss
+    torch.testing.assert_close(out.losses["transport"], expected)
+
+
+def test_labels_are_drawn_in_training_on_targets_alone(make_model: MakeModel) -> None:
+    model = make_model(**STATES, **STILL, known_share_max=1.0)
+    plain = make_model(label_interaction=True, **STILL)
+    plain.load_state_dict(model.state_dict(), strict=False)
+    labels = TARGETS[:, [0, 1, 0]]
+    assert torch.equal(model(pictures(4), labels=labels).loss, plain(pictures(4), labels=labels).loss)
+    for part in (model, plain):
+        part.train()
+        part.backbone.eval()
+    assert torch.equal(model(pictures(4)).logits, plain(pictures(4)).logits)
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drawn.append(model(pictures(4), labels=labels).logits)
+    assert torch.equal(*drawn)
+    assert (drawn[0] - plain(pictures(4), labels=labels).logits).abs().max() > 1e-3
+
+
+def test_gradients_reach_the_states_with_checkpointing_too(make_model: MakeModel, drawn: Tensor) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model = make_model(**STATES, **STILL).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model(pictures(4), labels=TARGETS).loss.backward()
+        gradients.append(model.sct.label_states.embeddings.grad)
+    assert (gradients[0].abs().sum(1) > 0).all()
+    torch.testing.assert_close(*gradients)
+
+
+def test_what_no_picture_shows_is_told_by_a_known_label() -> None:
+    """Pictures are noise, and the second label is the first: only who is told the first can tell the second."""
+    torch.manual_seed(0)
+    model = SCTForMultiLabelClassification(tiny_config(**STATES, **STILL, scorer="label", gamma_neg=0)).train()
+    model.backbone.requires_grad_(False).eval()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+
+    def batch(count: int) -> tuple[Tensor, Tensor]:
+        labels = torch.randint(2, (count, 2)).float()[:, [0, 0, 1]]
+        return torch.randn(count, model.backbone.num_features, 2, 2), labels
+
+    for _ in range(100):
+        features, labels = batch(64)
+        optimizer.zero_grad()
+        model(backbone_features=features, labels=labels).loss.backward()
+        optimizer.step()
+    model.eval()
+    features, labels = batch(400)
+    known = torch.full_like(labels, -1)
+    known[:, 0] = labels[:, 0]
+    with torch.no_grad():
+        told, untold = (model(backbone_features=features, known_labels=each).logits for each in (known, None))
+    right = [((logits[:, 1] > 0) == (labels[:, 1] == 1)).float().mean() for logits in (told, untold)]
+    assert right[0] > 0.98
+    assert 0.35 < right[1] < 0.65
+
+
+# the hierarchy
+
+
+def test_what_is_known_holds_in_the_hierarchy(make_model: MakeModel) -> None:
+    model = make_model(**STATES, label_parents={"dog": ["cat"], "cat": ["dining table"]})
+    present = model(pictures(), known_labels=torch.tensor([[1, -1, -1]] * 2)).logits
+    assert (present > 20).all()
+    absent = model(pictures(), known_labels=torch.tensor([[-1, -1, 0]] * 2)).logits
+    assert (absent < -20).all()
+    between = model(pictures(), known_labels=torch.tensor([[-1, 0, -1]] * 2)).logits
+    assert (between[:, :2] < -20).all()
+    assert (between[:, 2].abs() < 20).all()
+    with pytest.raises(ValueError, match=r"known_labels say of a label that it is absent, .* say one of both"):
+        model(pictures(), known_labels=torch.tensor([[1, -1, 0]] * 2))
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (torch.zeros(2, 4), r"known_labels have shape \(2, 4\), but \(2, 3\) is needed"),
+        (torch.zeros(3), r"known_labels have shape \(3,\), but \(2, 3\) is needed"),
+        (torch.tensor([[1, -1, 0.5]] * 2), r"known_labels contain 0\.5: give 1 for present"),
+        (torch.tensor([[1, -2, 0]] * 2), r"known_labels contain -2: give 1 for present"),
+    ],
+)
+def test_known_labels_that_cannot_be_used(make_model: MakeModel, known: Tensor, message: str) -> None:
+    model = make_model(**STATES)
+    for part in (model, model.sct):
+        with pytest.raises(ValueError, match=message):
+            part(pictures(), known_labels=known)
+
+
+def test_models_that_can_make_nothing_of_known_labels(make_model: MakeModel) -> None:
+    model = make_model(label_interaction=True, scorer="label")
+    for part in (model, model.sct):
+        with pytest.raises(ValueError, match=r"known_labels are of no use .* label_states=True"):
+            part(pictures(), known_labels=KNOWN)
+    with pytest.raises(ValueError, match="leave out labels, known_labels"):
+        model(pictures(), known_labels=KNOWN, labels_at_once=2)
+    with pytest.raises(Exception, match=r"label_states=True cannot be used: .* label_interaction=True"):
+        tiny_config(label_states=True)
+    for share in (0, 1.1):
+        with pytest.raises(Exception, match=rf"known_share_max={share} cannot be used: give a share in"):
+            tiny_config(**STATES, known_share_max=share)
+
+
+# compiled, and in the pipeline
+
+
+def test_one_graph(make_model: MakeModel) -> None:
+    torch.compiler.reset()
+    model = make_model(**STATES, backbone="test_resnet", label_parents={"dog": ["cat"]})
+    maps = torch.randn(2, model.backbone.num_features, 2, 2)
+    explained = torch._dynamo.explain(model)(backbone_features=maps, known_labels=KNOWN)
+    assert (explained.graph_break_count, explained.graph_count) == (0, 1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    torch.manual_seed(0)
+    text = encode_labels(LABELS, "random:12")
+    sizes = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
+    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **sizes, **STATES)
+    folder = tmp_path_factory.mktemp("known")
+    model.save_pretrained(folder)
+    image_processor(model.config).save_pretrained(folder)
+    return folder
+
+
+def test_known_labels_of_a_pipeline(checkpoint: Any) -> None:
+    picture = Image.effect_noise((70, 50), 80).convert("RGB")
+    tagger = pipeline("multi-label-image-classification", model=str(checkpoint), device="cpu")
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    pixels = tagger.image_processor(picture, return_tensors="pt")["pixel_values"]
+    expected = model(pixels, known_labels=torch.tensor([[0.0, 1, -1]])).logits.sigmoid()[0]
+    said = {"cat": True, "dog": False}
+    for tags in (
+        tagger(picture, known_labels=said, threshold=0),
+        tagger([picture, picture], known_labels=said, threshold=0, batch_size=2)[1],
+    ):
+        found = {tag["label"]: tag["score"] for tag in tags}
+        assert [found[name] for name in LABELS] == pytest.approx(expected.tolist())
+    labels = [tag["label"] for tag in tagger(picture, known_labels=said)]
+    assert labels[0] == "cat"
+    assert "dog" not in labels
+    for known, message in (
+        ({"cow": True}, r"known_labels: no label is called 'cow'; the labels are dog, cat, dining table"),
+        ({"cat": 1}, r"known_labels\['cat'\] is 1: give True"),
+        (["cat"], r"known_labels is \['cat'\]: give a dict"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tagger(picture, known_labels=known)
