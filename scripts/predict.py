@@ -44,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     logging.disable_progress_bar()
     results: list[Tags] = []
+    known = dict.fromkeys(arguments.known, True) | dict.fromkeys(arguments.known_absent, False)
     try:
+        if both := sorted({*arguments.known} & {*arguments.known_absent}):
+            raise InputError(f"known and known_absent both have {both[0]!r}: give it to one of them")
         paths = find_pictures(arguments.pictures)
         tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device)
         found = tagger.tag(
@@ -53,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.top_k,
             arguments.batch_size,
             maps=arguments.heatmaps is not None,
-            known_labels=dict.fromkeys(arguments.known, True) | dict.fromkeys(arguments.known_absent, False),
+            known_labels=known,
         )
         root = common_folder(paths)
         quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal

@@ -124,6 +124,7 @@ def test_heatmaps_of_every_tag(predict, models, pictures, tmp_path, capsys) -> N
         (["--model={sct}", "--threshold=2"], "threshold is 2.0"),
         (["--model={sct}", "--top_k=0"], "top_k is 0"),
         (["--model={sct}", "--known=dog"], "whose labels have no states"),
+        (["--model={states}", "--known=cat", "--known_absent=cat"], "known and known_absent both have 'cat'"),
         (["--model={states}", "--known=cow"], "known_labels: no label is called 'cow'"),
         (["--model={sct}", "--output={sct}/config.json/tags.csv"], "config.json"),
     ],

@@ -51,7 +51,7 @@ _SETTINGS = (
 _FURTHER_SETTINGS = (
     *("known_proportion", "single_positive", "mask_seed", "unknown_labels", "recovery_weight", "recovery_temperature"),
     *("recovery_warmup", "unseen_labels", "unseen_pictures", "shots", "freeze_stages", "resampling"),
-    *("repeat_threshold", "contrast_loss_weight", "erasing_loss_weight", "holdout_stratified"),
+    *("repeat_threshold", "contrast_loss_weight", "erasing_loss_weight", "holdout_stratified", "label_graph"),
 )
 _DEFAULTS = {
     option.name: option.default for part in (DataArguments, ModelArguments, TrainArguments) for option in fields(part)

@@ -44,7 +44,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
                 if given_later is not None:
                     init.zeros_(given_later)
         elif isinstance(module, LabelMessages):
-            init.zeros_(module.message.weight)
+            init.zeros_(module.weight)
         elif isinstance(module, LabelStates):
             init.normal_(module.embeddings)
         elif isinstance(module, LabelScores | TextScores):

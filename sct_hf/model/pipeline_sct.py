@@ -127,15 +127,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             kept_as = (tuple(texts.items()), given.get("label_encoder"), repr(templates))
             given["label_set"] = self._label_set(kept_as, texts, templates)
             given["labels"] = list(texts)
-        if "known_labels" in given:
-            names = given.get("labels") or label_names(self.model)
-            given["known_labels"] = known_by_name(given["known_labels"], names, self.model.config)
         for name, use in (("label_encoder", "encode"), ("label_templates", "be put into")):
             if name in given and "labels" not in given:
                 raise ValueError(f"{name} is given without labels, which it would {use}: give labels too.")
         preprocess, forward, postprocess = (
             {name: given[name] for name in names if name in given}
-            for names in (("heatmaps",), ("heatmaps", "label_set", "known_labels"), ("threshold", "top_k", "labels"))
+            for names in (
+                ("heatmaps",),
+                ("heatmaps", "label_set", "labels", "known_labels"),
+                ("threshold", "top_k", "labels"),
+            )
         )
         return preprocess, forward, postprocess
 
@@ -165,7 +166,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         input_tensors: dict[str, Any],
         heatmaps: bool = False,
         label_set: tuple[Tensor, Tensor | None] | None = None,
-        known_labels: Tensor | None = None,
+        labels: list[str] | None = None,
+        known_labels: dict[str, bool] | None = None,
     ) -> dict[str, Any]:
         options: dict[str, Any] = {"output_maps": True} if heatmaps else {}
         if label_set is not None:
@@ -173,8 +175,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             if len(label_set[0]) > _LABELS_AT_ONCE and not heatmaps and not self.model.config.label_interaction:
                 options["labels_at_once"] = _LABELS_AT_ONCE
         pixels = input_tensors["pixel_values"]
-        if known_labels is not None:
-            options["known_labels"] = known_labels.to(pixels.device).expand(len(pixels), -1)
+        if known_labels:
+            row = known_by_name(known_labels, labels or label_names(self.model), self.model.config)  # (C,)
+            options["known_labels"] = row.to(pixels.device).expand(len(pixels), -1)
         output = self.model(pixels, **options)
         scored = {"scores": output.logits.float().sigmoid()}  # (B, C)
         if heatmaps:

@@ -10,7 +10,7 @@ from tests.model.conftest import tiny_config
 VARIANTS = [
     {"backbone": "test_resnet"},
     {"backbone": "test_resnet", "scorer": "label", "label_interaction": True, "guidance": "detached"},
-    {"backbone": "test_vit", "guidance": "none"},
+    {"backbone": "test_vit", "guidance": "none", "label_graph": True},
 ]
 
 

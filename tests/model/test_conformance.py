@@ -16,14 +16,14 @@ from tests.model.conformance import assert_same_tensors, over_backbones, picture
 from tests.model.conftest import LABELS, tiny_config
 
 EVERYTHING = {
-    **{"scorer": "label", "label_interaction": True, "label_states": True, "label_prototypes": True},
-    **{"encoder_layers": 2},
+    **{"scorer": "label", "label_interaction": True, "label_graph": True, "label_states": True},
+    **{"label_prototypes": True, "encoder_layers": 2},
 }
 
 
 def head_only(model: SCTForMultiLabelClassification) -> dict[str, Tensor]:
     """All tensors of the state but those that nothing can make up for."""
-    kept = ("backbone.", "label_embeddings", "label_prototypes")
+    kept = ("backbone.", "label_embeddings", "label_graph", "label_prototypes")
     return {key: value for key, value in model.state_dict().items() if not any(part in key for part in kept)}
 
 

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from transformers import AutoModelForImageClassification, pipeline
 from sct_hf import SCTForMultiLabelClassification, asymmetric_loss, build_model, encode_labels, image_processor
 from sct_hf.model import modeling_sct
 from sct_hf.model.known_labels_sct import draw_known_labels
+from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
 from sct_hf.model.transport_sct import conditional_transport
 from tests.model.conftest import LABELS, tiny_config
 
@@ -318,3 +321,27 @@ def test_known_labels_of_a_pipeline(checkpoint: Any) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             tagger(picture, known_labels=known)
+
+
+def test_known_labels_go_by_name_wherever_labels_are_given(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(scorer="label", **STATES)
+    model.save_pretrained(tmp_path)
+    image_processor(model.config).save_pretrained(tmp_path)
+    names, text = ["cat", "horse", "dog"], torch.randn(3, 12)
+    monkeypatch.setattr(MultiLabelImageClassificationPipeline, "_label_set", lambda self, *given: (text, None))
+    make = partial(pipeline, "multi-label-image-classification", model=str(tmp_path), device="cpu", threshold=0)
+    picture = Image.effect_noise((64, 64), 80).convert("RGB")
+    pixels = make().image_processor(picture, return_tensors="pt")["pixel_values"]
+    scores = model(pixels, known_labels=torch.tensor([[-1, -1, 1]]), label_embeddings=text).logits.sigmoid()[0]
+    expected = dict(zip(names, scores.tolist(), strict=True))
+    known = {"dog": True}
+    for tags in (
+        make()(picture, labels=names, known_labels=known),
+        make(labels=names)(picture, known_labels=known),
+        make(known_labels=known)(picture, labels=names),
+    ):
+        assert {tag["label"]: tag["score"] for tag in tags} == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(ValueError, match="no label is called 'table'"):
+        make(labels=names)(picture, known_labels={"table": True})

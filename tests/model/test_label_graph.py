@@ -1,0 +1,210 @@
+"""Messages between labels: who hears whom, what a model without them is, and what becomes of the graph."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sct_hf import SCTForMultiLabelClassification
+from sct_hf.model.label_graph_sct import LabelMessages, graph_of_labels
+from tests.model.conftest import LABELS, tiny_config
+
+GRAPH = torch.tensor([[0, 0.5, 0.25], [0.75, 0, 0.75], [0, 0, 0]])
+OF_THE_GRAPH = {"sct.label_graph", "sct.label_messages.weight"}
+
+
+def talking(model: SCTForMultiLabelClassification, graph: Tensor = GRAPH) -> SCTForMultiLabelClassification:
+    """The model with a graph, and with messages as training might have left them."""
+    torch.nn.init.normal_(model.sct.label_messages.weight, generator=torch.Generator().manual_seed(3))
+    model.sct.set_label_graph(graph)
+    return model
+
+
+def pair(make_model, **fields) -> tuple[SCTForMultiLabelClassification, SCTForMultiLabelClassification]:
+    """A model without messages, and one with them that is equal in everything else."""
+    off, on = make_model(**fields), make_model(label_graph=True, **fields)
+    for name, tensor in off.state_dict().items():
+        assert torch.equal(on.state_dict()[name], tensor), name  # the new weights draw nothing
+    return off, on
+
+
+@pytest.fixture
+def pixels() -> Tensor:
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def messages(dim: int) -> LabelMessages:
+    layer = LabelMessages(dim)
+    torch.nn.init.normal_(layer.weight)
+    return layer
+
+
+def test_who_hears_whom_by_hand() -> None:
+    """Label 0 hears 0.5·f₁ + 0.25·f₂; label 1, whose row sums to 1.5, (f₀ + f₂)/2; label 2 nobody."""
+    layer = LabelMessages(2)
+    layer.weight.data = torch.tensor([[1.0, 0], [1, 10]])
+    features = torch.tensor([[[8.0, 0], [0, 4], [16, 0]]])
+    wanted = [[[8 + 4, 0 + 4 + 10 * 2], [0 + 12, 4 + 12], [16, 0]]]
+    torch.testing.assert_close(layer(features, GRAPH), torch.tensor(wanted, dtype=torch.float32))
+
+
+@given(seed=st.integers(0, 1000), labels=st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_the_layer_agrees_with_loops(seed: int, labels: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = np.where(rng.random((labels, labels)) < 0.5, rng.random((labels, labels)), 0)
+    np.fill_diagonal(graph, 0)
+    torch.manual_seed(seed)
+    layer = messages(4).double()
+    features = torch.randn(2, labels, 4, dtype=torch.float64)
+    found = layer(features, torch.from_numpy(graph))
+    for picture in range(2):
+        for label in range(labels):
+            total = max(1.0, sum(graph[label]))
+            heard = torch.zeros(4, dtype=torch.float64)
+            for other in range(labels):
+                heard = heard + graph[label, other] / total * features[picture, other]
+            torch.testing.assert_close(found[picture, label], features[picture, label] + layer.weight @ heard)
+
+
+def test_a_change_of_one_label_reaches_its_hearers_alone() -> None:
+    layer = messages(4)
+    features = torch.randn(2, 3, 4)
+    before = layer(features, GRAPH)
+    for label in range(3):
+        changed = features.clone()
+        changed[:, label] += 1
+        moved = {place for place in range(3) if not torch.equal(layer(changed, GRAPH)[:, place], before[:, place])}
+        assert moved == {label} | {hearer for hearer in range(3) if GRAPH[hearer, label] > 0}
+
+
+@pytest.mark.parametrize("scorer", ["linear", "label"])
+def test_nothing_changes_without_neighbours_or_before_training(make_model, pixels, scorer: str) -> None:
+    off, on = pair(make_model, scorer=scorer)
+    wanted = off(pixels, output_label_features=True)
+
+    def same() -> bool:
+        found = on(pixels, output_label_features=True)
+        return torch.equal(found.logits, wanted.logits) and torch.equal(found.label_features, wanted.label_features)
+
+    assert on.sct.label_graph.count_nonzero() == 0
+    on.sct.set_label_graph(GRAPH)
+    assert same()  # W is zero
+    assert not (talking(on)(pixels).logits == wanted.logits).all(0).any()
+    on.sct.set_label_graph(torch.zeros(3, 3))
+    assert same()
+
+
+def test_a_model_without_it_has_the_weights_that_it_had(make_model) -> None:
+    off, on = make_model(), make_model(label_graph=True)
+    assert on.state_dict().keys() - off.state_dict().keys() == OF_THE_GRAPH
+    assert off.state_dict().keys() - on.state_dict().keys() == set()
+
+
+@pytest.mark.parametrize("scorer", ["linear", "label"])
+@pytest.mark.parametrize("label_interaction", [False, True])
+def test_gradients_reach_every_parameter_of_it(targets, scorer: str, label_interaction: bool) -> None:
+    torch.manual_seed(0)
+    config = tiny_config(scorer=scorer, label_interaction=label_interaction, label_graph=True)
+    model = SCTForMultiLabelClassification(config)
+    model.sct.set_label_graph(GRAPH)
+    model(torch.randn(3, 3, 64, 64), labels=targets).loss.backward()
+    gradient = model.sct.label_messages.weight.grad
+    assert (gradient.abs().sum(0) > 0).all()  # in the first step, when nothing is said yet
+    assert (gradient.abs().sum(1) > 0).all()
+
+
+def test_saved_with_the_checkpoint(make_model, pixels, tmp_path) -> None:
+    model = talking(make_model(label_graph=True))
+    model.save_pretrained(tmp_path)
+    loaded = SCTForMultiLabelClassification.from_pretrained(tmp_path).eval()
+    assert torch.equal(loaded.sct.label_graph, GRAPH)
+    assert torch.equal(loaded(pixels).logits, model(pixels).logits)
+
+
+def test_a_checkpoint_without_its_graph_is_refused(make_model, tmp_path) -> None:
+    make_model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks 1 tensors .* first sct\.label_graph"):
+        SCTForMultiLabelClassification.from_pretrained(tmp_path, label_graph=True)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_the_graph_follows_the_names(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    former = [f"label{number}" for number in rng.permutation(5)]
+    names = [f"label{number}" for number in rng.permutation(8)[: rng.integers(1, 8)]]
+    graph = torch.from_numpy(rng.random((5, 5)))
+    found = graph_of_labels(graph, former, names)
+    assert found.shape == (len(names), len(names))
+    for row, one in enumerate(names):
+        for column, other in enumerate(names):
+            known = one in former and other in former
+            assert found[row, column] == (graph[former.index(one), former.index(other)] if known else 0)
+
+
+def test_other_order_other_labels(make_model, pixels) -> None:
+    model = talking(make_model(scorer="label", label_graph=True))
+    text = model.sct.label_embeddings
+    before = model(pixels).logits
+    order = [2, 0, 1]
+    model.set_labels([LABELS[place] for place in order], text[order])
+    torch.testing.assert_close(model(pixels).logits, before[:, order])
+    model.set_labels(["bird", LABELS[0], LABELS[1], "horse"], torch.cat((text[:1], text[:2], text[2:])))
+    wanted = torch.zeros(4, 4)
+    wanted[1:3, 1:3] = GRAPH[:2, :2]
+    assert torch.equal(model.sct.label_graph, wanted)
+    model.set_labels(["bird", "horse"], text[:2])
+    assert torch.equal(model.sct.label_graph, torch.zeros(2, 2))
+
+
+def test_labels_of_a_linear_scorer_are_renamed(make_model, pixels) -> None:
+    model = talking(make_model(label_graph=True))
+    before = model(pixels).logits
+    model.set_labels(["Hund", "Katze", "Esstisch"], model.sct.label_embeddings)
+    assert torch.equal(model(pixels).logits, before)
+
+
+def test_labels_of_one_call_hear_nothing(make_model, pixels) -> None:
+    off, on = pair(make_model, scorer="label")
+    talking(on)
+    text = torch.randn(5, 12)
+    wanted = off(pixels, label_embeddings=text).logits
+    assert torch.equal(on(pixels, label_embeddings=text).logits, wanted)
+    with torch.no_grad():
+        streamed = on(pixels, label_embeddings=text, labels_at_once=2).logits
+    torch.testing.assert_close(streamed, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"labels_at_once=2 cannot be used with label_graph=True.*Give label_embed"):
+        on(pixels, labels_at_once=2)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (torch.zeros(2, 2), r"shape \(2, 2\), but \(3, 3\) is needed"),
+        (torch.full((3, 3), torch.nan), r"outside \[0, 1\]"),
+        (2 * GRAPH, r"outside \[0, 1\]"),
+        (-GRAPH, r"outside \[0, 1\]"),
+        (torch.eye(3), "links labels to themselves"),
+    ],
+)
+def test_what_is_no_graph(make_model, graph: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_model(label_graph=True).sct.set_label_graph(graph)
+
+
+def test_a_model_without_messages_takes_no_graph(make_model) -> None:
+    with pytest.raises(ValueError, match="make it with label_graph=True"):
+        make_model().sct.set_label_graph(GRAPH)
+
+
+def test_half_precision(make_model, pixels) -> None:
+    model = talking(make_model(label_graph=True))
+    expected = model(pixels).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model(pixels).logits
+    low = model.to(torch.bfloat16)(pixels.bfloat16()).logits
+    for logits in (mixed, low):
+        torch.testing.assert_close(logits, expected, rtol=0.05, atol=0.1)
