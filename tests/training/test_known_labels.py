@@ -104,5 +104,5 @@ def test_what_cannot_be_scored_or_trained_with_known_labels(
     with pytest.raises(InputError, match=r"label_states=True cannot be used: .* label_interaction=True"):
         train(tiny(output_dir=tmp_path / "alone", **states))
     recovery = {"label_interaction": True, "known_proportion": 0.5, "unknown_labels": "recover"}
-    with pytest.raises(InputError, match="unknown_labels is 'recover': .* leave out label_states"):
+    with pytest.raises(InputError, match=r"unknown_labels is 'recover': .* leave out label_states"):
         train(tiny(output_dir=tmp_path / "recover", **states, **recovery))
