@@ -48,8 +48,10 @@ def score_with_known_labels(
     rows = []
     for share in shares:
         drawn = known_entries(images.image_ids, names, split="known labels", proportion=share, seed=seed)
-        known = drawn & (targets >= 0)  # (N, C)
-        told = torch.from_numpy(np.where(known, targets, -1))  # (N, C)
+        told = torch.from_numpy(np.where(drawn, targets, -1))  # (N, C)
+        if model.hierarchy is not None:
+            told = model.hierarchy.implied(told.to(model.device)).cpu()
+        known = told.numpy() >= 0  # (N, C)
         with_known, _, _ = evaluate_model(
             model, loader, accelerator, description=f"known labels {share:g}", known_labels=told
         )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from sct_hf.data import ImageDataset, eval_transform, load_data
+from sct_hf.data.masks import known_entries
 from sct_hf.errors import InputError
+from sct_hf.model.hierarchy_sct import make_hierarchy
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
-from sct_hf.training import report
+from sct_hf.training import known_labels, report
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments, ScoringArguments
 from sct_hf.training.loop import train
 from sct_hf.training.parsing import parse_into
 from sct_hf.training.scoring import score_checkpoint
+from tests.model.conftest import tiny_config
 
 
 def score(*words: str, **options: Any) -> dict[str, Any]:
@@ -92,6 +96,33 @@ def test_figures_are_those_of_the_entries_left(
                 assert row[name] >= mean_ap(scores, targets, ~known) - 1e-6
                 assert row[name] == pytest.approx(mean_ap(scores, targets, ~known), abs=0.25)
     assert "70 % known: mAP" in capsys.readouterr().out
+
+
+def test_what_follows_from_known_labels_is_not_left_to_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[torch.Tensor] = []
+
+    def evaluate(*args: Any, known_labels: torch.Tensor, **options: Any) -> Any:
+        told.append(known_labels)
+        return np.full(targets.shape, 0.5), targets, None
+
+    monkeypatch.setattr(known_labels, "evaluate_model", evaluate)
+    parents = {"dog": ["animal"]}
+    hierarchy = make_hierarchy(tiny_config(id2label={0: "dog", 1: "animal", 2: "sofa"}, label_parents=parents))
+    targets = np.array([[1, 1, 0]] * 30 + [[0, 0, 1]] * 30, dtype=np.float32)
+    images: Any = SimpleNamespace(
+        label_names=["dog", "animal", "sofa"], image_ids=[str(row) for row in range(60)], targets=lambda: targets
+    )
+    model: Any = SimpleNamespace(hierarchy=hierarchy, device="cpu")
+    known_labels.score_with_known_labels(model, None, images, np.full(targets.shape, 0.5), None, shares=[0.5], seed=0)  # type: ignore[arg-type]
+    (row,) = told
+    drawn = known_entries(images.image_ids, images.label_names, split="known labels", proportion=0.5, seed=0)
+    for number in range(60):
+        dog, animal, sofa = drawn[number]
+        if targets[number, 0] == 1:  # a dog is an animal
+            assert (row[number] >= 0).tolist() == [dog, animal or dog, sofa]
+        else:  # without an animal there is no dog
+            assert (row[number] >= 0).tolist() == [dog or animal, animal, sofa]
+    assert (row.numpy() == targets)[row.numpy() >= 0].all()
 
 
 def test_what_cannot_be_scored_or_trained_with_known_labels(
