@@ -108,7 +108,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             logits = streamed_logits(self, *pictures_and_text, labels_at_once)
             return MultiLabelOutput(logits=self._raised(logits, label_embeddings))
         pictures = pixel_values if backbone_features is None else backbone_features
-        batch_size = 0 if pictures is None else len(pictures)
+        batch_size = 0 if pictures is None else pictures.shape[0]
         if labels is not None:
             self.check_targets(labels, batch_size)
         known_labels = self._known_labels(known_labels, labels, label_embeddings, batch_size)  # (B, C), or none
