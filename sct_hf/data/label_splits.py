@@ -1,6 +1,7 @@
 """Which labels a model is trained on, and which it meets for the first time when it is scored."""
 
 import difflib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,6 +82,6 @@ def split_labels(unseen: str, label_names: Sequence[str], further: Sequence[str]
 
 
 def _names(text: str) -> list[str]:
-    if Path(text).is_file():
+    if os.path.isfile(text):  # which a long row of labels, no path at all, does not upset
         return [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip()]
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -52,6 +52,7 @@ _FURTHER_SETTINGS = (
     *("known_proportion", "single_positive", "mask_seed", "unknown_labels", "recovery_weight", "recovery_temperature"),
     *("recovery_warmup", "unseen_labels", "unseen_pictures", "shots", "freeze_stages", "resampling"),
     *("repeat_threshold", "contrast_loss_weight", "erasing_loss_weight", "holdout_stratified", "label_graph"),
+    *("label_interaction", "label_states", "known_share_max"),
 )
 _DEFAULTS = {
     option.name: option.default for part in (DataArguments, ModelArguments, TrainArguments) for option in fields(part)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -413,7 +414,7 @@ class Arguments:
         """The fields that decide what is learnt: equal for a run and its continuation."""
         values = {name: value for name, value in sorted(self.to_dict().items()) if name not in _NOT_IDENTITY}
         for name in _READ_FROM_FILES:
-            if values[name] is not None and Path(values[name]).is_file():
+            if values[name] is not None and os.path.isfile(values[name]):  # labels in a row may be no path at all
                 values[name] = f"{values[name]}, SHA-256 {sha256_of_file(values[name])}"
         return values
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sct_hf.data.label_splits import split_labels
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.run_folder import RunFolder, difference
@@ -79,3 +80,10 @@ def test_a_file_that_has_changed_makes_another_run(tmp_path: Path, tiny: Tiny, n
     file.write_text("red,blue\n", encoding="utf-8")
     with pytest.raises(InputError, match=rf"which differs in {name} \(.*SHA-256 \w+' there, .*SHA-256 \w+' here\)"):
         RunFolder(tiny(**options, resume=True))
+
+
+def test_a_long_row_of_labels_is_no_file(tmp_path: Path, tiny: Tiny) -> None:
+    row = ",".join(f"label {number}" for number in range(100))  # longer than a file may be called
+    assert started(tiny(output_dir=tmp_path, unseen_labels=row)).path == tmp_path
+    with pytest.raises(InputError, match="'label 0' is no label of the data set"):
+        split_labels(row, ["red", "white", "blue"])
