@@ -336,7 +336,7 @@ class SCTConfig(BackboneConfig):
             not states or self.label_interaction,
             "label_states",
             states,
-            "labels inform one another in label_interaction alone; set label_interaction=True as well",
+            "labels inform one another by label_interaction; set label_interaction=True as well",
         )
         _require(0 < share <= 1, "known_share_max", share, "give a share in (0, 1]")
 
