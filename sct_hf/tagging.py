@@ -125,8 +125,8 @@ class Tagger:
             check_count("top_k", top_k)
             check_count("batch_size", batch_size)
             known = None
-            if known_labels:
-                known = known_by_name(known_labels, self.label_names, self.model.config)  # (C,)
+            if known_labels is not None:
+                known = known_by_name(known_labels, self.label_names, self.model.config)  # (C,), or none
         except ValueError as error:
             raise InputError(str(error)) from error
         if maps and not has_plan(self.model):

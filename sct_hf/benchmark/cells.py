@@ -17,11 +17,12 @@ from sct_hf.benchmark.settings import TrainSize, train_size, with_settings
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.devices import cpu_name, make_accelerator, usable_cores
+from sct_hf.training.identity import difference, run_identity
 from sct_hf.training.loop import train
 from sct_hf.training.models import load_model, new_model
 from sct_hf.training.pictures import load_pictures, make_loaders
 from sct_hf.training.report import write_json
-from sct_hf.training.run_folder import METRICS, difference
+from sct_hf.training.run_folder import METRICS
 
 _SHOWN_ARGUMENTS = ("learning_rate", "weight_decay", "epochs", "batch_size", "image_size", "mixed_precision")
 _MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
@@ -80,7 +81,7 @@ class Cell:
             **found["measured"],
             **{name: arguments[name] for name in _SHOWN_ARGUMENTS},
             "folder": self.name,
-            "arguments": json.dumps(self.arguments.identity()),
+            "arguments": json.dumps(run_identity(self.arguments)),
         }
 
     def finished(self) -> bool:
@@ -92,10 +93,9 @@ class Cell:
         found = self._read()
         if found is None:
             return False
-        ours = json.loads(json.dumps(self.arguments.identity()))
-        if found["identity"] != ours:
+        if differing := difference(found["identity"], run_identity(self.arguments)):
             raise InputError(
-                f"{self.folder} holds a finished run with other settings: {difference(found['identity'], ours)}. "
+                f"{self.folder} holds a finished run with other settings: {differing}. "
                 f"Choose another output_dir, or remove {self.folder} and {self.record.name} to run it anew"
             )
         return True
@@ -259,7 +259,7 @@ def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
         "sct_hf": __version__,
     }
     metrics = {name: value for name, value in metrics.items() if name != "skipped_images"}
-    write_json(cell.record, {"identity": cell.arguments.identity(), "metrics": metrics, "measured": measured})
+    write_json(cell.record, {"identity": run_identity(cell.arguments), "metrics": metrics, "measured": measured})
     if not keep_weights:
         for name in _MODEL_FILES:
             (cell.folder / name).unlink(missing_ok=True)

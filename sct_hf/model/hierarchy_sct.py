@@ -27,6 +27,7 @@ class LabelHierarchy(nn.Module):
 
     def __init__(self, label_parents: LabelParents, label_names: Sequence[str]) -> None:
         super().__init__()
+        self._names = list(label_names)
         place = {name: label for label, name in enumerate(label_names)}
         # (above, below) labels of each pair; a list, as buffers hold nothing while a checkpoint is loaded
         self._pairs = [(place[up], place[name]) for name, above in ancestors(label_parents).items() for up in above]
@@ -66,16 +67,20 @@ class LabelHierarchy(nn.Module):
             (B, C), float32: likewise.
 
         Raises:
-            ValueError: A label is known to be absent and one below it present (looked at on the CPU only).
+            ValueError: A label is known to be absent and one below it present (looked at on the CPU only, where that
+                stalls nothing).
         """
         present = self((known_labels == 1).float())  # (B, C)
         absent = (known_labels == 0).float()
         absent = absent.scatter_reduce(1, self.below.expand(len(absent), -1), absent[:, self.above], "amax")
-        if known_labels.device.type == "cpu" and not torch.compiler.is_compiling() and (present * absent).any():
-            raise ValueError(
-                "known_labels say of a label that it is absent, and of one below it in the hierarchy that it is "
-                "present: say one of both."
-            )
+        if known_labels.device.type == "cpu" and not torch.compiler.is_compiling():
+            wrong = (known_labels[:, self.above] == 0) & (known_labels[:, self.below] == 1)  # (B, E)
+            if wrong.any():
+                up, below = (self._names[label] for label in self._pairs[int(wrong.any(0).nonzero()[0])])
+                raise ValueError(
+                    f"known_labels say that {up!r} is absent and {below!r}, which is below it in the hierarchy, "
+                    "present: say one of both."
+                )
         return present - (1 - present) * (1 - absent)
 
     def loss(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:

@@ -99,7 +99,7 @@ def check_known_labels(known_labels: Tensor, shape: tuple[int, ...], label_state
             )
 
 
-def known_by_name(known_labels: Any, names: Sequence[str], config: Any) -> Tensor:
+def known_by_name(known_labels: Any, names: Sequence[str], config: Any) -> Tensor | None:
     """What is known of labels by name, as one row.
 
     Args:
@@ -108,13 +108,15 @@ def known_by_name(known_labels: Any, names: Sequence[str], config: Any) -> Tenso
         config: Of the model.
 
     Returns:
-        `Tensor` of shape (C,), float32: 1 present, 0 absent, −1 unknown.
+        `Tensor` of shape (C,), float32: 1 present, 0 absent, −1 unknown; None where nothing is known.
 
     Raises:
-        ValueError: A model without states, no such label, or a value other than True and False.
+        ValueError: No dict, a model without states, no such label, or a value other than True and False.
     """
     if not isinstance(known_labels, Mapping):
         raise ValueError(f"known_labels is {known_labels!r}: give a dict of True or False by label.")
+    if not known_labels:
+        return None
     row = torch.full((len(names),), -1.0)
     check_known_labels(row, (len(names),), getattr(config, "label_states", False))
     for name, present in known_labels.items():

@@ -47,10 +47,19 @@ def check_label_graph(graph: Tensor, count: int) -> None:
             f"label_graph has shape {tuple(graph.shape)}, but ({count}, {count}) is needed: one row and one column a "
             "label."
         )
-    if not ((graph >= 0) & (graph <= 1)).all():
-        raise ValueError("label_graph has entries outside [0, 1]: give probabilities P(label j | label i).")
+    wrong = ~((graph >= 0) & (graph <= 1))
+    if wrong.any():
+        row, column = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"label_graph[{row}, {column}] is {graph[row, column].item():g}: give probabilities P(label j | label i), "
+            "in [0, 1]."
+        )
     if graph.diagonal().any():
-        raise ValueError("label_graph links labels to themselves: set its diagonal to 0.")
+        label = int(graph.diagonal().nonzero()[0])
+        raise ValueError(
+            f"label_graph[{label}, {label}] is {graph[label, label].item():g}, a link of a label to itself: set its "
+            "diagonal to 0."
+        )
 
 
 def graph_of_labels(graph: Tensor, former: Sequence[str], names: Sequence[str]) -> Tensor:

@@ -175,9 +175,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             if len(label_set[0]) > _LABELS_AT_ONCE and not heatmaps and not self.model.config.label_interaction:
                 options["labels_at_once"] = _LABELS_AT_ONCE
         pixels = input_tensors["pixel_values"]
-        if known_labels:
-            row = known_by_name(known_labels, labels or label_names(self.model), self.model.config)  # (C,)
-            options["known_labels"] = row.to(pixels.device).expand(len(pixels), -1)
+        if known_labels is not None:
+            row = known_by_name(known_labels, labels or label_names(self.model), self.model.config)  # (C,), or none
+            if row is not None:
+                options["known_labels"] = row.to(pixels.device).expand(len(pixels), -1)
         output = self.model(pixels, **options)
         scored = {"scores": output.logits.float().sigmoid()}  # (B, C)
         if heatmaps:

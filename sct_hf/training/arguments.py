@@ -1,8 +1,6 @@
 """What a training run can be told: fields and their defaults."""
 
-import hashlib
 import json
-import os
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +10,6 @@ import torch
 
 from sct_hf.data.label_splits import SPLITS
 from sct_hf.errors import InputError
-from sct_hf.files import sha256_of_file
 from sct_hf.metrics.frequency import frequency_limits
 from sct_hf.peers.modeling_peer import HEADS, make_head
 
@@ -363,16 +360,6 @@ class TrainArguments:
         return [name.strip() for name in self.report_to.split(",") if name.strip() not in ("", "none")]
 
 
-# What may differ between a run and its continuation: none of it decides what is learnt.
-_NOT_IDENTITY = {
-    *("output_dir", "overwrite_output_dir", "resume", "report_to", "log_every", "checkpoint_every"),
-    *("figures", "frequency_groups"),
-    *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head", "check_data", "allow_unlabelled"),
-}
-# What may be the path of a small file, whose content decides what is learnt.
-_READ_FROM_FILES = ("hierarchy", "label_gammas", "labels_file", "positive_weights", "unseen_labels")
-
-
 @dataclass(frozen=True)
 class Arguments:
     """All arguments of a run."""
@@ -397,12 +384,11 @@ class Arguments:
     def command(self) -> list[str]:
         """The words of a command line that asks for the same, into a new folder, without a recipe."""
         words = ["accelerate", "launch", "scripts/train.py", f"--dataset={self.data.dataset}"]
+        defaults = option_defaults()
         for part in (self.data, self.model, self.train):
             for option in fields(part):
-                value, default = getattr(part, option.name), option.default
-                if option.default_factory is not MISSING:
-                    default = option.default_factory()
-                if value == default or option.name in ("dataset", "resume", "overwrite_output_dir"):
+                value = getattr(part, option.name)
+                if value == defaults[option.name] or option.name in ("dataset", "resume", "overwrite_output_dir"):
                     continue
                 if isinstance(value, list):
                     words += [f"--{option.name}", *map(str, value)]
@@ -410,14 +396,11 @@ class Arguments:
                     words.append(f"--{option.name}={value}")
         return words
 
-    def identity(self) -> dict[str, Any]:
-        """The fields that decide what is learnt: equal for a run and its continuation."""
-        values = {name: value for name, value in sorted(self.to_dict().items()) if name not in _NOT_IDENTITY}
-        for name in _READ_FROM_FILES:
-            if values[name] is not None and os.path.isfile(values[name]):  # labels in a row may be no path at all
-                values[name] = f"{values[name]}, SHA-256 {sha256_of_file(values[name])}"
-        return values
 
-    def digest(self) -> str:
-        """Hex digest of `identity()`."""
-        return hashlib.sha256(json.dumps(self.identity()).encode()).hexdigest()[:16]
+def option_defaults() -> dict[str, Any]:
+    """The default of every option, by its name."""
+    return {
+        option.name: option.default if option.default_factory is MISSING else option.default_factory()
+        for part in (DataArguments, ModelArguments, TrainArguments)
+        for option in fields(part)
+    }

@@ -13,6 +13,7 @@ from sct_hf.files import atomic_write
 from sct_hf.peers.modeling_peer import HEADS
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint, remove_checkpoints
+from sct_hf.training.identity import difference, run_identity
 
 ARGUMENTS = "training_args.json"
 BEST = "best.safetensors"
@@ -44,8 +45,7 @@ class RunFolder:
         self._content: dict[str, Any] = {
             "arguments": arguments.to_dict(),
             "command": arguments.command(),
-            "digest": arguments.digest(),
-            "identity": arguments.identity(),
+            "identity": run_identity(arguments),
             "finished": False,
             "versions": {
                 "python": platform.python_version(),
@@ -63,8 +63,8 @@ class RunFolder:
         elif not arguments.train.resume:
             remedy = "" if found["finished"] else "continue it with --resume, "
             self._refuse(f"holds {self._describe(found)}", remedy)
-        elif found["digest"] != self._content["digest"]:
-            self._refuse(f"holds another run, which differs in {difference(found['identity'], arguments.identity())}")
+        elif differing := difference(found["identity"], self._content["identity"]):
+            self._refuse(f"holds another run, which differs in {differing}")
         else:
             self.finished = bool(found["finished"])
 
@@ -108,14 +108,3 @@ class RunFolder:
             f"output_dir is {str(self.path)!r}, which {reason}: {remedy}choose another folder, or start anew there "
             "with --overwrite_output_dir"
         )
-
-
-def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """Say in which fields two runs' `Arguments.identity()` differ."""
-
-    def told(fields: dict[str, Any], name: str) -> str:
-        return repr(fields[name]) if name in fields else "unknown"
-
-    names = [name for name in sorted({*theirs, *ours}) if told(theirs, name) != told(ours, name)]
-    texts = [f"{name} ({told(theirs, name)} there, {told(ours, name)} here)" for name in names[:5]]
-    return ", ".join(texts) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -238,7 +238,7 @@ def test_what_is_known_holds_in_the_hierarchy(make_model: MakeModel) -> None:
     between = model(pictures(), known_labels=torch.tensor([[-1, 0, -1]] * 2)).logits
     assert (between[:, :2] < -20).all()
     assert (between[:, 2].abs() < 20).all()
-    with pytest.raises(ValueError, match=r"known_labels say of a label that it is absent, .* say one of both"):
+    with pytest.raises(ValueError, match=r"'dining table' is absent and 'dog', .* present: say one of both"):
         model(pictures(), known_labels=torch.tensor([[1, -1, 0]] * 2))
 
 
@@ -314,10 +314,12 @@ def test_known_labels_of_a_pipeline(checkpoint: Any) -> None:
     labels = [tag["label"] for tag in tagger(picture, known_labels=said)]
     assert labels[0] == "cat"
     assert "dog" not in labels
+    assert tagger(picture, known_labels={}) == tagger(picture)
     for known, message in (
         ({"cow": True}, r"known_labels: no label is called 'cow'; the labels are dog, cat, dining table"),
         ({"cat": 1}, r"known_labels\['cat'\] is 1: give True"),
         (["cat"], r"known_labels is \['cat'\]: give a dict"),
+        ([], r"known_labels is \[\]: give a dict"),
     ):
         with pytest.raises(ValueError, match=message):
             tagger(picture, known_labels=known)

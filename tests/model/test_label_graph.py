@@ -184,10 +184,10 @@ def test_labels_of_one_call_hear_nothing(make_model, pixels) -> None:
     ("graph", "message"),
     [
         (torch.zeros(2, 2), r"shape \(2, 2\), but \(3, 3\) is needed"),
-        (torch.full((3, 3), torch.nan), r"outside \[0, 1\]"),
-        (2 * GRAPH, r"outside \[0, 1\]"),
-        (-GRAPH, r"outside \[0, 1\]"),
-        (torch.eye(3), "links labels to themselves"),
+        (torch.full((3, 3), torch.nan), r"label_graph\[0, 0\] is nan: .* in \[0, 1\]"),
+        (2 * GRAPH, r"label_graph\[1, 0\] is 1\.5: .* in \[0, 1\]"),
+        (-GRAPH, r"label_graph\[0, 1\] is -0\.5: .* in \[0, 1\]"),
+        (torch.diag(torch.tensor([0, 0.5, 0])), r"label_graph\[1, 1\] is 0\.5, a link of a label to itself"),
     ],
 )
 def test_what_is_no_graph(make_model, graph: Tensor, message: str) -> None:

@@ -7,7 +7,8 @@ import pytest
 from sct_hf.data.label_splits import split_labels
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments
-from sct_hf.training.run_folder import RunFolder, difference
+from sct_hf.training.identity import difference, run_identity
+from sct_hf.training.run_folder import RunFolder
 
 Tiny = Callable[..., Arguments]
 
@@ -66,8 +67,28 @@ def test_foreign_files_and_broken_records_are_refused(tmp_path: Path, tiny: Tiny
         RunFolder(tiny(output_dir=tmp_path))
 
 
-def test_a_field_that_only_one_run_knows_is_named() -> None:
-    assert difference({"epochs": 3}, {"epochs": 3, "flip": None}) == "flip (unknown there, None here)"
+def test_identity_is_what_decides_the_outcome(tiny: Tiny) -> None:
+    run = run_identity(tiny(seed=1))
+    same = run_identity(tiny(seed=1, resume=True, output_dir="x", num_workers=1, report_to="tensorboard"))
+    assert difference(run, same) == ""
+    assert difference(run, run_identity(tiny(seed=2))) == "seed (1 there, 2 here)"
+
+
+def test_an_option_that_a_run_did_not_know_is_at_its_default_there(tmp_path: Path, tiny: Tiny) -> None:
+    record = tmp_path / "training_args.json"
+    started(tiny(output_dir=tmp_path))
+    content = json.loads(record.read_text())
+    for name in ("label_graph", "unseen_pictures"):
+        del content["identity"][name]
+    record.write_text(json.dumps(content))
+    RunFolder(tiny(output_dir=tmp_path, resume=True))
+    with pytest.raises(InputError, match=r"differs in label_graph \(unknown there, True here\): "):
+        RunFolder(tiny(output_dir=tmp_path, resume=True, label_graph=True))
+
+
+def test_an_option_that_this_version_does_not_know_makes_another_run(tiny: Tiny) -> None:
+    known = run_identity(tiny())
+    assert difference(known | {"from_tomorrow": None}, known) == "from_tomorrow (None there, unknown here)"
 
 
 @pytest.mark.parametrize("name", ["hierarchy", "labels_file", "positive_weights", "unseen_labels"])
