@@ -11,7 +11,6 @@ after the name, its options.
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from transformers.utils import logging
 
@@ -21,7 +20,7 @@ from sct_hf.benchmark.partial import PartialArguments, partial
 from sct_hf.benchmark.speed import SpeedArguments, speed
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
-from sct_hf.training.parsing import parse_into, parse_with_recipe
+from sct_hf.training.parsing import options_said, parse_into, parse_with_recipe
 
 _RECIPE = "benchmark_frozen"
 _TRAINING = (DataArguments, ModelArguments, TrainArguments)
@@ -43,12 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     kinds, command = COMMANDS[words[0]]
     logging.disable_progress_bar()
     try:
-        values: tuple[Any, ...] = (
-            parse_with_recipe(words[1:], *kinds, default=_RECIPE)
-            if DataArguments in kinds
-            else parse_into(words[1:], *kinds)
-        )
-        return 1 if command(*values) else 0
+        if DataArguments in kinds:
+            values = parse_with_recipe(words[1:], *kinds, default=_RECIPE)
+            return 1 if command(*values, said=options_said(words[1:])) else 0
+        return 1 if command(*parse_into(words[1:], *kinds)) else 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,19 +1,20 @@
 """Variants of SCT, one change at a time, judged on parts held out of train."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from sct_hf.benchmark.cells import make_cell, prepare, run_cells, shared_arguments
+from sct_hf.benchmark.cells import machines, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, contender
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, named, with_settings
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, named, refuse_settings, with_settings
 from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
 from sct_hf.metrics.frequency import GROUPS
 from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.peers.modeling_peer import reads_label_text
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
 
 RUNS, TABLE = "runs", "ablation"
@@ -48,7 +49,14 @@ class AblationArguments(BenchmarkArguments):
                 raise InputError(f"{name} is {getattr(self, name)}: give a number > 0")
 
 
-def ablation(arguments: AblationArguments, data: DataArguments, model: ModelArguments, train: TrainArguments) -> int:
+def ablation(
+    arguments: AblationArguments,
+    data: DataArguments,
+    model: ModelArguments,
+    train: TrainArguments,
+    *,
+    said: Collection[str] = (),
+) -> int:
     """Compare variants, and write runs.parquet, ablation.parquet and their Markdown into the output folder.
 
     Every run is trained on the rest of the training split, or on as many pictures of it as the train size says, and
@@ -57,8 +65,9 @@ def ablation(arguments: AblationArguments, data: DataArguments, model: ModelArgu
     Args:
         arguments: Which variants, sizes, folds and seeds.
         data: Of every run; `holdout` is the share that is held out.
-        model: Of the base, but for what the contender sets.
+        model: Of the base, but for what the contender sets and `said` does not name.
         train: Of the base; `output_dir` is the benchmark's folder.
+        said: Names of the options on the command line, which win over the contender's settings.
 
     Returns:
         The number of runs that failed.
@@ -66,9 +75,12 @@ def ablation(arguments: AblationArguments, data: DataArguments, model: ModelArgu
     Raises:
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
+    refuse_settings(said, {"head": "give --contender"})
+    if data.holdout == 0:
+        raise InputError("holdout is 0: variants are judged on a part held out of train; give its share, such as 0.25")
     given = shared_arguments(Arguments(data, model, train), arguments.jobs)
     judged: Settings = {"eval_split": HELD_OUT, "draw_from_rest": True}
-    base = with_settings(given, contender(arguments.contender).settings, judged)
+    base = with_settings(given, contender(arguments.contender).base(said), judged)
     variants = _variants(arguments, base)
     sizes, _ = prepare(base, arguments.train_sizes, arguments.jobs)
     cells = [
@@ -97,9 +109,10 @@ def ablation(arguments: AblationArguments, data: DataArguments, model: ModelArgu
 def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settings]:
     """The base and the variants asked for, without those that change nothing."""
     known = VARIANTS | FURTHER_VARIANTS
-    for name in [*arguments.variants, *arguments.together]:
-        if name not in known:
-            raise InputError(f"variants has {name!r}: choose of {', '.join(known)}")
+    for option in ("variants", "together"):
+        for name in getattr(arguments, option):
+            if name not in known:
+                raise InputError(f"{option} has {name!r}: choose of {', '.join(known)}")
     wanted = {name: known[name] for name in arguments.variants}
     if arguments.together:
         wanted[TOGETHER] = {name: value for part in arguments.together for name, value in known[part].items()}
@@ -110,7 +123,20 @@ def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settin
     same = [name for name, settings in wanted.items() if all(values[key] == value for key, value in settings.items())]
     if same:
         print(f"left out, since the base has them already: {', '.join(same)}", flush=True)
-    return {BASE: {}} | {name: settings for name, settings in wanted.items() if name not in same}
+    ignored = _ignored_by(base.model.head)
+    idle = [name for name, settings in wanted.items() if settings.keys() <= ignored and name not in same]
+    if idle:
+        print(f"left out, since head {base.model.head} knows nothing of them: {', '.join(idle)}", flush=True)
+    return {BASE: {}} | {name: settings for name, settings in wanted.items() if name not in (*same, *idle)}
+
+
+def _ignored_by(head: str) -> set[str]:
+    """The fields that variants change and a peer head does not read; none of SCT."""
+    if head == "sct":
+        return set()
+    read = {"gamma_neg", "gamma_pos", "clip"} | ({"label_encoder"} if reads_label_text(head) else set())
+    read |= {"transport_loss_weight"} if head == "patchct" else set()
+    return {option.name for option in fields(ModelArguments)} - read
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -160,7 +186,8 @@ def _write(folder: Path, rows: list[dict[str, Any]], base: Arguments, arguments:
     caption = (
         f"{about}\n\nBase: contender {arguments.contender} with {named(own)}, the rest as in `SCTConfig`. Δ: mean "
         "over the pairs (fold, seed) of the difference from the base, in points; ±: its standard error. The held-out "
-        "parts overlap, so that it is rather too small, and among many variants some differ by chance."
+        "parts overlap, so that it is rather too small, and among many variants some differ by chance. "
+        f"{machines(rows)}"
     )
     write_rows(folder, RUNS, rows, caption=f"Every run of the ablation. {about}", columns=_RUN_COLUMNS)
     table = summary(rows)

@@ -1,17 +1,17 @@
 """Heads on the same backbone and data: each searched on a part held out of train, then scored once a seed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sct_hf.benchmark.cells import Cell, make_cell, prepare, run_cells, shared_arguments
-from sct_hf.benchmark.contenders import CONTENDERS, contender
+from sct_hf.benchmark.cells import Cell, machines, make_cell, prepare, run_cells, shared_arguments
+from sct_hf.benchmark.contenders import CONTENDERS, WIDE, contender
 from sct_hf.benchmark.plots import accuracy_against_cost, accuracy_against_pictures
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, TrainSize, file_name, named
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, TrainSize, file_name, named, refuse_settings
 from sct_hf.benchmark.statistics import spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.errors import InputError
@@ -32,7 +32,8 @@ class AccuracyArguments(BenchmarkArguments):
     """What the comparison of heads is told, beside the options of scripts/train.py."""
 
     heads: list[str] = field(
-        default_factory=lambda: list(CONTENDERS), metadata={"help": f"Contenders: {', '.join(CONTENDERS)}."}
+        default_factory=lambda: [name for name in CONTENDERS if name != WIDE],
+        metadata={"help": f"Contenders: {', '.join(CONTENDERS)}; all but {WIDE} by default."},
     )
     seeds: int = field(default=5, metadata={"help": "Final runs of each head, from --seed on."})
     search_folds: int = field(
@@ -58,7 +59,14 @@ class AccuracyArguments(BenchmarkArguments):
             raise InputError(f"search_folds is {self.search_folds}: give a number >= 0")
 
 
-def accuracy(arguments: AccuracyArguments, data: DataArguments, model: ModelArguments, train: TrainArguments) -> int:
+def accuracy(
+    arguments: AccuracyArguments,
+    data: DataArguments,
+    model: ModelArguments,
+    train: TrainArguments,
+    *,
+    said: Collection[str] = (),
+) -> int:
     """Compare heads, and write runs.parquet, accuracy.parquet, their Markdown, and plots into the output folder.
 
     Every setting of a head's grid is trained on the rest of the training split, and its last epoch is scored on the
@@ -71,6 +79,7 @@ def accuracy(arguments: AccuracyArguments, data: DataArguments, model: ModelArgu
         data: Of every run; `holdout` is the share that is held out in the search.
         model: Of every run, but for what contenders set.
         train: Of every run, but for what contenders and sizes set; `output_dir` is the benchmark's folder.
+        said: Names of the options on the command line: what the comparison sets itself is refused there.
 
     Returns:
         The number of runs that failed.
@@ -78,8 +87,9 @@ def accuracy(arguments: AccuracyArguments, data: DataArguments, model: ModelArgu
     Raises:
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
-    base = shared_arguments(Arguments(data, model, train), arguments.jobs)
     names = list(dict.fromkeys(arguments.heads))
+    _check(arguments, data, names, said)
+    base = shared_arguments(Arguments(data, model, train), arguments.jobs)
     whole: Settings = {"holdout": 0.0, "draw_from_rest": True}
     for name in names:  # what cannot be used is said before anything runs
         make_cell(base, Path(), {}, contender(name).settings, *contender(name).candidates()[:1], whole)
@@ -102,6 +112,24 @@ def accuracy(arguments: AccuracyArguments, data: DataArguments, model: ModelArgu
     if rows:
         _write(Path(train.output_dir), rows, sizes, base, arguments)
     return len(failed)
+
+
+def _check(arguments: AccuracyArguments, data: DataArguments, names: Sequence[str], said: Collection[str]) -> None:
+    set_here: dict[str, str] = {}
+    for name in names:
+        one = contender(name, "heads")
+        searched = [option for option in one.grid if arguments.search_folds or option not in _RATES]
+        chosen = searched if arguments.search_folds or arguments.init_from else []
+        for option, value in {**one.settings, **{option: one.grid[option] for option in chosen}}.items():
+            set_here[option] = f"{one.title} has {value} (sct_hf/benchmark/contenders.py)"
+    refuse_settings(said, set_here)
+    if data.eval_split == HELD_OUT:
+        raise InputError(
+            f"eval_split is {HELD_OUT!r}: accuracy chooses on the held-out part and scores an evaluation split; give "
+            "one, or use ablation"
+        )
+    if arguments.search_folds and data.holdout == 0:
+        raise InputError("holdout is 0: settings are searched on a part held out; give its share, or --search_folds 0")
 
 
 @dataclass(frozen=True)
@@ -287,13 +315,11 @@ def _write(
         if folds
         else "Learning rate and weight decay are those of the recipe: nothing was searched."
     )
-    host = f"{rows[-1]['gpu'] or rows[-1]['cpu']}, torch {rows[-1]['torch']}"
     caption = (
         f"{about}\n\nMean ± standard deviation over n seeds; small train sizes are drawn anew for each seed. "
         f"{searched} The last epoch's averaged weights; {base.data.eval_split} is scored once a run. Schedule of "
         f"every head: {schedule}. A multiply-add counts as two FLOP; the head's are of one picture, forward. Memory "
-        f"is what the process allocated. {arguments.jobs} run(s) at a time, {rows[-1]['cpu_threads']} thread(s) each, "
-        f"on {host}."
+        f"is what the process allocated. {machines(rows)}"
     )
     columns = [name for name in table[0] if name != "train size"]
     write_rows(folder, TABLE, table, caption=caption, columns=columns)

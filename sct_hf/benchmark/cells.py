@@ -22,7 +22,7 @@ from sct_hf.training.loop import train
 from sct_hf.training.models import load_model, new_model
 from sct_hf.training.pictures import load_pictures, make_loaders
 from sct_hf.training.report import write_json
-from sct_hf.training.run_folder import METRICS
+from sct_hf.training.run_folder import METRICS, recorded_identity
 
 _SHOWN_ARGUMENTS = ("learning_rate", "weight_decay", "epochs", "batch_size", "image_size", "mixed_precision")
 _MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
@@ -88,17 +88,24 @@ class Cell:
         """Whether it need not be run again.
 
         Raises:
-            InputError: Its folder holds a run with other settings.
+            InputError: Its folder holds a run with other settings, finished or not.
         """
-        found = self._read()
+        found, ours = self._read(), self.identity()
         if found is None:
-            return False
-        if differing := difference(found["identity"], run_identity(self.arguments)):
+            theirs = recorded_identity(self.folder)
+            ours = run_identity(self.arguments)
+        else:
+            theirs = found["identity"]
+        if theirs is not None and (differing := difference(theirs, ours)):
             raise InputError(
-                f"{self.folder} holds a finished run with other settings: {differing}. "
-                f"Choose another output_dir, or remove {self.folder} and {self.record.name} to run it anew"
+                f"{self.folder} holds a run with other settings: {differing}. Choose another output_dir, or remove "
+                f"that folder{'' if found is None else f' and {self.record.name}'} to run it anew"
             )
-        return True
+        return found is not None
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the record: of the training run, and of its report."""
+        return run_identity(self.arguments) | {"frequency_groups": self.arguments.data.frequency_groups}
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -107,6 +114,15 @@ class Cell:
             return None
         except ValueError as error:
             raise InputError(f"{self.record} cannot be read ({error}): remove it to run this again") from error
+
+
+def machines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say in a sentence each on what finished cells ran, from their rows."""
+    found = dict.fromkeys((row["jobs"], row["cpu_threads"], row["gpu"] or row["cpu"], row["torch"]) for row in rows)
+    return " ".join(
+        f"{jobs} run(s) at a time, {threads} thread(s) each, on {host}, torch {torch_version}."
+        for jobs, threads, host, torch_version in found
+    )
 
 
 def make_cell(base: Arguments, name: Path, facts: Mapping[str, Any], *settings: Mapping[str, Any]) -> Cell:
@@ -259,7 +275,7 @@ def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
         "sct_hf": __version__,
     }
     metrics = {name: value for name, value in metrics.items() if name != "skipped_images"}
-    write_json(cell.record, {"identity": run_identity(cell.arguments), "metrics": metrics, "measured": measured})
+    write_json(cell.record, {"identity": cell.identity(), "metrics": metrics, "measured": measured})
     if not keep_weights:
         for name in _MODEL_FILES:
             (cell.folder / name).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ To add one, add an entry. Its settings and grid may name what belongs to a head 
 rate and weight decay); what all heads share is refused here, and comes from the recipe.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import product
 from typing import Any
@@ -52,6 +52,14 @@ class Contender:
         """Every combination of the grid, the last field varying fastest."""
         return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
 
+    def base(self, said: Collection[str]) -> Settings:
+        """Its settings, without those that a command line gives itself.
+
+        Args:
+            said: Names of the options on the command line.
+        """
+        return {name: value for name, value in self.settings.items() if name not in said}
+
     def at_edge(self, chosen: Mapping[str, Any]) -> list[str]:
         """The fields of numbers whose chosen value is the least or the largest of three or more in the grid."""
         return [
@@ -97,12 +105,20 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
-def contender(name: str) -> Contender:
+WIDE = "sct_faithful"
+"""Takes a quarter of an hour a run where the others take one to three minutes: compared if it is asked for."""
+
+
+def contender(name: str, option: str = "contender") -> Contender:
     """Look up a contender.
+
+    Args:
+        name: Its key in `CONTENDERS`.
+        option: The option that names it.
 
     Raises:
         InputError: There is none of that name.
     """
     if name not in CONTENDERS:
-        raise InputError(f"heads has {name!r}: choose of {', '.join(CONTENDERS)}")
+        raise InputError(f"{option} has {name!r}: choose of {', '.join(CONTENDERS)}")
     return CONTENDERS[name]

@@ -1,29 +1,35 @@
 """Training with incomplete labels: treatments of unknown labels over the share of labels that is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sct_hf.benchmark.cells import Cell, make_cell, prepare, run_cells, shared_arguments
+from sct_hf.benchmark.cells import Cell, machines, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, contender
 from sct_hf.benchmark.plots import accuracy_against_known
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, with_settings
+from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, refuse_settings, with_settings
 from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
 
 RUNS, TABLE = "runs", "partial"
-BASE = "ignore"
+BASE, BLEND = "ignore", "blend"
 TREATMENTS = {
     BASE: "ignored",
     "negative": "taken as absent",
     "recover": "recovered",
-    "blend": "recovered and blended",
+    BLEND: "recovered and blended",
 }
 """Values of `TrainArguments.unknown_labels`, and their names in tables and plots."""
 SINGLE_POSITIVE, ALL_KNOWN = "single positive", "all known"
+_SET_HERE = {
+    "head": "give --contender",
+    "known_proportion": "give --proportions",
+    "single_positive": "give --with_single_positive",
+    "unknown_labels": "give --treatments",
+}
 _RUN_COLUMNS = ("variant", "known", "train_size", "seed", "scored_on", "mAP", "CF1", "OF1", "seconds_an_epoch")
 
 
@@ -54,11 +60,21 @@ class PartialArguments(BenchmarkArguments):
         for name in self.treatments:
             if name not in TREATMENTS:
                 raise InputError(f"treatments has {name!r}: choose of {', '.join(TREATMENTS)}")
-        if not self.proportions and not self.with_single_positive:
-            raise InputError("proportions is empty: give numbers in (0, 1], or --with_single_positive true")
+        if not self.with_single_positive and all(proportion == 1 for proportion in self.proportions):
+            raise InputError(
+                f"proportions is {self.proportions}, in which nothing is unknown: give one in (0, 1), or "
+                "--with_single_positive true"
+            )
 
 
-def partial(arguments: PartialArguments, data: DataArguments, model: ModelArguments, train: TrainArguments) -> int:
+def partial(
+    arguments: PartialArguments,
+    data: DataArguments,
+    model: ModelArguments,
+    train: TrainArguments,
+    *,
+    said: Collection[str] = (),
+) -> int:
     """Sweep over known labels, and write runs.parquet, partial.parquet, their Markdown and a plot.
 
     Every run is trained on all training pictures, with some labels hidden, and its last epoch is scored on the
@@ -68,8 +84,9 @@ def partial(arguments: PartialArguments, data: DataArguments, model: ModelArgume
     Args:
         arguments: Which proportions, treatments and seeds.
         data: Of every run.
-        model: Of every run, but for what the contender sets.
+        model: Of every run, but for what the contender sets and `said` does not name.
         train: Of every run; `output_dir` is the benchmark's folder.
+        said: Names of the options on the command line, which win over the contender's settings.
 
     Returns:
         The number of runs that failed.
@@ -77,9 +94,15 @@ def partial(arguments: PartialArguments, data: DataArguments, model: ModelArgume
     Raises:
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
+    refuse_settings(said, _SET_HERE)
     given = shared_arguments(Arguments(data, model, train), arguments.jobs)
     kept = {} if data.eval_split == HELD_OUT else {"holdout": 0.0}
-    base = with_settings(given, contender(arguments.contender).settings, kept, {"draw_from_rest": True})
+    base = with_settings(given, contender(arguments.contender).base(said), kept, {"draw_from_rest": True})
+    if BLEND in arguments.treatments and base.model.head != "sct":
+        raise InputError(
+            f"treatments has {BLEND!r}, which blends what SCT's labels are pooled from: leave it out for contender "
+            f"{arguments.contender}"
+        )
     for known in _known_settings(arguments).values():  # what cannot be used is said before anything runs
         make_cell(base, Path(), {}, known)
     sizes, _ = prepare(base, arguments.train_sizes, arguments.jobs)
@@ -129,6 +152,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         runs = [row for row in rows if row["train_size"] == size]
         treatments = list(dict.fromkeys(row["variant"] for row in runs))
         knowns = list(dict.fromkeys(row["known"] for row in runs))
+        compared = {row["variant"] for row in runs if row["known"] != ALL_KNOWN}
         scores = {
             (treatment, known): {row["seed"]: 100 * row["mAP"] for row in runs if _is(row, treatment, known)}
             for treatment in treatments
@@ -137,7 +161,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         shared = [
             known
             for known in knowns
-            if known not in (SINGLE_POSITIVE, ALL_KNOWN) and all(scores[each, known] for each in treatments)
+            if known not in (SINGLE_POSITIVE, ALL_KNOWN)
+            and all(scores[each, known] for each in treatments if each in compared)
         ]
         for treatment in treatments:
             line: dict[str, Any] = {
@@ -155,7 +180,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 found = list(scores[treatment, known].values())
                 mean, deviation, _ = spread(found) if found else (None, None, 0)
                 line |= {known: mean and round(mean, 2), f"± {known}": deviation and round(deviation, 2)}
-            means = [spread(list(scores[treatment, known].values())).mean for known in shared]
+            means = [spread(list(scores[treatment, known].values())).mean for known in shared if treatment in compared]
             difference = None if treatment == BASE else paired_difference(averaged, base)
             line["average"] = round(spread(means).mean, 2) if means else None
             line["Δ average"] = None if difference is None else round(difference.mean, 2)
@@ -185,7 +210,7 @@ def _write(
         f"{about}\n\nmAP %, mean over n seeds, each with a mask of its own (± standard deviation); rows: what is done "
         "about unknown labels, columns: the share of entries that is known in training. Average: over the proportions "
         f"below 1; Δ: its difference from unknown labels ignored. Recovery: weight {train.recovery_weight:g}, warm-up "
-        f"over {train.recovery_warmup:g} of the steps. {len(rows)} of {len(cells)} runs."
+        f"over {train.recovery_warmup:g} of the steps. {len(rows)} of {len(cells)} runs. {machines(rows)}"
     )
     write_rows(folder, RUNS, rows, caption=f"Every run of the sweep. {about}", columns=_RUN_COLUMNS)
     table = summary(rows)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,13 @@ from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
 
 ALL = "all"
+_SET_BY_BENCHMARKS = {
+    "compare_head": "heads are compared by accuracy --heads",
+    "draw_from_rest": "it is always so here",
+    "holdout_seed": "parts are drawn anew by their number",
+    "max_train_samples": "give --train_sizes",
+    "overwrite_output_dir": "finished runs stay; choose another output_dir, or remove the folders of runs",
+}
 _LEAST_STEPS = 400
 _BATCHES = 12
 _SMALLEST_BATCH = 8
@@ -112,6 +119,21 @@ def with_settings(arguments: Arguments, *settings: Mapping[str, Any]) -> Argumen
         near = difflib.get_close_matches(name, FIELDS, n=3)
         raise InputError(f"a setting has {name!r}, which is no option of training; did you mean {' or '.join(near)}?")
     return Arguments(*parts)
+
+
+def refuse_settings(said: Collection[str], set_here: Mapping[str, str] | None = None) -> None:
+    """Refuse options on the command line that a benchmark would pass over in silence.
+
+    Args:
+        said: Names of the options on the command line.
+        set_here: Further options that are not to be given, and what to do instead, beside those of all benchmarks.
+
+    Raises:
+        InputError: One of them is given.
+    """
+    for name, remedy in (_SET_BY_BENCHMARKS | dict(set_here or {})).items():
+        if name in said:
+            raise InputError(f"{name} is set by the benchmark itself: leave it out; {remedy}")
 
 
 FIELDS = [option.name for kind in (DataArguments, ModelArguments, TrainArguments) for option in fields(kind)]

@@ -83,6 +83,11 @@ def parse_with_recipe(argv: Sequence[str] | None, *kinds: type, default: str | N
     return parse_into([*defaults, *arguments], RecipeArguments, *kinds)[1:]
 
 
+def options_said(argv: Sequence[str]) -> set[str]:
+    """Names of the options on a command line, without those of its recipe."""
+    return {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
+
+
 @dataclass
 class RecipeArguments:
     """Where defaults come from."""

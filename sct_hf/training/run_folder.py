@@ -57,7 +57,7 @@ class RunFolder:
         self.finished = False
         if self._overwrite or not self.path.exists() or not any(self.path.iterdir()):
             return
-        found = self._read()
+        found = _read(self.path)
         if found is None:
             self._refuse("holds files that are no training run's")
         elif not arguments.train.resume:
@@ -85,14 +85,6 @@ class RunFolder:
         remove_checkpoints(self.path)
         (self.path / BEST).unlink(missing_ok=True)
 
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            return json.loads((self.path / ARGUMENTS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.path / ARGUMENTS} cannot be read: {error}; choose another output_dir") from error
-
     def _write(self) -> None:
         with atomic_write(self.path / ARGUMENTS) as temporary:
             temporary.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
@@ -108,3 +100,22 @@ class RunFolder:
             f"output_dir is {str(self.path)!r}, which {reason}: {remedy}choose another folder, or start anew there "
             "with --overwrite_output_dir"
         )
+
+
+def recorded_identity(folder: Path) -> dict[str, Any] | None:
+    """The `run_identity` of the run that a folder holds, finished or not; None if it holds none.
+
+    Raises:
+        InputError: Its record cannot be read.
+    """
+    found = _read(folder)
+    return None if found is None else found["identity"]
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / ARGUMENTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / ARGUMENTS} cannot be read: {error}; choose another output_dir") from error

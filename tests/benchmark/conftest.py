@@ -12,7 +12,7 @@ from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
 from sct_hf.benchmark.contenders import CONTENDERS, Contender
 from sct_hf.benchmark.partial import PartialArguments, partial
 from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
-from sct_hf.training.parsing import parse_with_recipe
+from sct_hf.training.parsing import options_said, parse_with_recipe
 
 Benchmark = Callable[..., int]
 COMMANDS: dict[str, tuple[type, Benchmark]] = {
@@ -52,6 +52,7 @@ def run_benchmark(table: Path, tmp_path: Path) -> Benchmark:
             words += [f"--{name}", *map(str, value)] if isinstance(value, list) else [f"--{name}={value}"]
         kind, function = COMMANDS[command]
         kinds = (kind, DataArguments, ModelArguments, TrainArguments)
-        return function(*parse_with_recipe(words, *kinds, default="benchmark_frozen"))
+        said = options_said([f"--{name}" for name in options])
+        return function(*parse_with_recipe(words, *kinds, default="benchmark_frozen"), said=said)
 
     return run

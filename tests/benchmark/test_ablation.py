@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 
 from sct_hf.benchmark import cells
+from sct_hf.benchmark.contenders import CONTENDERS
 from sct_hf.benchmark.settings import with_settings
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
+from sct_hf.training.devices import cpu_name
 
 Benchmark = Callable[..., int]
 
@@ -85,6 +87,37 @@ def test_unseen_labels_and_shots_are_in_the_rows(tmp_path: Path, run_benchmark: 
         assert pd.isna(rows.loc[(BASE, seed), "ZSL_mAP"])
 
 
+def test_the_command_line_wins_over_the_contender(tmp_path: Path, run_benchmark: Benchmark) -> None:
+    options: dict[str, Any] = {"variants": ["hidden size 128"], "folds": 1, "seeds": 1, "gamma_neg": 3.0}
+    assert CONTENDERS["sct"].settings["hidden_size"] == 16
+    assert run_benchmark("ablation", output_dir=tmp_path / "out", hidden_size=24, **options) == 0
+    used = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("variant")["arguments"].map(json.loads)
+    assert [used[name]["hidden_size"] for name in (BASE, "hidden size 128")] == [24, 128]
+    assert [used[name]["gamma_neg"] for name in (BASE, "hidden size 128")] == [3.0, 3.0]
+    assert used[BASE]["encoder_ffn_dim"] == 16  # the contender's
+    assert f"1 thread(s) each, on {cpu_name()}" in (tmp_path / "out" / "ablation.md").read_text()
+
+
+def test_variants_that_a_peer_head_knows_nothing_of_are_left_out(
+    tmp_path: Path, run_benchmark: Benchmark, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["no prototypes", "random vectors", "gamma_neg 1", "positive weights", "transport loss 1"]
+    options: dict[str, Any] = {"variants": asked, "folds": 1, "seeds": 1, "contender": "linear"}
+    assert run_benchmark("ablation", output_dir=tmp_path / "out", **options) == 0
+    assert set(pd.read_parquet(tmp_path / "out" / "runs.parquet")["variant"]) == {
+        *(BASE, "gamma_neg 1", "positive weights")
+    }
+    told = "left out, since head linear knows nothing of them: no prototypes, random vectors, transport loss 1"
+    assert told in capsys.readouterr().out
+
+
+def test_groups_of_labels_cannot_be_mixed(tmp_path: Path, run_benchmark: Benchmark) -> None:
+    options: dict[str, Any] = {"output_dir": tmp_path / "out", "variants": ["gamma_neg 1"], "folds": 1, "seeds": 1}
+    assert run_benchmark("ablation", frequency_groups="thirds", **options) == 0
+    with pytest.raises(InputError, match=r"other settings: frequency_groups \('thirds' there, '2,5' here\)"):
+        run_benchmark("ablation", frequency_groups="2,5", **options)
+
+
 def test_every_variant_can_be_used() -> None:
     base = Arguments(DataArguments(), ModelArguments(), TrainArguments())
     for settings in (VARIANTS | FURTHER_VARIANTS).values():
@@ -96,9 +129,12 @@ def test_every_variant_can_be_used() -> None:
     ("options", "message"),
     [
         ({"variants": ["nothing"]}, "variants has 'nothing': choose of no transport loss"),
-        ({"together": ["nothing"]}, "variants has 'nothing'"),
+        ({"together": ["nothing"]}, "together has 'nothing'"),
         ({"folds": 0}, "folds is 0"),
-        ({"contender": "nobody"}, "'nobody': choose of sct"),
+        ({"contender": "nobody"}, "contender has 'nobody': choose of sct"),
+        ({"holdout": 0}, "holdout is 0: variants are judged on a part held out"),
+        ({"head": "linear"}, "head is set by the benchmark itself: leave it out; give --contender"),
+        ({"max_train_samples": 5}, "max_train_samples is set by the benchmark itself: leave it out; give --train_s"),
     ],
 )
 def test_what_cannot_be_used(

@@ -15,6 +15,7 @@ from sct_hf.benchmark.contenders import CONTENDERS
 from sct_hf.errors import InputError
 from sct_hf.training import pictures, run
 from sct_hf.training.arguments import Arguments
+from sct_hf.training.run_folder import RunFolder
 
 Benchmark = Callable[..., int]
 OPTIONS: dict[str, Any] = {"heads": ["linear", "sct"], "seeds": 2}
@@ -135,10 +136,37 @@ def test_killed_between_runs_and_resumed(
 
     assert run_benchmark("accuracy", output_dir=tmp_path / "killed", **OPTIONS) == 0
     assert len(trained) == 8
-    with pytest.raises(
-        InputError, match=r"holds a finished run with other settings: ema_decay \(0.5 there, 0.9 here\)"
-    ):
+    with pytest.raises(InputError, match=r"holds a run with other settings: ema_decay \(0.5 there, 0.9 here\)"):
         run_benchmark("accuracy", output_dir=tmp_path / "killed", **OPTIONS, ema_decay=0.9)
+
+
+def test_an_interrupted_run_of_other_settings_is_named_before_anything_runs(
+    tmp_path: Path, run_benchmark: Benchmark, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "out" / "search" / "all" / "sct" / "learning_rate=0.01" / "fold0"
+    nothing = {"mAP": None, "split": "train"}
+
+    def interrupt(arguments: Arguments) -> dict[str, Any]:
+        RunFolder(arguments).claim()
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "train", lambda a: interrupt(a) if a.train.output_dir == str(begun) else nothing)
+        with pytest.raises(KilledError):
+            run_benchmark("accuracy", output_dir=tmp_path / "out", **OPTIONS)
+    message = rf"{begun} holds a run with other settings: .* remove that folder to run it anew"
+    with pytest.raises(InputError, match=message):
+        run_benchmark("accuracy", output_dir=tmp_path / "out", **OPTIONS, ema_decay=0.9)
+    assert trained == []
+
+
+def test_all_machines_are_named() -> None:
+    here = {"jobs": 2, "cpu_threads": 1, "gpu": None, "cpu": "a CPU", "torch": "2.11"}
+    there = here | {"jobs": 1, "gpu": "a GPU"}
+    assert cells.machines([here, there, here]) == (
+        "2 run(s) at a time, 1 thread(s) each, on a CPU, torch 2.11. "
+        "1 run(s) at a time, 1 thread(s) each, on a GPU, torch 2.11."
+    )
 
 
 def test_a_run_that_fails_leaves_the_others(
@@ -219,7 +247,10 @@ def test_another_comparison_hands_on_what_it_chose_but_rates(
         ({"jobs": -1}, "jobs is -1"),
         ({"train_sizes": ["many"]}, "train_sizes has 'many'"),
         ({"train_sizes": ["31"]}, "there are 30 pictures"),
-        ({"holdout": 0}, "needs --holdout above 0"),
+        ({"holdout": 0}, "holdout is 0: settings are searched on a part held out"),
+        ({"eval_split": "held_out"}, "eval_split is 'held_out': accuracy chooses"),
+        ({"learning_rate": 0.1}, r"learning_rate is set by the benchmark itself: leave it out; linear, ASL has \(0"),
+        ({"head": "csra"}, "head is set by the benchmark itself: leave it out; linear, ASL has linear"),
         ({"init_from": "/nowhere", "search_folds": 0}, "has no runs.parquet"),
         ({"dataset": "voc2007", "data_dir": "/nowhere"}, "the pictures cannot be prepared: .*/nowhere"),
     ],

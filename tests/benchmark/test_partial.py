@@ -87,6 +87,16 @@ def test_the_average_is_of_the_proportions_that_all_have() -> None:
     assert ignore["± 10 %"] == 7.07
 
 
+def test_runs_with_all_labels_known_leave_the_average_alone() -> None:
+    """They are runs of "ignore", whether that is among the treatments or not."""
+    figures = {("ignore", "all known"): 0.9, ("recover", "10 %"): 0.5, ("blend", "10 %"): 0.6, ("blend", "50 %"): 0.8}
+    rows = [
+        {"variant": treatment, "known": known, "seed": 0, "mAP": value, "train_size": "all", "train_pictures": 9}
+        for (treatment, known), value in figures.items()
+    ]
+    assert [line["average"] for line in summary(rows)] == [None, 50.0, 60.0]
+
+
 def test_settings_are_tried_on_a_part_held_out(tmp_path: Path, run_benchmark: Benchmark) -> None:
     out = tmp_path / "out"
     options: dict[str, Any] = {"proportions": 0.5, "with_single_positive": False, "treatments": "negative", "seeds": 1}
@@ -101,7 +111,13 @@ def test_settings_are_tried_on_a_part_held_out(tmp_path: Path, run_benchmark: Be
         ({"treatments": ["forget"]}, "treatments has 'forget': choose of ignore"),
         ({"seeds": 0}, "seeds is 0"),
         ({"proportions": [0.5, 1.5]}, "known_proportion is 1.5"),
-        ({"contender": "nobody"}, "'nobody': choose of sct"),
+        ({"contender": "nobody"}, "contender has 'nobody': choose of sct"),
+        ({"contender": "linear"}, "treatments has 'blend', .* leave it out for contender linear"),
+        (
+            {"proportions": [1.0], "with_single_positive": False},
+            "in which nothing is unknown",
+        ),
+        ({"known_proportion": 0.5}, "known_proportion is set by the benchmark itself: leave it out; give --prop"),
     ],
 )
 def test_what_cannot_be_used(
