@@ -1,7 +1,6 @@
 """The conditional transport loss against entropic optimal transport by Sinkhorn iterations."""
 
 import gc
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sct_hf.benchmark.timing import Case, Times, columns, interleaved, peak_memory
+from sct_hf.benchmark.timing import Case, columns, interleaved, peak_memory
 from sct_hf.errors import InputError
 from sct_hf.model.transport_sct import cosine_similarity, transport_loss
 
@@ -19,11 +18,11 @@ REFERENCE = "conditional transport"
 COST = "cost alone"
 _MEGABYTE = 1e6
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor], Tensor]
 
 
 def losses() -> dict[str, Loss]:
-    """Return the transport losses by name, functions of regions (B, P, D) and labels (B, C, D) to a scalar.
+    """Return the transport losses by name, functions of the cosine similarity (B, P, C) to a scalar.
 
     Sinkhorn solves the transport on the same cost, 1 − cosine similarity, under uniform weights, in the log domain,
     with the temperature of conditional transport as its regularisation, 50 iterations without a test of
@@ -42,28 +41,19 @@ def losses() -> dict[str, Loss]:
             f"parts has 'transport', which needs {error.name}: pip install 'sct_hf[benchmark]', or leave it out"
         ) from error
 
-    def ours(regions: Tensor, labels: Tensor) -> Tensor:
-        return transport_loss(cosine_similarity(regions, labels), temperature=TEMPERATURE)
-
-    def pot(regions: Tensor, labels: Tensor, *, grad: str) -> Tensor:
-        cost = 1 - cosine_similarity(regions, labels)  # (B, P, C)
+    def pot(similarity: Tensor, *, grad: str) -> Tensor:
         # A tolerance of 0 is never reached.
-        solved = pot_solve(cost, TEMPERATURE, max_iter=ITERATIONS, tol=0.0, method="log_sinkhorn", grad=grad)
+        solved = pot_solve(1 - similarity, TEMPERATURE, max_iter=ITERATIONS, tol=0.0, method="log_sinkhorn", grad=grad)
         return solved.value.mean()
 
-    def geomloss(regions: Tensor, labels: Tensor) -> Tensor:
-        cost = 1 - cosine_similarity(regions, labels)  # (B, P, C)
-        return geomloss_solve(cost, reg=TEMPERATURE, max_iter=ITERATIONS).value.mean()
-
-    def cost_alone(regions: Tensor, labels: Tensor) -> Tensor:
-        return (1 - cosine_similarity(regions, labels)).mean()
-
     return {
-        REFERENCE: ours,
-        COST: cost_alone,
+        REFERENCE: lambda similarity: transport_loss(similarity, temperature=TEMPERATURE),
+        COST: lambda similarity: (1 - similarity).mean(),
         "POT, autodiff": partial(pot, grad="autodiff"),
         "POT, envelope": partial(pot, grad="envelope"),
-        "GeomLoss": geomloss,
+        "GeomLoss": lambda similarity: geomloss_solve(
+            1 - similarity, reg=TEMPERATURE, max_iter=ITERATIONS
+        ).value.mean(),
     }
 
 
@@ -77,7 +67,7 @@ def measure_transport(
     rounds: int,
     budget: float,
 ) -> list[dict[str, Any]]:
-    """Measure forward and backward of each loss, in turns, in float32.
+    """Measure forward and backward of each loss, in turns, in float32: from features, and on a similarity given.
 
     Args:
         device: Name of the device.
@@ -89,9 +79,9 @@ def measure_transport(
         budget: Seconds for the rounds of one number of labels, see `interleaved`.
 
     Returns:
-        A row for each C and loss: time in ms, its ratio to conditional transport's, the same ratio of what either
-        takes beyond the cost alone (NaN if the machine's noise is larger than that), and peak memory in MB (10⁶
-        bytes) on top of the features, in all and per label.
+        A row for each C and loss: time from features (B, P, D) and (B, C, D) to their gradients in ms, and from a
+        similarity (B, P, C) to its gradient, each with its ratio to conditional transport's; and peak memory from
+        features in MB (10⁶ bytes) on top of them, in all and per label.
 
     Raises:
         InputError: POT or GeomLoss is not installed.
@@ -103,26 +93,30 @@ def measure_transport(
             torch.randn(batch_size, tokens, width, generator=generator).to(device).requires_grad_()
             for tokens in (regions, count)
         ]
-        cases = {name: Case(partial(_forward_backward, loss, *features)) for name, loss in losses().items()}
-        times = interleaved(cases, rounds=rounds, budget=budget)
-        for name, case in cases.items():
+        with torch.no_grad():
+            similarity = cosine_similarity(*features)
+        similarity.requires_grad_()
+        whole = {name: Case(partial(_from_features, loss, *features)) for name, loss in losses().items()}
+        given = {f"{name}, given": Case(partial(_on_given, loss, similarity)) for name, loss in losses().items()}
+        times = interleaved(whole | given, rounds=rounds, budget=budget)
+        for name, case in whole.items():
             peak = peak_memory(case, torch.device(device)) / _MEGABYTE
             rows.append(
                 {"device": device, "batch_size": batch_size, "regions": regions, "width": width, "labels": count}
                 | {"loss": name, "rounds": len(times[name].seconds)}
                 | columns("forward_backward", times[name], times[REFERENCE])
-                | {"beyond_cost_ratio": _beyond(times[COST], times[name], times[REFERENCE])}
+                | columns("given_cost", times[f"{name}, given"], times[f"{REFERENCE}, given"])
                 | {"peak_MB": peak, "peak_MB_per_label": peak / count}
             )
         gc.collect()
     return rows
 
 
-def _beyond(cost: Times, own: Times, reference: Times) -> float:
-    extra, reference_extra = own.median - cost.median, reference.median - cost.median
-    return extra / reference_extra if reference_extra > 0 else math.nan
-
-
-def _forward_backward(loss: Loss, regions: Tensor, labels: Tensor) -> None:
+def _from_features(loss: Loss, regions: Tensor, labels: Tensor) -> None:
     regions.grad = labels.grad = None
-    loss(regions, labels).backward()
+    loss(cosine_similarity(regions, labels)).backward()
+
+
+def _on_given(loss: Loss, similarity: Tensor) -> None:
+    similarity.grad = None
+    loss(similarity).backward()

@@ -14,8 +14,8 @@ from PIL import Image
 from sct_hf.benchmark import speed_heads, speed_transport
 from sct_hf.benchmark.speed import SpeedArguments, speed
 from sct_hf.benchmark.speed_pipeline import pictures_in
-from sct_hf.benchmark.timing import Times
 from sct_hf.errors import InputError
+from sct_hf.model.transport_sct import cosine_similarity
 
 TINY: dict[str, Any] = {
     "device": "cpu",
@@ -90,7 +90,7 @@ def test_metrics_agree_and_are_timed(tmp_path: Path) -> None:
 def test_transport(tmp_path: Path) -> None:
     pytest.importorskip("ot.batch", reason="POT is not installed: pip install 'sct_hf[benchmark]'")
     pytest.importorskip("geomloss.ot", reason="GeomLoss is not installed: pip install 'sct_hf[benchmark]'")
-    options = TINY | {"label_counts": [6]}
+    options = TINY | {"label_counts": [6], "rounds": 1}
     rows = speed(SpeedArguments(output_dir=str(tmp_path), parts=["transport"], **options))["transport"]
     assert [row["labels"] for row in rows] == [6] * 5
     for row in rows:
@@ -100,6 +100,9 @@ def test_transport(tmp_path: Path) -> None:
     assert (ours["loss"], ours["forward_backward_ratio"]) == (speed_transport.REFERENCE, 1)
     assert cost["loss"] == speed_transport.COST
     assert ours["peak_MB"] > cost["peak_MB"]
+    assert ours["given_cost_ratio"] == 1
+    for row in rows:  # of one round
+        assert row["given_cost_ratio"] == pytest.approx(row["given_cost_ms"] / ours["given_cost_ms"])
 
 
 def test_the_sinkhorn_losses_solve_the_same_problem() -> None:
@@ -115,8 +118,8 @@ def test_the_sinkhorn_losses_solve_the_same_problem() -> None:
         right = 1 / 5 / (kernel.T @ left)
     plan = left[:, None] * kernel * right[None]
     moved, spread = (plan * cost.numpy()).sum(), (plan * np.log(plan)).sum()
-    losses = speed_transport.losses()
-    found = {name: float(loss(regions, labels)) for name, loss in losses.items()}
+    similarity = cosine_similarity(regions, labels)
+    found = {name: float(loss(similarity)) for name, loss in speed_transport.losses().items()}
     temperature = speed_transport.TEMPERATURE
     # POT subtracts the plan's entropy, GeomLoss adds the plan's divergence from uniform weights.
     assert found["POT, autodiff"] == pytest.approx(moved + temperature * spread, abs=2e-3)
@@ -160,12 +163,6 @@ def test_pictures_are_spread_over_the_folder(tmp_path: Path) -> None:
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SpeedArguments(**options)
-
-
-def test_what_is_beyond_the_cost() -> None:
-    cost, own, ours = (Times(np.array([value])) for value in (2.0, 12.0, 3.0))
-    assert speed_transport._beyond(cost, own, ours) == 10
-    assert math.isnan(speed_transport._beyond(cost, own, cost))
 
 
 @pytest.mark.parametrize("text", ["resnet101", "resnet101:448", "resnet101:448:0", ":4:4", "resnet101:a:2"])
