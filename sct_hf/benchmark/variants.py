@@ -27,6 +27,8 @@ VARIANTS: dict[str, Settings] = {
     # what label text and the backbone's classifier say of labels beforehand
     "no prototypes": {"label_prototypes": False},
     "prototypes in the pooling only": {"prototype_scale": 0.0},
+    "prototype temperature 0.02": {"prototype_temperature": 0.02},
+    "prototype temperature 0.1": {"prototype_temperature": 0.1},
     # the semantic map
     "region scores only": {"fuse_map_scores": False, "label_pooling": False},
     "map after the encoder": {"label_prototypes": False, "map_input": "context"},
@@ -48,6 +50,10 @@ VARIANTS: dict[str, Settings] = {
     # the direction of the transport cost
     "regions to labels only": {"rho": 1.0},
     "labels to regions only": {"rho": 0.0},
+    # what goes in: regions, their dropout, label vectors
+    "no projection norm": {"projection_norm": False},
+    "no input dropout": {"input_dropout": 0.0},
+    "label vectors as they are": {"normalize_label_embeddings": False},
     # architecture
     "label interaction": {"label_interaction": True},
     "label states": {"label_interaction": True, "label_states": True},
