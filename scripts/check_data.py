@@ -11,7 +11,7 @@ from sct_hf.training.arguments import DataArguments
 from sct_hf.training.data_checks import check_run_data
 from sct_hf.training.label_figure import label_figure
 from sct_hf.training.parsing import parse_into
-from sct_hf.training.pictures import load_pictures
+from sct_hf.training.run_data import load_run_data
 
 
 @dataclass
@@ -26,7 +26,7 @@ def main() -> int:
     try:
         arguments, data = parse_into(None, CheckArguments, DataArguments)
         listings = check_run_data(data)
-        pictures = load_pictures(data, seed=0)
+        run_data = load_run_data(data, seed=0)
     except DataError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -35,7 +35,7 @@ def main() -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    summaries = [summarise(images) for images in (pictures.whole, pictures.evaluation)]
+    summaries = [summarise(images) for images in (run_data.whole, run_data.evaluation)]
     notes = [listing.notes for listing in listings] + [[], []]
     for summary, noted in zip(summaries, notes, strict=False):
         print(format_summary(summary, noted) + "\n")

@@ -15,7 +15,7 @@ from sct_hf.export.checkpoint import export_checkpoint
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.models import load_model
 from sct_hf.training.parsing import parse_into
-from sct_hf.training.pictures import load_evaluation_pictures
+from sct_hf.training.run_data import load_evaluation_images
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         model = load_model(arguments.model, field="model")
         images = None
         if arguments.evaluate:
-            images = load_evaluation_pictures(data, arguments.seed).aligned_to(model.config.label_names)
+            images = load_evaluation_images(data, arguments.seed).aligned_to(model.config.label_names)
         content = export_checkpoint(model, arguments)
         print(f"input {content['input']['shape']}")
         for file in content["files"].values():

@@ -1,4 +1,4 @@
-"""The training pictures of a run, some of their labels hidden, as a CSV file.
+"""The training images of a run, some of their labels hidden, as a CSV file.
 
 python scripts/hide_labels.py --dataset voc2007 --data_dir VOCdevkit --known_proportion 0.1 --output_file known10.csv
 
@@ -13,7 +13,7 @@ from sct_hf.data.write_csv import write_csv
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
 from sct_hf.training.parsing import parse_with_recipe
-from sct_hf.training.pictures import load_training_pictures
+from sct_hf.training.run_data import load_training_images
 
 
 @dataclass
@@ -28,14 +28,14 @@ def main(argv: list[str] | None = None) -> int:
     kinds = (OutputArguments, DataArguments, ModelArguments, TrainArguments)
     try:
         output, data, _, train = parse_with_recipe(argv, *kinds, default=None)
-        training = load_training_pictures(data, train.seed)
+        training = load_training_images(data, train.seed)
         write_csv(training, output.output_file)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     targets = training.targets()
     known = f"{(targets >= 0).mean():.1%} of {targets.size:,} entries known, {(targets == 1).sum():,} of them present"
-    print(f"{output.output_file}: {len(training):,} pictures, {known}")
+    print(f"{output.output_file}: {len(training):,} images, {known}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Tag pictures: `python scripts/predict.py photo.jpg`, or with `--model outputs/run photos/ more/*.jpg`."""
+"""Tag images: `python scripts/predict.py photo.jpg`, or with `--model outputs/run photos/ more/*.jpg`."""
 
 import argparse
 import sys
@@ -11,36 +11,36 @@ from transformers.utils import logging
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.hub.own_checkpoint import own_checkpoint
-from sct_hf.tagging import Tagger, Tags, common_folder, find_pictures, format_tags
+from sct_hf.tagging import Tagger, Tags, common_folder, find_images, format_tags
 from sct_hf.training.figures import write_heatmaps
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description="Tag pictures with a multi-label model.",
+        description="Tag images with a multi-label model.",
         epilog="Exit code: 0 all went well; 1 some files could not be read; 2 nothing could be done.",
     )
-    parser.add_argument("pictures", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
+    parser.add_argument("images", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
     parser.add_argument(
         "--model", help="Folder that training wrote, or a model's name on the Hub; the project's own if none."
     )
     parser.add_argument("--threshold", type=float, help="Least score of a tag (default: the checkpoint's, or 0.5).")
-    parser.add_argument("--top_k", type=int, help="At most so many tags a picture; all by default.")
+    parser.add_argument("--top_k", type=int, help="At most so many tags an image; all by default.")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
     parser.add_argument("--output", type=Path, help="File to write instead of printing.")
-    parser.add_argument("--heatmaps", type=Path, help="Folder for one PNG a tag: where in the picture it was seen.")
+    parser.add_argument("--heatmaps", type=Path, help="Folder for one PNG a tag: where in the image it was seen.")
     parser.add_argument(
         "--known", action="append", default=[], help="Label that is certainly there; may be given several times."
     )
     parser.add_argument("--known_absent", action="append", default=[], help="Label that is certainly not there.")
     parser.add_argument("--device", help="Such as cpu or cuda:1; the machine's accelerator, if any, by default.")
-    parser.add_argument("--batch_size", type=int, default=16, help="Pictures in a batch (default %(default)s).")
+    parser.add_argument("--batch_size", type=int, default=16, help="Images in a batch (default %(default)s).")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Tag the pictures of the command line and return the exit code."""
+    """Tag the images of the command line and return the exit code."""
     arguments = parse(argv)
     logging.disable_progress_bar()
     results: list[Tags] = []
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if both := sorted({*arguments.known} & {*arguments.known_absent}):
             raise InputError(f"known and known_absent both have {both[0]!r}: give it to one of them")
-        paths = find_pictures(arguments.pictures)
+        paths = find_images(arguments.images)
         tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device)
         found = tagger.tag(
             paths,
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         root = common_folder(paths)
         quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal
-        for result in tqdm(found, total=len(paths), unit=" pictures", disable=quiet):
+        for result in tqdm(found, total=len(paths), unit=" images", disable=quiet):
             if arguments.heatmaps is not None and result.error is None:
                 write_heatmaps(result, arguments.heatmaps, root)
             results.append(replace(result, maps={}))

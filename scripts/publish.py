@@ -26,7 +26,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--create_pr", action="store_true", help="Open a pull request to an existing repository.")
     parser.add_argument("--revision", metavar="BRANCH", help="Commit to this branch of an existing repository.")
     parser.add_argument(
-        "--examples", nargs="+", type=Path, default=[], metavar="PICTURE", help="Pictures to show on the model's page."
+        "--examples", nargs="+", type=Path, default=[], metavar="IMAGE", help="Images to show on the model's page."
     )
     parser.add_argument("--space", metavar="OWNER/NAME", help="Also publish a demo of the model, as this Space.")
     arguments = parser.parse_args(argv)

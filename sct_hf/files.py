@@ -1,4 +1,4 @@
-"""Files: writing them so that a reader never sees half of one, their digests, and which are pictures."""
+"""Files: writing them so that a reader never sees half of one, their digests, and which are images."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 """Endings, in lower case, of the files that a folder is searched for."""
@@ -52,10 +52,10 @@ def sha256_of_files(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """The pictures in a folder and its subfolders by the ends of their names, without hidden ones, sorted."""
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder and its subfolders by the ends of their names, without hidden ones, sorted."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )

@@ -1,4 +1,4 @@
-"""From picture files to tags, with any multi-label image classifier of `transformers`."""
+"""From image files to tags, with any multi-label image classifier of `transformers`."""
 
 import csv
 import glob
@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from sct_hf.errors import InputError
-from sct_hf.files import pictures_below
+from sct_hf.files import images_below
 from sct_hf.model.image_processing_sct import to_rgb
 from sct_hf.model.known_labels_sct import known_by_name
 from sct_hf.model.tags_sct import check_count, has_plan, label_names, select_tags, thresholds_of
@@ -28,10 +28,10 @@ from sct_hf.network import failure_reason
 
 @dataclass(frozen=True)
 class Tags:
-    """What was found in one picture.
+    """What was found in one image.
 
     Attributes:
-        path: The picture's file, as given.
+        path: The image's file, as given.
         tags: (label, score in [0, 1]) by falling score.
         error: Why the file could not be read; None if it could.
         maps: For each label of `tags`, the region-to-label transport plan (H', W') float32 in [0, 1]; empty unless
@@ -45,7 +45,7 @@ class Tags:
 
 
 class Tagger:
-    """A model with its image processor, ready to tag pictures.
+    """A model with its image processor, ready to tag images.
 
     Args:
         model: An image classifier whose config has `problem_type` "multi_label_classification".
@@ -98,19 +98,19 @@ class Tagger:
         maps: bool = False,
         known_labels: Mapping[str, bool] | None = None,
     ) -> Iterator[Tags]:
-        """Tag picture files, in order; one that cannot be read gets an error and does not stop the others.
+        """Tag image files, in order; one that cannot be read gets an error and does not stop the others.
 
-        Pictures are turned upright by their EXIF orientation; any mode is made RGB; of an animation the first frame
+        Images are turned upright by their EXIF orientation; any mode is made RGB; of an animation the first frame
         counts.
 
         Args:
             paths: The files.
             threshold: Least score of a tag, in [0, 1], or such scores by label; the checkpoint's own by default,
                 0.5 where it has none.
-            top_k: At most so many tags a picture, the best ones; None for no limit.
-            batch_size: Pictures that go through the model together.
+            top_k: At most so many tags an image, the best ones; None for no limit.
+            batch_size: Images that go through the model together.
             maps: Whether to give `Tags.maps`.
-            known_labels: Labels known to be present (True) or absent (False) in every picture, which inform the
+            known_labels: Labels known to be present (True) or absent (False) in every image, which inform the
                 scores of the others, for checkpoints with `label_states`.
 
         Yields:
@@ -154,17 +154,17 @@ class Tagger:
                     yield Tags(path, error=item) if isinstance(item, str) else Tags(path, **next(found))
 
     def _read(self, path: Path) -> Tensor | str:
-        """The picture as the model's input (3, H, W), or why it cannot be read."""
+        """The image as the model's input (3, H, W), or why it cannot be read."""
         if path.is_dir():
-            return "a folder without pictures"
+            return "a folder without images"
         if not path.exists():
             return "no such file"
         try:
-            with Image.open(path) as image:
-                picture = to_rgb(image)
+            with Image.open(path) as file:
+                image = to_rgb(file)
         except Exception as error:  # broken files make Pillow's decoders raise almost anything
             return failure_reason(error)
-        return preprocess(self.processor, [picture])[0]
+        return preprocess(self.processor, [image])[0]
 
     def _find(
         self, pixels: Tensor, thresholds: np.ndarray, top_k: int | None, maps: bool, known: Tensor | None
@@ -184,21 +184,21 @@ class Tagger:
             }
 
 
-def preprocess(processor: Any, pictures: Sequence[Image.Image]) -> Tensor:
-    """Run an image processor on RGB pictures: (B, 3, H, W) float32."""
-    return processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+def preprocess(processor: Any, images: Sequence[Image.Image]) -> Tensor:
+    """Run an image processor on RGB images: (B, 3, H, W) float32."""
+    return processor(images=list(images), return_tensors="pt")["pixel_values"]
 
 
 def model_scores(
     model: PreTrainedModel, pixels: Tensor, *, maps: bool = False, known_labels: Tensor | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Score pictures without gradients, in evaluation mode; the model's mode is restored.
+    """Score images without gradients, in evaluation mode; the model's mode is restored.
 
     Args:
         model: A multi-label image classifier.
         pixels: (B, 3, H, W) as from `preprocess`.
         maps: Whether to ask for the transport plan.
-        known_labels: (C,), what is known of the labels of every picture: 1, 0, or -1 unknown.
+        known_labels: (C,), what is known of the labels of every image: 1, 0, or -1 unknown.
 
     Returns:
         Scores (B, C) float32, the sigmoid of the logits; and the region-to-label transport plan (B, C, H', W')
@@ -219,10 +219,10 @@ def model_scores(
     return scores, output.transport_plan.float().cpu().numpy() if "output_maps" in options else None
 
 
-def find_pictures(inputs: Sequence[str | Path]) -> list[Path]:
-    """Files, folders and glob patterns to picture files, each once, in the order given.
+def find_images(inputs: Sequence[str | Path]) -> list[Path]:
+    """Files, folders and glob patterns to image files, each once, in the order given.
 
-    A folder is searched with its subfolders, in the order of the names, for files that end as `PICTURE_SUFFIXES`
+    A folder is searched with its subfolders, in the order of the names, for files that end as `IMAGE_SUFFIXES`
     say and do not begin with a dot; `**` in a pattern stands for any number of folders. An input that gives nothing
     stays in the result as it is, so that whoever opens it reports it.
 
@@ -236,14 +236,14 @@ def find_pictures(inputs: Sequence[str | Path]) -> list[Path]:
         if path.is_file():
             matches = [path]
         elif path.is_dir():
-            matches = pictures_below(path)
+            matches = images_below(path)
         else:
             hits = [Path(hit) for hit in sorted(glob.glob(str(given), recursive=True))]
-            matches = [file for hit in hits for file in (pictures_below(hit) if hit.is_dir() else [hit])]
+            matches = [file for hit in hits for file in (images_below(hit) if hit.is_dir() else [hit])]
         anything = anything or bool(matches)
         found |= dict.fromkeys(matches or [path])
     if not anything:
-        raise InputError(f"pictures: nothing found in {', '.join(map(str, inputs))}; give files, folders or globs")
+        raise InputError(f"images: nothing found in {', '.join(map(str, inputs))}; give files, folders or globs")
     return list(found)
 
 
@@ -256,9 +256,9 @@ def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"])
     """Write results as text that ends with a line break.
 
     Args:
-        results: The pictures' tags.
-        style: "table": one line a picture; "json": a list of {"path", "tags": [{"label", "score"}]} with "error" where
-            a file could not be read; "csv": path, label, score, error, one row a tag and one for a picture without.
+        results: The images' tags.
+        style: "table": one line an image; "json": a list of {"path", "tags": [{"label", "score"}]} with "error" where
+            a file could not be read; "csv": path, label, score, error, one row a tag and one for an image without.
     """
     if style == "json":
         content = [

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: where the real pictures lie, a tiny data set, and no network."""
+"""Fixtures shared by all tests: where the real images lie, a tiny data set, and no network."""
 
 import json
 import os
@@ -19,7 +19,7 @@ DATA = Path(os.environ.get("SCT_TEST_DATA", Path(__file__).parents[1] / ".." / "
 def _folder(name: str) -> Path:
     folder = DATA / name
     if not folder.is_dir():
-        pytest.skip(f"real pictures are absent: no folder {name} in $SCT_TEST_DATA")
+        pytest.skip(f"real images are absent: no folder {name} in $SCT_TEST_DATA")
     return folder
 
 
@@ -31,13 +31,13 @@ def voc_dir() -> Path:
 
 @pytest.fixture
 def coco_dir() -> Path:
-    """A few hundred COCO pictures with their instances files."""
+    """A few hundred COCO images with their instances files."""
     return _folder("coco_subset")
 
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.jsonl (30 pictures) and test.jsonl (11): coloured blocks on noise, one label a colour."""
+    """A folder with train.jsonl (30 images) and test.jsonl (11): coloured blocks on noise, one label a colour."""
     folder = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(0)
     for split, count in (("train", 30), ("test", 11)):

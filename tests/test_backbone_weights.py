@@ -64,7 +64,7 @@ def test_package_weights_fill_every_entry_by_its_meaning() -> None:
         assert torch.equal(state[key], original[theirs]), key
 
 
-def test_package_weights_know_pictures(voc_dir: Path) -> None:
+def test_package_weights_know_images(voc_dir: Path) -> None:
     _lite0_file()
     model = timm.create_model(LITE0).eval()
     load_backbone_weights(model, LITE0, "package")
@@ -72,15 +72,15 @@ def test_package_weights_know_pictures(voc_dir: Path) -> None:
     info = ImageNetInfo("imagenet-1k")
     kinds = {"000033": "airliner", "000228": "warplane", "000034": "steam locomotive", "000820": "ram"}
     folder = voc_dir / "VOC2007" / "JPEGImages"
-    pictures = torch.stack([transform(Image.open(folder / f"{name}.jpg").convert("RGB")) for name in kinds])
+    images = torch.stack([transform(Image.open(folder / f"{name}.jpg").convert("RGB")) for name in kinds])
     with torch.no_grad():
-        best = model(pictures).argmax(1)
+        best = model(images).argmax(1)
     assert [info.index_to_description(int(index)).split(",")[0] for index in best] == list(kinds.values())
 
     backbone = _backbone(LITE0)
     load_backbone_weights(backbone, LITE0, "package")
     with torch.no_grad():
-        torch.testing.assert_close(backbone(pictures), model.forward_features(pictures))
+        torch.testing.assert_close(backbone(images), model.forward_features(images))
 
 
 def test_package_is_for_its_own_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,9 +181,9 @@ def test_pretrained_weights_come_from_timm_at_the_size_of_the_backbone(monkeypat
     load_backbone_weights(larger, "test_vit", "pretrained")
     assert asked == ["timm/test_vit.r160_in1k"] * 2
     assert "timm/test_vit.r160_in1k" in origin
-    pictures = torch.randn(2, 3, 160, 160)
+    images = torch.randn(2, 3, 160, 160)
     with torch.no_grad():
-        torch.testing.assert_close(same(pictures), published.forward_features(pictures))
+        torch.testing.assert_close(same(images), published.forward_features(images))
     resampled = larger.state_dict()["pos_embed"].shape[1] - published.num_prefix_tokens
     assert resampled == (192 // 16) * (224 // 16)
     assert torch.equal(larger.state_dict()["blocks.0.attn.qkv.weight"], published.blocks[0].attn.qkv.weight)

@@ -15,7 +15,7 @@ TINY = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
 
 
 @pytest.fixture
-def picture() -> Image.Image:
+def image() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8))
 
 
@@ -30,7 +30,7 @@ def saved(request, tmp_path):
     return model, tmp_path
 
 
-def test_the_auto_classes_give_the_model_back(saved, picture) -> None:
+def test_the_auto_classes_give_the_model_back(saved, image) -> None:
     model, folder = saved
     loaded = AutoModelForImageClassification.from_pretrained(folder)
     assert type(loaded) is type(model)
@@ -40,10 +40,10 @@ def test_the_auto_classes_give_the_model_back(saved, picture) -> None:
         assert torch.equal(loaded.state_dict()[key], value), key
 
 
-def test_the_pipeline_gives_sigmoid_scores_with_names(saved, picture) -> None:
+def test_the_pipeline_gives_sigmoid_scores_with_names(saved, image) -> None:
     model, folder = saved
-    tags = pipeline("image-classification", model=str(folder), device="cpu")(picture, top_k=3)
-    resized = TF.resize(TF.pil_to_tensor(picture), [64, 64], antialias=True).float() / 255
+    tags = pipeline("image-classification", model=str(folder), device="cpu")(image, top_k=3)
+    resized = TF.resize(TF.pil_to_tensor(image), [64, 64], antialias=True).float() / 255
     with torch.no_grad():
         scores = model(((resized - 0.5) / 0.5)[None]).logits.sigmoid()[0]
     expected = sorted(zip(LABELS, scores.tolist(), strict=True), key=lambda pair: -pair[1])
@@ -59,12 +59,12 @@ def test_the_processor_is_loaded_with_its_numbers(saved) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK"])
-def test_the_processor_does_the_evaluation_transform(saved, picture, mode: str) -> None:
+def test_the_processor_does_the_evaluation_transform(saved, image, mode: str) -> None:
     model, folder = saved
-    picture = picture.convert(mode)
+    image = image.convert(mode)
     transform = eval_transform(model.config.image_size, model.config.image_mean, model.config.image_std)
-    tensor = AutoImageProcessor.from_pretrained(folder)(picture.convert("RGB"), return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(tensor[0], transform(picture), rtol=0, atol=1e-6)
+    tensor = AutoImageProcessor.from_pretrained(folder)(image.convert("RGB"), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(tensor[0], transform(image), rtol=0, atol=1e-6)
 
 
 def test_set_labels_keeps_the_words(saved) -> None:

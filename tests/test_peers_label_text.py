@@ -76,7 +76,7 @@ def test_patchct_classifies_the_mean_of_projected_regions_and_reads_no_text() ->
 
 
 def transport_cost(head: torch.nn.Module, features: Tensor, text: Tensor, weights: Tensor) -> float:
-    """Both directions between the regions and the labels of weight above 0, mean over pictures; plain loops."""
+    """Both directions between the regions and the labels of weight above 0, mean over images; plain loops."""
     total = 0.0
     for b in range(len(features)):
         regions = [head.region_proj(features[b, :, y, x]) for y in range(2) for x in range(3)]

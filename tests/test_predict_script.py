@@ -46,34 +46,34 @@ def models(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.fixture
-def pictures(tmp_path) -> Path:
-    """A folder with two good pictures of one name and a broken one."""
+def images(tmp_path) -> Path:
+    """A folder with two good images of one name and a broken one."""
     rng = np.random.default_rng(0)
     for name in ("one/a.png", "two/a.png"):
-        path = tmp_path / "pictures" / name
+        path = tmp_path / "images" / name
         path.parent.mkdir(parents=True)
         Image.fromarray(rng.integers(0, 256, (50, 80, 3), dtype=np.uint8)).save(path)
-    (tmp_path / "pictures" / "two" / "broken.jpg").write_bytes(b"\xff\xd8 and nothing more")
-    return tmp_path / "pictures"
+    (tmp_path / "images" / "two" / "broken.jpg").write_bytes(b"\xff\xd8 and nothing more")
+    return tmp_path / "images"
 
 
-def test_good_pictures_into_a_file(predict, models, pictures, tmp_path, capsys) -> None:
+def test_good_images_into_a_file(predict, models, images, tmp_path, capsys) -> None:
     output = tmp_path / "out" / "tags.json"
     words = [f"--model={models['sct']}", "--threshold=0", "--format=json", f"--output={output}"]
-    assert predict([*words, f"{pictures}/*/a.png"]) == 0
+    assert predict([*words, f"{images}/*/a.png"]) == 0
     assert capsys.readouterr() == ("", "")
     rows = json.loads(output.read_text())
-    assert [row["path"] for row in rows] == [str(pictures / "one" / "a.png"), str(pictures / "two" / "a.png")]
+    assert [row["path"] for row in rows] == [str(images / "one" / "a.png"), str(images / "two" / "a.png")]
     assert all({tag["label"] for tag in row["tags"]} == set(LABELS) and "error" not in row for row in rows)
     assert [path.name for path in output.parent.iterdir()] == ["tags.json"]
 
 
-def test_exit_codes_and_streams_of_the_process(models, pictures, tmp_path) -> None:
+def test_exit_codes_and_streams_of_the_process(models, images, tmp_path) -> None:
     words = [sys.executable, str(SCRIPT), f"--model={models['sct']}", "--threshold=0", "--format=csv"]
     settings = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}, "text": True}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     some, none = (
-        subprocess.Popen([*words, given], **pipes, **settings) for given in (str(pictures), str(tmp_path / "no*.png"))
+        subprocess.Popen([*words, given], **pipes, **settings) for given in (str(images), str(tmp_path / "no*.png"))
     )
 
     text, errors = some.communicate(timeout=200)
@@ -81,16 +81,16 @@ def test_exit_codes_and_streams_of_the_process(models, pictures, tmp_path) -> No
     table = list(csv.DictReader(io.StringIO(text)))
     assert [Path(row["path"]).name for row in table] == ["a.png"] * 6 + ["broken.jpg"]
     assert table[-1]["error"]
-    assert errors.splitlines() == [f"{pictures}/two/broken.jpg: {table[-1]['error']}"]
+    assert errors.splitlines() == [f"{images}/two/broken.jpg: {table[-1]['error']}"]
 
     text, errors = none.communicate(timeout=200)
     assert (text, none.returncode) == ("", 2)
-    assert errors.startswith("error: pictures: nothing found in")
+    assert errors.startswith("error: images: nothing found in")
     assert len(errors.splitlines()) == 1
 
 
-def test_known_labels(predict, models, pictures, capsys) -> None:
-    words = [f"--model={models['states']}", "--threshold=0", "--format=json", str(pictures / "one")]
+def test_known_labels(predict, models, images, capsys) -> None:
+    words = [f"--model={models['states']}", "--threshold=0", "--format=json", str(images / "one")]
     assert predict([*words, "--known=cat", "--known_absent", "dog", "--known_absent=traffic/light"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     scores = {tag["label"]: tag["score"] for tag in row["tags"]}
@@ -104,9 +104,9 @@ def test_known_labels(predict, models, pictures, capsys) -> None:
     assert {tag["label"]: tag["score"] for tag in told} == pytest.approx(dict(zip(LABELS, expected, strict=True)))
 
 
-def test_heatmaps_of_every_tag(predict, models, pictures, tmp_path, capsys) -> None:
+def test_heatmaps_of_every_tag(predict, models, images, tmp_path, capsys) -> None:
     folder = tmp_path / "maps"
-    code = predict([f"--model={models['sct']}", "--threshold=0", "--top_k=3", f"--heatmaps={folder}", str(pictures)])
+    code = predict([f"--model={models['sct']}", "--threshold=0", "--top_k=3", f"--heatmaps={folder}", str(images)])
     assert code == 1
     written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     names = ("cat", "dog", "traffic%2Flight")
@@ -129,11 +129,11 @@ def test_heatmaps_of_every_tag(predict, models, pictures, tmp_path, capsys) -> N
         (["--model={sct}", "--output={sct}/config.json/tags.csv"], "config.json"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(predict, models, pictures, monkeypatch, capsys, words, message) -> None:
-    monkeypatch.chdir(pictures)
+def test_what_cannot_be_done_is_said_in_a_line(predict, models, images, monkeypatch, capsys, words, message) -> None:
+    monkeypatch.chdir(images)
     assert predict([word.format_map(models) for word in words] + ["one"]) == 2
     out, errors = capsys.readouterr()
     assert out == ""
     assert errors.startswith("error: ")
     assert message in errors
-    assert not (pictures / "maps").exists()
+    assert not (images / "maps").exists()

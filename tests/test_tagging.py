@@ -1,4 +1,4 @@
-"""Tags of picture files, against a model fed by hand."""
+"""Tags of image files, against a model fed by hand."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
-from sct_hf.tagging import Tags, common_folder, find_pictures, format_tags
+from sct_hf.tagging import Tags, common_folder, find_images, format_tags
 
 LABELS = ["dog", "cat", "dining table", "boat", "sheep"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -79,7 +79,7 @@ def test_any_mode_is_read_as_rgb(tagger, tmp_path, mode) -> None:
     assert found == pytest.approx(by_hand(tagger, rgb)[0], abs=1e-5)
 
 
-def test_palette_pictures_are_looked_up(tagger, tmp_path) -> None:
+def test_palette_images_are_looked_up(tagger, tmp_path) -> None:
     palette = np.random.default_rng(1).integers(0, 256, (256, 3), dtype=np.uint8)
     image = Image.fromarray(GREY, "L")
     image.putpalette(palette.tobytes())
@@ -101,7 +101,7 @@ def test_broken_files_are_reported_and_the_rest_goes_on(tagger, tmp_path) -> Non
     whole = io.BytesIO()
     Image.fromarray(PIXELS).save(whole, "JPEG")
     (tmp_path / "cut.jpg").write_bytes(whole.getvalue()[:900])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.jpg").touch()
     cut_png = good.read_bytes()
     (tmp_path / "cut.png").write_bytes(cut_png[: len(cut_png) // 2])
@@ -187,7 +187,7 @@ def test_a_model_with_broken_weights_is_refused(tmp_path) -> None:
         list(Tagger(model, image_processor(model.config)).tag([path]))
 
 
-def test_find_pictures(tmp_path, monkeypatch) -> None:
+def test_find_images(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("b/c/two.JPG", "b/one.png", "b/notes.txt", "b/._one.png", "a[1].webp", "z.data", "d/e/x.png"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def test_find_pictures(tmp_path, monkeypatch) -> None:
     Path("hollow").mkdir()
 
     def found(*inputs: str) -> list[str]:
-        return [path.as_posix() for path in find_pictures(inputs)]
+        return [path.as_posix() for path in find_images(inputs)]
 
     assert found("b") == ["b/c/two.JPG", "b/one.png"]
     assert found("z.data", "b/*.png", "b") == ["z.data", "b/one.png", "b/c/two.JPG"]
@@ -205,7 +205,7 @@ def test_find_pictures(tmp_path, monkeypatch) -> None:
     assert found("z.data", "gone.png", "hollow", "no*") == ["z.data", "gone.png", "hollow", "no*"]
     for nothing in (["gone.png"], ["hollow", "no*"]):
         with pytest.raises(InputError, match=f"nothing found in {nothing[0]}"):
-            find_pictures(nothing)
+            find_images(nothing)
     assert common_folder([Path("b/one.png"), Path("d/e/x.png")]) == tmp_path
     assert common_folder([Path("d/e/x.png")]) == tmp_path / "d" / "e"
 

@@ -59,7 +59,7 @@ def ablation(
 ) -> int:
     """Compare variants, and write runs.parquet, ablation.parquet and their Markdown into the output folder.
 
-    Every run is trained on the rest of the training split, or on as many pictures of it as the train size says, and
+    Every run is trained on the rest of the training split, or on as many images of it as the train size says, and
     its last epoch is scored on the held-out part. The evaluation split is not read. What is finished is not run again.
 
     Args:
@@ -87,7 +87,7 @@ def ablation(
         make_cell(
             base,
             Path("runs", size.name, file_name(name), f"fold{fold}-seed{seed}"),
-            {"variant": name, "changes": named(settings), "train_size": size.name, "train_pictures": size.pictures}
+            {"variant": name, "changes": named(settings), "train_size": size.name, "train_images": size.images}
             | {"fold": fold, "seed": seed},
             size.settings(),
             settings,
@@ -150,7 +150,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for (size, name), runs in groups.items():
         base = groups.get((size, BASE), [])
         line: dict[str, Any] = {
-            "train pictures": runs[0]["train_pictures"],
+            "train images": runs[0]["train_images"],
             "variant": name,
             "changes": runs[0]["changes"] or "–",
             "n": len(runs),

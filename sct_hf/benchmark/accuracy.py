@@ -10,7 +10,7 @@ import pandas as pd
 
 from sct_hf.benchmark.cells import Cell, machines, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, WIDE, contender
-from sct_hf.benchmark.plots import accuracy_against_cost, accuracy_against_pictures
+from sct_hf.benchmark.plots import accuracy_against_cost, accuracy_against_images
 from sct_hf.benchmark.settings import BenchmarkArguments, Settings, TrainSize, file_name, named, refuse_settings
 from sct_hf.benchmark.statistics import spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
@@ -70,7 +70,7 @@ def accuracy(
     """Compare heads, and write runs.parquet, accuracy.parquet, their Markdown, and plots into the output folder.
 
     Every setting of a head's grid is trained on the rest of the training split, and its last epoch is scored on the
-    held-out part; the one with the best mean mAP is then trained on all of the training pictures with each seed, and
+    held-out part; the one with the best mean mAP is then trained on all of the training images with each seed, and
     the last epoch is scored on the evaluation split, once. Nothing is chosen on the evaluation split. What is
     finished is not run again.
 
@@ -180,7 +180,7 @@ def _search_cells(
     for setting in contender(name).candidates():
         for fold in range(arguments.search_folds):
             facts = _facts(SEARCH, name, size, setting) | {
-                "train_pictures": min(size.pictures, rest),
+                "train_images": min(size.images, rest),
                 "fold": fold,
                 "seed": fold,
             }
@@ -205,7 +205,7 @@ def _final_cells(
     for seed in range(base.train.seed, base.train.seed + arguments.seeds):
         source, kept = _source(arguments.init_from, name, size, seed) if arguments.init_from else (None, {})
         setting = kept | choice.settings
-        facts = _facts(FINAL, name, size, setting) | {"train_pictures": size.pictures, "seed": seed}
+        facts = _facts(FINAL, name, size, setting) | {"train_images": size.images, "seed": seed}
         cells.append(
             make_cell(
                 base,
@@ -273,7 +273,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     table = []
     for (size, name), runs in groups.items():
         first = runs[0]
-        line: dict[str, Any] = {"train pictures": first["train_pictures"], "head": first["title"], "n": len(runs)}
+        line: dict[str, Any] = {"train images": first["train_images"], "head": first["title"], "n": len(runs)}
         for metric in ("mAP", "CF1", "OF1"):
             mean, deviation, _ = spread([100 * run[metric] for run in runs])
             line |= {f"{metric} %": round(mean, 2), f"± {metric}": round(deviation, 2)}
@@ -310,15 +310,15 @@ def _write(
     share, folds = f"{base.data.holdout:g}", arguments.search_folds
     searched = (
         f"The setting of each head and train size is the one with the best mAP of the last epoch, a mean over {folds} "
-        f"part(s) held out of {split} ({share} each), when trained on as many pictures of the rest: the column of "
-        f"held-out figures. The other figures are of runs on pictures drawn from all of {split}."
+        f"part(s) held out of {split} ({share} each), when trained on as many images of the rest: the column of "
+        f"held-out figures. The other figures are of runs on images drawn from all of {split}."
         if folds
         else "Learning rate and weight decay are those of the recipe: nothing was searched."
     )
     caption = (
         f"{about}\n\nMean ± standard deviation over n seeds; small train sizes are drawn anew for each seed. "
         f"{searched} The last epoch's averaged weights; {base.data.eval_split} is scored once a run. Schedule of "
-        f"every head: {schedule}. A multiply-add counts as two FLOP; the head's are of one picture, forward. Memory "
+        f"every head: {schedule}. A multiply-add counts as two FLOP; the head's are of one image, forward. Memory "
         f"is what the process allocated. {machines(rows)}"
     )
     columns = [name for name in table[0] if name != "train size"]
@@ -327,10 +327,10 @@ def _write(
     for size in sizes:
         runs = [row for row in finals if row["train_size"] == size.name]
         if runs:
-            title = f"{about} {size.pictures:,} training pictures."
+            title = f"{about} {size.images:,} training images."
             accuracy_against_cost(runs, folder / f"cost_{size.name}.png", title)
-    if len({row["train_pictures"] for row in finals}) > 1:
-        accuracy_against_pictures(finals, folder / "train_sizes.png", about)
+    if len({row["train_images"] for row in finals}) > 1:
+        accuracy_against_images(finals, folder / "train_sizes.png", about)
     print(f"\n{markdown_table(table, columns)}\n\nTables and plots are in {folder}")
 
 
@@ -338,6 +338,6 @@ def _about(base: Arguments, rows: Sequence[Mapping[str, Any]]) -> str:
     frozen = "frozen" if base.train.freeze_backbone else "fine-tuned"
     size = base.model.input_size
     side = f"{size} px" if isinstance(size, int) else f"{size[0]} × {size[1]} px"
-    count = next((f" ({row['num_images']:,} pictures)" for row in rows if row["stage"] == FINAL), "")
+    count = next((f" ({row['num_images']:,} images)" for row in rows if row["stage"] == FINAL), "")
     splits = f"{base.data.train_split} → {base.data.eval_split}{count}"
     return f"{base.data.dataset}, {splits}; {base.model.backbone}, {frozen}, {side}."

@@ -20,8 +20,8 @@ from sct_hf.training.devices import cpu_name, make_accelerator, usable_cores
 from sct_hf.training.identity import difference, run_identity
 from sct_hf.training.loop import train
 from sct_hf.training.models import load_model, new_model
-from sct_hf.training.pictures import load_pictures, make_loaders
 from sct_hf.training.report import write_json
+from sct_hf.training.run_data import load_run_data, make_loaders
 from sct_hf.training.run_folder import METRICS, recorded_identity
 
 _SHOWN_ARGUMENTS = ("learning_rate", "weight_decay", "epochs", "batch_size", "image_size", "mixed_precision")
@@ -35,7 +35,7 @@ class Cell:
     Attributes:
         name: Of its folder, below the benchmark's.
         arguments: Of the run; `output_dir` is its folder.
-        facts: Columns that tell what it is for; `contender` or `variant`, `train_size` and `train_pictures` are
+        facts: Columns that tell what it is for; `contender` or `variant`, `train_size` and `train_images` are
             among them.
     """
 
@@ -60,8 +60,8 @@ class Cell:
 
     @property
     def work(self) -> int:
-        """Pictures that pass through training."""
-        return self.arguments.train.epochs * int(self.facts["train_pictures"])
+        """Images that pass through training."""
+        return self.arguments.train.epochs * int(self.facts["train_images"])
 
     def row(self) -> dict[str, Any] | None:
         """The cell as a row of a table; None if it is not finished."""
@@ -151,7 +151,7 @@ def shared_arguments(base: Arguments, jobs: int) -> Arguments:
 def prepare(
     base: Arguments, sizes: Sequence[str], jobs: int, *settings: Mapping[str, Any]
 ) -> tuple[list[TrainSize], int]:
-    """Compute the cached maps of all pictures once, before runs would do it side by side; count what is trained on.
+    """Compute the cached maps of all images once, before runs would do it side by side; count what is trained on.
 
     Args:
         base: What all runs share.
@@ -160,21 +160,21 @@ def prepare(
         settings: Laid over `base`: no held-out part, unless that is what is scored.
 
     Returns:
-        The train sizes, each once, and the number of pictures to train on.
+        The train sizes, each once, and the number of images to train on.
 
     Raises:
         InputError: Data, backbone, folder or size that cannot be used.
     """
     everything = make_cell(base, Path(), {}, *settings, {"head": "linear", "max_train_samples": 0})
-    available = _training_pictures(everything.arguments, jobs)
+    available = _training_images(everything.arguments, jobs)
     return [train_size(text, available, base.train) for text in dict.fromkeys(sizes)], available
 
 
-def _training_pictures(arguments: Arguments, jobs: int) -> int:
-    target = Path(arguments.train.output_dir) / "pictures.json"
-    for outcome in run_tasks([Task("the pictures", _prepare, (arguments, target))], jobs):
+def _training_images(arguments: Arguments, jobs: int) -> int:
+    target = Path(arguments.train.output_dir) / "images.json"
+    for outcome in run_tasks([Task("the images", _prepare, (arguments, target))], jobs):
         if outcome.error is not None:
-            raise InputError(f"the pictures cannot be prepared: {outcome.error}")
+            raise InputError(f"the images cannot be prepared: {outcome.error}")
     return int(json.loads(target.read_text(encoding="utf-8"))["training"])
 
 
@@ -183,11 +183,11 @@ def _prepare(arguments: Arguments, target: Path) -> None:
     accelerator = make_accelerator(
         mixed_precision=options.mixed_precision, cpu_threads=options.cpu_threads, seed=options.seed
     )
-    pictures = load_pictures(arguments.data, options.seed)
+    run_data = load_run_data(arguments.data, options.seed)
     if options.cache_features:
-        model = new_model(arguments, pictures.whole.label_names, accelerator).to(accelerator.device)
-        make_loaders(pictures, model, arguments, accelerator)
-    write_json(target, {"training": len(pictures.training), "labels": pictures.whole.label_names})
+        model = new_model(arguments, run_data.whole.label_names, accelerator).to(accelerator.device)
+        make_loaders(run_data, model, arguments, accelerator)
+    write_json(target, {"training": len(run_data.training), "labels": run_data.whole.label_names})
 
 
 def run_cells(cells: Sequence[Cell], *, jobs: int, keep_weights: bool) -> list[Outcome]:
@@ -229,13 +229,13 @@ def _kind(cell: Cell) -> str:
 
 
 def _time_left(cells: Sequence[Cell], pace: Mapping[str, Sequence[tuple[float, int]]], jobs: int) -> float:
-    """Seconds, by what finished cells of the same kind took a picture; of all kinds where there is none yet."""
+    """Seconds, by what finished cells of the same kind took an image; of all kinds where there is none yet."""
 
-    def seconds_a_picture(pairs: Sequence[tuple[float, int]]) -> float:
+    def seconds_a_image(pairs: Sequence[tuple[float, int]]) -> float:
         return sum(seconds for seconds, _ in pairs) / max(sum(work for _, work in pairs), 1)
 
-    overall = seconds_a_picture([pair for pairs in pace.values() for pair in pairs])
-    known = {kind: seconds_a_picture(pairs) for kind, pairs in pace.items()}
+    overall = seconds_a_image([pair for pairs in pace.values() for pair in pairs])
+    known = {kind: seconds_a_image(pairs) for kind, pairs in pace.items()}
     return sum(cell.work * known.get(_kind(cell), overall) for cell in cells) / max(jobs, 1)
 
 

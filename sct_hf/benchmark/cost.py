@@ -1,4 +1,4 @@
-"""What a model costs: its parameters, and the floating-point operations of one picture."""
+"""What a model costs: its parameters, and the floating-point operations of one image."""
 
 import copy
 import math
@@ -18,7 +18,7 @@ _ATEN = torch.ops.aten
 
 @dataclass(frozen=True)
 class Cost:
-    """Size of a model, and the work of one forward pass of one picture, without loss.
+    """Size of a model, and the work of one forward pass of one image, without loss.
 
     A GFLOP is 10⁹ floating-point operations, a multiply-add counted as two: ResNet-101 at 448 px has 62 (timm's and
     many papers' "GMACs" are half of that). Counted are convolutions, matrix products and attention; element-wise
@@ -28,7 +28,7 @@ class Cost:
         head_parameters: Weights of all but the backbone. Text vectors of labels are no weights.
         parameters: Weights of the whole model.
         head_gflop: Of the head, on a map of the backbone.
-        gflop: Of the whole model, on a picture.
+        gflop: Of the whole model, on an image.
     """
 
     head_parameters: int
@@ -52,13 +52,13 @@ def model_cost(model: BackbonePreTrainedModel) -> Cost:
     """
     weight = next(model.parameters())
     height, width = model.config.input_size
-    picture = torch.zeros(1, model.config.num_channels, height, width, dtype=weight.dtype, device=weight.device)
+    image = torch.zeros(1, model.config.num_channels, height, width, dtype=weight.dtype, device=weight.device)
     # A copy without gradients: the counter's hooks cannot bear a weight that wants one where none are recorded.
     still: Any = copy.deepcopy(model).eval().requires_grad_(False)
-    features = still.backbone(picture)  # (1, D₀, H, W)
+    features = still.backbone(image)  # (1, D₀, H, W)
     head = count_flop(lambda: still(backbone_features=features))
     still.eval()  # forgets what the head kept of its weights
-    whole = count_flop(lambda: still(pixel_values=picture))
+    whole = count_flop(lambda: still(pixel_values=image))
     parameters = sum(weight.numel() for weight in model.parameters())
     backbone = sum(weight.numel() for weight in model.backbone.parameters())
     return Cost(parameters - backbone, parameters, head / 1e9, whole / 1e9)

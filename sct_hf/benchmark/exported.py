@@ -1,4 +1,4 @@
-"""The formats of an export against the model itself: accuracy, size and time on the same pictures."""
+"""The formats of an export against the model itself: accuracy, size and time on the same images."""
 
 from functools import partial
 from pathlib import Path
@@ -35,14 +35,14 @@ def compare_formats(
     Args:
         model: The checkpoint that was exported, in float32 on the CPU.
         folder: Of the export.
-        images: The pictures, with targets for the model's labels.
+        images: The images, with targets for the model's labels.
         threads: Threads of the model and of every format.
-        rounds: Rounds of timing, in each of which every format sees one and the same picture.
-        num_workers: Processes that read pictures.
+        rounds: Rounds of timing, in each of which every format sees one and the same image.
+        num_workers: Processes that read images.
 
     Returns:
         The table as Markdown: mAP in %, the largest difference of a logit from the model's, the file's size, and
-        milliseconds a picture (median and quartiles), without reading the picture.
+        milliseconds an image (median and quartiles), without reading the image.
     """
     torch.set_num_threads(threads)
     model.backbone.to(memory_format=torch.channels_last)  # the model at its best
@@ -67,12 +67,10 @@ def compare_formats(
             "mAP": 100 * multilabel_metrics(torch.from_numpy(values).sigmoid().numpy(), images.targets())["mAP"],
             "max_logit_difference": float(np.abs(values - scored["model"]).max()),
             "MB": sizes[name] / 1e6,
-            **columns("picture", times[name], times["model"]),
+            **columns("image", times[name], times["model"]),
         }
         for name, values in scored.items()
     ]
-    caption = (
-        f"{len(images):,} pictures of {images.name} {images.split}, {threads} threads, {rounds} rounds of timing."
-    )
+    caption = f"{len(images):,} images of {images.name} {images.split}, {threads} threads, {rounds} rounds of timing."
     write_rows(folder, _NAME, rows, caption=caption)
     return f"{caption}\n\n{markdown_table(rows)}"

@@ -42,7 +42,7 @@ class PartialArguments(BenchmarkArguments):
         metadata={"help": "Probabilities that an entry is known; 1 for a run with all of them, to compare with."},
     )
     with_single_positive: bool = field(
-        default=True, metadata={"help": "Also keep one present label of each picture known, alone."}
+        default=True, metadata={"help": "Also keep one present label of each image known, alone."}
     )
     treatments: list[str] = field(
         default_factory=lambda: list(TREATMENTS),
@@ -77,7 +77,7 @@ def partial(
 ) -> int:
     """Sweep over known labels, and write runs.parquet, partial.parquet, their Markdown and a plot.
 
-    Every run is trained on all training pictures, with some labels hidden, and its last epoch is scored on the
+    Every run is trained on all training images, with some labels hidden, and its last epoch is scored on the
     evaluation split, once. With `eval_split` held_out, it is trained on the rest of the training split and scored on
     the held-out part: the way to try settings. What is finished is not run again.
 
@@ -111,7 +111,7 @@ def partial(
             base,
             Path("runs", size.name, file_name(known), treatment, f"seed{seed}"),
             {"variant": treatment, "title": TREATMENTS[treatment], "known": known, **settings, "seed": seed}
-            | {"train_size": size.name, "train_pictures": size.pictures},
+            | {"train_size": size.name, "train_images": size.images},
             size.settings(),
             settings,
             {"unknown_labels": treatment, "seed": seed},
@@ -166,7 +166,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         ]
         for treatment in treatments:
             line: dict[str, Any] = {
-                "train pictures": runs[0]["train_pictures"],
+                "train images": runs[0]["train_images"],
                 "unknown labels": TREATMENTS[treatment],
                 "n": max(len(scores[treatment, known]) for known in knowns),
             }
@@ -202,7 +202,7 @@ def _write(
     train = base.train
     size = base.model.input_size
     about = (
-        f"{base.data.dataset}, {base.data.train_split} → {rows[0]['scored_on']} ({rows[0]['num_images']:,} pictures); "
+        f"{base.data.dataset}, {base.data.train_split} → {rows[0]['scored_on']} ({rows[0]['num_images']:,} images); "
         f"{base.model.backbone}, {'frozen' if train.freeze_backbone else 'fine-tuned'}, {size} px, contender "
         f"{arguments.contender}, learning rate {train.learning_rate:g}."
     )

@@ -1,4 +1,4 @@
-"""Plots: accuracy against the work of a head, the number of training pictures, the share of labels known."""
+"""Plots: accuracy against the work of a head, the number of training images, the share of labels known."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> 
     """Draw mAP over the head's GFLOP (logarithmic), a point a head, with the standard deviation over seeds.
 
     Args:
-        rows: Final runs on one number of training pictures: `contender`, `title`, `mAP` (fraction) and `head_gflop`.
+        rows: Final runs on one number of training images: `contender`, `title`, `mAP` (fraction) and `head_gflop`.
         path: The PNG to write.
         title: What is shown.
     """
@@ -59,20 +59,20 @@ def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> 
             points.append((runs[0]["title"], place, _bar(deviation), _look(name)["color"]))
         axes.set_xscale("log")
         axes.margins(x=0.18, y=0.15)
-        _finish(axes, title, "GFLOP of the head, one picture, forward", _seeds(rows))
+        _finish(axes, title, "GFLOP of the head, one image, forward", _seeds(rows))
         figure.draw_without_rendering()
         _label(axes, points)
         _save(figure, path)
 
 
-def accuracy_against_pictures(rows: Sequence[Row], path: str | Path, title: str) -> None:
-    """Draw mAP over the number of training pictures (logarithmic), a line a head, with the deviation over seeds.
+def accuracy_against_images(rows: Sequence[Row], path: str | Path, title: str) -> None:
+    """Draw mAP over the number of training images (logarithmic), a line a head, with the deviation over seeds.
 
     Where the linear head is among them, a second panel has the differences from it, paired by seed, with their
     standard errors.
 
     Args:
-        rows: Final runs: `contender`, `title`, `seed`, `mAP` (fraction) and `train_pictures`.
+        rows: Final runs: `contender`, `title`, `seed`, `mAP` (fraction) and `train_images`.
         path: The PNG to write.
         title: What is shown.
     """
@@ -103,15 +103,15 @@ def accuracy_against_pictures(rows: Sequence[Row], path: str | Path, title: str)
                 )
         for axes in panels:
             axes.set_xscale("log")
-            counts = sorted({row["train_pictures"] for row in rows})
+            counts = sorted({row["train_images"] for row in rows})
             axes.set_xticks(counts, [f"{count:,}" for count in counts])
             axes.minorticks_off()
-        _finish(panels[0], title, "training pictures", _seeds(rows))
+        _finish(panels[0], title, "training images", _seeds(rows))
         panels[0].legend(frameon=False, fontsize=8.5)
         if reference is not None:
             above = f"mAP above {titles[_REFERENCE]} (points), mean ± standard error"
             panels[1].axhline(0, color=INK, linewidth=0.8)
-            _finish(panels[1], "", "training pictures", above)
+            _finish(panels[1], "", "training images", above)
         _save(figure, path)
 
 
@@ -164,10 +164,10 @@ def _by_head(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _by_count(runs: Sequence[Row]) -> dict[int, dict[Any, float]]:
-    """MAP in percent by number of training pictures, and by seed below it."""
+    """MAP in percent by number of training images, and by seed below it."""
     scores: dict[int, dict[Any, float]] = {}
-    for run in sorted(runs, key=lambda run: run["train_pictures"]):
-        scores.setdefault(run["train_pictures"], {})[run["seed"]] = 100 * run["mAP"]
+    for run in sorted(runs, key=lambda run: run["train_images"]):
+        scores.setdefault(run["train_images"], {})[run["seed"]] = 100 * run["mAP"]
     return scores
 
 

@@ -33,7 +33,7 @@ class BenchmarkArguments:
     train_sizes: list[str] = field(
         default_factory=lambda: [ALL],
         metadata={
-            "help": "Numbers of training pictures, drawn by seed, or all; as SIZE, or SIZE:EPOCHS:BATCH_SIZE. By "
+            "help": "Numbers of training images, drawn by seed, or all; as SIZE, or SIZE:EPOCHS:BATCH_SIZE. By "
             "default a small size gets smaller batches, and epochs for 400 steps at least."
         },
     )
@@ -50,53 +50,53 @@ class BenchmarkArguments:
 
 @dataclass(frozen=True)
 class TrainSize:
-    """A number of training pictures, and the schedule that goes with it.
+    """A number of training images, and the schedule that goes with it.
 
     Attributes:
         name: As it was asked for, such as "200" or "all".
-        pictures: How many that is.
+        images: How many that is.
         epochs: Passes over them.
-        batch_size: Pictures in a batch.
+        batch_size: Images in a batch.
     """
 
     name: str
-    pictures: int
+    images: int
     epochs: int
     batch_size: int
 
     def settings(self) -> Settings:
-        """The fields of a run with so many pictures."""
-        drawn = 0 if self.name == ALL else self.pictures
+        """The fields of a run with so many images."""
+        drawn = 0 if self.name == ALL else self.images
         return {"max_train_samples": drawn, "epochs": self.epochs, "batch_size": self.batch_size}
 
 
 def train_size(text: str, available: int, train: TrainArguments) -> TrainSize:
     """Read one of `train_sizes`.
 
-    Unless it says so itself, a size has batches of a twelfth of its pictures (a power of two, 8 to the batch size of
+    Unless it says so itself, a size has batches of a twelfth of its images (a power of two, 8 to the batch size of
     `train`) and as many epochs as `train`, or more if 400 steps need more.
 
     Args:
         text: "SIZE" or "SIZE:EPOCHS:BATCH_SIZE", where SIZE is a number or "all".
-        available: Pictures there are to train on.
+        available: Images there are to train on.
         train: The schedule of a large training set.
 
     Raises:
-        InputError: Another form, or more pictures than there are.
+        InputError: Another form, or more images than there are.
     """
     found = re.fullmatch(rf"({ALL}|[1-9]\d*)(?::([1-9]\d*):([1-9]\d*))?", text)
     if found is None:
-        raise InputError(f"train_sizes has {text!r}: write a number of pictures or all, or SIZE:EPOCHS:BATCH_SIZE")
+        raise InputError(f"train_sizes has {text!r}: write a number of images or all, or SIZE:EPOCHS:BATCH_SIZE")
     name, epochs, batch_size = found.groups()
-    pictures = available if name == ALL else int(name)
-    if pictures > available:
-        raise InputError(f"train_sizes has {text!r}, but there are {available} pictures to train on: give {ALL}, say")
+    images = available if name == ALL else int(name)
+    if images > available:
+        raise InputError(f"train_sizes has {text!r}, but there are {available} images to train on: give {ALL}, say")
     if epochs is not None:
-        return TrainSize(name, pictures, int(epochs), int(batch_size))
-    wanted = 2 ** max(pictures // _BATCHES, 1).bit_length() // 2
+        return TrainSize(name, images, int(epochs), int(batch_size))
+    wanted = 2 ** max(images // _BATCHES, 1).bit_length() // 2
     size = min(max(wanted, _SMALLEST_BATCH), train.batch_size)
-    steps = max(pictures // size, 1)
-    return TrainSize(name, pictures, max(train.epochs, -(-_LEAST_STEPS // steps)), size)
+    steps = max(images // size, 1)
+    return TrainSize(name, images, max(train.epochs, -(-_LEAST_STEPS // steps)), size)
 
 
 def with_settings(arguments: Arguments, *settings: Mapping[str, Any]) -> Arguments:

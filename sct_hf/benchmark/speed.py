@@ -29,10 +29,10 @@ def _option(default: Any, description: str) -> Any:
 class SpeedArguments:
     """What is measured. Lists that are empty by default depend on the device."""
 
-    output_dir: str = _option("outputs/speed", "Folder for tables and picture.")
+    output_dir: str = _option("outputs/speed", "Folder for tables and image.")
     parts: list[str] = field(
         default_factory=lambda: ["heads", "transport", "metrics"],
-        metadata={"help": "heads, transport, metrics, pipeline (which needs --pictures)."},
+        metadata={"help": "heads, transport, metrics, pipeline (which needs --images)."},
     )
     device: str | None = _option(None, "Such as cpu or cuda; the machine's accelerator, if it has one, by default.")
     cpu_threads: int = _option(0, "Threads on CPU; 0 for torch's default.")
@@ -47,7 +47,7 @@ class SpeedArguments:
         metadata={"help": "Heads that are measured; linear is always one of them."},
     )
     batch_sizes: list[int] = field(
-        default_factory=list, metadata={"help": "Pictures in a batch; 1 and 4 on CPU, 1 and 64 elsewhere."}
+        default_factory=list, metadata={"help": "Images in a batch; 1 and 4 on CPU, 1 and 64 elsewhere."}
     )
     dtypes: list[str] = field(
         default_factory=list, metadata={"help": "float32, bfloat16 (autocast); both unless on CPU, and there float32."}
@@ -60,20 +60,20 @@ class SpeedArguments:
     label_counts: list[int] = field(
         default_factory=lambda: [80, 1000, 10000], metadata={"help": "Numbers of labels of the transport losses."}
     )
-    transport_batch_size: int = _option(1, "Pictures in a batch of the transport losses.")
-    metrics_images: int = _option(40137, "Pictures of the metrics; those of COCO's val2014 with annotations.")
+    transport_batch_size: int = _option(1, "Images in a batch of the transport losses.")
+    metrics_images: int = _option(40137, "Images of the metrics; those of COCO's val2014 with annotations.")
     metrics_labels: int = _option(80, "Labels of the metrics.")
-    pictures: str | None = _option(None, "Folder with pictures for the input pipeline.")
-    pipeline_backbone: str = _option("tf_efficientnet_lite0", "Backbone of the training steps that pictures are for.")
-    pipeline_pixels: int = _option(224, "Side of its square pictures.")
-    pipeline_images: int = _option(192, "Pictures to read at most.")
-    pipeline_batch_size: int = _option(32, "Pictures in a batch.")
+    images: str | None = _option(None, "Folder with images for the input pipeline.")
+    pipeline_backbone: str = _option("tf_efficientnet_lite0", "Backbone of the training steps that images are for.")
+    pipeline_pixels: int = _option(224, "Side of its square images.")
+    pipeline_images: int = _option(192, "Images to read at most.")
+    pipeline_batch_size: int = _option(32, "Images in a batch.")
     pipeline_heads: list[str] = field(
         default_factory=lambda: ["linear"],
         metadata={"help": "Heads of the training steps; sct is the lean one."},
     )
     workers: list[int] = field(
-        default_factory=lambda: [0, 1, 2], metadata={"help": "Numbers of processes that read pictures."}
+        default_factory=lambda: [0, 1, 2], metadata={"help": "Numbers of processes that read images."}
     )
 
     def __post_init__(self) -> None:
@@ -97,8 +97,8 @@ class SpeedArguments:
         for name, least in (("cpu_threads", self.cpu_threads), ("workers", min(self.workers, default=0))):
             if least < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: give numbers >= 0")
-        if "pipeline" in self.parts and not self.pictures:
-            raise InputError("pictures is missing: give a folder with pictures, or leave pipeline out of parts")
+        if "pipeline" in self.parts and not self.images:
+            raise InputError("images is missing: give a folder with images, or leave pipeline out of parts")
 
     @property
     def lean(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _require_positive(name: str, value: int) -> None:
 
 
 def speed(arguments: SpeedArguments) -> dict[str, Rows]:
-    """Measure the parts that `arguments` ask for, and write a table of each (parquet, Markdown) and a picture.
+    """Measure the parts that `arguments` ask for, and write a table of each (parquet, Markdown) and an image.
 
     All weights are random, all inputs of heads, losses and metrics too: speed does not depend on them. What is
     compared is measured in turns in this process, and every time stands beside its ratio to a reference that was
@@ -198,7 +198,7 @@ def _metrics(arguments: SpeedArguments, device: str) -> Rows:
 
 def _pipeline(arguments: SpeedArguments, device: str) -> Rows:
     return measure_pipeline(
-        arguments.pictures or "",
+        arguments.images or "",
         device=device,
         backbone=arguments.pipeline_backbone,
         pixels=arguments.pipeline_pixels,

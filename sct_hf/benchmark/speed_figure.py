@@ -1,4 +1,4 @@
-"""The picture of a speed benchmark."""
+"""The image of a speed benchmark."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -28,7 +28,7 @@ _MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Setting:
-    """What the heads stand on: a backbone, the side of its square pictures in pixels, and the number of labels."""
+    """What the heads stand on: a backbone, the side of its square images in pixels, and the number of labels."""
 
     backbone: str
     pixels: int
@@ -55,7 +55,7 @@ class Condition:
         device: Name of the device.
         dtype: A key of `DTYPES`; other than float32 it is that of autocast over float32 weights.
         mode: "eager", or "compiled" by torch.compile.
-        batch_size: Pictures in a batch.
+        batch_size: Images in a batch.
     """
 
     device: str
@@ -76,7 +76,7 @@ def measure_heads(
     """Measure heads with random weights, those of one condition in turns.
 
     Args:
-        setting: Backbone, picture size and number of labels.
+        setting: Backbone, image size and number of labels.
         conditions: The conditions, one after another.
         heads: Some of `ALL_HEADS`, `REFERENCE` among them.
         lean: Fields of `SCTConfig` that make `LEAN` of SCT.
@@ -84,10 +84,10 @@ def measure_heads(
         budget: Seconds for the rounds of a condition, see `interleaved`.
 
     Returns:
-        A row for each condition and head: parameters and GFLOP of one picture; and of each of `PARTS` time in ms,
+        A row for each condition and head: parameters and GFLOP of one image; and of each of `PARTS` time in ms,
         its ratio to the linear head's, and peak memory in MB (10⁶ bytes) on top of weights and optimizer state.
         head_forward: inference on given maps; head_step: forward, loss and backward on given maps, to their gradient;
-        model_forward: inference on pictures; model_step: forward, loss, backward and AdamW step. share_forward and
+        model_forward: inference on images; model_step: forward, loss, backward and AdamW step. share_forward and
         share_step: the head's part of the model's time; that of the step is without the optimizer's.
     """
     rows = []
@@ -164,12 +164,12 @@ class _Bench:
         self.model, self.condition = model, condition
         device, count = torch.device(condition.device), condition.batch_size
         generator = torch.Generator().manual_seed(0)
-        pictures = torch.randn(count, 3, setting.pixels, setting.pixels, generator=generator)
-        self.pictures = pictures.to(device).contiguous(memory_format=torch.channels_last)
+        images = torch.randn(count, 3, setting.pixels, setting.pixels, generator=generator)
+        self.images = images.to(device).contiguous(memory_format=torch.channels_last)
         targets = torch.rand(count, setting.labels, generator=generator) < 3 / setting.labels
         self.targets = targets.float().to(device)  # (B, C)
         with torch.inference_mode():
-            shape = model.backbone.eval()(self.pictures).shape  # (B, D₀, H, W)
+            shape = model.backbone.eval()(self.images).shape  # (B, D₀, H, W)
         self.features = (
             torch.randn(shape, generator=generator).to(device).contiguous(memory_format=torch.channels_last)
         )
@@ -180,12 +180,12 @@ class _Bench:
     def cases(self) -> dict[str, Case]:
         """The calls of `PARTS`."""
         maps = {"backbone_features": self.features}
-        pictures = {"pixel_values": self.pictures}
+        images = {"pixel_values": self.images}
         return {
             "head_forward": Case(lambda: self._forward(maps), self.model.eval),
             "head_step": Case(self._head_step, self.model.train),
-            "model_forward": Case(lambda: self._forward(pictures), self.model.eval),
-            "model_step": Case(lambda: self._model_step(pictures), self.model.train),
+            "model_forward": Case(lambda: self._forward(images), self.model.eval),
+            "model_step": Case(lambda: self._model_step(images), self.model.train),
         }
 
     def _autocast(self) -> torch.autocast:

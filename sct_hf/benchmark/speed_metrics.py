@@ -11,7 +11,7 @@ from sct_hf.errors import InputError
 from sct_hf.metrics.functional import multilabel_metrics
 
 REFERENCE = "sct_hf, all figures"
-POSITIVES = 2.9  # labels of a picture of COCO, on average
+POSITIVES = 2.9  # labels of an image of COCO, on average
 
 
 def measure_metrics(*, images: int, labels: int, rounds: int, budget: float) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def measure_metrics(*, images: int, labels: int, rounds: int, budget: float) -> 
     figure, in [0, 1]. Ours computes all of `sct_hf.metrics.functional.METRICS` along with it.
 
     Args:
-        images: Pictures N.
+        images: Images N.
         labels: Labels C.
         rounds: Measurements of each.
         budget: Seconds for the rounds, see `interleaved`.

@@ -1,4 +1,4 @@
-"""How fast training gets its pictures, and how long it waits for them."""
+"""How fast training gets its images, and how long it waits for them."""
 
 import time
 from collections.abc import Iterator
@@ -18,30 +18,30 @@ from sct_hf.data.base import features_for
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.tagging import find_pictures
+from sct_hf.tagging import find_images
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import model_inputs
-from sct_hf.training.pictures import make_loader
+from sct_hf.training.run_data import make_loader
 from sct_hf.training.waiting import TimedLoader
 
 _LABELS = 20
 
 
-def pictures_in(folder: str | Path, count: int) -> LabelledImages:
-    """Gather up to `count` pictures of a folder and its subfolders, spread evenly over it, with no label present.
+def images_in(folder: str | Path, count: int) -> LabelledImages:
+    """Gather up to `count` images of a folder and its subfolders, spread evenly over it, with no label present.
 
     Raises:
-        InputError: There is no picture.
+        InputError: There is no image.
     """
-    found = find_pictures([folder]) if Path(folder).is_dir() else []
+    found = find_images([folder]) if Path(folder).is_dir() else []
     if not found:
-        raise InputError(f"pictures is {str(folder)!r}: give a folder with pictures")
+        raise InputError(f"images is {str(folder)!r}: give a folder with images")
     paths = [str(found[place]) for place in range(0, len(found), -(-len(found) // count))]
     empty: list[list[int]] = [[] for _ in paths]
     columns = {"image_id": [Path(path).stem for path in paths], "image": paths, "labels": empty, "unknown": empty}
     names = [f"label_{number}" for number in range(_LABELS)]
-    return LabelledImages(Dataset.from_dict(columns, features=features_for(names)), "pictures", "train")
+    return LabelledImages(Dataset.from_dict(columns, features=features_for(names)), "images", "train")
 
 
 def measure_pipeline(
@@ -59,26 +59,26 @@ def measure_pipeline(
     """Measure the training loader alone, and epochs of training of a model with random weights.
 
     Args:
-        folder: Pictures are looked for here, see `pictures_in`.
+        folder: Images are looked for here, see `images_in`.
         device: Name of the device of the training steps.
         backbone: Name of a timm model.
-        pixels: Side of its square pictures.
-        count: Pictures at most.
-        batch_size: Pictures in a batch.
-        workers: Numbers of processes that read pictures.
-        heads: "sct" or names of peer heads; the lighter the head, the more of the time the pictures take.
+        pixels: Side of its square images.
+        count: Images at most.
+        batch_size: Images in a batch.
+        workers: Numbers of processes that read images.
+        heads: "sct" or names of peer heads; the lighter the head, the more of the time the images take.
         sct: Fields of `SCTConfig` for "sct".
 
     Returns:
         A row for each number of workers: images/s of the loader in its second epoch, when its workers run;
         images/s of Pillow that opens and fully decodes the same files in this process, and the ratio of the two;
         and for each head images/s of training in its second epoch, and the share of that time spent waiting for
-        pictures (see `TimedLoader`).
+        images (see `TimedLoader`).
 
     Raises:
-        InputError: There is no picture.
+        InputError: There is no image.
     """
-    images = pictures_in(folder, count)
+    images = images_in(folder, count)
     threads = torch.get_num_threads()
     accelerator = make_accelerator(mixed_precision="no", cpu_threads=threads, seed=0, cpu=device == "cpu")
     transform = train_transform(pixels, [0.5] * 3, [0.5] * 3)
@@ -114,7 +114,7 @@ def _loader(
 
 
 def _second_epoch(loader: DataLoader[Any], step: Any) -> tuple[float, float]:
-    """Images/s of the second epoch, and the share of its time spent waiting for pictures."""
+    """Images/s of the second epoch, and the share of its time spent waiting for images."""
     timed, images, seconds = TimedLoader(loader), 0, 0.0
     for epoch in range(2):
         loader.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -156,5 +156,5 @@ def _decode_rate(images: LabelledImages) -> float:
 
 
 def _decode(path: str) -> None:
-    with Image.open(path) as picture:
-        picture.load()
+    with Image.open(path) as image:
+        image.load()

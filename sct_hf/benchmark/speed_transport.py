@@ -72,7 +72,7 @@ def measure_transport(
     Args:
         device: Name of the device.
         label_counts: Numbers of labels C.
-        batch_size: Pictures B.
+        batch_size: Images B.
         regions: Regions P; 196 are those of 448 px.
         width: Width D of the features.
         rounds: Measurements of each loss.

@@ -1,4 +1,4 @@
-"""Multi-label picture data sets, read through `datasets`, and their way to tensors."""
+"""Multi-label image data sets, read through `datasets`, and their way to tensors."""
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.loading import ImageDataset

@@ -1,4 +1,4 @@
-"""What every reader returns: pictures with several labels each."""
+"""What every reader returns: images with several labels each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,13 +33,13 @@ class LabelledImages:
 
     Attributes:
         dataset: Columns `image_id` (string), `image` (decoded on access), `labels` and `unknown` (lists of
-            `ClassLabel`). A label in neither list is absent from the picture.
+            `ClassLabel`). A label in neither list is absent from the image.
         name: Name of the data set.
         split: Name of the split.
-        skipped: Ids of listed pictures left out because their file is missing or broken.
+        skipped: Ids of listed images left out because their file is missing or broken.
 
     Raises:
-        InputError: There is not one picture.
+        InputError: There is not one image.
     """
 
     dataset: Dataset
@@ -49,7 +49,7 @@ class LabelledImages:
 
     def __post_init__(self) -> None:
         if len(self.dataset) == 0:
-            raise InputError(f"split {self.split!r} of data set {self.name!r} is empty: there is no picture in it")
+            raise InputError(f"split {self.split!r} of data set {self.name!r} is empty: there is no image in it")
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -61,7 +61,7 @@ class LabelledImages:
 
     @property
     def image_ids(self) -> list[str]:
-        """The N picture ids, in order."""
+        """The N image ids, in order."""
         return self._table["image_id"].to_pylist()
 
     def targets(self) -> np.ndarray:
@@ -72,11 +72,11 @@ class LabelledImages:
         return targets
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "LabelledImages":
-        """Return the pictures at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         return replace(self, dataset=self.dataset.select(indices))
 
     def subset(self, max_samples: int | None, seed: int) -> "LabelledImages":
-        """Return `max_samples` pictures drawn at random under `seed`, in their order; all of them for None.
+        """Return `max_samples` images drawn at random under `seed`, in their order; all of them for None.
 
         Raises:
             InputError: `max_samples` is below 1.
@@ -90,12 +90,12 @@ class LabelledImages:
     def holdout(
         self, fraction: float, seed: int, *, stratified: bool = False
     ) -> tuple["LabelledImages", "LabelledImages"]:
-        """Part the pictures at random under `seed`, each part in its order.
+        """Part the images at random under `seed`, each part in its order.
 
         Args:
-            fraction: Share of the pictures to hold out, within (0, 1); at least one is held out and one kept.
-            seed: Decides, together with the number of pictures alone, which are held out.
-            stratified: Part them so that every label has this share of its pictures held out, as far as that goes
+            fraction: Share of the images to hold out, within (0, 1); at least one is held out and one kept.
+            seed: Decides, together with the number of images alone, which are held out.
+            stratified: Part them so that every label has this share of its images held out, as far as that goes
                 (iterative stratification: Sechidis et al., ECML PKDD 2011). What is held out then depends on the
                 labels as well, and their number may differ a little.
 
@@ -103,13 +103,13 @@ class LabelledImages:
             The rest, split "<split>[rest]", and the held-out part, split "<split>[holdout]".
 
         Raises:
-            InputError: `fraction` is not within (0, 1), there are fewer than two pictures, or `stratified` without
-                the package it needs, or without a picture for either part.
+            InputError: `fraction` is not within (0, 1), there are fewer than two images, or `stratified` without
+                the package it needs, or without an image for either part.
         """
         if not 0 < fraction < 1:
             raise InputError(f"holdout is {fraction}: give a fraction between 0 and 1")
         if len(self) < 2:
-            raise InputError(f"holdout is {fraction}, but split {self.split!r} has one picture: two are needed")
+            raise InputError(f"holdout is {fraction}, but split {self.split!r} has one image: two are needed")
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
         if stratified:
             kept, out = _stratified(self.targets() == 1, count, seed)
@@ -120,9 +120,9 @@ class LabelledImages:
         return replace(rest, split=f"{self.split}[rest]"), replace(held_out, split=f"{self.split}[holdout]")
 
     def aligned_to(self, label_names: Sequence[str]) -> "LabelledImages":
-        """Return the same pictures with targets in the columns of `label_names`, as a checkpoint has them.
+        """Return the same images with targets in the columns of `label_names`, as a checkpoint has them.
 
-        A label that only `label_names` has is unknown in every picture: the data set does not judge it.
+        A label that only `label_names` has is unknown in every image: the data set does not judge it.
 
         Raises:
             InputError: A label of this data set is not in `label_names`.
@@ -146,7 +146,7 @@ class LabelledImages:
         )
 
     def with_unknown(self, hidden: np.ndarray) -> "LabelledImages":
-        """Return the same pictures with the targets at `hidden`, bool (N, C), unknown."""
+        """Return the same images with the targets at `hidden`, bool (N, C), unknown."""
         targets = self.targets()
         targets[hidden] = -1
         labels, unknown = ([np.flatnonzero(row == value).tolist() for row in targets] for value in (1, -1))
@@ -162,7 +162,7 @@ class LabelledImages:
         return replace(self, dataset=dataset)
 
     def with_labels(self, label_names: Sequence[str]) -> "LabelledImages":
-        """Return the same pictures with the labels `label_names` alone, in that order; what others say is dropped.
+        """Return the same images with the labels `label_names` alone, in that order; what others say is dropped.
 
         Raises:
             InputError: A name that is no label of this data set, or fewer than two names.
@@ -203,7 +203,7 @@ def _stratified(present: np.ndarray, count: int, seed: int) -> tuple[np.ndarray,
     kept, out = next(parting.split(present, present))
     if not len(kept) or not len(out):
         raise InputError(
-            f"holdout_stratified parts {len(present)} pictures into {len(kept)} and {len(out)}: change holdout, or "
+            f"holdout_stratified parts {len(present)} images into {len(kept)} and {len(out)}: change holdout, or "
             "leave holdout_stratified out"
         )
     return kept, out

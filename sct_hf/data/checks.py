@@ -20,22 +20,22 @@ def check_listings(
     allow_unlabelled: bool = False,
     skip_missing_images: bool = False,
 ) -> None:
-    """Check what is listed, and the pictures behind it.
+    """Check what is listed, and the images behind it.
 
-    Found are: pictures listed twice, missing or broken, or the same under two names; pictures without a label; labels
+    Found are: images listed twice, missing or broken, or the same under two names; images without a label; labels
     that are not among those given, that differ from others by case or spaces only, that are both present and unknown,
-    or that no training picture shows; pictures of one split in the other.
+    or that no training image shows; images of one split in the other.
 
     Args:
         training: The training split; None if it could not be listed.
         evaluation: The split that is scored; None if there is none.
         problems: Where to add what is wrong.
         label_names: All labels, where the user gives them, each with the place where it is given.
-        allow_unlabelled: Pictures without any label are meant to be so.
-        skip_missing_images: Missing and broken pictures are left out and no problem.
+        allow_unlabelled: Images without any label are meant to be so.
+        skip_missing_images: Missing and broken images are left out and no problem.
     """
     listings = [listing for listing in (training, evaluation) if listing is not None]
-    sound = [_check_pictures(listing, problems, skip_missing_images) for listing in listings]
+    sound = [_check_images(listing, problems, skip_missing_images) for listing in listings]
     for listing in listings:
         _check_labels(listing, problems, allow_unlabelled)
         if label_names is not None:
@@ -51,15 +51,15 @@ def check_listings(
 Prints = dict[bytes, Record]
 
 
-def _check_pictures(listing: Listing, problems: Problems, skip_missing_images: bool) -> Prints:
-    """Check each file; return the first record of each picture by its fingerprint."""
+def _check_images(listing: Listing, problems: Problems, skip_missing_images: bool) -> Prints:
+    """Check each file; return the first record of each image by its fingerprint."""
     first: dict[Path, Record] = {}
     for record in listing.records:
         known = first.setdefault(record.path, record)
         if known is not record:
             differs = "" if set(known.labels) == set(record.labels) else " with other labels"
-            text = f"picture {record.image!r} stands at {known.place} already{differs}"
-            problems.add("picture listed twice", record.place, text, "keep one of them, with all its labels")
+            text = f"image {record.image!r} stands at {known.place} already{differs}"
+            problems.add("image listed twice", record.place, text, "keep one of them, with all its labels")
     records = list(first.values())
     faults = file_faults([record.path for record in records])
     if not skip_missing_images:
@@ -73,16 +73,16 @@ def _check_pictures(listing: Listing, problems: Problems, skip_missing_images: b
         known = found.setdefault(content, record)
         if known is not record:
             differs = "" if set(known.labels) == set(record.labels) else " with other labels"
-            text = f"{record.image!r} is the same picture as {known.image!r} at {known.place}{differs}"
-            problems.add("same picture twice", record.place, text, "keep one of them, with all its labels")
+            text = f"{record.image!r} is the same image as {known.image!r} at {known.place}{differs}"
+            problems.add("same image twice", record.place, text, "keep one of them, with all its labels")
     return found
 
 
 def _tell_fault(record: Record, fault: str, problems: Problems) -> None:
     path = record.path
     if fault != "missing":
-        text = f"picture {path} is {fault}"
-        problems.add("broken picture", record.place, text, "replace the file, or pass skip_missing_images")
+        text = f"image {path} is {fault}"
+        problems.add("broken image", record.place, text, "replace the file, or pass skip_missing_images")
         return
     folder = path.parent
     near = [other.name for other in _files_of(folder) if other.stem.casefold() == path.stem.casefold()]
@@ -92,7 +92,7 @@ def _tell_fault(record: Record, fault: str, problems: Problems) -> None:
         remedy = f"there is {near[0]!r}: correct the path"
     else:
         remedy = "correct the path, or restore the file, or pass skip_missing_images"
-    problems.add("missing picture", record.place, f"picture {path} is missing", remedy)
+    problems.add("missing image", record.place, f"image {path} is missing", remedy)
 
 
 def _files_of(folder: Path) -> Iterable[Path]:
@@ -106,7 +106,7 @@ def _check_labels(listing: Listing, problems: Problems, allow_unlabelled: bool) 
             text = f"label {', '.join(map(repr, both))} is both present and unknown"
             problems.add("contradictory label", record.place, text, "take it out of one of the two")
         if not record.labels and not allow_unlabelled:
-            text = f"picture {record.image!r} has no label"
+            text = f"image {record.image!r} has no label"
             problems.add("no label", record.place, text, "add its labels, take it out, or pass allow_unlabelled")
 
 
@@ -131,7 +131,7 @@ def _check_spelling(listings: Sequence[Listing], problems: Problems) -> None:
 
 
 def _tell_spelling(place: str, label: str, usual: str, counts: Counter[str], problems: Problems) -> None:
-    text = f"label {label!r} differs only by case or spaces from {usual!r}, which {counts[usual]} pictures have"
+    text = f"label {label!r} differs only by case or spaces from {usual!r}, which {counts[usual]} images have"
     problems.add("two spellings", place, text, f"write {usual!r} everywhere, or give them different names")
 
 
@@ -146,7 +146,7 @@ def _check_positives(
     for label, place in place_of.items():
         if label not in shown:
             text = f"label {label!r} has no positive in training"
-            remedy = "add training pictures that show it, or take the label out"
+            remedy = "add training images that show it, or take the label out"
             problems.add("label without positive", place, text, remedy)
     if len(place_of) < 2:
         text = f"there is {len(place_of)} label"
@@ -156,11 +156,11 @@ def _check_positives(
 def _check_leaks(training: Prints, evaluation: Prints, listing: Listing, problems: Problems) -> None:
     leaks = [content for content in evaluation if content in training]
     if leaks and len(leaks) == len(evaluation):
-        text = f"all {len(leaks)} pictures that are scored are training pictures too"
+        text = f"all {len(leaks)} images that are scored are training images too"
         remedy = "name another file or split, or score a part held out of training (eval_split held_out)"
         problems.add("leak between splits", listing.source, text, remedy)
         return
     for content in leaks:
         ours, theirs = evaluation[content], training[content]
-        text = f"{ours.image!r} is the same picture as {theirs.image!r} at {theirs.place}, in training"
+        text = f"{ours.image!r} is the same image as {theirs.image!r} at {theirs.place}, in training"
         problems.add("leak between splits", ours.place, text, "take it out of one of the two")

@@ -10,19 +10,19 @@ from sct_hf.errors import InputError
 
 
 def read_coco(split: str, *, data_dir: str | Path, skip_missing_images: bool = False) -> LabelledImages:
-    """Read one split in the official layout: pictures in `<split>/`, boxes in `annotations/instances_<split>.json`.
+    """Read one split in the official layout: images in `<split>/`, boxes in `annotations/instances_<split>.json`.
 
-    A label is present where the picture has at least one object of it, crowds included. Pictures without any object
+    A label is present where the image has at least one object of it, crowds included. Images without any object
     are dropped, as in the literature. The labels are all categories of the file in the order of their ids (80 in
     MS-COCO), so every split has the same columns.
 
     Args:
         split: "train2014", "val2014", "train2017", "val2017", or whatever the annotations folder has.
-        data_dir: The folder that holds `annotations` and the folders of pictures.
-        skip_missing_images: Leave out pictures whose file is missing or broken instead of raising.
+        data_dir: The folder that holds `annotations` and the folders of images.
+        skip_missing_images: Leave out images whose file is missing or broken instead of raising.
 
     Raises:
-        InputError: No such split, a file that is not in the instances format, missing or broken pictures.
+        InputError: No such split, a file that is not in the instances format, missing or broken images.
     """
     root = Path(data_dir).absolute()
     file = root / "annotations" / f"instances_{split}.json"

@@ -1,4 +1,4 @@
-"""From a row's encoded picture to pixels."""
+"""From a row's encoded image to pixels."""
 
 import os
 from io import BytesIO
@@ -7,24 +7,24 @@ from typing import Any
 from datasets import Image as ImageColumn
 from PIL import Image
 
-_MARGIN = 2  # with less, what a JPEG decoder averages away is seen in the resized picture
+_MARGIN = 2  # with less, what a JPEG decoder averages away is seen in the resized image
 _COLUMN = ImageColumn()
 
 
-def decode_picture(encoded: dict[str, Any], draft_side: int | None = None) -> Image.Image:
-    """Decode one picture of an `Image(decode=False)` column.
+def decode_image(encoded: dict[str, Any], draft_side: int | None = None) -> Image.Image:
+    """Decode one image of an `Image(decode=False)` column.
 
     A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, which is up to ten times faster. For photographs resized to
     `draft_side` the result is then 0.7 of 255 levels from that of a full decode on average, and 1.5 in the root mean
-    square (100 pictures of VOC2007). The margin is ours, as Pillow's `thumbnail` has it.
+    square (100 images of VOC2007). The margin is ours, as Pillow's `thumbnail` has it.
 
     Args:
         encoded: `bytes` and `path`, one of them not None.
         draft_side: Decode a JPEG at the smallest of those sizes of which both sides have at least twice so many
-            pixels; None, or a picture that is not much larger, decodes in full.
+            pixels; None, or an image that is not much larger, decodes in full.
 
     Returns:
-        The loaded picture, in any mode.
+        The loaded image, in any mode.
 
     Raises:
         Exception: Pillow's decoders raise almost anything for a broken file.
@@ -32,7 +32,7 @@ def decode_picture(encoded: dict[str, Any], draft_side: int | None = None) -> Im
     data, path = encoded["bytes"], encoded["path"]
     if draft_side is None or (data is None and not (path and os.path.isfile(path))):
         return _COLUMN.decode_example(encoded)
-    picture = Image.open(path if data is None else BytesIO(data))
-    picture.draft(None, (_MARGIN * draft_side, _MARGIN * draft_side))
-    picture.load()
-    return picture
+    image = Image.open(path if data is None else BytesIO(data))
+    image.draft(None, (_MARGIN * draft_side, _MARGIN * draft_side))
+    image.load()
+    return image

@@ -39,11 +39,11 @@ def view_transforms(
 ) -> list[Transform]:
     """Build the transforms of `views` fixed views: that of evaluation, its mirror image, then mild random crops.
 
-    A crop covers 0.5 to 1 of the picture's area, is resized to the full size and mirrored half of the time; its
+    A crop covers 0.5 to 1 of the image's area, is resized to the full size and mirrored half of the time; its
     randomness is torch's global generator. The choice of views is ours.
 
     Returns:
-        Functions from a PIL picture to float32 (3, H, W).
+        Functions from a PIL image to float32 (3, H, W).
     """
     plain = eval_transform(image_size, mean, std)
     mirrored = v2.Compose([plain, v2.RandomHorizontalFlip(p=1.0)])
@@ -56,8 +56,8 @@ class _AllViews:
     def __init__(self, transforms: list[Transform]) -> None:
         self.transforms = transforms
 
-    def __call__(self, picture: Image.Image) -> Tensor:
-        return torch.stack([transform(picture) for transform in self.transforms])  # (V, 3, H, W)
+    def __call__(self, image: Image.Image) -> Tensor:
+        return torch.stack([transform(image) for transform in self.transforms])  # (V, 3, H, W)
 
 
 def cached_feature_maps(
@@ -73,16 +73,16 @@ def cached_feature_maps(
     """Open the maps of `images` by `model.backbone`, after computing them if the cache does not hold them.
 
     The cache is keyed by a digest of the backbone's weights, of ids and files (path, size and time of change; the
-    bytes of pictures without a file) and of the views. Several processes share the work.
+    bytes of images without a file) and of the views. Several processes share the work.
 
     Args:
         model: Its `backbone` is used as it is now, in evaluation mode and float32; `config` gives size, mean and std.
-        images: The pictures.
+        images: The images.
         views: Fixed views V of each, see `view_transforms`.
         cache_dir: Folder of all caches; `default_cache_dir()` if None.
         accelerator: Of this process.
         batch_size: Views that pass through the backbone at a time, over all processes.
-        num_workers: Processes that read pictures.
+        num_workers: Processes that read images.
 
     Returns:
         A read-only memory map (N, V, D₀, H', W') float16.
@@ -120,7 +120,7 @@ def _compute(
     batch_size: int,
     num_workers: int,
 ) -> None:
-    """Write the maps of all views of all pictures to `path`."""
+    """Write the maps of all views of all images to `path`."""
     config, backbone = model.config, model.backbone
     was_training = backbone.training
     backbone.eval()
@@ -143,9 +143,9 @@ def _compute(
     )
     with progress, torch.inference_mode():
         for batch in loader:
-            pictures = batch["pixel_values"].flatten(0, 1).to(accelerator.device)  # (B·V, 3, H, W)
-            pictures = pictures.contiguous(memory_format=torch.channels_last)
-            found = backbone(pictures).to(torch.float16)  # (B·V, D₀, H', W')
+            pixels = batch["pixel_values"].flatten(0, 1).to(accelerator.device)  # (B·V, 3, H, W)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            found = backbone(pixels).to(torch.float16)  # (B·V, D₀, H', W')
             if not found.isfinite().all():
                 raise InputError(
                     "cache_features is set, but the backbone's maps do not fit float16: leave it out, "
@@ -181,7 +181,7 @@ def _key(model: BackbonePreTrainedModel, images: LabelledImages, views: int) -> 
     encoded = images.dataset.select_columns(["image_id", "image"]).cast_column("image", ImageColumn(decode=False))
     for row in encoded:
         digest.update(row["image_id"].encode())
-        digest.update(_picture_identity(row["image"]))
+        digest.update(_image_identity(row["image"]))
     config = model.config
     settings: list[Any] = [config.backbone, config.backbone_kwargs, list(config.input_size)]
     settings += [list(config.image_mean), list(config.image_std), views, _VERSION]
@@ -189,7 +189,7 @@ def _key(model: BackbonePreTrainedModel, images: LabelledImages, views: int) -> 
     return digest.hexdigest()[:24]
 
 
-def _picture_identity(image: dict[str, Any]) -> bytes:
+def _image_identity(image: dict[str, Any]) -> bytes:
     if image["bytes"] is not None:
         return hashlib.sha256(image["bytes"]).digest()
     status = os.stat(image["path"])
@@ -199,7 +199,7 @@ def _picture_identity(image: dict[str, Any]) -> bytes:
 class CachedDataset(Dataset[dict[str, Any]]):
     """Cached maps and targets; a batch is read at once and needs no collation (see `collate_cached`).
 
-    A picture's view is a function of (seed, epoch, index) alone. Resampling asks for (index, repeat) instead: every
+    An image's view is a function of (seed, epoch, index) alone. Resampling asks for (index, repeat) instead: every
     repeat has the next view, until all have been seen.
 
     Args:

@@ -1,4 +1,4 @@
-"""A folder of pictures with a metadata file, laid out as for the `imagefolder` of `datasets`."""
+"""A folder of images with a metadata file, laid out as for the `imagefolder` of `datasets`."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def list_folder(
     """List `<data_dir>/<split>/metadata.jsonl` (or .csv), or the split's lines of `<data_dir>/metadata.jsonl`.
 
     In the second case the lines of a split are those whose path starts with `<split>/`; a metadata file whose paths
-    start with no usual name of a split is all "train". Pictures that the metadata do not list are left out. Columns,
+    start with no usual name of a split is all "train". Images that the metadata do not list are left out. Columns,
     labels and paths are those of `sct_hf.data.tables.list_table`.
 
     Args:
@@ -50,9 +50,7 @@ def list_folder(
             return listing
         chosen = [record for record, folder in zip(listing.records, folder_of, strict=True) if folder == split]
         if listing.records and not chosen:
-            raise InputError(
-                f"split is {split!r}, but no path in {whole} starts with {split}/: move its pictures there"
-            )
+            raise InputError(f"split is {split!r}, but no path in {whole} starts with {split}/: move its images there")
         listing.records = chosen
         return listing
     raise InputError(

@@ -13,7 +13,7 @@ from sct_hf.data.rows import check_files
 from sct_hf.data.tables import LABEL_COLUMNS, UNKNOWN_COLUMN
 from sct_hf.errors import InputError
 
-_NO_PICTURE = Path("<no picture>")
+_NO_IMAGE = Path("<no image>")
 
 
 def read_hub(
@@ -31,7 +31,7 @@ def read_hub(
 ) -> LabelledImages:
     """Read one split of a data set by its name on the Hub, or from a folder on disk.
 
-    The labels of a picture are a list of `ClassLabel`, of names or of numbers, one such value, or that list within
+    The labels of an image are a list of `ClassLabel`, of names or of numbers, one such value, or that list within
     the objects of a detection data set, as in `label_column="objects.category"`. A column `unknown` of the same kind
     names labels that nobody judged. A column `image_id` is kept.
 
@@ -41,15 +41,15 @@ def read_hub(
         config: Configuration of the data set, if it has several.
         revision: Branch, tag or commit on the Hub.
         data_dir: Folder within the data set.
-        image_column: Column of the pictures; by default the only one of type `Image`.
+        image_column: Column of the images; by default the only one of type `Image`.
         label_column: Column of the labels; by default the first there is of labels, label, tags, categories.
         label_names: Names of numbered labels, or all names, in order; by default those of `ClassLabel`, or those
             found, sorted.
-        skip_missing_images: Leave out pictures that are missing or broken instead of raising.
+        skip_missing_images: Leave out images that are missing or broken instead of raising.
         cache_dir: Where downloads are kept; by default the cache of `datasets`.
 
     Raises:
-        InputError: No such data set, split or column, labels of another kind, missing or broken pictures.
+        InputError: No such data set, split or column, labels of another kind, missing or broken images.
     """
     source = _load(name, split, config, revision, data_dir, cache_dir)
     image_column = image_column or _only_image_column(source, name)
@@ -119,14 +119,14 @@ def _only_image_column(source: Dataset, name: str) -> str:
     found = [column for column, feature in source.features.items() if isinstance(feature, Image)]
     if len(found) != 1:
         raise InputError(
-            f"data set {name!r} has {len(found)} columns of pictures among {', '.join(source.features)}: "
+            f"data set {name!r} has {len(found)} columns of images among {', '.join(source.features)}: "
             "set image_column"
         )
     return found[0]
 
 
 def _label_lists(source: Dataset, column: str, name: str) -> tuple[list[list[Any]], list[str] | None]:
-    """The values of each picture, and their names if the column is of `ClassLabel`."""
+    """The values of each image, and their names if the column is of `ClassLabel`."""
     root, *keys = column.split(".")
     feature: Any = source.features[root]
     values = source.select_columns([root]).with_format("arrow")[:][root].to_pylist()
@@ -173,11 +173,11 @@ def _encoded(rows: list[list[Any]], names: list[str], name: str) -> list[set[int
 
 
 def _paths(dataset: Dataset) -> list[Path | None]:
-    """The local file of each picture that has no bytes; None where there are bytes or the place is remote."""
+    """The local file of each image that has no bytes; None where there are bytes or the place is remote."""
     paths: list[Path | None] = []
     for batch in dataset.select_columns(["image"]).with_format("arrow").iter(1000):
         image: pa.Array = batch["image"].combine_chunks()
         has_bytes = image.field("bytes").is_valid().to_pylist()
         for whole, path in zip(has_bytes, image.field("path").to_pylist(), strict=True):
-            paths.append(None if whole or (path and "://" in path) else Path(path) if path else _NO_PICTURE)
+            paths.append(None if whole or (path and "://" in path) else Path(path) if path else _NO_IMAGE)
     return paths

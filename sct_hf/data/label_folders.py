@@ -1,4 +1,4 @@
-"""A folder for each label, in which a picture may lie as often as it has labels."""
+"""A folder for each label, in which an image may lie as often as it has labels."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,15 +8,15 @@ from sct_hf.data.folder import SPLITS
 from sct_hf.data.listing import FileReader, Listing, Record
 from sct_hf.data.problems import Problems
 from sct_hf.errors import InputError
-from sct_hf.files import pictures_below
+from sct_hf.files import images_below
 
 
 def list_label_folders(split: str, problems: Problems, *, data_dir: str | Path) -> Listing:
-    """List `<data_dir>/<split>/<label>/…`: a picture has the labels of all folders that it lies in.
+    """List `<data_dir>/<split>/<label>/…`: an image has the labels of all folders that it lies in.
 
-    Two files are one picture if their content is the same (see `sct_hf.data.fingerprint`), whatever their names: a
-    copy, or a link. Files of one name and different content are two pictures, as `dog/1.jpg` and `sofa/1.jpg` often
-    are. The label is the first folder below the split's; deeper ones count for nothing. Pictures beside those folders
+    Two files are one image if their content is the same (see `sct_hf.data.fingerprint`), whatever their names: a
+    copy, or a link. Files of one name and different content are two images, as `dog/1.jpg` and `sofa/1.jpg` often
+    are. The label is the first folder below the split's; deeper ones count for nothing. Images beside those folders
     have no label. The labels are the names of the folders, sorted.
 
     Args:
@@ -39,7 +39,7 @@ def list_label_folders(split: str, problems: Problems, *, data_dir: str | Path) 
         folder = root
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     listing = Listing(str(folder), label_names=names)
-    files = pictures_below(folder)
+    files = images_below(folder)
     with ThreadPoolExecutor() as pool:
         prints = list(pool.map(fingerprint, files))
     record_of: dict[bytes, Record] = {}
@@ -50,7 +50,7 @@ def list_label_folders(split: str, problems: Problems, *, data_dir: str | Path) 
             record.labels.append(below.parts[0])
     listing.records = list(record_of.values())
     if len(files) > len(record_of):
-        listing.notes.append(f"{folder}: {len(files)} files are {len(record_of)} pictures")
+        listing.notes.append(f"{folder}: {len(files)} files are {len(record_of)} images")
     return listing
 
 

@@ -50,8 +50,8 @@ def split_labels(unseen: str, label_names: Sequence[str], further: Sequence[str]
 
     Args:
         unseen: A name of `SPLITS`, a text file with one label a line, or labels with commas between them.
-        label_names: Labels of the training pictures.
-        further: Labels that only other pictures have; they may be unseen.
+        label_names: Labels of the training images.
+        further: Labels that only other images have; they may be unseen.
 
     Raises:
         InputError: A name twice, or of no label (with the nearest ones), none at all, or fewer than two seen labels.

@@ -105,10 +105,10 @@ def find_column(field: str, given: str | None, usual: Sequence[str], line: Line,
     return None
 
 
-def picture_path(line: Line, column: str, problems: Problems) -> str | None:
+def image_path(line: Line, column: str, problems: Problems) -> str | None:
     """The path in a line's cell; None, and a problem, if there is none."""
     path = line.cells[column]
     if isinstance(path, str) and path.strip():
         return path
-    problems.add("no path", line.place, f"the path of the picture is {path!r}", "give a path, or take the line out")
+    problems.add("no path", line.place, f"the path of the image is {path!r}", "give a path, or take the line out")
     return None

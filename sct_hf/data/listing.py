@@ -1,4 +1,4 @@
-"""Pictures as a user's own files list them, and the way from there to `LabelledImages`."""
+"""Images as a user's own files list them, and the way from there to `LabelledImages`."""
 
 import difflib
 import inspect
@@ -20,11 +20,11 @@ _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d]) (?=[^\W\d])")
 
 @dataclass(frozen=True)
 class Record:
-    """One listed picture.
+    """One listed image.
 
     Attributes:
         place: The file, and the line or entry in it.
-        image: The picture's name as written there, its id in the data set.
+        image: The image's name as written there, its id in the data set.
         path: Its file.
         labels: Names of the labels it shows.
         unknown: Names of the labels nobody judged.
@@ -43,7 +43,7 @@ class Listing:
 
     Attributes:
         source: The file or folder that lists it.
-        records: The pictures.
+        records: The images.
         label_names: All labels in order, where the files declare them.
         notes: What the reader left out on purpose, or what the user should know.
     """
@@ -66,7 +66,7 @@ class FileReader:
 
     Called with a split and options it returns `LabelledImages`. The options are those of the function, `label_names`
     (all labels in order; by default those that the files declare, or those found, sorted) and `skip_missing_images`
-    (leave out pictures whose file is missing or broken instead of raising). Everything that is wrong with the files
+    (leave out images whose file is missing or broken instead of raising). Everything that is wrong with the files
     is raised at once, as `DataError`.
 
     Args:
@@ -104,7 +104,7 @@ class FileReader:
 
         Raises:
             DataError: What is wrong with the files.
-            InputError: Wrong options, no picture, missing or broken pictures.
+            InputError: Wrong options, no image, missing or broken images.
         """
         problems = Problems()
         listing = self.list_split(split, problems, label_names=label_names, **options)
@@ -112,7 +112,7 @@ class FileReader:
         check_names(listing, names, problems)
         problems.raise_if_any()
         if not listing.records:
-            raise InputError(f"split {split!r} of data set {self.name!r} is empty: there is no picture in it")
+            raise InputError(f"split {split!r} of data set {self.name!r} is empty: there is no image in it")
         column_of = {label: column for column, label in enumerate(names)}
         rows = [
             Row(

@@ -1,4 +1,4 @@
-"""Decoded, transformed pictures and their targets, one at a time, for a `DataLoader`."""
+"""Decoded, transformed images and their targets, one at a time, for a `DataLoader`."""
 
 import hashlib
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sct_hf.data.base import LabelledImages
-from sct_hf.data.decoding import decode_picture
+from sct_hf.data.decoding import decode_image
 from sct_hf.data.transforms import Transform
 from sct_hf.errors import InputError
 
@@ -22,10 +22,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
     repeat 0 is the item of that index, and every further one draws its own randomness.
 
     Args:
-        images: The pictures and their labels.
-        transform: From a PIL picture to a tensor; draws from torch's generator.
+        images: The images and their labels.
+        transform: From a PIL image to a tensor; draws from torch's generator.
         seed: Seed of the augmentation.
-        draft_side: Side in pixels for which JPEGs may be decoded at a reduced size, see `decode_picture`; None, as
+        draft_side: Side in pixels for which JPEGs may be decoded at a reduced size, see `decode_image`; None, as
             evaluation needs it, decodes in full.
     """
 
@@ -56,21 +56,21 @@ class ImageDataset(Dataset[dict[str, Any]]):
         """Return one item, of an index or of (index, repeat).
 
         Raises:
-            InputError: The picture cannot be decoded; the message names its file.
+            InputError: The image cannot be decoded; the message names its file.
         """
         index, repeat = key if isinstance(key, tuple) else (key, 0)
         row = self._encoded[index]
         try:
-            picture = decode_picture(row["image"], self.draft_side)
+            image = decode_image(row["image"], self.draft_side)
         except Exception as error:
-            place = row["image"]["path"] or f"the bytes of picture {row['image_id']!r}"
+            place = row["image"]["path"] or f"the bytes of image {row['image_id']!r}"
             raise InputError(
-                f"picture {row['image_id']!r} of data set {self.images.name!r} cannot be decoded: {place} ({error}); "
+                f"image {row['image_id']!r} of data set {self.images.name!r} cannot be decoded: {place} ({error}); "
                 "replace the file or take it out of the list"
             ) from error
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(_mixed(self.seed, self.epoch, index, *[repeat] * (repeat > 0)))
-            pixel_values: Tensor = self.transform(picture)  # (3, H, W)
+            pixel_values: Tensor = self.transform(image)  # (3, H, W)
         return {"pixel_values": pixel_values, "labels": self._targets[index], "index": index}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sct_hf.data.lines import Line, picture_path
+from sct_hf.data.lines import Line, image_path
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.problems import Problems
 
@@ -57,7 +57,7 @@ def read_marks(
             if mark is None:
                 text = f"column {name!r} holds {line.cells[name]!r}"
                 problems.add("wrong mark", line.place, text, _REMEDY)
-        path = picture_path(line, image_column, problems) if image_column is not None else None
+        path = image_path(line, image_column, problems) if image_column is not None else None
         if path is not None and None not in found.values():
             labels, unknown = ([name for name in found if found[name] == mark] for mark in (PRESENT, UNKNOWN))
             listing.records.append(Record(line.place, path, (root / path).absolute(), labels, unknown))

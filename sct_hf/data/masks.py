@@ -13,14 +13,14 @@ from sct_hf.files import atomic_write
 def known_entries(
     image_ids: Sequence[str], label_names: Sequence[str], *, split: str, proportion: float, seed: int
 ) -> np.ndarray:
-    """Draw which (picture, label) entries stay known, present and absent ones alike (the protocol of CLSL and DSRB).
+    """Draw which (image, label) entries stay known, present and absent ones alike (the protocol of CLSL and DSRB).
 
-    Each entry has a number that only the seed, the split and the names of picture and label decide; it stays known
-    if that is below the proportion. So nothing else matters: not which other pictures or labels there are, nor their
+    Each entry has a number that only the seed, the split and the names of image and label decide; it stays known
+    if that is below the proportion. So nothing else matters: not which other images or labels there are, nor their
     order; and what is known at a proportion is known at every larger one (ours).
 
     Args:
-        image_ids: N names of pictures.
+        image_ids: N names of images.
         label_names: C names of labels.
         split: Name of the split.
         proportion: Probability, within (0, 1].
@@ -35,11 +35,11 @@ def known_entries(
 def single_positives(
     targets: np.ndarray, image_ids: Sequence[str], label_names: Sequence[str], *, split: str, seed: int
 ) -> np.ndarray:
-    """Draw one of the present labels of each picture, the only entry that stays known (Cole et al., CVPR 2021).
+    """Draw one of the present labels of each image, the only entry that stays known (Cole et al., CVPR 2021).
 
     Args:
-        targets: (N, C): 1 present; a picture without a present label has no known entry.
-        image_ids: N names of pictures.
+        targets: (N, C): 1 present; an image without a present label has no known entry.
+        image_ids: N names of images.
         label_names: C names of labels.
         split: Name of the split.
         seed: Of the mask.
@@ -57,15 +57,15 @@ def single_positives(
 def hide_labels(
     images: LabelledImages, *, split: str, proportion: float, single_positive: bool, seed: int
 ) -> LabelledImages:
-    """Return the pictures with all targets unknown but those that `known_entries` or `single_positives` leaves.
+    """Return the images with all targets unknown but those that `known_entries` or `single_positives` leaves.
 
     What was unknown stays so.
 
     Args:
-        images: The pictures.
+        images: The images.
         split: Name of the split that they are a part of.
         proportion: See `known_entries`; 1 leaves all.
-        single_positive: Leave one present label of each picture instead.
+        single_positive: Leave one present label of each image instead.
         seed: Of the mask.
     """
     names, labels = images.image_ids, images.label_names
@@ -80,7 +80,7 @@ def save_known(images: LabelledImages, path: str | Path) -> None:
     """Write which targets are known as a compressed NumPy file, to be read by `numpy.load`.
 
     Args:
-        images: The pictures.
+        images: The images.
         path: The .npz file: `image_ids` (N,), `label_names` (C,), `known` bool (N, C).
 
     Raises:
@@ -96,7 +96,7 @@ def save_known(images: LabelledImages, path: str | Path) -> None:
 
 
 def _numbers(image_ids: Sequence[str], label_names: Sequence[str], split: str, seed: int) -> np.ndarray:
-    """A number in [0, 1) for each picture and label, float64 (N, C)."""
+    """A number in [0, 1) for each image and label, float64 (N, C)."""
     rows, columns = _hashes(image_ids, f"{seed}/{split}"), _hashes(label_names, "label")
     mixed = rows[:, None] ^ columns[None]
     # The finaliser of SplitMix64 (Steele et al., OOPSLA 2014): every bit of its input decides every bit it gives.

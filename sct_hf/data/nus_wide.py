@@ -29,15 +29,15 @@ def read_nus_wide(split: str, *, data_dir: str | Path, skip_missing_images: bool
     that is missing counts as absent, as there.
 
     Args:
-        split: "train" (161,789 listed pictures) or "test" (107,859).
+        split: "train" (161,789 listed images) or "test" (107,859).
         data_dir: Folder with `ImageList/`, `ConceptsList/Concepts81.txt`, `Groundtruth/TrainTestLabels/`,
-            `NUS_WID_Tags/` and the pictures in `Flickr/`, as the archives unpack.
-        skip_missing_images: Leave out pictures whose file is missing or broken instead of raising; many are no longer
+            `NUS_WID_Tags/` and the images in `Flickr/`, as the archives unpack.
+        skip_missing_images: Leave out images whose file is missing or broken instead of raising; many are no longer
             to be had.
 
     Raises:
-        InputError: No such split or file, a file of another length than the list of pictures, or one that holds
-            something else than 0 and 1; missing or broken pictures.
+        InputError: No such split or file, a file of another length than the list of images, or one that holds
+            something else than 0 and 1; missing or broken images.
     """
     if split not in _SPLITS:
         raise InputError(f"split is {split!r}, but NUS-WIDE has train and test")
@@ -74,7 +74,7 @@ def _matrix(file: Path, rows: int, columns: int) -> Iterator[np.ndarray]:
     """Yield the lines of a file of 0 and 1, each (columns,) bool."""
     lines = _lines(file)
     if len(lines) != rows:
-        raise InputError(f"{file} has {len(lines)} lines for {rows} listed pictures: unpack it again")
+        raise InputError(f"{file} has {len(lines)} lines for {rows} listed images: unpack it again")
     for number, line in enumerate(lines, start=1):
         words = line.split()
         if len(words) != columns or not set(words) <= {"0", "1"}:

@@ -66,8 +66,8 @@ def load_data(
         data_dir: Folder of the data; what it must hold is said by each reader.
         files: For csv, jsonl, and exports of labelling tools: the file or files of the split.
         difficult: For voc: what a label with only difficult objects counts as; data sets without them ignore it.
-        skip_missing_images: Leave out listed pictures whose file is missing or broken instead of raising.
-        image_column: For csv, jsonl, imagefolder, labelstudio and the Hub: the column of the pictures.
+        skip_missing_images: Leave out listed images whose file is missing or broken instead of raising.
+        image_column: For csv, jsonl, imagefolder, labelstudio and the Hub: the column of the images.
         label_column: For csv, jsonl, imagefolder, labelstudio, fiftyone and the Hub: the column of the labels.
         labels_file: Text file with all labels, one a line, in order; by default those that the data have.
         cache_dir: Where downloaded or rendered data is kept; by default the cache of `datasets`.
@@ -95,7 +95,7 @@ def list_data(
     label_column: str | None = None,
     labels_file: str | Path | None = None,
 ) -> Listing:
-    """List one split of the user's own files, without looking at a picture.
+    """List one split of the user's own files, without looking at an image.
 
     Args:
         name: A name for which `lists_files` holds.

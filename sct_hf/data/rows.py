@@ -1,4 +1,4 @@
-"""From a list of picture files and their labels to `LabelledImages`."""
+"""From a list of image files and their labels to `LabelledImages`."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -17,7 +17,7 @@ _END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 
 @dataclass(frozen=True)
 class Row:
-    """A listed picture.
+    """A listed image.
 
     Attributes:
         image_id: Its name within the data set.
@@ -38,20 +38,20 @@ def labelled_images(
     """Check every listed file and build the data set, held in memory: paths and label ids, not pixels.
 
     Args:
-        rows: The listed pictures.
+        rows: The listed images.
         label_names: The C label names.
         name: Name of the data set.
         split: Name of the split.
-        skip_missing_images: Leave out pictures whose file is missing or broken instead of raising.
+        skip_missing_images: Leave out images whose file is missing or broken instead of raising.
 
     Raises:
-        InputError: Missing or broken files, no picture at all, an id twice, or fewer than two labels.
+        InputError: Missing or broken files, no image at all, an id twice, or fewer than two labels.
     """
     features = features_for(label_names)
     twice = [image_id for image_id, count in Counter(row.image_id for row in rows).items() if count > 1]
     if twice:
         raise InputError(
-            f"split {split!r} of data set {name!r} lists {len(twice)} pictures twice, first {', '.join(twice[:5])}: "
+            f"split {split!r} of data set {name!r} lists {len(twice)} images twice, first {', '.join(twice[:5])}: "
             "list each once, with all its labels"
         )
     kept, skipped = check_files(
@@ -77,14 +77,14 @@ def check_files(
     """Look at every file: its header, and the rest too if it does not end as its format does.
 
     Args:
-        paths: The files; None for a picture that has none to look at.
-        image_ids: The ids of the pictures.
+        paths: The files; None for an image that has none to look at.
+        image_ids: The ids of the images.
         name: Name of the data set.
         split: Name of the split.
         skip_missing_images: Tell what can be kept instead of raising.
 
     Returns:
-        The positions of the pictures to keep, and the ids of the others.
+        The positions of the images to keep, and the ids of the others.
 
     Raises:
         InputError: Files are missing or broken; the message gives the count and the first of them.
@@ -93,7 +93,7 @@ def check_files(
     if faults and not skip_missing_images:
         first = "; ".join(f"{image_ids[index]} at {paths[index]} ({faults[index]})" for index in list(faults)[:5])
         raise InputError(
-            f"{len(faults)} of {len(paths)} pictures of split {split!r} of data set {name!r} are missing or broken, "
+            f"{len(faults)} of {len(paths)} images of split {split!r} of data set {name!r} are missing or broken, "
             f"first {first}: restore them, or pass skip_missing_images to leave them out"
         )
     kept = [index for index in range(len(paths)) if index not in faults]

@@ -16,9 +16,9 @@ def landscape(rng: Generator, horizon: float, waters: Sequence[tuple[float, floa
 
     Args:
         rng: Source of all that varies.
-        horizon: Height of the horizon, from the top, in units of the picture's side.
+        horizon: Height of the horizon, from the top, in units of the image's side.
         waters: Where there must be a pond: x, y and half width, in the same units.
-        side: Pixels of the picture's side.
+        side: Pixels of the image's side.
     """
     sky_low, sky_high = _sky(rng)
     ground = _ground(rng)

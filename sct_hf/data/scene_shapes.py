@@ -99,7 +99,7 @@ def stroke(points: list[tuple[float, float]], width: float, colour: Colour) -> l
 
 
 def fill(draw: ImageDraw.ImageDraw, shape: Shape, *, outlined: bool = False) -> None:
-    """Draw a shape whose points are in units of the picture's side."""
+    """Draw a shape whose points are in units of the image's side."""
     outline = shaded(shape.colour, 0.45) if outlined else None
     points = (shape.points * draw.im.size).ravel().tolist()
     draw.polygon(points, fill=shape.colour, outline=outline, width=2)

@@ -21,10 +21,10 @@ SCENE_LABELS: list[str] = list(DRAWINGS)
 """The 16 labels, in the order of the target columns."""
 
 SCENE_SIDE = 128
-"""Pixels of a picture's side."""
+"""Pixels of an image's side."""
 
 SCENE_SIZES: dict[str, int] = {"train": 3000, "test": 1000}
-"""The splits and the number of pictures each has unless `size` says otherwise."""
+"""The splits and the number of images each has unless `size` says otherwise."""
 
 _VERSION = 1
 _OVERSAMPLING = 2
@@ -50,7 +50,7 @@ _RELATIVE_SIZE = {
 
 @dataclass(frozen=True)
 class _Thing:
-    """An object: its polygons, in its own box until it is placed, then in units of the picture's side.
+    """An object: its polygons, in its own box until it is placed, then in units of the image's side.
 
     `foot` is where it touches ground or water, if it does: x, y and half width.
     """
@@ -66,11 +66,11 @@ def read_scenes(
 ) -> LabelledImages:
     """Render one split, or take it from the cache of an earlier call.
 
-    A picture is a function of (seed, split, its number) alone: a smaller `size` gives the first pictures of a larger.
+    An image is a function of (seed, split, its number) alone: a smaller `size` gives the first images of a larger.
 
     Args:
         split: "train" or "test".
-        size: Number of pictures; by default 3000 and 1000.
+        size: Number of images; by default 3000 and 1000.
         seed: Seed of the rendering.
         cache_dir: Where rendered splits are kept; by default the cache of `datasets`.
 
@@ -81,7 +81,7 @@ def read_scenes(
         raise InputError(f"split is {split!r}: scenes has {' and '.join(SCENE_SIZES)}")
     size = SCENE_SIZES[split] if size is None else size
     if size < 1:
-        raise InputError(f"size is {size}: give at least 1 picture")
+        raise InputError(f"size is {size}: give at least 1 image")
     dataset = Dataset.from_generator(
         _encoded_scenes,
         features=features_for(SCENE_LABELS),
@@ -93,10 +93,10 @@ def read_scenes(
 
 
 def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[int]]:
-    """Render one picture.
+    """Render one image.
 
     Returns:
-        The RGB picture, 128 px square, and the sorted indices into `SCENE_LABELS` of what it shows. At least
+        The RGB image, 128 px square, and the sorted indices into `SCENE_LABELS` of what it shows. At least
         half of each thing is visible.
     """
     rng = np.random.default_rng([seed, list(SCENE_SIZES).index(split), index])
@@ -116,9 +116,9 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
 
 def _encoded_scenes(seed: int, split: str, size: int, version: int) -> Iterator[dict[str, Any]]:
     for index in range(size):
-        picture, labels = render_scene(seed, split, index)
+        scene, labels = render_scene(seed, split, index)
         buffer = io.BytesIO()
-        picture.save(buffer, "PNG", compress_level=1)
+        scene.save(buffer, "PNG", compress_level=1)
         image = {"bytes": buffer.getvalue(), "path": None}
         yield {"image_id": f"{split}-{index:05d}", "image": image, "labels": labels, "unknown": []}
 
@@ -169,7 +169,7 @@ def _at(rng: Generator, thing: _Thing, x: float, y: float, size: float) -> _Thin
 
 
 def _all_visible(things: list[_Thing]) -> bool:
-    """Whether enough of each thing lies inside the picture and before the others."""
+    """Whether enough of each thing lies inside the image and before the others."""
     mask = Image.new("L", (2 * _MASK_SIDE, 2 * _MASK_SIDE))
     draw = ImageDraw.Draw(mask)
     inside = (slice(_MASK_SIDE // 2, 3 * _MASK_SIDE // 2),) * 2

@@ -17,25 +17,25 @@ class Summary:
     Attributes:
         name: Name of the data set and the split.
         label_names: The C labels.
-        pictures: Number of pictures.
-        positives: (C,) int64, pictures that show each label.
-        unknown: (C,) int64, pictures in which nobody judged it.
-        per_picture: (K,) int64, pictures with 0, 1, … labels.
-        together: (C, C) int64, pictures that show both of two labels; the diagonal is `positives`.
-        skipped: Listed pictures left out because their file is missing or broken.
+        images: Number of images.
+        positives: (C,) int64, images that show each label.
+        unknown: (C,) int64, images in which nobody judged it.
+        per_image: (K,) int64, images with 0, 1, … labels.
+        together: (C, C) int64, images that show both of two labels; the diagonal is `positives`.
+        skipped: Listed images left out because their file is missing or broken.
     """
 
     name: str
     label_names: list[str]
-    pictures: int
+    images: int
     positives: np.ndarray
     unknown: np.ndarray
-    per_picture: np.ndarray
+    per_image: np.ndarray
     together: np.ndarray
     skipped: int
 
     def pairs(self) -> list[tuple[str, str, int]]:
-        """Pairs of labels by falling number of pictures that show both, without those that none shows."""
+        """Pairs of labels by falling number of images that show both, without those that none shows."""
         rows, columns = np.triu_indices(len(self.label_names), k=1)
         counts = self.together[rows, columns]
         order = np.argsort(-counts, kind="stable")
@@ -69,17 +69,17 @@ def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
         notes: What its reader noted.
     """
     names, positives, unknown = summary.label_names, summary.positives, summary.unknown
-    shares = [f"{count} with {number}" for number, count in enumerate(summary.per_picture.tolist()) if count]
+    shares = [f"{count} with {number}" for number, count in enumerate(summary.per_image.tolist()) if count]
     skipped = f", {summary.skipped} more left out" if summary.skipped else ""
     lines = [
-        f"{summary.name}: {summary.pictures} pictures{skipped}, {len(names)} labels, "
-        f"{positives.sum() / summary.pictures:.2f} a picture ({', '.join(shares)})",
+        f"{summary.name}: {summary.images} images{skipped}, {len(names)} labels, "
+        f"{positives.sum() / summary.images:.2f} an image ({', '.join(shares)})",
         *(f"note: {note}" for note in notes or []),
     ]
     width = max(map(len, names))
     for column in np.argsort(-positives, kind="stable").tolist():
         judged = f"  {unknown[column]:6d} unknown" if unknown.any() else ""
-        share = 100 * positives[column] / summary.pictures
+        share = 100 * positives[column] / summary.images
         lines.append(f"  {names[column]:<{width}}  {positives[column]:6d}  {share:5.1f} %{judged}")
     pairs = [f"{one} + {other} {count}" for one, other, count in summary.pairs()[:_PAIRS_SHOWN]]
     lines.append(f"  most often together: {', '.join(pairs) or 'no two labels'}")

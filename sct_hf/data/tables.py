@@ -1,4 +1,4 @@
-"""Lists of pictures and their labels in CSV or JSON Lines files."""
+"""Lists of images and their labels in CSV or JSON Lines files."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sct_hf.data.lines import LINES, Line, find_column, picture_path
+from sct_hf.data.lines import LINES, Line, find_column, image_path
 from sct_hf.data.listing import FileReader, Listing, Record
 from sct_hf.data.marks import read_marks
 from sct_hf.data.problems import Problems
@@ -49,9 +49,9 @@ def list_table(
     separator: str | None = None,
     label_names: Sequence[str] | None = None,
 ) -> Listing:
-    """List a table with one picture a row: its path, and its labels as a JSON list or in one separated cell.
+    """List a table with one image a row: its path, and its labels as a JSON list or in one separated cell.
 
-    A further column `unknown`, written like the labels, names labels that nobody judged in the picture. A CSV file
+    A further column `unknown`, written like the labels, names labels that nobody judged in the image. A CSV file
     that has no column of labels, and two or more columns beside the path, has one column a label (see
     `sct_hf.data.marks`).
 
@@ -95,7 +95,7 @@ def read_records(file: Path, format: str, root: Path, columns: Columns, problems
     before = len(problems.found)
     lines = LINES[format](file, problems)
     if not lines and len(problems.found) == before:
-        problems.add("empty file", file, "there is no picture in it", "write one line for each picture")
+        problems.add("empty file", file, "there is no image in it", "write one line for each image")
     if lines and format == "csv":
         first = Line(f"{file}, line 1", lines[0].cells)
         image = find_column("image_column", columns.image, IMAGE_COLUMNS, first, problems)
@@ -112,7 +112,7 @@ def read_records(file: Path, format: str, root: Path, columns: Columns, problems
         label = find_column("label_column", columns.label, LABEL_COLUMNS, line, problems)
         if image is None or label is None:
             continue
-        path = picture_path(line, image, problems)
+        path = image_path(line, image, problems)
         labels = _names(line, label, columns.separator, problems)
         unknown = _names(line, UNKNOWN_COLUMN, columns.separator, problems)
         if path is not None and labels is not None and unknown is not None:

@@ -1,4 +1,4 @@
-"""From a picture to the tensor a model sees."""
+"""From an image to the tensor a model sees."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,13 +15,13 @@ Transform = Callable[[Image.Image], Tensor]
 
 
 class Cutout(v2.Transform):
-    """Paint one box of half the picture's height and width in a random colour [kin: CutoutPIL(0.5)].
+    """Paint one box of half the image's height and width in a random colour [kin: CutoutPIL(0.5)].
 
-    The centre is uniform over the picture, so the part of the box beyond the border is lost.
+    The centre is uniform over the image, so the part of the box beyond the border is lost.
     """
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw the box and its colour for a picture (3, H, W)."""
+        """Draw the box and its colour for an image (3, H, W)."""
         height, width = v2.functional.get_size(flat_inputs[0])
         top = int(torch.randint(height, ())) - height // 4
         left = int(torch.randint(width, ())) - width // 4
@@ -30,7 +30,7 @@ class Cutout(v2.Transform):
         return {"box": (rows, columns), "colour": torch.randint(256, (3, 1, 1), dtype=torch.uint8)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Return a painted copy of a uint8 picture (3, H, W)."""
+        """Return a painted copy of a uint8 image (3, H, W)."""
         rows, columns = params["box"]
         image = inpt.clone()
         image[..., rows, columns] = params["colour"]
@@ -65,7 +65,7 @@ def eval_transform(image_size: int | Sequence[int], mean: Sequence[float], std: 
         std: Three channel standard deviations of RGB in [0, 1].
 
     Returns:
-        A function from a PIL picture of any mode to float32 (3, H, W).
+        A function from a PIL image of any mode to float32 (3, H, W).
     """
     return v2.Compose([*_resized(image_size), *_normalised(mean, std)])
 
@@ -92,7 +92,7 @@ def train_transform(
         rand_augment: Two random operations of magnitude 9 of 30.
 
     Returns:
-        A function from a PIL picture of any mode to float32 (3, H, W).
+        A function from a PIL image of any mode to float32 (3, H, W).
     """
     augmentations: list[torch.nn.Module] = []
     if flip:

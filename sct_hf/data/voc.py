@@ -53,12 +53,12 @@ def read_voc(
         split: "train", "val", "trainval", "test", or any list in `ImageSets/Main`.
         year: 2007 or 2012.
         data_dir: The folder `VOCdevkit`, the one that holds it, or `VOC<year>` itself.
-        difficult: What a label counts as in a picture that has only difficult objects of it: "negative", as in
+        difficult: What a label counts as in an image that has only difficult objects of it: "negative", as in
             training, or "ignore", unknown, as in the official evaluation.
-        skip_missing_images: Leave out pictures whose file is missing or broken instead of raising.
+        skip_missing_images: Leave out images whose file is missing or broken instead of raising.
 
     Raises:
-        InputError: No such folder or split, an unknown `difficult`, wrong label files, missing or broken pictures.
+        InputError: No such folder or split, an unknown `difficult`, wrong label files, missing or broken images.
     """
     if difficult not in ("negative", "ignore"):
         raise InputError(f"difficult is {difficult!r}: give 'negative' or 'ignore'")
@@ -104,13 +104,13 @@ def _marks_of_label_files(root: Path, split: str, ids: list[str]) -> list[list[i
         words = file.read_text(encoding="utf-8").split()
         mark_of = dict(zip(words[::2], words[1::2], strict=False))
         if mark_of.keys() != set(ids) or not set(mark_of.values()) <= {"1", "0", "-1"}:
-            raise InputError(f"{file} does not give each picture of {split}.txt one of 1, 0, -1: unpack it again")
+            raise InputError(f"{file} does not give each image of {split}.txt one of 1, 0, -1: unpack it again")
         columns.append([int(mark_of[image_id]) for image_id in ids])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _marks_of_annotations(root: Path, ids: list[str]) -> list[list[int]]:
-    """Marks (N, 20) from the objects of each picture."""
+    """Marks (N, 20) from the objects of each image."""
     marks = []
     for image_id in ids:
         row = [_ABSENT] * len(VOC_LABELS)

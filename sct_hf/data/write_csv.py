@@ -1,4 +1,4 @@
-"""Labelled pictures as a CSV file, which the reader of CSV files reads back."""
+"""Labelled images as a CSV file, which the reader of CSV files reads back."""
 
 import csv
 import json
@@ -13,16 +13,16 @@ from sct_hf.files import atomic_write
 
 
 def write_csv(images: LabelledImages, path: str | Path) -> None:
-    """Write a row a picture: its path, the labels present and the labels unknown, the latter two as JSON lists.
+    """Write a row an image: its path, the labels present and the labels unknown, the latter two as JSON lists.
 
     A path below the folder of the file is relative to it, any other one absolute.
 
     Args:
-        images: The pictures; each has a file.
+        images: The images; each has a file.
         path: The file to write.
 
     Raises:
-        InputError: Pictures that have no file, as of a data set that holds their bytes.
+        InputError: Images that have no file, as of a data set that holds their bytes.
         OSError: The file cannot be written.
     """
     folder, names = Path(os.path.abspath(path)).parent, images.label_names
@@ -32,8 +32,8 @@ def write_csv(images: LabelledImages, path: str | Path) -> None:
         file = row["image"]["path"]
         if file is None or not os.path.isfile(file):
             raise InputError(
-                f"picture {row['image_id']!r} of data set {images.name!r} has no file that a CSV file could name: "
-                "save the pictures as files first"
+                f"image {row['image_id']!r} of data set {images.name!r} has no file that a CSV file could name: "
+                "save the images as files first"
             )
         place = Path(os.path.abspath(file))
         cell = place.relative_to(folder) if place.is_relative_to(folder) else place

@@ -22,10 +22,10 @@ LAUNCH: dict[str, Any] = {
 }
 """What `launch` of the page is given."""
 
-_TITLE = "SCT tags pictures"
+_TITLE = "SCT tags images"
 _WHERE = "Where a tag was seen"
 _EXPLANATION = (
-    "Click a tag to see its transport plan over the picture: it tells where to look, not where an object ends."
+    "Click a tag to see its transport plan over the image: it tells where to look, not where an object ends."
 )
 _HEIGHT = 380
 _LONGEST_TEXT = 1000
@@ -47,7 +47,7 @@ class Answers:
         self._viewer = viewer
 
     def look(self, file: Any, labels: list[str], thresholds: dict[str, float]) -> tuple[Any, ...]:
-        """For a picture: what the model sees, the tags, the line below them, the heatmap of the best tag."""
+        """For an image: what the model sees, the tags, the line below them, the heatmap of the best tag."""
         try:
             seen = None if file is None else self._viewer.look(file["path"], labels)
             tags, line = self.tags(seen, thresholds)
@@ -62,7 +62,7 @@ class Answers:
         except ValueError as error:
             raise _message(error) from error
         if file is None:
-            raise _message("There is no picture yet. Drop one first.")
+            raise _message("There is no image yet. Drop one first.")
         level: Any = gr.skip()
         if labels != before:
             thresholds, level = self._viewer.thresholds(labels), THRESHOLD
@@ -90,7 +90,7 @@ class Answers:
         return tags or None, f"{len(tags)} of {len(seen.names)} labels reach their threshold."
 
     def heatmap(self, seen: Seen | None, label: str | None) -> Any:
-        """The picture of a heatmap with its title, empty without a label."""
+        """The image of a heatmap with its title, empty without a label."""
         if seen is None or label is None:
             return gr.Image(None, label=_WHERE)
         return gr.Image(self._viewer.heatmap(seen, label), label=f"Where “{label}” was seen")
@@ -112,7 +112,7 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
         count = gr.State(0)  # how often all thresholds were set together
         gr.Markdown(f"# {_TITLE}\n{name}, {len(own)} labels. {_EXPLANATION if viewer.has_maps else ''}")
         with gr.Row():
-            picture = gr.Image(label="Picture", type="filepath", height=_HEIGHT, buttons=[])
+            image = gr.Image(label="Image", type="filepath", height=_HEIGHT, buttons=[])
             where = gr.Image(label=_WHERE, interactive=False, height=_HEIGHT, buttons=[], visible=viewer.has_maps)
         with gr.Row():
             with gr.Column():
@@ -153,14 +153,12 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
                 button = gr.Button("Tag with these labels", visible=closed is None)
 
         shown = [tags, line]
-        found = picture.change(
-            answers.look, [picture, names, thresholds], [seen, *shown, where], api_name="tag", **_MODEL
-        )
-        found.failure(lambda: None, None, picture, **_PRIVATE)
+        found = image.change(answers.look, [image, names, thresholds], [seen, *shown, where], api_name="tag", **_MODEL)
+        found.failure(lambda: None, None, image, **_PRIVATE)
         gr.on(
             [button.click, words.submit],
             answers.relabel,
-            [picture, words, names, thresholds],
+            [image, words, names, thresholds],
             [names, thresholds, threshold, seen, *shown, where],
             api_name="labels",
             **_MODEL,

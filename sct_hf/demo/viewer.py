@@ -18,19 +18,19 @@ _SHOWN_SIDE = 1024
 
 @dataclass(frozen=True)
 class Seen:
-    """What one forward pass gave for a picture.
+    """What one forward pass gave for an image.
 
     Attributes:
         names: The C labels' names.
         scores: (1, C) float32 in [0, 1].
         plans: The transport plan (1, C, H', W') float32; None of a model that has none.
-        picture: What heatmaps are laid over, at most 1024 pixels a side; None without `plans`.
+        image: What heatmaps are laid over, at most 1024 pixels a side; None without `plans`.
     """
 
     names: list[str]
     scores: Any
     plans: Any = None
-    picture: Image.Image | None = None
+    image: Image.Image | None = None
 
 
 class Viewer:
@@ -65,24 +65,22 @@ class Viewer:
         return {name: self._own_thresholds.get(name, THRESHOLD) for name in names}
 
     def look(self, path: str, names: list[str]) -> Seen:
-        """Run the model on a picture file, once.
+        """Run the model on an image file, once.
 
         Raises:
-            ValueError: The file is no picture, or the labels cannot be encoded.
+            ValueError: The file is no image, or the labels cannot be encoded.
         """
         reading, running = self._stages(None if names == self.own_labels else names)
         try:
             inputs = self._tagger.preprocess(path, **reading)
         except ValueError as error:
-            raise ValueError(
-                "This file is no picture that can be read. Give a whole PNG, JPEG or WebP file."
-            ) from error
+            raise ValueError("This file is no image that can be read. Give a whole PNG, JPEG or WebP file.") from error
         outputs = self._tagger.forward(inputs, **running)
         if not self.has_maps:
             return Seen(names, outputs["scores"])
-        picture = outputs["picture"].copy()
-        picture.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
-        return Seen(names, outputs["scores"], outputs["plans"], picture)
+        image = outputs["image"].copy()
+        image.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        return Seen(names, outputs["scores"], outputs["plans"], image)
 
     def tags(self, seen: Seen, thresholds: dict[str, float]) -> dict[str, float]:
         """The labels that reach their thresholds, with their scores, best first."""
@@ -90,11 +88,11 @@ class Viewer:
         return {tag["label"]: tag["score"] for tag in found}
 
     def heatmap(self, seen: Seen, name: str) -> Image.Image | None:
-        """The transport plan of a label laid over the picture; None of a model that has none."""
+        """The transport plan of a label laid over the image; None of a model that has none."""
         if not self.has_maps:
             return None
         label = seen.names.index(name)
-        outputs = {"scores": seen.scores[:, [label]], "plans": seen.plans[:, [label]], "picture": seen.picture}
+        outputs = {"scores": seen.scores[:, [label]], "plans": seen.plans[:, [label]], "image": seen.image}
         (tag,) = self._tagger.postprocess(outputs, threshold=0.0, labels=[name])
         return tag["heatmap"]
 

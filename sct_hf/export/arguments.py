@@ -26,8 +26,8 @@ class ExportArguments:
     int8: bool = _option(
         False, "Also write the ONNX and OpenVINO formats with convolutions and linear layers in int8."
     )
-    calibration_pictures: list[str] = field(
-        default_factory=list, metadata={"help": "Picture files, folders or globs that int8 is calibrated on."}
+    calibration_images: list[str] = field(
+        default_factory=list, metadata={"help": "Image files, folders or globs that int8 is calibrated on."}
     )
     calibration_count: int = _option(300, "Calibrate on this many of them, drawn at random.")
     evaluate: bool = _option(False, "Then score all formats on the evaluation split, and time them.")
@@ -48,7 +48,7 @@ class ExportArguments:
         quantised = any(FORMATS[name].has_int8 for name in self.format)
         require(quantised or not self.int8, "int8", "it needs onnx or openvino among --format")
         require(
-            bool(self.calibration_pictures) or not self.int8,
-            "calibration_pictures",
-            "int8 needs some hundred pictures like those that the model will see; give files, folders or globs",
+            bool(self.calibration_images) or not self.int8,
+            "calibration_images",
+            "int8 needs some hundred images like those that the model will see; give files, folders or globs",
         )

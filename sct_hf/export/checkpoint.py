@@ -13,13 +13,13 @@ import torch
 
 from sct_hf.errors import InputError
 from sct_hf.export.arguments import ExportArguments
+from sct_hf.export.calibration import CalibrationImages
 from sct_hf.export.formats import FORMATS, INT8, open_file
 from sct_hf.export.graph import INPUT, LOGITS, PLAN, Graph, make_graph
 from sct_hf.export.onnx_file import OPSET, write_onnx
 from sct_hf.export.openvino_file import write_openvino
 from sct_hf.export.optional import require
 from sct_hf.export.output_folder import check_output_folder, copy_example, whole_folder, write_metadata
-from sct_hf.export.pictures import CalibrationPictures
 from sct_hf.export.quantise import quantise
 from sct_hf.export.runners import Runner, eager_runner
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
@@ -27,7 +27,7 @@ from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 MAX_DIFFERENCE = 1e-4
 """By how much a logit of a float32 file may differ from the model's."""
 
-_COMPARED_PICTURES = 8
+_COMPARED_IMAGES = 8
 _PACKAGES = ("sct_hf", "torch", "timm", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
 
 
@@ -42,7 +42,7 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
         The content of export.json.
 
     Raises:
-        InputError: A package is not installed, the folder is in use, a picture cannot be read, or a float32 file
+        InputError: A package is not installed, the folder is in use, an image cannot be read, or a float32 file
             computes something else than the model.
     """
     folder = Path(arguments.output_dir)
@@ -50,16 +50,16 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
     for name in arguments.format:
         require(*FORMATS[name].packages, purpose=f"the format {name}")
     model.float()
-    pictures = None
-    if arguments.calibration_pictures:
-        pictures = CalibrationPictures(
-            arguments.calibration_pictures, model.config, count=arguments.calibration_count, seed=arguments.seed
+    images = None
+    if arguments.calibration_images:
+        images = CalibrationImages(
+            arguments.calibration_images, model.config, count=arguments.calibration_count, seed=arguments.seed
         )
     graph = make_graph(model, maps=arguments.maps, fixed_size=arguments.fixed_size)
     with whole_folder(folder, overwrite=arguments.overwrite_output_dir) as made:
-        _write_files(graph, arguments, pictures, made)
+        _write_files(graph, arguments, images, made)
         content = _description(model, graph, arguments)
-        batches = list(_compared(model, graph, pictures))
+        batches = list(_compared(model, graph, images))
         expected = eager_runner(model, maps=arguments.maps)
         for name, path in exported_files(made).items():
             differences = _differences(open_file(name, path, 0), expected, batches, graph.outputs)
@@ -96,7 +96,7 @@ def _belongs(file: Path, path: Path) -> bool:
     return file == path or file.name in (f"{path.name}.data", f"{path.stem}.bin" if path.suffix == ".xml" else "")
 
 
-def _write_files(graph: Graph, arguments: ExportArguments, pictures: CalibrationPictures | None, folder: Path) -> None:
+def _write_files(graph: Graph, arguments: ExportArguments, images: CalibrationImages | None, folder: Path) -> None:
     wanted = arguments.format
     if "torch_export" in wanted:
         torch.export.save(graph.program, folder / "model.pt2")
@@ -105,8 +105,8 @@ def _write_files(graph: Graph, arguments: ExportArguments, pictures: Calibration
     with TemporaryDirectory(dir=folder) as temporary:
         scratch = Path(temporary)
         write_onnx(graph, scratch / "model.onnx")
-        if arguments.int8 and pictures is not None:
-            quantise(scratch / "model.onnx", scratch / f"model{INT8}.onnx", pictures)
+        if arguments.int8 and images is not None:
+            quantise(scratch / "model.onnx", scratch / f"model{INT8}.onnx", images)
         for path in sorted(scratch.glob("*.onnx")):
             if "openvino" in wanted:
                 write_openvino(path, folder / f"{path.stem}.xml")
@@ -116,10 +116,8 @@ def _write_files(graph: Graph, arguments: ExportArguments, pictures: Calibration
             copy_example(folder)
 
 
-def _compared(
-    model: BackbonePreTrainedModel, graph: Graph, pictures: CalibrationPictures | None
-) -> Iterator[np.ndarray]:
-    """Inputs to compare on: pictures or noise, one at a time and several, and of another size where that is open."""
+def _compared(model: BackbonePreTrainedModel, graph: Graph, images: CalibrationImages | None) -> Iterator[np.ndarray]:
+    """Inputs to compare on: images or noise, one at a time and several, and of another size where that is open."""
     height, width = model.config.input_size
     channels = model.config.num_channels
     rng = np.random.default_rng(0)
@@ -128,7 +126,7 @@ def _compared(
         return rng.standard_normal((*shape[:1], channels, *shape[1:]), dtype=np.float32)
 
     yield noise(1, height, width)
-    yield noise(3, height, width) if pictures is None else np.concatenate(list(islice(pictures, _COMPARED_PICTURES)))
+    yield noise(3, height, width) if images is None else np.concatenate(list(islice(images, _COMPARED_IMAGES)))
     if graph.any_size:
         yield noise(2, height + 32, width)
 
@@ -168,7 +166,7 @@ def _description(model: BackbonePreTrainedModel, graph: Graph, arguments: Export
             "std": list(config.image_std),
         },
         "opset": OPSET,
-        "calibration_pictures": arguments.calibration_count if arguments.int8 else 0,
+        "calibration_images": arguments.calibration_count if arguments.int8 else 0,
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
         "files": {},
     }

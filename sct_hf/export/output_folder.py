@@ -60,5 +60,5 @@ def write_metadata(folder: Path, content: dict[str, object]) -> None:
 
 
 def copy_example(folder: Path) -> None:
-    """Write `run_onnx.py`, which tags pictures without torch."""
+    """Write `run_onnx.py`, which tags images without torch."""
     shutil.copy(Path(__file__).with_name("run_onnx.py"), folder)

@@ -1,4 +1,4 @@
-"""Int8 by static quantisation of an ONNX file, whose scales are read off calibration pictures."""
+"""Int8 by static quantisation of an ONNX file, whose scales are read off calibration images."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ _BETWEEN = ("Add", "Clip", "MaxPool", "Relu")
 _SCOPES = "pkg.torch.onnx.name_scopes"  # torch's exporter notes the modules that a node comes from
 
 
-def quantise(source: Path, target: Path, pictures: Iterable[np.ndarray]) -> None:
+def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     """Write an ONNX file whose convolutions and linear layers compute in int8.
 
     Weights are int8 with a scale for each output channel, activations uint8 with a scale for each tensor, from the
@@ -27,7 +27,7 @@ def quantise(source: Path, target: Path, pictures: Iterable[np.ndarray]) -> None
     Args:
         source: A float32 file that `write_onnx` made.
         target: The file to write.
-        pictures: Inputs (1, channels, H, W) float32, some hundred, gone through once.
+        images: Inputs (1, channels, H, W) float32, some hundred, gone through once.
 
     Raises:
         InputError: A package is not installed.
@@ -38,11 +38,11 @@ def quantise(source: Path, target: Path, pictures: Iterable[np.ndarray]) -> None
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.pictures: Iterator[np.ndarray] = iter(pictures)
+            self.images: Iterator[np.ndarray] = iter(images)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            picture = next(self.pictures, None)
-            return None if picture is None else {INPUT: picture}
+            image = next(self.images, None)
+            return None if image is None else {INPUT: image}
 
     graph = onnx.load(source, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}

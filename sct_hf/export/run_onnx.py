@@ -1,4 +1,4 @@
-"""Tag pictures with the ONNX file beside this one: `python run_onnx.py picture.jpg ... [--graph model_int8.onnx]`.
+"""Tag images with the ONNX file beside this one: `python run_onnx.py image.jpg ... [--graph model_int8.onnx]`.
 
 Needs onnxruntime, numpy and pillow; neither torch nor transformers.
 """
@@ -16,7 +16,7 @@ EXPORT = json.loads((FOLDER / "export.json").read_text(encoding="utf-8"))
 
 
 def preprocess(path: str) -> np.ndarray:
-    """Read a picture as the model's input (1, 3, H, W) float32."""
+    """Read an image as the model's input (1, 3, H, W) float32."""
     image = ImageOps.exif_transpose(Image.open(path))
     if image.mode.startswith("I"):  # 16 bits
         image = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
@@ -30,11 +30,11 @@ def preprocess(path: str) -> np.ndarray:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="+")
+    parser.add_argument("images", nargs="+")
     parser.add_argument("--graph", default="model.onnx")
     arguments = parser.parse_args()
     session = onnxruntime.InferenceSession(FOLDER / arguments.graph, providers=["CPUExecutionProvider"])
-    for path in arguments.pictures:
+    for path in arguments.images:
         logits = session.run(["logits"], {"pixel_values": preprocess(path)})[0][0]  # (C,)
         scores = 1 / (1 + np.exp(-logits))
         rows = sorted(zip(scores, EXPORT["labels"], EXPORT["thresholds"], strict=True), reverse=True)

@@ -23,15 +23,15 @@ _DATASETS = {
     "voc2012": "Pascal VOC 2012",
     "coco": "COCO",
     "scenes": "Scenes rendered by sct_hf",
-    "csv": "Own pictures (a CSV table)",
-    "jsonl": "Own pictures (a JSON-lines table)",
-    "imagefolder": "Own pictures (a folder)",
-    "labelfolders": "Own pictures (a folder for each label)",
-    "labelstudio": "Own pictures (Label Studio)",
-    "cvat": "Own pictures (CVAT)",
-    "fiftyone": "Own pictures (FiftyOne)",
-    "yolo": "Own pictures (YOLO)",
-    "labelme": "Own pictures (LabelMe)",
+    "csv": "Own images (a CSV table)",
+    "jsonl": "Own images (a JSON-lines table)",
+    "imagefolder": "Own images (a folder)",
+    "labelfolders": "Own images (a folder for each label)",
+    "labelstudio": "Own images (Label Studio)",
+    "cvat": "Own images (CVAT)",
+    "fiftyone": "Own images (FiftyOne)",
+    "yolo": "Own images (YOLO)",
+    "labelme": "Own images (LabelMe)",
     "nuswide": "NUS-WIDE",
 }
 # Key of metrics.json → metric of the Hub.
@@ -50,7 +50,7 @@ _SETTINGS = (
 # Shown where they are not as by default, which is off.
 _FURTHER_SETTINGS = (
     *("known_proportion", "single_positive", "mask_seed", "unknown_labels", "recovery_weight", "recovery_temperature"),
-    *("recovery_warmup", "unseen_labels", "unseen_pictures", "shots", "freeze_stages", "resampling"),
+    *("recovery_warmup", "unseen_labels", "unseen_images", "shots", "freeze_stages", "resampling"),
     *("repeat_threshold", "contrast_loss_weight", "erasing_loss_weight", "holdout_stratified", "label_graph"),
     *("label_interaction", "label_states", "known_share_max"),
 )
@@ -68,7 +68,7 @@ def make_card(
         run: The run.
         repo_id: Where it is published, "OWNER/NAME".
         notes: The author's own part.
-        examples: Pictures of the repository, by path there, that the Hub's widget offers; public samples if none.
+        examples: Images of the repository, by path there, that the Hub's widget offers; public samples if none.
         tasks: Names of pipelines whose code the repository holds.
     """
     config, arguments, metrics = run.model.config, run.arguments, run.metrics

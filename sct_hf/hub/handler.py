@@ -2,9 +2,9 @@
 
 It needs the repository that it lies in and what `requirements.txt` names, not the package sct_hf. A request is
 
-    {"inputs": PICTURE, "parameters": {"threshold": 0.3, "top_k": 5, "heatmaps": true, "labels": ["dog", "cat"]}}
+    {"inputs": IMAGE, "parameters": {"threshold": 0.3, "top_k": 5, "heatmaps": true, "labels": ["dog", "cat"]}}
 
-or the picture itself under a content type such as image/jpeg, with the parameters in the query. The answer is what the
+or the image itself under a content type such as image/jpeg, with the parameters in the query. The answer is what the
 pipeline "multi-label-image-classification" gives; heatmaps are PNG files in base64. A request that cannot be answered
 raises an error, which the runtime sends back as {"error": MESSAGE}.
 """
@@ -24,7 +24,7 @@ from PIL import Image
 from transformers import pipeline
 
 URLS = "SCT_ENDPOINT_URLS"
-"""Environment variable: `1` lets a request name its picture by a URL, which the endpoint then fetches."""
+"""Environment variable: `1` lets a request name its image by a URL, which the endpoint then fetches."""
 
 _PARAMETERS = ("heatmaps", "label_templates", "labels", "threshold", "top_k")
 _BATCH = 8
@@ -49,27 +49,27 @@ class EndpointHandler:
         """Answer a request.
 
         Args:
-            data: `"inputs"`: a picture as base64, with or without `data:image/…;base64,` before it, as bytes, as
+            data: `"inputs"`: an image as base64, with or without `data:image/…;base64,` before it, as bytes, as
                 `PIL.Image`, which is what the runtime makes of image content types, or as a URL where the variable
-                `SCT_ENDPOINT_URLS` is 1; or a list of pictures. `"parameters"`, optional: threshold, top_k, heatmaps,
+                `SCT_ENDPOINT_URLS` is 1; or a list of images. `"parameters"`, optional: threshold, top_k, heatmaps,
                 labels and label_templates of the pipeline; from a query also as text, with commas between labels.
 
         Returns:
-            The tags of the picture, `{"label", "score"}`, with labels `"seen"` and with heatmaps `"heatmap"`,
+            The tags of the image, `{"label", "score"}`, with labels `"seen"` and with heatmaps `"heatmap"`,
             `"box"`; or a list of such.
 
         Raises:
-            ValueError: A picture or a parameter that cannot be used.
+            ValueError: An image or a parameter that cannot be used.
         """
         if data.get("inputs") is None:
-            raise ValueError('inputs is missing: send {"inputs": a picture in base64}.')
+            raise ValueError('inputs is missing: send {"inputs": an image in base64}.')
         parameters = _parameters(data.get("parameters") or {})
         inputs = data["inputs"]
         found: Any
         if isinstance(inputs, list):
-            found = self.pipeline([read_picture(item) for item in inputs], batch_size=_BATCH, **parameters)
+            found = self.pipeline([read_image(item) for item in inputs], batch_size=_BATCH, **parameters)
             return [[_as_json(tag) for tag in tags] for tags in found]
-        found = self.pipeline(read_picture(inputs), **parameters)
+        found = self.pipeline(read_image(inputs), **parameters)
         return [_as_json(tag) for tag in found]
 
 
@@ -98,8 +98,8 @@ def _as_json(tag: dict[str, Any]) -> dict[str, Any]:
     return tag | {"heatmap": base64.b64encode(file.getvalue()).decode("ascii")}
 
 
-def read_picture(source: Any) -> Image.Image:
-    """Read the picture of a request, see `EndpointHandler.__call__`; never a file of this machine.
+def read_image(source: Any) -> Image.Image:
+    """Read the image of a request, see `EndpointHandler.__call__`; never a file of this machine.
 
     Raises:
         ValueError: It is not one that can be read, or too large.
@@ -109,17 +109,17 @@ def read_picture(source: Any) -> Image.Image:
     if isinstance(source, str):
         source = _fetch(source) if source.startswith(("http://", "https://")) else _decode(source)
     if not isinstance(source, bytes):
-        raise ValueError(f"inputs holds a {type(source).__name__}: send a picture in base64.")
+        raise ValueError(f"inputs holds a {type(source).__name__}: send an image in base64.")
     try:
-        picture = Image.open(io.BytesIO(source))
-        too_large = picture.width * picture.height > _MAX_PIXELS
+        image = Image.open(io.BytesIO(source))
+        too_large = image.width * image.height > _MAX_PIXELS
         if not too_large:
-            picture.load()
+            image.load()
     except Exception as error:  # broken files make Pillow's decoders raise almost anything
-        raise ValueError("inputs: the picture cannot be read; send a whole PNG, JPEG or WebP file.") from error
+        raise ValueError("inputs: the image cannot be read; send a whole PNG, JPEG or WebP file.") from error
     if too_large:
-        raise ValueError(f"inputs: the picture has more than {_MAX_PIXELS:,} pixels; send a smaller one.")
-    return picture
+        raise ValueError(f"inputs: the image has more than {_MAX_PIXELS:,} pixels; send a smaller one.")
+    return image
 
 
 def _decode(text: str) -> bytes:
@@ -128,13 +128,13 @@ def _decode(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError("inputs: the text is not base64; send a picture in base64, no path of a file.") from error
+        raise ValueError("inputs: the text is not base64; send an image in base64, no path of a file.") from error
 
 
 def _fetch(url: str) -> bytes:
     """The file of an http or https URL in the public internet."""
     if os.environ.get(URLS) != "1":
-        raise ValueError(f"inputs: this endpoint fetches no URL; send a picture in base64, or set {URLS}=1 here.")
+        raise ValueError(f"inputs: this endpoint fetches no URL; send an image in base64, or set {URLS}=1 here.")
     deadline = time.monotonic() + _SECONDS
     try:
         for _ in range(_REDIRECTS + 1):
@@ -154,7 +154,7 @@ def _fetch(url: str) -> bytes:
                 connection.close()
         raise ValueError(f"it redirects more than {_REDIRECTS} times")
     except (OSError, HTTPException, ValueError) as error:
-        raise ValueError(f"inputs: the URL cannot be fetched ({error}); send a picture in base64.") from error
+        raise ValueError(f"inputs: the URL cannot be fetched ({error}); send an image in base64.") from error
 
 
 def _connect(parts: SplitResult) -> HTTPConnection:

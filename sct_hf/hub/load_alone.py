@@ -1,7 +1,7 @@
-"""Load a published folder as a stranger does, by its own code: `python -P load_alone.py FOLDER PICTURE OUTPUT`.
+"""Load a published folder as a stranger does, by its own code: `python -P load_alone.py FOLDER IMAGE OUTPUT`.
 
 Runs in a process of its own, in which `sct_hf` cannot be imported. OUTPUT is a safetensors file with the `scores` (C,)
-of the picture.
+of the image.
 """
 
 import json
@@ -14,19 +14,19 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification, pipeline
 
 
-def main(folder: str, picture: str, output: str) -> None:
-    """Load everything, score the picture, and write the scores."""
+def main(folder: str, image: str, output: str) -> None:
+    """Load everything, score the image, and write the scores."""
     sys.modules["sct_hf"] = None  # type: ignore[assignment]
     AutoConfig.from_pretrained(folder, trust_remote_code=True)
     AutoModel.from_pretrained(folder, trust_remote_code=True)
     model = AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True).eval()
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
-    with torch.inference_mode(), Image.open(picture) as image:
-        pixels = processor(images=image, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode(), Image.open(image) as file:
+        pixels = processor(images=file, return_tensors="pt")["pixel_values"]
         scores = model(pixels.to(model.dtype)).logits.float().sigmoid()[0]
     own_tasks = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("custom_pipelines", {})
     for task in ("image-classification", *own_tasks):
-        pipeline(task, model=folder, trust_remote_code=True)(picture)
+        pipeline(task, model=folder, trust_remote_code=True)(image)
     save_file({"scores": scores}, output)
 
 

@@ -39,7 +39,7 @@ def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ())
     Args:
         folder: The output folder of `scripts/train.py`.
         repo_id: Where it is published, "OWNER/NAME".
-        examples: Pictures to show on the model's page.
+        examples: Images to show on the model's page.
 
     Yields:
         The folder to publish.

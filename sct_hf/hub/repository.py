@@ -37,15 +37,15 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
         run: The run.
         repo_id: Where it is published, "OWNER/NAME".
         target: An empty folder.
-        examples: Pictures to show on the model's page.
+        examples: Images to show on the model's page.
 
     Raises:
-        InputError: The author's notes claim what was not measured, an example is no picture, the disk is full, or the
+        InputError: The author's notes claim what was not measured, an example is no image, the disk is full, or the
             folder does not load on its own or scores otherwise than here.
     """
     notes = read_notes(run)
     for path in examples:
-        _check_picture(path)
+        _check_image(path)
     if len({path.name for path in examples}) < len(examples):
         raise InputError(f"examples are {', '.join(map(str, examples))}: give each a name of its own")
     tasks = own_pipelines()
@@ -107,25 +107,25 @@ def _copy_json(source: Path, folder: Path, **added: Any) -> None:
     (folder / source.name).write_text(text + "\n", encoding="utf-8")
 
 
-def _check_picture(path: Path) -> None:
+def _check_image(path: Path) -> None:
     try:
         with Image.open(path) as image:
             image.verify()
     except Exception as error:  # broken files make Pillow's decoders raise almost anything
-        raise InputError(f"examples: {str(path)!r} is no picture that can be read ({error})") from error
+        raise InputError(f"examples: {str(path)!r} is no image that can be read ({error})") from error
 
 
 def _check_alone(run: TrainedRun, folder: Path) -> None:
-    """Load the folder in a process without this package, and compare the scores of a picture with those of here."""
+    """Load the folder in a process without this package, and compare the scores of an image with those of here."""
     height, width = run.model.config.input_size
     noise = np.random.default_rng(0).integers(0, 256, (height + 7, width + 13, 3), dtype=np.uint8)
     scratch = folder.with_name(folder.name + "-check")
-    picture, output = scratch / "picture.png", scratch / "scores.safetensors"
+    file, output = scratch / "image.png", scratch / "scores.safetensors"
     try:
         scratch.mkdir()
         image = Image.fromarray(noise)
-        image.save(picture)
-        reason = run_alone("load_alone.py", folder, picture, output, folder=scratch)
+        image.save(file)
+        reason = run_alone("load_alone.py", folder, file, output, folder=scratch)
         if reason:
             raise InputError(f"folder is {str(run.folder)!r}, which does not load without sct_hf: {reason}")
         alone = load_file(output)["scores"]

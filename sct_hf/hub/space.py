@@ -40,7 +40,7 @@ _CARD = """\
 
 # {title}
 
-The demo of [{repo_id}](https://huggingface.co/{repo_id}): tags of a picture with their scores, thresholds to move, and
+The demo of [{repo_id}](https://huggingface.co/{repo_id}): tags of an image with their scores, thresholds to move, and
 where each tag was seen. `app.py` names the commit of the model that it runs. For a private model, give this Space a
 secret `HF_TOKEN` that may read it.
 """
@@ -80,7 +80,7 @@ def prepared_space(target: Path, repo_id: str, space_id: str) -> Iterator[Path]:
         app_file="app.py",
         models=[repo_id],
         license="apache-2.0",
-        short_description="Tags of a picture, and where each was seen",
+        short_description="Tags of an image, and where each was seen",
     )
     with TemporaryDirectory(prefix="sct_hf-space-") as temporary:
         folder, scratch = Path(temporary) / "space", Path(temporary) / "check"

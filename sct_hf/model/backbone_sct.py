@@ -64,13 +64,13 @@ class TimmBackbone(nn.Module):
         """Compute the feature map.
 
         Args:
-            pixel_values (`Tensor` of shape (B, channels, S_h, S_w)): Normalised pictures, any float dtype.
+            pixel_values (`Tensor` of shape (B, channels, S_h, S_w)): Normalised images, any float dtype.
 
         Returns:
             `Tensor` of shape (B, D₀, H, W) in the weights' dtype.
 
         Raises:
-            ValueError: The pictures' size is not the one that the backbone was made for.
+            ValueError: The images' size is not the one that the backbone was made for.
         """
         size = (pixel_values.shape[-2], pixel_values.shape[-1])  # no int(): an exported graph may leave it open
         if self.fixed_size is not None and size != self.fixed_size:
@@ -104,12 +104,12 @@ class TimmBackbone(nn.Module):
         self.timm_model.set_grad_checkpointing(enable)
 
     def check_input_size(self, height: int, width: int, channels: int) -> None:
-        """Run one blank picture through the backbone.
+        """Run one blank image through the backbone.
 
         Args:
             height (`int`): In pixels.
             width (`int`): In pixels.
-            channels (`int`): Channels of the picture.
+            channels (`int`): Channels of the image.
 
         Raises:
             ValueError: The backbone cannot take the size.

@@ -115,10 +115,10 @@ class SCTModel(SCTPreTrainedModel):
         """Compute regions, label features and the transport between them.
 
         Args:
-            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
+            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised images.
             label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0; if given, the transport loss is computed.
                 The plans never depend on it.
-            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, which
                 the model keeps. No messages pass between them (`label_graph`), as nobody counted them.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
@@ -131,7 +131,7 @@ class SCTModel(SCTPreTrainedModel):
             `SCTModelOutput`.
 
         Raises:
-            ValueError: Pictures, embeddings, prototypes or known labels of a wrong shape, other labels of a linear
+            ValueError: Images, embeddings, prototypes or known labels of a wrong shape, other labels of a linear
                 scorer, or known labels of a model without states.
         """
         familiarity = self.familiarity(label_embeddings)  # (C,), or none

@@ -1,4 +1,4 @@
-"""What depends on weights alone, computed once for many pictures."""
+"""What depends on weights alone, computed once for many images."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -24,7 +24,7 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
 
 @strict
 class BackboneConfig(PreTrainedConfig):
-    """What every image tagger on a timm backbone needs: pictures, backbone, labels and the classification loss.
+    """What every image tagger on a timm backbone needs: images, backbone, labels and the classification loss.
 
     Args:
         backbone (`str`, *optional*, defaults to `"resnet101"`):
@@ -109,7 +109,7 @@ class BackboneConfig(PreTrainedConfig):
         names = _by_index(self.id2label or {})
         return [names[index] for index in sorted(names)]
 
-    def validate_picture(self) -> None:
+    def validate_image(self) -> None:
         """Raise `ValueError` for an input size, mean or deviation that cannot be used."""
         size = self.image_size
         sides: Sequence[int] = [size, size] if isinstance(size, int) else size
@@ -190,7 +190,7 @@ class SCTConfig(BackboneConfig):
         projection_norm (`bool`, *optional*, defaults to `True`):
             Adds a layer norm to that projection (ours).
         input_dropout (`float`, *optional*, defaults to 0.0):
-            Dropout of the backbone's features before they are projected, for small sets of pictures (ours). A
+            Dropout of the backbone's features before they are projected, for small sets of images (ours). A
             semantic map of them (`map_input`) sees them whole.
         label_embedding_size (`int`, *optional*, defaults to 768):
             Width of the label-text embeddings (kin: BERT-base).
@@ -199,7 +199,7 @@ class SCTConfig(BackboneConfig):
         seen_labels (`list[str]`, *optional*):
             Names of the labels that the weights were trained on, where the checkpoint was given others since.
         normalize_label_embeddings (`bool`, *optional*, defaults to `True`):
-            Whether each embedding is divided by its root mean square, so that text and picture weigh alike whatever
+            Whether each embedding is divided by its root mean square, so that text and image weigh alike whatever
             the text encoder's scale (ours).
         encoder_layers (`int`, *optional*, defaults to 1):
             Transformer encoder layers over the regions (kin: 1).
@@ -214,11 +214,11 @@ class SCTConfig(BackboneConfig):
         label_states (`bool`, *optional*, defaults to `False`):
             Whether labels that are known beforehand can be given (`known_labels` of `forward`), to inform the others:
             a learnt state embedding joins the features of labels known to be present or absent, and in training a part
-            of the targets, drawn anew for each picture, is known to the model and left out of all losses (C-Tran,
+            of the targets, drawn anew for each image, is known to the model and left out of all losses (C-Tran,
             CVPR 2021, by "label mask training"). Needs `label_interaction`, through which labels inform one another
             (ours; C-Tran has them attend to regions too).
         known_share_max (`float`, *optional*, defaults to 0.75):
-            Largest share of a picture's targets that is so drawn, in (0, 1] (C-Tran).
+            Largest share of an image's targets that is so drawn, in (0, 1] (C-Tran).
         label_graph (`bool`, *optional*, defaults to `False`):
             Adds messages between label features along a graph of how often labels are seen together in training, which
             the checkpoint holds (KGGR for the graph; the layer is ours, see `LabelMessages`).
@@ -248,7 +248,7 @@ class SCTConfig(BackboneConfig):
         aligned_features (`bool`, *optional*, defaults to `True`):
             Whether regions are joined by the label features that the forward plan brings them (ours for the plan).
         aligned_dropout (`float`, *optional*, defaults to 0.5):
-            Share of the pictures that do without those in training (ours).
+            Share of the images that do without those in training (ours).
         guidance (`"prior"`, `"detached"` or `"none"`, *optional*, defaults to `"prior"`):
             How the semantic map guides transport: as log-prior, as log-prior without gradient, or not at all (ours).
         temperature (`float`, *optional*, defaults to 0.1):
@@ -267,13 +267,13 @@ class SCTConfig(BackboneConfig):
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
             λ₂, weight of the transport cost beside losses that are means over the known targets (ours).
         contrast_loss_weight (`float`, *optional*, defaults to 0.0):
-            Weight of a contrast between the labels of a batch, on the picture's part of the features that score
+            Weight of a contrast between the labels of a batch, on the image's part of the features that score
             pooled labels; needs `label_pooling` (after MulCon; features and weight are ours).
         contrast_temperature (`float`, *optional*, defaults to 0.1):
             Its temperature.
         erasing_loss_weight (`float`, *optional*, defaults to 0.0):
-            Weight of the loss of pictures without the regions that one of their labels is seen by, beside that of
-            whole pictures (after SRDL; by the backward plan, in the backbone's map: ours). Twice the head's cost in
+            Weight of the loss of images without the regions that one of their labels is seen by, beside that of
+            whole images (after SRDL; by the backward plan, in the backbone's map: ours). Twice the head's cost in
             training.
         erasing_share (`float`, *optional*, defaults to 0.2):
             Share of the regions that are erased (ours).

@@ -1,4 +1,4 @@
-"""Contrast between the labels of a batch of pictures: a training loss, off by default."""
+"""Contrast between the labels of a batch of images: a training loss, off by default."""
 
 import torch
 from torch import Tensor
@@ -7,22 +7,22 @@ from .transport_sct import cosine_similarity, full_precision
 
 
 def label_contrast_loss(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Pull a label's features together across the pictures that show it, and apart from those of other labels.
+    """Pull a label's features together across the images that show it, and apart from those of other labels.
 
     After MulCon (Dao et al., arXiv 2107.11626), which contrasts label-level features of the labels present in a
     batch; its paper was not at hand. The form is the supervised contrastive loss of Khosla et al. (NeurIPS 2020): with
-    unit vectors z of all K present (picture, label) pairs, an anchor i and the set P(i) of the other pairs of its
+    unit vectors z of all K present (image, label) pairs, an anchor i and the set P(i) of the other pairs of its
     label, −1/|P(i)| Σ_p log(exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ)). The mean over the anchors with a partner is
     ours, as is what the features are (see `SCTForMultiLabelClassification`), without a network of its own for the
-    contrast and without a second view of each picture.
+    contrast and without a second view of each image.
 
     Args:
-        features (`Tensor` of shape (B, C, N)): A vector of each label in each picture, any float dtype.
+        features (`Tensor` of shape (B, C, N)): A vector of each label in each image, any float dtype.
         labels (`Tensor` of shape (B, C)): Targets; pairs with a target of exactly 1 take part.
         temperature (`float`): τ > 0.
 
     Returns:
-        `Tensor`: scalar, float32 (float64 for float64 input); 0 where no label is present in two pictures.
+        `Tensor`: scalar, float32 (float64 for float64 input); 0 where no label is present in two images.
     """
     rows, label_of = (labels == 1).nonzero(as_tuple=True)  # (K,) each
     vectors = features[rows, label_of].unsqueeze(0)  # (1, K, N)

@@ -1,4 +1,4 @@
-"""Object erasing: pictures without the regions that one of their labels is seen by, to train on; off by default."""
+"""Object erasing: images without the regions that one of their labels is seen by, to train on; off by default."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from .transport_sct import full_precision
 
 
 def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Erase from each picture the regions that a plan attends to most for one of its labels, drawn at random.
+    """Erase from each image the regions that a plan attends to most for one of its labels, drawn at random.
 
     After SRDL (Pu et al., arXiv 2204.03795), which erases semantic-aware regions so that training learns how labels
     depend on each other; only its abstract was at hand. What is erased is ours: a fixed share of the regions, set to
     zero in the backbone's map, by the transport plan. All labels stay, that of the erased regions too: it is to be
-    told from what is left of it and from the rest of the picture.
+    told from what is left of it and from the rest of the image.
 
     Args:
         features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.
@@ -24,7 +24,7 @@ def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) 
         share (`float`): Share of the regions to erase, within (0, 1); at least one, and one is left.
 
     Returns:
-        `tuple[Tensor, Tensor]`: the map with the regions set to 0, and float32 targets, unknown (−1) in pictures
+        `tuple[Tensor, Tensor]`: the map with the regions set to 0, and float32 targets, unknown (−1) in images
         without a label to draw, from which nothing is erased.
     """
     present = labels == 1  # (B, C)

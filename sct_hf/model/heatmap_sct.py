@@ -1,4 +1,4 @@
-"""From a transport plan to a picture: where a tag was seen, as a heatmap and as a box."""
+"""From a transport plan to an image: where a tag was seen, as a heatmap and as a box."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ _FINEST = 128
 
 
 def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
-    """Lay a map of weights over a picture: bright where they are largest, the picture in grey where smallest.
+    """Lay a map of weights over an image: bright where they are largest, the image in grey where smallest.
 
-    The map is stretched to its own range (a constant one leaves the picture grey) and enlarged bilinearly; colour and
+    The map is stretched to its own range (a constant one leaves the image grey) and enlarged bilinearly; colour and
     opacity follow it.
 
     Args:
-        image: The picture, any mode; turned upright by its EXIF orientation.
-        weights: (H', W') finite real numbers over the whole picture, such as a label's transport plan.
+        image: The image, any mode; turned upright by its EXIF orientation.
+        weights: (H', W') finite real numbers over the whole image, such as a label's transport plan.
 
     Returns:
-        An RGB picture of the size of `image` (upright).
+        An RGB image of the size of `image` (upright).
     """
     image = to_rgb(image)
     fine = _enlarged(weights, image.size)  # (H, W)
@@ -44,14 +44,14 @@ def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
 
     The map is stretched to its own range and enlarged as for the overlay. The box holds the region that is connected
     to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant
-    map gives the whole picture. Nothing was trained on boxes: it tells where to look, not where an object ends.
+    map gives the whole image. Nothing was trained on boxes: it tells where to look, not where an object ends.
 
     Args:
-        weights: (H', W') finite real numbers over the whole picture.
-        size: (width, height) of the picture in pixels.
+        weights: (H', W') finite real numbers over the whole image.
+        size: (width, height) of the image in pixels.
 
     Returns:
-        "xmin", "ymin", "xmax", "ymax" in pixels of the picture, the upper bounds exclusive.
+        "xmin", "ymin", "xmax", "ymax" in pixels of the image, the upper bounds exclusive.
     """
     width, height = size
     scale = max(1.0, max(size) / _FINEST)

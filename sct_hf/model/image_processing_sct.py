@@ -1,4 +1,4 @@
-"""From a picture, in whatever form, to the input of a model: the transform of evaluation."""
+"""From an image, in whatever form, to the input of a model: the transform of evaluation."""
 
 import os
 from io import BytesIO
@@ -17,7 +17,7 @@ _PATIENCE = 60  # seconds without a byte from a server
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn a picture upright by its EXIF orientation and make it RGB, whatever its mode.
+    """Turn an image upright by its EXIF orientation and make it RGB, whatever its mode.
 
     16-bit greyscale is scaled to 8 bits, floating-point greyscale holds levels from 0 to 255, and an alpha channel or
     a palette's transparency is dropped.
@@ -30,15 +30,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def open_picture(source: str) -> Image.Image:
-    """Read a picture as `to_rgb` has it.
+def open_image(source: str) -> Image.Image:
+    """Read an image as `to_rgb` has it.
 
     Args:
         source (`str`): A file, an http(s) or data URL, or base64 text.
 
     Raises:
         ValueError: It is none of these.
-        OSError: It cannot be read, or is no picture.
+        OSError: It cannot be read, or is no image.
     """
     file: str | BytesIO = source
     if source.startswith(("http://", "https://", "data:image/")):
@@ -51,10 +51,10 @@ def open_picture(source: str) -> Image.Image:
 
 
 def rgb_levels(image: Image.Image | np.ndarray | Tensor, input_data_format: str | None = None) -> Tensor:
-    """Bring a picture to three channels of 8 bits, so that it gives one tensor in whatever form it comes.
+    """Bring an image to three channels of 8 bits, so that it gives one tensor in whatever form it comes.
 
     Args:
-        image (`Image.Image`, `np.ndarray` or `Tensor`): A picture of any mode; or (H, W, N) or (N, H, W) with N
+        image (`Image.Image`, `np.ndarray` or `Tensor`): An image of any mode; or (H, W, N) or (N, H, W) with N
             channels, 1 for grey, 3 for RGB, 4 with alpha, which is dropped. Floating-point and boolean ones are in
             [0, 1], `uint16` ones in [0, 65535], all others in [0, 255].
         input_data_format (`str`, *optional*): `"channels_first"` or `"channels_last"`, found from the shape if not
@@ -86,7 +86,7 @@ def rgb_levels(image: Image.Image | np.ndarray | Tensor, input_data_format: str 
 
 
 class _EvaluationTransform:
-    """Reads and converts pictures as in evaluation; resizing and normalisation are the backends'."""
+    """Reads and converts images as in evaluation; resizing and normalisation are the backends'."""
 
     do_resize = do_rescale = do_normalize = True
     size = {"height": 448, "width": 448}
@@ -99,7 +99,7 @@ class _EvaluationTransform:
         if isinstance(images, (list, tuple)):
             return [self.fetch_images(image) for image in images]
         if isinstance(images, str):
-            return open_picture(images)
+            return open_image(images)
         if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 2:
             return images[None]
         return super().fetch_images(images)  # type: ignore[misc]
@@ -112,7 +112,7 @@ class _EvaluationTransform:
         device: torch.device | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Bring one picture to RGB (3, H, W): uint8, or float32 in [0, 1] if it is so and not to be rescaled."""
+        """Bring one image to RGB (3, H, W): uint8, or float32 in [0, 1] if it is so and not to be rescaled."""
         levels = rgb_levels(image, input_data_format).to(device)
         in_unit_range = "float" in str(getattr(image, "dtype", ""))
         return levels / 255 if in_unit_range and not do_rescale else levels
@@ -121,14 +121,14 @@ class _EvaluationTransform:
 class SCTImageProcessor(_EvaluationTransform, TorchvisionBackend):  # type: ignore[misc]
     """Image processor that does exactly the evaluation transform: resize without crop, scale to [0, 1], normalise.
 
-    Takes pictures of any mode and size, arrays and tensors (`rgb_levels`), files and URLs (`open_picture`).
+    Takes images of any mode and size, arrays and tensors (`rgb_levels`), files and URLs (`open_image`).
     """
 
 
 class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
     """`SCTImageProcessor` with Pillow's resizing, for `backend="pil"`.
 
-    It rounds otherwise here and there: one of 255 levels in 0.2 % of the values (60 pictures of VOC2007 at 448 px).
+    It rounds otherwise here and there: one of 255 levels in 0.2 % of the values (60 images of VOC2007 at 448 px).
     """
 
     def process_image(self, *args: Any, **kwargs: Any) -> np.ndarray:
@@ -136,4 +136,4 @@ class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
         return super().process_image(*args, **kwargs).numpy()
 
 
-__all__ = ["SCTImageProcessor", "SCTImageProcessorPil", "open_picture", "rgb_levels", "to_rgb"]
+__all__ = ["SCTImageProcessor", "SCTImageProcessorPil", "open_image", "rgb_levels", "to_rgb"]

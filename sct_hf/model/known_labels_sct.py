@@ -38,7 +38,7 @@ class LabelStates(nn.Module):
 def draw_known_labels(labels: Tensor, share_max: float) -> Tensor:
     """Draw which targets are known to the model in a training step (C-Tran's label mask training).
 
-    For each picture a number of known labels is drawn, each from none to `share_max` of its n usable targets as
+    For each image a number of known labels is drawn, each from none to `share_max` of its n usable targets as
     likely, and then as many of those, each as likely. C-Tran leaves at least a quarter unknown. Torch's generator
     decides.
 
@@ -87,7 +87,7 @@ def check_known_labels(known_labels: Tensor, shape: tuple[int, ...], label_state
         )
     if tuple(known_labels.shape) != tuple(shape):
         raise ValueError(
-            f"known_labels have shape {tuple(known_labels.shape)}, but {tuple(shape)} is needed: one value a picture "
+            f"known_labels have shape {tuple(known_labels.shape)}, but {tuple(shape)} is needed: one value an image "
             "and label, 1 present, 0 absent, −1 or NaN unknown."
         )
     if known_labels.device.type == "cpu" and not torch.compiler.is_compiling():

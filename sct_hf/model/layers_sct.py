@@ -249,7 +249,7 @@ class RegionScorer(nn.Module):
     """Region scores R = W₄·Dropout(GELU(W₃·Fᴿ)) with Fᴿ = [π→·Fˢ ; X] (kin for the layers, ours for the plan).
 
     W₃·[π→·Fˢ ; X] is computed as π→·(W₃ˢ·Fˢ) + W₃ˣ·X, which is the same and projects labels instead of regions.
-    In training the first term is left out of some pictures, so that the second learns to do without it (ours).
+    In training the first term is left out of some images, so that the second learns to do without it (ours).
 
     Args:
         dim (`int`): Width D.
@@ -308,7 +308,7 @@ class PooledScorer(nn.Module):
         return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_text))
 
     def embed(self, pooled_features: Tensor) -> Tensor:
-        """What of a label's features comes from the picture alone: U·f (B, C, 2D) of f (B, C, D₀)."""
+        """What of a label's features comes from the image alone: U·f (B, C, 2D) of f (B, C, D₀)."""
         return self.pooled_proj(pooled_features)
 
 

@@ -28,7 +28,7 @@ from .streaming_sct import streamed_logits
 
 
 class SCTForMultiLabelClassification(SCTPreTrainedModel):
-    """SCT with its region scores and losses: pictures to one logit a label.
+    """SCT with its region scores and losses: images to one logit a label.
 
     Args:
         config (`SCTConfig`): The configuration.
@@ -68,12 +68,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         labels_at_once: int | None = None,
         **kwargs: Any,
     ) -> MultiLabelOutput:
-        """Score pictures; with targets, also compute the loss.
+        """Score images; with targets, also compute the loss.
 
         Args:
-            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
+            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised images.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
-            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
             label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
                 this call alone; for `scorer="label"`. The model's hierarchy says nothing of them.
             label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
@@ -87,7 +87,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             output_branches (`bool`, *optional*, defaults to `False`): Whether to return the logits that have a loss of
                 their own, and the features that the pooled ones are made of.
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
-            erasing (`bool`, *optional*, defaults to `True`): Whether to train on pictures with erased regions too,
+            erasing (`bool`, *optional*, defaults to `True`): Whether to train on images with erased regions too,
                 where the configuration says so.
             labels_at_once (`int`, *optional*): Labels that go through the head together, for many labels: the same
                 logits in bounded memory, and nothing else, see `streamed_logits`. For `scorer="label"`.
@@ -104,11 +104,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 raise ValueError(
                     f"labels_at_once={labels_at_once} gives logits alone: leave out labels, known_labels and output_…."
                 )
-            pictures_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
-            logits = streamed_logits(self, *pictures_and_text, labels_at_once)
+            images_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
+            logits = streamed_logits(self, *images_and_text, labels_at_once)
             return MultiLabelOutput(logits=self._raised(logits, label_embeddings))
-        pictures = pixel_values if backbone_features is None else backbone_features
-        batch_size = 0 if pictures is None else pictures.shape[0]
+        images = pixel_values if backbone_features is None else backbone_features
+        batch_size = 0 if images is None else images.shape[0]
         if labels is not None:
             self.check_targets(labels, batch_size)
         known_labels = self._known_labels(known_labels, labels, label_embeddings, batch_size)  # (B, C), or none

@@ -8,10 +8,10 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class SCTModelOutput(ModelOutput):
-    """What `SCTModel` returns; first what `pipeline("image-feature-extraction")` gives of a picture.
+    """What `SCTModel` returns; first what `pipeline("image-feature-extraction")` gives of an image.
 
     Attributes:
-        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ: each label as this picture has it.
+        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ: each label as this image has it.
         last_hidden_state (`Tensor` of shape (B, P, D)): Regions in context, X.
         semantic_map (`Tensor` of shape (B, C, H, W)): M, logits.
         map_logits (`Tensor` of shape (B, C)): M pooled over regions; float32.
@@ -48,7 +48,7 @@ class MultiLabelOutput(ModelOutput):
             of a hierarchy's parents are raised to their highest descendant's.
         losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: "classification" (of the
             region logits), "semantic" (of the pooled map), "transport", and, where the configuration adds them,
-            "pooled" (of the logits of pooled features), "contrast", "erasing" (the loss of erased pictures) and
+            "pooled" (of the logits of pooled features), "contrast", "erasing" (the loss of erased images) and
             "hierarchy".
         semantic_map, transport_plan, backward_plan, prototype_plan, region_logits (`Tensor` of shape (B, C, H, W)
             each, *optional*): On `output_maps=True`, see `SCTModelOutput`; region logits are R.

@@ -1,4 +1,4 @@
-"""The pipeline "multi-label-image-classification": pictures → tags and where they were seen.
+"""The pipeline "multi-label-image-classification": images → tags and where they were seen.
 
 It travels with a checkpoint, whose config.json then lists it under `custom_pipelines`.
 """
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from transformers import Pipeline
 
 from .heatmap_sct import heatmap_box, heatmap_overlay
-from .image_processing_sct import open_picture, to_rgb
+from .image_processing_sct import open_image, to_rgb
 from .known_labels_sct import known_by_name
 from .new_labels_sct import encode_new_labels, label_texts, seen_in_training
 from .tags_sct import check_count, has_plan, label_names, select_tags, thresholds_of
@@ -28,18 +28,18 @@ _LABELS_AT_ONCE = 512
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
-    """Tags pictures: each label whose score, the sigmoid of its logit, reaches its threshold.
+    """Tags images: each label whose score, the sigmoid of its logit, reaches its threshold.
 
     Arguments of the pipeline, or of a call:
 
     Args:
         threshold (`float` or `dict[str, float]`, *optional*): Least score of a tag, or such scores by label; labels
             without one have that of `config.thresholds`, or 0.5.
-        top_k (`int`, *optional*): At most so many tags a picture, the best ones.
+        top_k (`int`, *optional*): At most so many tags an image, the best ones.
         heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"heatmap"`, the transport plan
-            of its label laid over the picture, and `"box"`, the part of the picture around the plan's peak.
+            of its label laid over the image, and `"box"`, the part of the image around the plan's peak.
         known_labels (`dict[str, bool]`, *optional*): Labels known to be present (True) or absent (False) in every
-            picture, which inform the scores of the others, for checkpoints with `label_states`. Their own scores say
+            image, which inform the scores of the others, for checkpoints with `label_states`. Their own scores say
             what is known.
         labels (`list[str]`, or `dict` of texts by name, *optional*): Other labels than those of the checkpoint, for
             `scorer="label"`. They are embedded by its text encoder; the model stays as it is. A dict gives texts that
@@ -78,30 +78,30 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def __call__(  # type: ignore[override]
         self, inputs: Any, **kwargs: Any
     ) -> list[Any] | Iterator[list[dict[str, Any]]]:
-        """Tag one picture or many.
+        """Tag one image or many.
 
         Args:
-            inputs (picture, `list`, data set or iterable of pictures): A picture is a `PIL.Image`, the path of a
+            inputs (image, `list`, data set or iterable of images): An image is a `PIL.Image`, the path of a
                 file, a URL or base64.
             **kwargs: Arguments of the pipeline for this call; `batch_size` and `num_workers`.
 
         Returns:
-            For a picture the list of its tags by falling score, each `{"label": str, "score": float}`, with heatmaps
-            also `"heatmap"`, an RGB `PIL.Image` of the picture's size, and `"box"`, `{"xmin", "ymin", "xmax",
+            For an image the list of its tags by falling score, each `{"label": str, "score": float}`, with heatmaps
+            also `"heatmap"`, an RGB `PIL.Image` of the image's size, and `"box"`, `{"xmin", "ymin", "xmax",
             "ymax"}` in its pixels, see `heatmap_box`. With `labels`, and where the checkpoint was given other labels
             than its weights were trained on, also `"seen"`: whether a label of that name was trained on. For a list, a
             list of such; for a data set, a generator or another iterable, such as a column of `datasets`, an iterator
-            that reads pictures as it goes.
+            that reads images as it goes.
 
         Raises:
             TypeError: An argument that there is not.
-            ValueError: A picture that cannot be read, or an argument that cannot be used.
+            ValueError: An image that cannot be read, or an argument that cannot be used.
         """
         if isinstance(inputs, list) and not inputs:
             return []
         streamed = list | Dataset | Generator | str | bytes | Path | Image.Image | Mapping | np.ndarray | Tensor
         if isinstance(inputs, Iterable) and not isinstance(inputs, streamed):
-            inputs = (picture for picture in inputs)
+            inputs = (image for image in inputs)
         if isinstance(inputs, Path):
             inputs = str(inputs)
         return super().__call__(inputs, **kwargs)
@@ -150,16 +150,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return found
 
     def preprocess(self, input_: Any, heatmaps: bool = False) -> dict[str, Any]:  # type: ignore[override]
-        """Read a picture: `"pixel_values"` (1, 3, H, W) and, for heatmaps, `"picture"`."""
+        """Read an image: `"pixel_values"` (1, 3, H, W) and, for heatmaps, `"image"`."""
         try:
-            picture = to_rgb(input_) if isinstance(input_, Image.Image) else open_picture(os.fspath(input_))
+            image = to_rgb(input_) if isinstance(input_, Image.Image) else open_image(os.fspath(input_))
         except Exception as error:  # broken files make Pillow's decoders raise almost anything
             raise ValueError(
-                f"picture {str(input_)[:200]!r} cannot be read ({str(error)[:200]}): give a PIL picture, a file, "
+                f"image {str(input_)[:200]!r} cannot be read ({str(error)[:200]}): give a PIL image, a file, "
                 "a URL or base64."
             ) from error
-        pixels = self.image_processor(images=picture, return_tensors="pt")["pixel_values"].to(self.dtype)
-        return {"pixel_values": pixels, "picture": picture} if heatmaps else {"pixel_values": pixels}
+        pixels = self.image_processor(images=image, return_tensors="pt")["pixel_values"].to(self.dtype)
+        return {"pixel_values": pixels, "image": image} if heatmaps else {"pixel_values": pixels}
 
     def _forward(  # type: ignore[override]
         self,
@@ -182,7 +182,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         output = self.model(pixels, **options)
         scored = {"scores": output.logits.float().sigmoid()}  # (B, C)
         if heatmaps:
-            return scored | {"plans": output.transport_plan.float(), "picture": input_tensors["picture"]}
+            return scored | {"plans": output.transport_plan.float(), "image": input_tensors["image"]}
         return scored
 
     def postprocess(  # type: ignore[override]
@@ -192,7 +192,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         top_k: int | None = None,
         labels: list[str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Choose the tags of one picture, see `__call__`."""
+        """Choose the tags of one image, see `__call__`."""
         names = label_names(self.model) if labels is None else labels
         marked = labels is not None or getattr(self.model.config, "seen_labels", None) is not None
         scores = model_outputs["scores"][0].numpy()  # (C,)
@@ -204,10 +204,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             ):
                 tag["seen"] = seen
         if "plans" in model_outputs:
-            picture = model_outputs["picture"]
+            image = model_outputs["image"]
             for label, tag in zip(chosen, tags, strict=True):
                 plan = model_outputs["plans"][0, label].numpy()  # (H', W')
-                tag |= {"heatmap": heatmap_overlay(picture, plan), "box": heatmap_box(plan, picture.size)}
+                tag |= {"heatmap": heatmap_overlay(image, plan), "box": heatmap_box(plan, image.size)}
         return tags
 
 

@@ -70,7 +70,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
             super()._set_gradient_checkpointing(enable, **kwargs)
 
     def get_input_embeddings(self) -> None:  # type: ignore[override]
-        """Return nothing: the input is a picture."""
+        """Return nothing: the input is an image."""
         return None
 
     def set_hierarchy(self, label_parents: LabelParents | None) -> None:
@@ -92,7 +92,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
         self.hierarchy = None if hierarchy is None else hierarchy.to(self.device)
 
     def feature_map(self, pixel_values: Tensor | None, backbone_features: Tensor | None) -> Tensor:
-        """The backbone's map (B, D₀, H, W) of pictures (B, channels, S_h, S_w), or the one given.
+        """The backbone's map (B, D₀, H, W) of images (B, channels, S_h, S_w), or the one given.
 
         Raises:
             ValueError: Not exactly one of the two is given, or its shape is wrong.

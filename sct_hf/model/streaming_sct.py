@@ -17,7 +17,7 @@ def streamed_logits(
     label_prototypes: Tensor | None,
     labels_at_once: int,
 ) -> Tensor:
-    """Score pictures against labels, `labels_at_once` of them in memory, to the logits of `forward`.
+    """Score images against labels, `labels_at_once` of them in memory, to the logits of `forward`.
 
     One thing makes the score of a label depend on the others: the forward plan shares each region among all labels,
     and regions are scored together with what it brings them (`aligned_features`). So the labels are gone through

@@ -54,7 +54,7 @@ def select_tags(scores: np.ndarray, thresholds: np.ndarray, top_k: int | None = 
     """Choose the labels that reach their thresholds, by falling score, at most `top_k` of them.
 
     Args:
-        scores: (C,) of one picture.
+        scores: (C,) of one image.
         thresholds: (C,).
         top_k: No limit if None.
 

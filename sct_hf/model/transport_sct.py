@@ -1,4 +1,4 @@
-"""Conditional transport between two sets of features, here regions of a picture and labels.
+"""Conditional transport between two sets of features, here regions of an image and labels.
 
 Theory: Zheng & Zhou, "Exploiting Chain Rule and Bayes' Theorem to Compare Probability Distributions", NeurIPS 2021
 (arXiv 2012.14100); for patches and labels: PatchCT, ICCV 2023 (arXiv 2307.09066). The log-priors are ours.

@@ -191,12 +191,12 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         backbone_features: Tensor | None = None,
         **kwargs: Any,
     ) -> MultiLabelOutput:
-        """Score pictures; with targets, also compute the loss.
+        """Score images; with targets, also compute the loss.
 
         Args:
-            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised pictures.
+            pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised images.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
-            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of pictures.
+            backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
 
         Returns:
             `MultiLabelOutput`: logits (B, C), and the loss where targets are given.

@@ -9,7 +9,7 @@ from sct_hf.peers.label_text_head import LabelTextHead
 class PatchCTHead(LabelTextHead):
     """Regions in a space shared with label text: their mean is classified linearly, transport aligns them to the text.
 
-    The paper's: a picture is a set of patch embeddings and, in training, a set of the embeddings of its true labels,
+    The paper's: an image is a set of patch embeddings and, in training, a set of the embeddings of its true labels,
     and their bidirectional conditional transport cost is added to the asymmetric loss. Prediction reads no text. The
     paper was not at hand beyond its abstract and summaries, so the rest is ours: both projections into the shared
     space in place of trained encoders, the mean before the classifier, all regions of the last map alike, and the
@@ -46,7 +46,7 @@ class PatchCTHead(LabelTextHead):
     def transport_loss(self, features: Tensor, label_embeddings: Tensor, label_weights: Tensor) -> Tensor:
         """Transport cost between the regions of features (B, D₀, H, W) and the labels, weighted by (B, C): a scalar.
 
-        A label of zero weight takes no part; a picture without any contributes 0.
+        A label of zero weight takes no part; an image without any contributes 0.
         """
         regions = self.region_proj(features.flatten(2).transpose(1, 2))  # (B, P, D)
         labels = self.label_proj(label_embeddings).expand(len(regions), -1, -1)  # (B, C, D)

@@ -33,7 +33,7 @@ class Query2LabelHead(nn.Module):
     """A learned query a label, decoded against the regions; each label is scored by a vector of its own.
 
     One encoder layer over the regions and two decoder layers. The first has no attention among the labels, which are
-    the same for every picture there; the authors' code leaves it out there too, and by default in the second as well.
+    the same for every image there; the authors' code leaves it out there too, and by default in the second as well.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.

@@ -27,23 +27,23 @@ def _require(holds: bool, name: str, value: object, remedy: str) -> None:
 
 @dataclass
 class EvaluationDataArguments:
-    """Which pictures are scored."""
+    """Which images are scored."""
 
     dataset: str = _option("scenes", "Data set by name, such as voc2007, coco, csv, or one of the Hub.")
     data_dir: str | None = _option(None, "Folder that holds the data set.")
     eval_split: str = _option("test", "Split that is scored.")
-    eval_file: str | None = _option(None, "Table or export that lists the scored pictures, for csv, jsonl, cvat, ….")
-    image_column: str | None = _option(None, "Column of the pictures, for tables and Hub data sets.")
+    eval_file: str | None = _option(None, "Table or export that lists the scored images, for csv, jsonl, cvat, ….")
+    image_column: str | None = _option(None, "Column of the images, for tables and Hub data sets.")
     label_column: str | None = _option(None, "Column of the labels, for tables and Hub data sets.")
     labels_file: str | None = _option(None, "Text file with all labels, one a line; a label not in it is an error.")
-    skip_missing_images: bool = _option(False, "Leave out listed pictures that are missing or broken.")
-    max_eval_samples: int = _option(0, "Score this many pictures drawn at random; 0 for all.")
+    skip_missing_images: bool = _option(False, "Leave out listed images that are missing or broken.")
+    max_eval_samples: int = _option(0, "Score this many images drawn at random; 0 for all.")
     unseen_labels: str | None = _option(
         None,
         "Labels that are not trained on and scored by their text alone: with commas between them, a text file with "
         f"one a line, or {', '.join(SPLITS)}. For --scorer label; other models are trained and scored without them.",
     )
-    num_workers: int = _option(2, "Processes that read pictures.")
+    num_workers: int = _option(2, "Processes that read images.")
 
     def __post_init__(self) -> None:
         for name in ("max_eval_samples", "num_workers"):
@@ -59,7 +59,7 @@ class ScoringArguments:
         None, "Text encoder of the unseen labels, where the checkpoint's own was a folder or a file."
     )
     output_dir: str = _option("outputs/evaluation", "Folder for metrics.json, per_label.csv and predictions.parquet.")
-    batch_size: int = _option(64, "Pictures in a batch, over all processes.")
+    batch_size: int = _option(64, "Images in a batch, over all processes.")
     mixed_precision: Literal["no", "fp16", "bf16"] = _option("no", "Number format of the forward pass.")
     cpu_threads: int = _option(0, "Threads of each process on CPU; 0 shares all cores among the processes.")
     seed: int = _option(0, "Seed of the draw of max_eval_samples, and of known labels.")
@@ -78,13 +78,13 @@ class ScoringArguments:
 
 @dataclass
 class DataArguments(EvaluationDataArguments):
-    """Which pictures a model is trained on, selected by and scored on."""
+    """Which images a model is trained on, selected by and scored on."""
 
     train_split: str = _option("train", "Split to train on.")
-    train_file: str | None = _option(None, "Table or export that lists the training pictures, likewise.")
-    check_data: bool = _option(True, "Check your own files, and look for equal pictures in them, before training.")
-    allow_unlabelled: bool = _option(False, "Pictures without any label are meant to be so; else they are an error.")
-    train_size: int = _option(0, "Pictures to render for the training split of scenes; 0 for its default.")
+    train_file: str | None = _option(None, "Table or export that lists the training images, likewise.")
+    check_data: bool = _option(True, "Check your own files, and look for equal images in them, before training.")
+    allow_unlabelled: bool = _option(False, "Images without any label are meant to be so; else they are an error.")
+    train_size: int = _option(0, "Images to render for the training split of scenes; 0 for its default.")
     difficult_in_training: Literal["negative", "ignore"] = _option(
         "negative", "What a label with difficult objects only counts as in training."
     )
@@ -105,17 +105,17 @@ class DataArguments(EvaluationDataArguments):
         False, "Hold out a part in which labels are as frequent as in the rest; pip install sct_hf[stratified]."
     )
     known_proportion: float = _option(
-        1.0, "Probability that an entry, a picture's label, stays known in training; the held-out part stays whole."
+        1.0, "Probability that an entry, an image's label, stays known in training; the held-out part stays whole."
     )
-    single_positive: bool = _option(False, "Keep known, of each training picture, one label that is present, alone.")
+    single_positive: bool = _option(False, "Keep known, of each training image, one label that is present, alone.")
     mask_seed: int | None = _option(None, "Seed of what stays known; the seed of training if not given.")
-    max_train_samples: int = _option(0, "Use this many training pictures drawn at random; 0 for all.")
-    unseen_pictures: Literal["keep", "drop"] = _option(
+    max_train_samples: int = _option(0, "Use this many training images drawn at random; 0 for all.")
+    unseen_images: Literal["keep", "drop"] = _option(
         "keep",
-        "Whether training keeps pictures that show an unseen label, without it, or drops them, as the COCO 48/17 "
+        "Whether training keeps images that show an unseen label, without it, or drops them, as the COCO 48/17 "
         "protocol does.",
     )
-    shots: int = _option(0, "Train on this many pictures a label, drawn by seed; 0 for all.")
+    shots: int = _option(0, "Train on this many images a label, drawn by seed; 0 for all.")
     draw_from_rest: bool = _option(
         False,
         "Hold out, and cache, of the whole split, and draw max_train_samples from the rest: runs on other draws share "
@@ -124,12 +124,12 @@ class DataArguments(EvaluationDataArguments):
     flip: bool = _option(True, "Augment by mirroring.")
     cutout: bool = _option(True, "Augment by one box in a random colour.")
     rand_augment: bool = _option(True, "Augment by RandAugment.")
-    collage: float = _option(0.0, "Share of the batches whose pictures are joined in pairs, with the labels of both.")
+    collage: float = _option(0.0, "Share of the batches whose images are joined in pairs, with the labels of both.")
     resampling: Literal["none", "repeat_factor", "class_aware"] = _option(
-        "none", "Show pictures of rare labels more often, in epochs of the same length."
+        "none", "Show images of rare labels more often, in epochs of the same length."
     )
     repeat_threshold: float = _option(
-        0.1, "Share of the pictures below which repeat_factor counts a label as rare; 0.001 in LVIS."
+        0.1, "Share of the images below which repeat_factor counts a label as rare; 0.001 in LVIS."
     )
     frequency_groups: str | None = _option(
         None,
@@ -191,7 +191,7 @@ class ModelArguments:
     dropout: float | None = _option(None, "Dropout of the transformer layers.")
     label_interaction: bool | None = _option(None, "Self-attention over the label features.")
     label_states: bool | None = _option(None, "Known labels may be given, and are drawn in training, of sct.")
-    known_share_max: float | None = _option(None, "Largest share of a picture's labels that is so drawn.")
+    known_share_max: float | None = _option(None, "Largest share of an image's labels that is so drawn.")
     label_graph: bool | None = _option(
         None, "Messages between the label features, along how often labels are seen together in training."
     )
@@ -209,7 +209,7 @@ class ModelArguments:
     fuse_map_scores: bool | None = _option(None, "Average the pooled semantic map with a label's other logits.")
     label_pooling: bool | None = _option(None, "Score labels by what the backward plans bring them as well.")
     aligned_features: bool | None = _option(None, "Join regions with the label features that transport brings them.")
-    aligned_dropout: float | None = _option(None, "Share of pictures that do without those in training.")
+    aligned_dropout: float | None = _option(None, "Share of images that do without those in training.")
     guidance: str | None = _option(None, "How the semantic map guides transport: prior, detached or none.")
     temperature: float | None = _option(None, "Initial temperature of the transport plans.")
     learn_temperature: bool | None = _option(None, "Train the temperature.")
@@ -221,7 +221,7 @@ class ModelArguments:
     contrast_loss_weight: float | None = _option(None, "Weight of the contrast between the labels of a batch, of sct.")
     contrast_temperature: float | None = _option(None, "Temperature of that contrast.")
     erasing_loss_weight: float | None = _option(
-        None, "Weight of the loss of pictures without the regions that one of their labels is seen by, of sct."
+        None, "Weight of the loss of images without the regions that one of their labels is seen by, of sct."
     )
     erasing_share: float | None = _option(None, "Share of the regions that are erased.")
     gamma_neg: float | None = _option(None, "Focusing exponent of the loss for absent labels.")
@@ -280,12 +280,12 @@ class TrainArguments:
     output_dir: str = _option("outputs/run", "Folder of the run.")
     overwrite_output_dir: bool = _option(False, "Start anew where another run lies.")
     resume: bool = _option(False, "Go on from the newest checkpoint of the same run.")
-    epochs: int = _option(60, "Passes over the training pictures.")
-    batch_size: int = _option(64, "Pictures in a batch, over all processes.")
+    epochs: int = _option(60, "Passes over the training images.")
+    batch_size: int = _option(64, "Images in a batch, over all processes.")
     unknown_labels: Literal["ignore", "negative", "recover", "blend"] = _option(
         "ignore",
         "Unknown labels in training: left out of the losses, taken as absent, recovered by the averaged model, or "
-        "recovered and blended with known ones of other pictures and with prototypes.",
+        "recovered and blended with known ones of other images and with prototypes.",
     )
     recovery_weight: float = _option(1.0, "Weight of the loss on recovered labels.")
     recovery_temperature: float = _option(
@@ -320,7 +320,7 @@ class TrainArguments:
         False, "Compute the maps of a frozen backbone once; fixed views replace flip, cutout and RandAugment."
     )
     cache_dir: str | None = _option(None, "Folder of the cached maps; the user's cache folder if not given.")
-    cached_views: int = _option(4, "Views of each training picture in the cache.")
+    cached_views: int = _option(4, "Views of each training image in the cache.")
     channels_last: bool = _option(True, "Memory format of the backbone.")
     cpu_threads: int = _option(0, "Threads of each process on CPU; 0 shares all cores among the processes.")
     save_dtype: Literal["float32", "float16", "bfloat16"] = _option(

@@ -29,10 +29,10 @@ class TrainerState:
         step: Optimizer steps done.
         epoch: Epoch in progress, from 0.
         batch: Batches of it that are done.
-        images: Pictures of it that are done, over all processes.
-        loss_sums: Sum over these pictures of the loss and of each of its parts.
+        images: Images of it that are done, over all processes.
+        loss_sums: Sum over these images of the loss and of each of its parts.
         seconds: Time spent training in this epoch.
-        waited: Time of it spent waiting for pictures.
+        waited: Time of it spent waiting for images.
         total_seconds: Time spent training in all.
         best_epoch: Epoch whose weights are selected so far, from 1; 0 for none yet.
         best_mAP: Its mAP on the held-out part.

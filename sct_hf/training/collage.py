@@ -1,22 +1,22 @@
-"""Collages: an augmentation for pictures with many labels."""
+"""Collages: an augmentation for images with many labels."""
 
 import torch
 from torch import Tensor
 
 
 def collage(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Join each picture of a batch's first half with one of its second half, side by side (ours).
+    """Join each image of a batch's first half with one of its second half, side by side (ours).
 
-    A collage shows what either picture shows, and breaks up labels that always come together. Half as many pictures
-    of twice the width have as many pixels; the last picture of an odd batch is left out.
+    A collage shows what either image shows, and breaks up labels that always come together. Half as many images
+    of twice the width have as many pixels; the last image of an odd batch is left out.
 
     Args:
-        inputs: `labels` (B, C), values in [0, 1], −1 or NaN unknown, and pictures or maps (B, channels, H, W).
+        inputs: `labels` (B, C), values in [0, 1], −1 or NaN unknown, and images or maps (B, channels, H, W).
 
     Returns:
-        The same fields with B // 2 rows, pictures or maps (B // 2, channels, H, 2W). A label is present in a collage
+        The same fields with B // 2 rows, images or maps (B // 2, channels, H, 2W). A label is present in a collage
         if it is in one half, unknown (NaN) if it is not but unknown in one half, and else the larger of the two
-        values. A single picture comes back as it is.
+        values. A single image comes back as it is.
     """
     half = len(inputs["labels"]) // 2
     if not half:

@@ -16,7 +16,7 @@ def check_run_data(data: DataArguments) -> list[Listing]:
     Data sets of other kinds, which are checked by their readers, are let pass.
 
     Args:
-        data: Which pictures.
+        data: Which images.
 
     Returns:
         The training split and, unless it is the part held out, the split that is scored; nothing for other data sets.

@@ -12,14 +12,14 @@ from sct_hf.errors import InputError
 
 
 def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **options: Any) -> Accelerator:
-    """Make the `Accelerator` of a run whose batch sizes count the pictures of all processes.
+    """Make the `Accelerator` of a run whose batch sizes count the images of all processes.
 
     On CPU it also sets this process's threads, of which `accelerate launch` and torchrun leave it one.
 
     Args:
         mixed_precision: "no", "fp16" or "bf16".
         cpu_threads: Threads of each process on CPU; 0 shares the cores among the processes.
-        seed: Seed of the order of training pictures.
+        seed: Seed of the order of training images.
         **options: Further arguments of `Accelerator`.
 
     Raises:

@@ -53,7 +53,7 @@ class AveragedModel:
     def synchronise(self) -> None:
         """Give every process the first one's floating-point buffers.
 
-        Weights are equal anyway, but a batch norm's statistics are of each process's own pictures.
+        Weights are equal anyway, but a batch norm's statistics are of each process's own images.
         """
         buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
         for buffer, first in zip(buffers, broadcast([buffer.clone() for buffer in buffers]), strict=True):

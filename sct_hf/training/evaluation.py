@@ -15,7 +15,7 @@ from sct_hf.progress import progress_bar
 
 
 def model_inputs(batch: dict[str, Tensor], *, channels_last: bool) -> dict[str, Tensor]:
-    """Return what of a batch goes into a model's forward, pictures in the memory format asked for."""
+    """Return what of a batch goes into a model's forward, images in the memory format asked for."""
     inputs = {name: value for name, value in batch.items() if name != "index"}
     if channels_last and "pixel_values" in inputs:
         inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
@@ -33,18 +33,18 @@ def evaluate_model(
     options: Mapping[str, Any] | None = None,
     known_labels: Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score every picture of a data set once.
+    """Score every image of a data set once.
 
     Args:
         model: The model, not wrapped for several processes; it is left in evaluation mode.
         loader: Prepared by `accelerator`; batches `{"pixel_values" (B, 3, H, W) or "backbone_features" (B, D₀, h, w),
-            "labels" (B, C'), "index" (B,)}`. Pictures that several processes share to even out their batches count
+            "labels" (B, C'), "index" (B,)}`. Images that several processes share to even out their batches count
             once.
         accelerator: Of this process; decides device and number format.
-        channels_last: Memory format of the pictures.
+        channels_last: Memory format of the images.
         description: Caption of the progress bar.
         options: Further arguments of the model's forward, such as other labels; C is then their number.
-        known_labels: (N, C), what the model is told of each picture's labels, by the index.
+        known_labels: (N, C), what the model is told of each image's labels, by the index.
 
     Returns:
         Scores (N, C) float32 in [0, 1], targets (N, C') float32 as the loader gives them, and index (N,) int64, all
@@ -70,7 +70,7 @@ def evaluate_model(
     bad = ~np.isfinite(scores).all(axis=1)
     if bad.any():
         raise InputError(
-            f"the model gives scores that are not numbers for {bad.sum()} of {len(scores)} pictures, first number "
+            f"the model gives scores that are not numbers for {bad.sum()} of {len(scores)} images, first number "
             f"{index[bad][0]}: its weights are broken, or mixed_precision overflows; try mixed_precision no or bf16"
         )
     return scores, truth, index

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, and a sheet of tagged pictures with what each tag looked at."""
+"""Images of a run: its curves, and a sheet of tagged images with what each tag looked at."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -102,27 +102,27 @@ def _finish_curves(axes: Axes, title: str, axis: str) -> None:
 
 
 def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Path]:
-    """Write one PNG for each tag of a picture: `folder/<path below root>-<label>.png`, `WRITTEN_SIDE` pixels at most.
+    """Write one PNG for each tag of an image: `folder/<path below root>-<label>.png`, `WRITTEN_SIDE` pixels at most.
 
     Args:
         found: Result of a `Tagger` with `maps=True`, without error.
         folder: Where to write; made if absent.
-        root: A folder above the picture; the folders between are made below `folder` as well.
+        root: A folder above the image; the folders between are made below `folder` as well.
 
     Returns:
         The files written.
     """
     if not found.maps:
         return []
-    with Image.open(found.path) as image:
-        picture = to_rgb(image)
-    picture.thumbnail((WRITTEN_SIDE, WRITTEN_SIDE))
+    with Image.open(found.path) as file:
+        image = to_rgb(file)
+    image.thumbnail((WRITTEN_SIDE, WRITTEN_SIDE))
     below = found.path.absolute().relative_to(Path(root).absolute())
     written = []
     for label, weights in found.maps.items():
         target = Path(folder) / below.with_name(f"{below.name}-{quote(label, safe=' ')}.png")
         with atomic_write(target) as temporary:
-            heatmap_overlay(picture, weights).save(temporary)
+            heatmap_overlay(image, weights).save(temporary)
         written.append(target)
     return written
 
@@ -138,7 +138,7 @@ def tag_sheet(
     tags_shown: int = 5,
     maps_shown: int = 2,
 ) -> None:
-    """Draw a sheet of pictures, each with its best tags and where the region-to-label transport plan puts the tags.
+    """Draw a sheet of images, each with its best tags and where the region-to-label transport plan puts the tags.
 
     A label that scores at or above the threshold is green if the target is 1 and red if it is 0; a label below the
     threshold whose target is 1 is amber, and listed as missed whether drawn or not; others are grey, and so are all
@@ -148,43 +148,43 @@ def tag_sheet(
     Args:
         model: An image classifier with sigmoid scores; its mode and device are left as they are.
         processor: Its image processor.
-        images: Pictures, any mode.
+        images: Images, any mode.
         path: The PNG to write.
         targets: (len(images), C): 1 present, 0 absent, -1 or NaN unknown.
         threshold: Score from which a label counts as predicted.
-        tags_shown: Number of labels drawn for each picture.
+        tags_shown: Number of labels drawn for each image.
         maps_shown: Number of best labels whose heatmaps are drawn.
     """
-    pictures = [to_rgb(image).copy() for image in images]
-    scores, plans = model_scores(model, preprocess(processor, pictures), maps=True)  # (B, C), (B, C, H', W')
-    for picture in pictures:
-        picture.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    shown = [to_rgb(image).copy() for image in images]
+    scores, plans = model_scores(model, preprocess(processor, shown), maps=True)  # (B, C), (B, C, H', W')
+    for image in shown:
+        image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
     names = label_names(model)
     truth = np.full(scores.shape, np.nan) if targets is None else np.asarray(targets, dtype=float)
-    per_row = 2 if len(pictures) > 1 else 1
-    rows = math.ceil(len(pictures) / per_row)
+    per_row = 2 if len(shown) > 1 else 1
+    rows = math.ceil(len(shown) / per_row)
     shares = [1.0, 1.05, *([1.0] * maps_shown if plans is not None else [])]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(2.45 * len(shares) * per_row, 2.5 * rows), layout="constrained")
         cells = figure.subfigures(rows, per_row, wspace=0.04, hspace=0.03, squeeze=False).ravel()
-        for index, (cell, picture) in enumerate(zip(cells, pictures, strict=False)):
+        for index, (cell, image) in enumerate(zip(cells, shown, strict=False)):
             order = np.argsort(-scores[index], kind="stable").tolist()
             panels = cell.subplots(1, len(shares), width_ratios=shares)
             for panel in panels:
                 panel.set_axis_off()
-            _show(panels[0], picture, "")
+            _show(panels[0], image, "")
             _bars(panels[1], scores[index], truth[index], names, order[:tags_shown], threshold)
             best = order[:1] + [label for label in order[1:maps_shown] if scores[index, label] >= threshold]
             maps = [] if plans is None else [(names[label], plans[index, label]) for label in best]
             for panel, (name, plan) in zip(panels[2:], maps, strict=False):
-                _show(panel, heatmap_overlay(picture, plan), f"{name} · peak {plan.max():.2f}")
+                _show(panel, heatmap_overlay(image, plan), f"{name} · peak {plan.max():.2f}")
         _key(figure, threshold, judged=targets is not None, mapped=plans is not None)
         with atomic_write(path) as temporary:
             figure.savefig(temporary, dpi=110)
 
 
-def _show(axes: Axes, picture: Image.Image, title: str) -> None:
-    axes.imshow(picture)
+def _show(axes: Axes, image: Image.Image, title: str) -> None:
+    axes.imshow(image)
     axes.set_title(title, fontsize=8.5)
 
 

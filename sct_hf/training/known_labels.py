@@ -26,16 +26,16 @@ def score_with_known_labels(
     shares: Sequence[float],
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Score the labels that are left where a random part of each picture's labels is known.
+    """Score the labels that are left where a random part of each image's labels is known.
 
     After C-Tran (Lanchantin et al., CVPR 2021), whose figure is the mAP of the rest; the same entries by the scores
-    without known labels beside it are ours. What is known is decided by the seed and the names of picture and label
+    without known labels beside it are ours. What is known is decided by the seed and the names of image and label
     alone, and grows with the share (see `known_entries`).
 
     Args:
         model: With label states.
         loader: Of `images`, as `evaluate_model` takes it.
-        images: The pictures, with the model's labels.
+        images: The images, with the model's labels.
         scores: (N, C) of the model without known labels.
         accelerator: Of this process.
         shares: Probabilities within (0, 1) that an entry is known.

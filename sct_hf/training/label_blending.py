@@ -1,4 +1,4 @@
-"""Recovery of unknown labels by blending what other pictures and prototypes show of a label."""
+"""Recovery of unknown labels by blending what other images and prototypes show of a label."""
 
 from collections.abc import Callable
 
@@ -19,10 +19,10 @@ class LabelBlending(LabelRecovery):
     """Label recovery and, beside it, training on blended representations of labels (ours, after DSRB, Pu et al.).
 
     DSRB blends what an image shows of a label whose target is unknown with what another image, or a prototype of the
-    label, shows of it, and trains on the blended target. Here the representation of a label in a picture is what SCT
-    scores by label pooling: its pooled features and its label feature. For each picture and label, a partner is drawn:
-    half of the time a picture of the batch in which the label is known, else the prototype of the label, a running
-    mean over the pictures in which it is known to be present. The representations are blended half and half, and the
+    label, shows of it, and trains on the blended target. Here the representation of a label in an image is what SCT
+    scores by label pooling: its pooled features and its label feature. For each image and label, a partner is drawn:
+    half of the time an image of the batch in which the label is known, else the prototype of the label, a running
+    mean over the images in which it is known to be present. The representations are blended half and half, and the
     model's scorer of pooled features is trained on the same blend of the targets, with a quarter of the weight of the
     other losses on recovered labels. Clustered prototypes and learnt shares of the blends, as DSRB has them, are left
     out.
@@ -87,13 +87,13 @@ class LabelBlending(LabelRecovery):
 
 
 def draw_partners(known: Tensor) -> Tensor:
-    """Draw for each picture and label a picture of the batch in which the label is known, each such picture alike.
+    """Draw for each image and label an image of the batch in which the label is known, each such image alike.
 
     Args:
         known: Bool (B, C).
 
     Returns:
-        Rows of pictures, int64 (B, C); any row for a label that is known nowhere.
+        Rows of images, int64 (B, C); any row for a label that is known nowhere.
     """
     order = (torch.rand(known.shape, device=known.device) + known).argsort(dim=0, descending=True)  # known ones first
     place = (torch.rand(known.shape, device=known.device) * known.sum(dim=0)).long()  # (B, C)

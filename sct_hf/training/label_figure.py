@@ -18,9 +18,9 @@ _NUMBERED = 25
 
 
 def label_figure(summaries: Sequence[Summary], path: str | Path) -> None:
-    """Draw pictures a label for each split as bars, and for the first split, which labels are seen together, as PNG.
+    """Draw images a label for each split as bars, and for the first split, which labels are seen together, as PNG.
 
-    A cell of the right panel is the share of the pictures of its row's label that show its column's label too. Of
+    A cell of the right panel is the share of the images of its row's label that show its column's label too. Of
     more than `LABELS_SHOWN` labels, those most frequent in the first split are drawn.
 
     Args:
@@ -57,8 +57,8 @@ def _bars(axes: Axes, summaries: Sequence[Summary], order: np.ndarray, names: Se
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.01)
-    axes.set_xlabel("pictures (hatched: not judged)" if any(one.unknown.any() for one in summaries) else "pictures")
-    axes.set_title("pictures that show a label", loc="left", fontweight="bold")
+    axes.set_xlabel("images (hatched: not judged)" if any(one.unknown.any() for one in summaries) else "images")
+    axes.set_title("images that show a label", loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
 
@@ -67,7 +67,7 @@ def _cells(axes: Axes, shares: np.ndarray, names: Sequence[str]) -> None:
     """Draw shares (K, K) in [0, 1]; the diagonal, always 1, is left blank."""
     shown = np.where(np.eye(len(names), dtype=bool), np.nan, shares)
     top = max(float(np.nanmax(shown, initial=0)), 0.01)
-    picture = axes.imshow(shown, cmap="Blues", vmin=0, vmax=top)
+    image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=top)
     if len(names) <= _NUMBERED:
         for (row, column), share in np.ndenumerate(shown):
             if share >= 0.005:
@@ -76,5 +76,5 @@ def _cells(axes: Axes, shares: np.ndarray, names: Sequence[str]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
-    axes.set_title("seen together: % of the row's pictures", loc="left", fontweight="bold")
-    axes.figure.colorbar(picture, ax=axes, format=lambda share, _: f"{100 * share:.0f} %", shrink=0.7)
+    axes.set_title("seen together: % of the row's images", loc="left", fontweight="bold")
+    axes.figure.colorbar(image, ax=axes, format=lambda share, _: f"{100 * share:.0f} %", shrink=0.7)

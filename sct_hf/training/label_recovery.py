@@ -41,12 +41,12 @@ class LabelRecovery(nn.Module):
         self._teacher = teacher
 
     def forward(self, labels: Tensor, *, weight: float, **inputs: Tensor) -> MultiLabelOutput:
-        """Score pictures; the loss is the model's own and that on recovered labels, the part "recovery".
+        """Score images; the loss is the model's own and that on recovered labels, the part "recovery".
 
         Args:
             labels: (B, C), values in [0, 1], −1 or NaN unknown.
             weight: Of the loss on recovered labels.
-            **inputs: Pictures or maps, as the model takes them.
+            **inputs: Images or maps, as the model takes them.
         """
         own = assume_negative(labels) if self.only_present else labels
         output: MultiLabelOutput = self.model(labels=own, output_branches=True, output_label_features=True, **inputs)

@@ -16,9 +16,9 @@ from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.data_checks import check_run_data
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.label_figure import label_figure
-from sct_hf.training.pictures import Pictures, load_pictures
 from sct_hf.training.report import format_table, write_json
 from sct_hf.training.run import Run, say
+from sct_hf.training.run_data import RunData, load_run_data
 from sct_hf.training.run_folder import HIERARCHY, KNOWN_LABELS, LABELS, METRICS, RunFolder
 
 
@@ -42,15 +42,15 @@ def train(arguments: Arguments) -> dict[str, Any]:
     if arguments.data.check_data:
         check_run_data(arguments.data)
     with accelerator.main_process_first():
-        pictures = load_pictures(arguments.data, arguments.train.seed)
-    if parents := pictures.label_parents:
+        run_data = load_run_data(arguments.data, arguments.train.seed)
+    if parents := run_data.label_parents:
         over = dict.fromkeys(parent for above in parents.values() for parent in above)
         say(accelerator, f"{len(parents)} labels with a parent; the parents: {', '.join(over)}")
     own = lists_files(arguments.data.dataset) and not folder.finished
-    summaries = [summarise(images) for images in (pictures.whole, pictures.evaluation)] if own else []
+    summaries = [summarise(images) for images in (run_data.whole, run_data.evaluation)] if own else []
     for summary in summaries:
         say(accelerator, format_summary(summary) + "\n")
-    metrics = _train_one(arguments, folder, pictures, accelerator, summaries)
+    metrics = _train_one(arguments, folder, run_data, accelerator, summaries)
     other = arguments.model.compare_head
     if other != "none":
         head_kwargs = arguments.model.head_kwargs if arguments.model.head == "sct" else None
@@ -62,11 +62,11 @@ def train(arguments: Arguments) -> dict[str, Any]:
             ),
         )
         say(accelerator, f"\nNow the {other} head on the same data")
-        rival = _train_one(inner, RunFolder(inner), pictures, _accelerator(inner), [])
+        rival = _train_one(inner, RunFolder(inner), run_data, _accelerator(inner), [])
         metrics["comparison"] = {other: rival}
         if accelerator.is_main_process:
             write_json(folder.path / METRICS, metrics)
-        say(accelerator, "\n" + format_table(metrics, pictures.whole.label_names, comparison=metrics["comparison"]))
+        say(accelerator, "\n" + format_table(metrics, run_data.whole.label_names, comparison=metrics["comparison"]))
     accelerator.end_training()
     return metrics
 
@@ -86,7 +86,7 @@ def _accelerator(arguments: Arguments) -> Accelerator:
 def _train_one(
     arguments: Arguments,
     folder: RunFolder,
-    pictures: Pictures,
+    run_data: RunData,
     accelerator: Accelerator,
     summaries: Sequence[Summary],
 ) -> dict[str, Any]:
@@ -100,16 +100,16 @@ def _train_one(
     if accelerator.is_main_process:
         with room_to_save(folder.path):
             folder.claim()
-            if pictures.label_parents:
-                write_hierarchy(folder.path / HIERARCHY, pictures.label_parents)
+            if run_data.label_parents:
+                write_hierarchy(folder.path / HIERARCHY, run_data.label_parents)
             if arguments.data.hides_labels:
-                save_known(pictures.training, folder.path / KNOWN_LABELS)
+                save_known(run_data.training, folder.path / KNOWN_LABELS)
             if summaries and arguments.train.figures:
                 label_figure(summaries, folder.path / LABELS)
     accelerator.wait_for_everyone()
-    run = Run(arguments, folder, pictures, accelerator)
+    run = Run(arguments, folder, run_data, accelerator)
     run.resume()
     run.fit()
     metrics = run.report()
-    accelerator.free_memory()  # lets go of the model and of the processes that read pictures
+    accelerator.free_memory()  # lets go of the model and of the processes that read images
     return metrics

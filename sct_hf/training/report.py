@@ -26,11 +26,11 @@ class Predictions(NamedTuple):
     """Scores beside the truth.
 
     Attributes:
-        image_ids: N names of pictures.
+        image_ids: N names of images.
         scores: (N, C) in [0, 1].
         targets: (N, C): 1 positive, 0 negative, -1 or NaN unknown.
         label_names: C names.
-        train_positives: (C,) pictures of each label that the model was trained on, for a table that shows them.
+        train_positives: (C,) images of each label that the model was trained on, for a table that shows them.
         groups: C names of frequency groups, beside them.
     """
 
@@ -60,7 +60,7 @@ def write_report(
         history: The rows of `training_curves`; none for no curves.
         predictions: Of the split that `metrics` speak of.
         model: The model that made them, on any device.
-        samples: (image id, picture) pairs for tags.png, about eight; their truth is looked up in `predictions`; none
+        samples: (image id, image) pairs for tags.png, about eight; their truth is looked up in `predictions`; none
             for no sheet.
         threshold: Score from which a label counts as predicted.
 
@@ -76,9 +76,9 @@ def write_report(
         rows = {image_id: row for row, image_id in enumerate(predictions.image_ids)}
         unknown = np.full(len(predictions.label_names), np.nan)
         truth = [predictions.targets[rows[image_id]] if image_id in rows else unknown for image_id, _ in samples]
-        pictures = [picture for _, picture in samples]
+        images = [image for _, image in samples]
         processor = image_processor(cast(BackboneConfig, model.config))
-        tag_sheet(model, processor, pictures, output_dir / "tags.png", targets=np.stack(truth), threshold=threshold)
+        tag_sheet(model, processor, images, output_dir / "tags.png", targets=np.stack(truth), threshold=threshold)
 
 
 def write_scores(
@@ -137,7 +137,7 @@ def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFram
     Predictions that know them add `train_positives` (count) and `group` after the label.
 
     Precision, recall and F1 are those of scores at or above the threshold. AP is missing where there is no positive,
-    all four where no picture is judged.
+    all four where no image is judged.
     """
     _, scores, targets, names, train_positives, groups = predictions
     rows = []

@@ -1,4 +1,4 @@
-"""Which training pictures an epoch shows, and how often: pictures of rare labels more often than others."""
+"""Which training images an epoch shows, and how often: images of rare labels more often than others."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ from torch.utils.data import Sampler
 
 
 def repeat_factors(targets: np.ndarray, threshold: float) -> np.ndarray:
-    """Repeat factor of each picture (LVIS: Gupta, Dollár and Girshick, CVPR 2019).
+    """Repeat factor of each image (LVIS: Gupta, Dollár and Girshick, CVPR 2019).
 
-    A label that a share f of the pictures has gets max(1, sqrt(t / f)); a picture the largest factor of its labels,
+    A label that a share f of the images has gets max(1, sqrt(t / f)); an image the largest factor of its labels,
     or 1 without any.
 
     Args:
         targets: (N, C): 1 present; anything else counts as not present.
-        threshold: t, the share below which a label's pictures are repeated (LVIS: 0.001 of 57,000 pictures).
+        threshold: t, the share below which a label's images are repeated (LVIS: 0.001 of 57,000 images).
 
     Returns:
         (N,) float64, at least 1.
@@ -26,10 +26,10 @@ def repeat_factors(targets: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def class_aware_weights(targets: np.ndarray) -> np.ndarray:
-    """How often each picture is drawn where a label is drawn first, then one of its pictures.
+    """How often each image is drawn where a label is drawn first, then one of its images.
 
-    Class-aware sampling (Shen, Lin and Huang, ECCV 2016), with each label of a picture counted. Labels without
-    pictures are left out, and so are pictures without labels.
+    Class-aware sampling (Shen, Lin and Huang, ECCV 2016), with each label of an image counted. Labels without
+    images are left out, and so are images without labels.
 
     Args:
         targets: (N, C): 1 present; anything else counts as not present.
@@ -44,11 +44,11 @@ def class_aware_weights(targets: np.ndarray) -> np.ndarray:
 
 
 class WeightedSampler(Sampler[tuple[int, int]]):
-    """Another order of the pictures every epoch, in which each appears in proportion to its weight.
+    """Another order of the images every epoch, in which each appears in proportion to its weight.
 
-    An epoch holds as many pictures as there are, so that steps and schedule stay those of plain shuffling (ours; LVIS
-    lengthens it). A picture that is due 2.3 times appears 2 or 3 times: rounding is by systematic sampling over a
-    random order, so that the expected number is exactly what is due (ours; public code rounds each picture by
+    An epoch holds as many images as there are, so that steps and schedule stay those of plain shuffling (ours; LVIS
+    lengthens it). An image that is due 2.3 times appears 2 or 3 times: rounding is by systematic sampling over a
+    random order, so that the expected number is exactly what is due (ours; public code rounds each image by
     itself). The order is a function of seed and epoch alone: every process has the same, and a resumed run goes on
     in it.
 
@@ -57,7 +57,7 @@ class WeightedSampler(Sampler[tuple[int, int]]):
         seed: Of the order.
 
     Yields:
-        (picture, how many times it has appeared in this epoch already): data sets show a repeated picture in another
+        (image, how many times it has appeared in this epoch already): data sets show a repeated image in another
         view.
     """
 

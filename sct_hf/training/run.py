@@ -35,8 +35,8 @@ from sct_hf.training.label_balance import LabelCounts, label_losses
 from sct_hf.training.label_recovery import assume_negative
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
-from sct_hf.training.pictures import Loaders, Pictures, make_loaders
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
+from sct_hf.training.run_data import Loaders, RunData, make_loaders
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.unknown_labels import make_recovery, recovery_weight
@@ -52,28 +52,28 @@ class Run:
     Args:
         arguments: Of the run.
         folder: Its output folder, claimed.
-        pictures: Its pictures.
+        images: Its images.
         accelerator: Of this process; made for this run.
     """
 
-    def __init__(self, arguments: Arguments, folder: RunFolder, pictures: Pictures, accelerator: Accelerator) -> None:
-        self.arguments, self.folder, self.pictures, self.accelerator = arguments, folder, pictures, accelerator
+    def __init__(self, arguments: Arguments, folder: RunFolder, run_data: RunData, accelerator: Accelerator) -> None:
+        self.arguments, self.folder, self.run_data, self.accelerator = arguments, folder, run_data, accelerator
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
-        self.bare = new_model(arguments, pictures.whole.label_names, accelerator, pictures.label_parents)
-        targets = pictures.training.targets()
+        self.bare = new_model(arguments, run_data.whole.label_names, accelerator, run_data.label_parents)
+        targets = run_data.training.targets()
         if options.unknown_labels == "negative" or not (targets == 0).any():
             targets = assume_negative(torch.from_numpy(targets)).numpy()
         self.counts = LabelCounts.of(targets)
         self.bare.config.label_losses = label_losses(
-            options, self.counts, pictures.whole.label_names, self.bare.config
+            options, self.counts, run_data.whole.label_names, self.bare.config
         )
         if isinstance(self.bare, SCTForMultiLabelClassification) and self.bare.config.label_graph:
             self.bare.sct.set_label_graph(torch.from_numpy(label_graph(targets)))
         self.unseen: UnseenLabels | None = None
-        if pictures.split is not None and getattr(self.bare.config, "scorer", None) == "label":
-            split, options_of_model = pictures.split, arguments.model
+        if run_data.split is not None and getattr(self.bare.config, "scorer", None) == "label":
+            split, options_of_model = run_data.split, arguments.model
             self.unseen = UnseenLabels(
                 self.bare,
                 split.seen,
@@ -81,12 +81,12 @@ class Run:
                 options_of_model.label_encoder,
                 None if options_of_model.init_checkpoint else options_of_model.backbone_weights,
             )
-        elif pictures.split is not None:
+        elif run_data.split is not None:
             say(accelerator, "unseen labels are not scored: this head has weights for the labels of training alone")
         if arguments.data.collage and not options.cache_features:
             _require_double_width(self.bare)
         self.bare.to(accelerator.device)
-        self.loaders: Loaders = make_loaders(pictures, self.bare, arguments, accelerator)
+        self.loaders: Loaders = make_loaders(run_data, self.bare, arguments, accelerator)
         self.average = AveragedModel(self.bare, options.ema_decay, options.ema_warmup)
         batches = len(self.loaders.training)
         self.steps_an_epoch = math.ceil(batches / options.gradient_accumulation)
@@ -99,18 +99,18 @@ class Run:
         )
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
-        self.recovery = make_recovery(options, self.bare, self.average, pictures.training.targets())
+        self.recovery = make_recovery(options, self.bare, self.average, run_data.training.targets())
         self.model, self.optimizer = accelerator.prepare(self.recovery or self.bare, optimizer)
         accelerator.register_for_checkpointing(self.schedule)
         self.trained = [parameter for parameter in self.bare.parameters() if parameter.requires_grad]
         set_seed(options.seed, device_specific=True)
         count = sum(parameter.numel() for parameter in self.trained)
         processes = f"{accelerator.num_processes} process{'es' if accelerator.num_processes > 1 else ''}"
-        held_out = len(pictures.held_out) if pictures.held_out else 0
+        held_out = len(run_data.held_out) if run_data.held_out else 0
         say(
             accelerator,
             f"{arguments.model.head} head on {arguments.model.backbone}, {count / 1e6:.1f} M trained weights; "
-            f"{len(pictures.training)} pictures to train on, {held_out} to select by, {len(pictures.evaluation)} to "
+            f"{len(run_data.training)} images to train on, {held_out} to select by, {len(run_data.evaluation)} to "
             f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each",
         )
 
@@ -176,7 +176,7 @@ class Run:
         self._fold(started)
 
     def _step(self, batch: dict[str, torch.Tensor], share: float, count: int) -> None:
-        """Forward and backward of a batch of `count` pictures, and the optimizer step at the end of a window.
+        """Forward and backward of a batch of `count` images, and the optimizer step at the end of a window.
 
         Nothing here waits for the device: losses and gradient are looked at in `_read_losses`.
         """
@@ -264,7 +264,7 @@ class Run:
         say(
             self.accelerator,
             f"epoch {row['epoch']}: loss {row['loss']:.5f}{selected}, {row['images_per_second']:.1f} images/s, "
-            f"{100 * row['data_wait_share']:.1f} % of the time waiting for pictures",
+            f"{100 * row['data_wait_share']:.1f} % of the time waiting for images",
         )
         return row
 
@@ -293,28 +293,28 @@ class Run:
 
     def report(self) -> dict[str, Any]:
         """Score the selected weights on the evaluation split, once; save and report them; return the metrics."""
-        arguments, state, pictures, path = self.arguments, self.state, self.pictures, self.folder.path
+        arguments, state, run_data, path = self.arguments, self.state, self.run_data, self.folder.path
         self.average.synchronise()
         if state.best_epoch:
             load_weights(self.average.model, path / BEST)
         round_weights(self.average.model, arguments.train.save_dtype)
-        evaluation, names = pictures.evaluation, pictures.whole.label_names
+        evaluation, names = run_data.evaluation, run_data.whole.label_names
         scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
         metrics = multilabel_metrics(scores, targets, label_names=names)
-        if pictures.label_parents:
-            metrics |= hierarchical_metrics(scores, targets, pictures.label_parents, names)
+        if run_data.label_parents:
+            metrics |= hierarchical_metrics(scores, targets, run_data.label_parents, names)
         metrics |= {
             "head": arguments.model.head,
             "dataset": evaluation.name,
             "split": evaluation.split,
             "selected_epoch": state.best_epoch or arguments.train.epochs,
             "holdout_mAP": state.best_mAP if state.best_epoch else None,
-            "train_images": len(pictures.training),
+            "train_images": len(run_data.training),
             "labels_not_judged": labels_not_judged(targets, names),
             "train_seconds": round(state.total_seconds, 1),
             "machine": describe_machine(self.accelerator),
             "skipped_images": {
-                part.split: list(part.skipped) for part in (pictures.whole, evaluation) if part.skipped
+                part.split: list(part.skipped) for part in (run_data.whole, evaluation) if part.skipped
             },
         }
         positives = groups = None
@@ -323,8 +323,8 @@ class Run:
             limits = frequency_limits(text, positives)
             groups = frequency_groups(positives, limits)
             metrics |= {"frequency_limits": limits, **group_metrics(metrics["AP"], names, groups)}
-        if self.unseen is not None and pictures.with_unseen is not None:
-            truth = pictures.with_unseen.targets()
+        if self.unseen is not None and run_data.with_unseen is not None:
+            truth = run_data.with_unseen.targets()
             metrics["zero_shot"] = self.unseen.score(
                 self.average.model, self.loaders.evaluation, truth, self.accelerator
             )
@@ -349,7 +349,7 @@ class Run:
             if "zero_shot" in metrics:
                 say(self.accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
             if missing := metrics["labels_not_judged"]:
-                say(self.accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
+                say(self.accelerator, f"\nnot judged in any image of the data set: {', '.join(missing)}")
             say(self.accelerator, f"\nThe model and its report are in {path}")
         self.accelerator.wait_for_everyone()
         return metrics
@@ -361,13 +361,13 @@ def _require_double_width(model: TaggingModel) -> None:
         model.backbone.check_input_size(height, 2 * width, model.config.num_channels)
     except ValueError as error:
         raise InputError(
-            f"collage is set, but pictures of double width cannot be used ({error}): leave out --collage, or choose "
+            f"collage is set, but images of double width cannot be used ({error}): leave out --collage, or choose "
             "another backbone"
         ) from error
 
 
 def _samples(images: LabelledImages) -> list[tuple[str, Image.Image]]:
-    """A few pictures from all over a split, with their ids."""
+    """A few images from all over a split, with their ids."""
     places = sorted({round(place) for place in torch.linspace(0, len(images) - 1, _SAMPLES).tolist()})
     return [(row["image_id"], row["image"]) for row in images.dataset.select(places)]
 

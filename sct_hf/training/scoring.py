@@ -18,9 +18,9 @@ from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
 from sct_hf.training.models import TaggingModel, load_model
-from sct_hf.training.pictures import load_evaluation_pictures, make_loader
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
 from sct_hf.training.run import say
+from sct_hf.training.run_data import load_evaluation_images, make_loader
 from sct_hf.training.run_folder import ARGUMENTS
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
@@ -36,7 +36,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
 
     Args:
         arguments: Which checkpoint, and how.
-        data: Which pictures.
+        data: Which images.
 
     Returns:
         The content of metrics.json.
@@ -52,7 +52,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     )
     with accelerator.main_process_first():
         model = load_model(arguments.model, field="model")
-        images = load_evaluation_pictures(data, arguments.seed)
+        images = load_evaluation_images(data, arguments.seed)
     names, parents = model.config.label_names, model.config.label_parents
     if arguments.known_shares and not getattr(model.config, "label_states", False):
         raise InputError(
@@ -98,7 +98,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         if arguments.known_shares:
             say(accelerator, f"\n{format_known_labels(metrics['known_labels'])}")
         if missing := metrics["labels_not_judged"]:
-            say(accelerator, f"\nnot judged in any picture of the data set: {', '.join(missing)}")
+            say(accelerator, f"\nnot judged in any image of the data set: {', '.join(missing)}")
         say(accelerator, f"\nThe scores are in {folder}")
     accelerator.end_training()
     return metrics

@@ -34,7 +34,7 @@ class StepLosses:
     """Losses of one process, left on the device until `read`.
 
     Attributes:
-        sums (`Counter`): Sum over the pictures of all batches that were read, by the name of the loss.
+        sums (`Counter`): Sum over the images of all batches that were read, by the name of the loss.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class StepLosses:
 
         Args:
             step: Optimizer step that the batch belongs to, from 1.
-            images: Pictures by which its losses weigh.
+            images: Images by which its losses weigh.
             losses: Scalars by name.
             gradient_norm: Scalar; not to be given where a gradient that is not finite is no fault.
         """

@@ -22,7 +22,7 @@ def make_recovery(
         options: What to do about unknown labels, and how.
         model: The model to train.
         average: Its averaged weights.
-        targets: (N, C) of all training pictures, −1 unknown.
+        targets: (N, C) of all training images, −1 unknown.
 
     Raises:
         InputError: The model has no representations to blend, or label states.

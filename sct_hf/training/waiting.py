@@ -1,4 +1,4 @@
-"""How long training waits for its pictures."""
+"""How long training waits for its images."""
 
 import time
 from collections.abc import Iterable, Iterator

@@ -54,12 +54,12 @@ class UnseenLabels:
     def score(
         self, model: TaggingModel, loader: DataLoader[Any], targets: np.ndarray, accelerator: Accelerator
     ) -> dict[str, Any]:
-        """Score every picture twice: with the unseen labels alone to choose from, and with all.
+        """Score every image twice: with the unseen labels alone to choose from, and with all.
 
         Args:
             model: As trained.
             loader: As of `evaluate_model`; its own targets are not looked at.
-            targets: (N, S + U) of the loader's pictures, in their order.
+            targets: (N, S + U) of the loader's images, in their order.
             accelerator: Of this process.
 
         Returns:

@@ -80,7 +80,7 @@ def test_unseen_labels_and_shots_are_in_the_rows(tmp_path: Path, run_benchmark: 
     for seed in (0, 1):
         folder = out / "runs" / "all" / "label_scorer" / f"fold0-seed{seed}"
         metrics = json.loads((folder / "metrics.json").read_text())
-        assert metrics["train_images"] <= 6  # three labels, two pictures each
+        assert metrics["train_images"] <= 6  # three labels, two images each
         row = rows.loc[("label scorer", seed)]
         for name in ("ZSL_mAP", "ZSL_chance_mAP", "GZSL_mAP", "GZSL_F1@3"):
             assert row[name] == metrics["zero_shot"][name]

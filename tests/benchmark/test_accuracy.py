@@ -13,7 +13,7 @@ from PIL import Image
 from sct_hf.benchmark import cells
 from sct_hf.benchmark.contenders import CONTENDERS
 from sct_hf.errors import InputError
-from sct_hf.training import pictures, run
+from sct_hf.training import images, run
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def scored(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often which split is scored, or read to be."""
     splits: Counter[str] = Counter()
-    evaluate, read = run.evaluate_model, pictures.load_evaluation_pictures
+    evaluate, read = run.evaluate_model, images.load_evaluation_images
 
     def note(*args: Any, description: str, **options: Any) -> Any:
         splits[f"scored {description}"] += 1
@@ -55,7 +55,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return read(data, seed)
 
     monkeypatch.setattr(run, "evaluate_model", note)
-    monkeypatch.setattr(pictures, "load_evaluation_pictures", note_read)
+    monkeypatch.setattr(images, "load_evaluation_images", note_read)
     return splits
 
 
@@ -100,7 +100,7 @@ def test_search_choice_and_table(
             assert line[f"{metric} %"] == round(np.mean(values), 2)
             assert line[f"± {metric}"] == round(np.std(values, ddof=1), 2)
             assert f"{np.mean(values):.2f}" in text
-        assert (line["n"], line["train pictures"]) == (2, 30)
+        assert (line["n"], line["train images"]) == (2, 30)
         assert line["held-out mAP %"] == round(100 * searched[best], 2)
         for folder, seed in zip(folders, (0, 1), strict=True):
             used = json.loads((folder / "training_args.json").read_text())["arguments"]
@@ -202,7 +202,7 @@ def test_train_sizes_without_a_search_and_from_another_comparison(
     }
     assert run_benchmark("accuracy", output_dir=tmp_path / "frozen", keep_weights=True, **options) == 0
     rows = pd.read_parquet(tmp_path / "frozen" / "runs.parquet")
-    assert rows[["train_size", "train_pictures", "epochs", "batch_size", "seed"]].to_numpy().tolist() == [
+    assert rows[["train_size", "train_images", "epochs", "batch_size", "seed"]].to_numpy().tolist() == [
         *[["12", 12, 2, 4, 0], ["12", 12, 2, 4, 1], ["all", 30, 1, 8, 0], ["all", 30, 1, 8, 1]],
     ]
     assert set(rows["learning_rate"]) == {2e-3}  # of the recipe
@@ -246,13 +246,13 @@ def test_another_comparison_hands_on_what_it_chose_but_rates(
         ({"search_folds": -1}, "search_folds is -1"),
         ({"jobs": -1}, "jobs is -1"),
         ({"train_sizes": ["many"]}, "train_sizes has 'many'"),
-        ({"train_sizes": ["31"]}, "there are 30 pictures"),
+        ({"train_sizes": ["31"]}, "there are 30 images"),
         ({"holdout": 0}, "holdout is 0: settings are searched on a part held out"),
         ({"eval_split": "held_out"}, "eval_split is 'held_out': accuracy chooses"),
         ({"learning_rate": 0.1}, r"learning_rate is set by the benchmark itself: leave it out; linear, ASL has \(0"),
         ({"head": "csra"}, "head is set by the benchmark itself: leave it out; linear, ASL has linear"),
         ({"init_from": "/nowhere", "search_folds": 0}, "has no runs.parquet"),
-        ({"dataset": "voc2007", "data_dir": "/nowhere"}, "the pictures cannot be prepared: .*/nowhere"),
+        ({"dataset": "voc2007", "data_dir": "/nowhere"}, "the images cannot be prepared: .*/nowhere"),
     ],
 )
 def test_what_cannot_be_used(

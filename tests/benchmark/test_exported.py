@@ -14,7 +14,7 @@ from sct_hf.metrics.functional import multilabel_metrics
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export.py"
 
 
-def test_formats_are_scored_on_the_same_pictures(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_formats_are_scored_on_the_same_images(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     spec = importlib.util.spec_from_file_location("export_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -37,7 +37,7 @@ def test_formats_are_scored_on_the_same_pictures(table: Path, tmp_path: Path, ca
     assert rows["mAP"].to_list() == pytest.approx([expected, expected], abs=1e-6)
     assert rows.loc["torch_export", "max_logit_difference"] < 1e-4
     assert rows.loc["torch_export", "MB"] == pytest.approx((tmp_path / "out" / "model.pt2").stat().st_size / 1e6)
-    assert (rows["picture_ms"] > 0).all()
+    assert (rows["image_ms"] > 0).all()
     text = (tmp_path / "out" / "evaluation.md").read_text()
-    assert "11 pictures" in text
+    assert "11 images" in text
     assert text.strip() in capsys.readouterr().out

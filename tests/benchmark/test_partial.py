@@ -45,7 +45,7 @@ def test_a_sweep_and_its_continuation(
     rows = pd.read_parquet(out / "runs.parquet")
     assert len(rows) == 10
     assert set(rows["scored_on"]) == {"test"}
-    assert set(rows["train_pictures"]) == {30}
+    assert set(rows["train_images"]) == {30}
     for _, row in rows.iterrows():
         stored = np.load(out / row["folder"] / "known_labels.npz") if row["known"] != "all known" else None
         if row["single_positive"]:
@@ -76,7 +76,7 @@ def test_the_average_is_of_the_proportions_that_all_have() -> None:
         ("blend", "50 %"): [0.72, 0.80],
     }
     rows = [
-        {"variant": treatment, "known": known, "seed": seed, "mAP": value, "train_size": "all", "train_pictures": 9}
+        {"variant": treatment, "known": known, "seed": seed, "mAP": value, "train_size": "all", "train_images": 9}
         for (treatment, known), values in figures.items()
         for seed, value in enumerate(values)
     ]
@@ -91,7 +91,7 @@ def test_runs_with_all_labels_known_leave_the_average_alone() -> None:
     """They are runs of "ignore", whether that is among the treatments or not."""
     figures = {("ignore", "all known"): 0.9, ("recover", "10 %"): 0.5, ("blend", "10 %"): 0.6, ("blend", "50 %"): 0.8}
     rows = [
-        {"variant": treatment, "known": known, "seed": 0, "mAP": value, "train_size": "all", "train_pictures": 9}
+        {"variant": treatment, "known": known, "seed": 0, "mAP": value, "train_size": "all", "train_images": 9}
         for (treatment, known), value in figures.items()
     ]
     assert [line["average"] for line in summary(rows)] == [None, 50.0, 60.0]

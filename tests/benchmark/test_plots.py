@@ -19,12 +19,12 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return saved
 
 
-def rows(pictures: int = 100, seeds: int = 3, spread: float = 0.002) -> list[dict[str, Any]]:
+def rows(images: int = 100, seeds: int = 3, spread: float = 0.002) -> list[dict[str, Any]]:
     """All contenders, close together."""
-    rng = np.random.default_rng(pictures)
+    rng = np.random.default_rng(images)
     return [
         {
-            **{"contender": name, "title": contender.title, "seed": seed, "train_pictures": pictures},
+            **{"contender": name, "title": contender.title, "seed": seed, "train_images": images},
             **{"mAP": 0.8 + 0.001 * place + rng.normal(0, spread), "head_gflop": 1.1**place * 10 ** (-3 + place % 3)},
         }
         for place, (name, contender) in enumerate(CONTENDERS.items())
@@ -64,8 +64,8 @@ def test_points_are_means_over_seeds(figures: list[Figure]) -> None:
 def test_differences_from_the_linear_head_are_paired_by_seed(figures: list[Figure]) -> None:
     runs = rows(100) + rows(400)
     for run in runs:  # seeds differ by much, heads of a seed by 0.01 only
-        run["mAP"] = 0.1 * run["seed"] + (0.01 if run["contender"] == "csra" else 0.0) + run["train_pictures"] / 1e4
-    plots.accuracy_against_pictures(runs, Path("unused.png"), "What it is.")
+        run["mAP"] = 0.1 * run["seed"] + (0.01 if run["contender"] == "csra" else 0.0) + run["train_images"] / 1e4
+    plots.accuracy_against_images(runs, Path("unused.png"), "What it is.")
     left, right = figures[0].axes
     assert [label.get_text() for label in left.get_xticklabels()] == ["100", "400"]
     drawn = {container.get_label(): container.lines for container in right.containers}
@@ -77,7 +77,7 @@ def test_differences_from_the_linear_head_are_paired_by_seed(figures: list[Figur
 
 def test_one_seed_and_no_linear_head(tmp_path: Path) -> None:
     alone = [run for run in rows(seeds=1) if run["contender"] == "sct"]
-    plots.accuracy_against_pictures(alone, tmp_path / "sizes.png", "What it is.")
+    plots.accuracy_against_images(alone, tmp_path / "sizes.png", "What it is.")
     plots.accuracy_against_cost(alone, tmp_path / "cost.png", "What it is.")
     assert (tmp_path / "sizes.png").stat().st_size > 5000
     assert (tmp_path / "cost.png").stat().st_size > 5000

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sct_hf.benchmark import speed_heads, speed_transport
 from sct_hf.benchmark.speed import SpeedArguments, speed
-from sct_hf.benchmark.speed_pipeline import pictures_in
+from sct_hf.benchmark.speed_pipeline import images_in
 from sct_hf.errors import InputError
 from sct_hf.model.transport_sct import cosine_similarity
 
@@ -132,7 +132,7 @@ def test_pipeline(tmp_path: Path) -> None:
         Image.new("RGB", (50, 40), (9 * number, 50, 90)).save(tmp_path / f"{number}.jpg")
     options = TINY | {"pipeline_backbone": "test_resnet", "pipeline_pixels": 32, "pipeline_batch_size": 4}
     options |= {"workers": [1], "pipeline_images": 8, "pipeline_heads": ["sct"]}
-    arguments = SpeedArguments(output_dir=str(tmp_path / "out"), parts=["pipeline"], pictures=str(tmp_path), **options)
+    arguments = SpeedArguments(output_dir=str(tmp_path / "out"), parts=["pipeline"], images=str(tmp_path), **options)
     rows = speed(arguments)["pipeline"]
     assert [(row["workers"], row["images"]) for row in rows] == [(1, 5)]  # every second of nine
     assert rows[0]["ratio_to_decode"] == pytest.approx(rows[0]["loader_images_per_s"] / rows[0]["decode_images_per_s"])
@@ -140,20 +140,20 @@ def test_pipeline(tmp_path: Path) -> None:
     assert rows[0]["sct_images_per_s"] > 0
 
 
-def test_pictures_are_spread_over_the_folder(tmp_path: Path) -> None:
+def test_images_are_spread_over_the_folder(tmp_path: Path) -> None:
     for number in range(10):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
-    assert pictures_in(tmp_path, 4).image_ids == ["0", "3", "6", "9"]
-    assert len(pictures_in(tmp_path, 100)) == 10
-    with pytest.raises(InputError, match=r"pictures is .*none': give a folder with pictures"):
-        pictures_in(tmp_path / "none", 4)
+    assert images_in(tmp_path, 4).image_ids == ["0", "3", "6", "9"]
+    assert len(images_in(tmp_path, 100)) == 10
+    with pytest.raises(InputError, match=r"images is .*none': give a folder with images"):
+        images_in(tmp_path / "none", 4)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"parts": ["heads", "tails"]}, "parts has 'tails': choose from heads"),
-        ({"parts": ["pipeline"]}, "pictures is missing"),
+        ({"parts": ["pipeline"]}, "images is missing"),
         ({"heads": ["none"]}, "heads has 'none'"),
         ({"rounds": 0}, "rounds is 0: give a number > 0"),
         ({"batch_sizes": [4, 0]}, "batch_sizes is 0"),

@@ -10,8 +10,8 @@ from sct_hf.data.base import LabelledImages, features_for
 
 
 @pytest.fixture
-def save_picture() -> Callable[..., Path]:
-    """Write a small picture of random pixels; the format follows the suffix."""
+def save_image() -> Callable[..., Path]:
+    """Write a small image of random pixels; the format follows the suffix."""
 
     def save(path: Path, *, size: tuple[int, int] = (40, 30), seed: int = 0) -> Path:
         pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
@@ -23,11 +23,11 @@ def save_picture() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def make_images(tmp_path: Path, save_picture: Callable[..., Path]) -> Callable[..., LabelledImages]:
+def make_images(tmp_path: Path, save_image: Callable[..., Path]) -> Callable[..., LabelledImages]:
     """Build a data set of random PNG files from rows of (labels, unknown)."""
 
     def make(rows: list[tuple[list[str], list[str]]], names: list[str]) -> LabelledImages:
-        paths = [save_picture(tmp_path / "made" / f"{number}.png", seed=number) for number in range(len(rows))]
+        paths = [save_image(tmp_path / "made" / f"{number}.png", seed=number) for number in range(len(rows))]
         columns = {
             "image_id": [f"p{number}" for number in range(len(rows))],
             "image": [str(path) for path in paths],

@@ -58,7 +58,7 @@ def test_aligned_to_refuses_a_label_the_model_lacks(images: LabelledImages) -> N
         images.aligned_to(["ant", "cow"])
 
 
-def test_holdout_parts_the_pictures(many: LabelledImages) -> None:
+def test_holdout_parts_the_images(many: LabelledImages) -> None:
     rest, held_out = many.holdout(0.2, seed=3)
     assert (rest.split, held_out.split) == ("train[rest]", "train[holdout]")
     assert (len(rest), len(held_out)) == (18, 5)
@@ -84,13 +84,13 @@ def test_holdout_refuses_what_is_no_fraction(images: LabelledImages, fraction: f
         images.holdout(fraction, seed=0)
 
 
-def test_holdout_of_one_picture(images: LabelledImages) -> None:
+def test_holdout_of_one_image(images: LabelledImages) -> None:
     with pytest.raises(InputError, match="two are needed"):
         images.select([0]).holdout(0.5, seed=0)
 
 
 def rare_labels(count: int, seed: int) -> LabelledImages:
-    """Pictures of three labels, which 8, a tenth and half of them have; one in twenty has an unknown label."""
+    """Images of three labels, which 8, a tenth and half of them have; one in twenty has an unknown label."""
     rng = np.random.default_rng(seed)
     rows = []
     for number in range(count):

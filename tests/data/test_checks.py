@@ -15,9 +15,9 @@ Rows = Sequence[tuple[str, list[str]]]
 
 
 @pytest.fixture
-def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+def root(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     for seed, name in enumerate("abcdefgh"):
-        save_picture(tmp_path / f"{name}.png", seed=seed)
+        save_image(tmp_path / f"{name}.png", seed=seed)
     return tmp_path
 
 
@@ -55,18 +55,18 @@ def test_nothing_is_wrong_with_good_files(listing: Callable[..., Listing]) -> No
 @pytest.mark.parametrize(
     ("rows", "kind", "place", "words"),
     [
-        (("a.png", ["cat"]), "picture listed twice", "line 5", "stands at train, line 2 already with other labels"),
-        (("a.png", ["cat", "dog"]), "picture listed twice", "line 5", "stands at train, line 2 already: keep one"),
-        (("copy.png", ["cat"]), "same picture twice", "line 5", "the same picture as 'b.png' at train, line 3: keep"),
-        (("absent.png", ["cat"]), "missing picture", "line 5", "absent.png is missing: correct the path, or restore"),
-        (("D.jpg", ["cat"]), "missing picture", "line 5", "D.jpg is missing: there is 'd.png': correct the path"),
-        (("none/d.jpg", ["cat"]), "missing picture", "line 5", "there is no folder"),
-        (("broken.png", ["cat"]), "broken picture", "line 5", "broken: .*: replace the file, or pass skip_missing"),
+        (("a.png", ["cat"]), "image listed twice", "line 5", "stands at train, line 2 already with other labels"),
+        (("a.png", ["cat", "dog"]), "image listed twice", "line 5", "stands at train, line 2 already: keep one"),
+        (("copy.png", ["cat"]), "same image twice", "line 5", "the same image as 'b.png' at train, line 3: keep"),
+        (("absent.png", ["cat"]), "missing image", "line 5", "absent.png is missing: correct the path, or restore"),
+        (("D.jpg", ["cat"]), "missing image", "line 5", "D.jpg is missing: there is 'd.png': correct the path"),
+        (("none/d.jpg", ["cat"]), "missing image", "line 5", "there is no folder"),
+        (("broken.png", ["cat"]), "broken image", "line 5", "broken: .*: replace the file, or pass skip_missing"),
         (("d.png", []), "no label", "line 5", "has no label: add its labels, take it out, or pass allow_unlabelled"),
-        (("d.png", [" Dog"]), "two spellings", "line 5", "' Dog' differs .* from 'dog', which 2 pictures have: write"),
+        (("d.png", [" Dog"]), "two spellings", "line 5", "' Dog' differs .* from 'dog', which 2 images have: write"),
     ],
 )
-def test_each_mistake_of_a_picture(
+def test_each_mistake_of_a_image(
     root: Path, listing: Callable[..., Listing], rows: tuple[str, list[str]], kind: str, place: str, words: str
 ) -> None:
     shutil.copy(root / "b.png", root / "copy.png")
@@ -104,7 +104,7 @@ def test_a_label_both_present_and_unknown(root: Path) -> None:
     assert (problem.place, problem.text) == ("x, line 2", "label 'cat' is both present and unknown")
 
 
-def test_pictures_of_one_split_in_the_other(root: Path, listing: Callable[..., Listing]) -> None:
+def test_images_of_one_split_in_the_other(root: Path, listing: Callable[..., Listing]) -> None:
     shutil.copy(root / "b.png", root / "copy.png")
     evaluation = listing("test", [("a.png", ["dog"]), ("d.png", ["dog"]), ("copy.png", ["cat"])])
     problems = found(listing("train", GOOD), evaluation)
@@ -112,9 +112,9 @@ def test_pictures_of_one_split_in_the_other(root: Path, listing: Callable[..., L
         ("leak between splits", "test, line 2"),
         ("leak between splits", "test, line 4"),
     ]
-    assert problems[1].text == "'copy.png' is the same picture as 'b.png' at train, line 3, in training"
+    assert problems[1].text == "'copy.png' is the same image as 'b.png' at train, line 3, in training"
     (problem,) = found(listing("train", GOOD), listing("test", GOOD))
-    assert str(problem).startswith("test: all 3 pictures that are scored are training pictures too: name another")
+    assert str(problem).startswith("test: all 3 images that are scored are training images too: name another")
 
 
 def test_what_is_allowed_is_no_problem(listing: Callable[..., Listing]) -> None:

@@ -9,22 +9,22 @@ from sct_hf.data.co_occurrence import label_graph, seen_together
 
 
 def test_a_graph_by_hand() -> None:
-    """A label unknown in a picture leaves that pair out; the other pairs of the picture stay."""
+    """A label unknown in an image leaves that pair out; the other pairs of the image stay."""
     targets = np.array([[1, 1, 0], [1, 0, -1], [1, np.nan, 1], [0, 1, 1]])
     wanted = [
-        [0, 1 / (2 + 1), 1 / (2 + 1)],  # of the first label's pictures, two judge the second and two the third
+        [0, 1 / (2 + 1), 1 / (2 + 1)],  # of the first label's images, two judge the second and two the third
         [1 / (2 + 1), 0, 1 / (2 + 1)],
-        [1 / (2 + 1), 1 / (1 + 1), 0],  # of the third's pictures, one leaves the second open
+        [1 / (2 + 1), 1 / (1 + 1), 0],  # of the third's images, one leaves the second open
     ]
     assert label_graph(targets) == pytest.approx(np.array(wanted))
     assert seen_together(targets).tolist() == [[3, 1, 1], [1, 2, 1], [1, 1, 2]]
 
 
-@given(seed=st.integers(0, 10_000), pictures=st.integers(0, 12), labels=st.integers(1, 6))
+@given(seed=st.integers(0, 10_000), images=st.integers(0, 12), labels=st.integers(1, 6))
 @settings(max_examples=60, deadline=None)
-def test_counts_agree_with_loops(seed: int, pictures: int, labels: int) -> None:
+def test_counts_agree_with_loops(seed: int, images: int, labels: int) -> None:
     rng = np.random.default_rng(seed)
-    targets = rng.choice(np.array([1, 0, -1, np.nan], dtype=np.float32), (pictures, labels), p=[0.4, 0.3, 0.2, 0.1])
+    targets = rng.choice(np.array([1, 0, -1, np.nan], dtype=np.float32), (images, labels), p=[0.4, 0.3, 0.2, 0.1])
     graph, together = label_graph(targets), seen_together(targets)
     assert graph.shape == together.shape == (labels, labels)
     for i in range(labels):
@@ -37,7 +37,7 @@ def test_counts_agree_with_loops(seed: int, pictures: int, labels: int) -> None:
 
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=20, deadline=None)
-def test_with_many_pictures_it_is_the_share(seed: int) -> None:
+def test_with_many_images_it_is_the_share(seed: int) -> None:
     rng = np.random.default_rng(seed)
     targets = (rng.random((5000, 3)) < 0.5).astype(np.float32)
     shares = np.array([targets[targets[:, i] == 1].mean(0) for i in range(3)])

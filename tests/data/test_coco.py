@@ -41,10 +41,10 @@ def content() -> dict[str, Any]:
 
 
 @pytest.fixture
-def write(tmp_path: Path, save_picture: Callable[..., Path]) -> Callable[[Any], Path]:
+def write(tmp_path: Path, save_image: Callable[..., Path]) -> Callable[[Any], Path]:
     def write_content(content: Any) -> Path:
         for name in "gce":
-            save_picture(tmp_path / "val2014" / f"{name}.png")
+            save_image(tmp_path / "val2014" / f"{name}.png")
         (tmp_path / "annotations").mkdir(exist_ok=True)
         (tmp_path / "annotations" / "instances_val2014.json").write_text(
             content if isinstance(content, str) else json.dumps(content)
@@ -54,7 +54,7 @@ def write(tmp_path: Path, save_picture: Callable[..., Path]) -> Callable[[Any], 
     return write_content
 
 
-def test_labels_are_sorted_by_id_and_empty_pictures_dropped(
+def test_labels_are_sorted_by_id_and_empty_images_dropped(
     content: dict[str, Any], write: Callable[[Any], Path]
 ) -> None:
     images = load_data("coco", "val2014", data_dir=write(content))

@@ -58,8 +58,8 @@ def test_maps_equal_direct_computation(
     model.eval()
     plain = eval_transform(**LOOK)
     for row in range(len(images)):
-        picture = images.dataset[row]["image"]
-        for view, pixels in enumerate([plain(picture), plain(picture).flip(-1)]):
+        image = images.dataset[row]["image"]
+        for view, pixels in enumerate([plain(image), plain(image).flip(-1)]):
             with torch.no_grad():
                 direct = model.backbone(pixels[None])[0]  # (D0, H', W')
             torch.testing.assert_close(torch.tensor(maps[row, view]).float(), direct, rtol=2e-3, atol=2e-3)
@@ -129,7 +129,7 @@ def test_no_room(
 
 
 def test_batches_are_rows_of_the_drawn_views() -> None:
-    maps = np.arange(6 * 3 * 2, dtype=np.float16).reshape(6, 3, 2, 1, 1)  # value: 6·picture + 2·view + channel
+    maps = np.arange(6 * 3 * 2, dtype=np.float16).reshape(6, 3, 2, 1, 1)  # value: 6·image + 2·view + channel
     targets = np.eye(6, 2, dtype=np.float32)[:4]
     data = CachedDataset(maps, np.array([5, 0, 3, 1]), targets, views=3, seed=7)
     seen = np.zeros((4, 3), dtype=int)
@@ -139,8 +139,8 @@ def test_batches_are_rows_of_the_drawn_views() -> None:
         assert [len(batch["index"]) for batch in batches] == [3, 1]
         features = torch.cat([batch["backbone_features"] for batch in batches])
         assert features.dtype == torch.float32
-        pictures, views = features[:, 0, 0, 0].long() // 6, features[:, 0, 0, 0].long() % 6 // 2
-        assert pictures.tolist() == [5, 0, 3, 1]
+        images, views = features[:, 0, 0, 0].long() // 6, features[:, 0, 0, 0].long() % 6 // 2
+        assert images.tolist() == [5, 0, 3, 1]
         assert torch.equal(torch.cat([batch["labels"] for batch in batches]), torch.from_numpy(targets))
         assert torch.equal(data[2]["backbone_features"], features[2])
         seen[np.arange(4), views.numpy()] += 1
@@ -149,7 +149,7 @@ def test_batches_are_rows_of_the_drawn_views() -> None:
     assert one_view[4]["backbone_features"][0, 0, 0] == 24
 
 
-def test_a_repeated_picture_shows_its_other_views() -> None:
+def test_a_repeated_image_shows_its_other_views() -> None:
     maps = np.broadcast_to(np.arange(4, dtype=np.float16)[None, :, None, None, None], (5, 4, 1, 1, 1))
     data = CachedDataset(maps, np.arange(5), np.zeros((5, 2), np.float32), views=4, seed=1)
     batch = data.__getitems__([3, (3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (2, 1)])

@@ -12,10 +12,10 @@ LINES = {"train": [("a.png", ["cat", "bee"]), ("b.png", [])], "test": [("c.png",
 
 
 @pytest.fixture
-def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+def root(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     for seed, (split, lines) in enumerate(LINES.items()):
         for name, _ in lines:
-            save_picture(tmp_path / "data" / split / name, seed=seed)
+            save_image(tmp_path / "data" / split / name, seed=seed)
     return tmp_path / "data"
 
 
@@ -44,7 +44,7 @@ def test_one_metadata_file_for_all_splits(root: Path) -> None:
         load_data("imagefolder", "val", **options)
 
 
-def test_test_pictures_are_not_taken_for_training(root: Path) -> None:
+def test_test_images_are_not_taken_for_training(root: Path) -> None:
     write(root / "metadata.jsonl", [("test/c.png", ["bee", "cat"])])
     with pytest.raises(InputError, match="split is 'train', but no path"):
         load_data("imagefolder", "train", data_dir=root)

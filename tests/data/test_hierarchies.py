@@ -73,15 +73,15 @@ def test_voc_has_its_four_groups() -> None:
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("picture") / "one.png"
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "one.png"
     Image.new("RGB", (2, 2)).save(path)
     return path
 
 
-def images_of(targets: list[list[int]], names: list[str], picture: Path) -> LabelledImages:
+def images_of(targets: list[list[int]], names: list[str], image: Path) -> LabelledImages:
     rows = [
-        Row(str(number), picture, np.flatnonzero(np.equal(row, 1)), np.flatnonzero(np.equal(row, -1)))
+        Row(str(number), image, np.flatnonzero(np.equal(row, 1)), np.flatnonzero(np.equal(row, -1)))
         for number, row in enumerate(targets)
     ]
     return labelled_images(rows, names, name="test", split="train", skip_missing_images=False)
@@ -89,11 +89,11 @@ def images_of(targets: list[list[int]], names: list[str], picture: Path) -> Labe
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.sampled_from([1, 0, -1]), min_size=4, max_size=4), min_size=1, max_size=6))
-def test_parents_are_those_of_a_slow_reference(picture: Path, targets: list[list[int]]) -> None:
+def test_parents_are_those_of_a_slow_reference(image: Path, targets: list[list[int]]) -> None:
     """Animal is new, pet is a label of the data set, thing lies over both and over the bus."""
     names = ["dog", "cat", "bus", "pet"]
     parents = {"pet": ["thing"], "dog": ["pet", "animal"], "bus": ["thing"], "cat": ["animal"], "animal": ["thing"]}
-    found = with_parents(images_of(targets, names, picture), parents)
+    found = with_parents(images_of(targets, names, image), parents)
     assert found.label_names == [*names, "animal", "thing"] or found.label_names == [*names, "thing", "animal"]
 
     def judged(*marks: int) -> int:
@@ -107,15 +107,15 @@ def test_parents_are_those_of_a_slow_reference(picture: Path, targets: list[list
     assert found.image_ids == [str(number) for number in range(len(targets))]
 
 
-def test_children_that_the_data_set_lacks_are_unknown(picture: Path) -> None:
-    images = images_of([[1, 0], [0, 0]], ["dog", "bus"], picture)
+def test_children_that_the_data_set_lacks_are_unknown(image: Path) -> None:
+    images = images_of([[1, 0], [0, 0]], ["dog", "bus"], image)
     found = with_parents(images, {"dog": ["animal"], "cat": ["animal"]})
     assert found.label_names == ["dog", "bus", "cat", "animal"]
     assert found.targets().tolist() == [[1, 0, -1, 1], [0, 0, -1, -1]]
 
 
-def test_voc_parents_by_the_objects_of_its_pictures(voc_dir: Path) -> None:
-    """An animal is there where one of its six labels is; a picture of difficult animals only leaves it unknown."""
+def test_voc_parents_by_the_objects_of_its_images(voc_dir: Path) -> None:
+    """An animal is there where one of its six labels is; an image of difficult animals only leaves it unknown."""
     images = read_voc2007("val", data_dir=voc_dir, difficult="ignore", skip_missing_images=True)
     marks = images.targets()
     found = with_parents(images, load_hierarchy("voc", VOC_LABELS)).targets()

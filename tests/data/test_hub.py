@@ -16,12 +16,12 @@ NUMBERS = [[NAMES.index(name) for name in row] for row in ROWS]
 
 
 @pytest.fixture
-def saved(tmp_path: Path, save_picture: Callable[..., Path]) -> Callable[..., str]:
-    """Save a data set of three pictures and one label column; return its folder."""
-    paths = [str(save_picture(tmp_path / f"{number}.png", seed=number)) for number in range(3)]
+def saved(tmp_path: Path, save_image: Callable[..., Path]) -> Callable[..., str]:
+    """Save a data set of three images and one label column; return its folder."""
+    paths = [str(save_image(tmp_path / f"{number}.png", seed=number)) for number in range(3)]
 
     def save(column: str, values: list[Any], feature: Any, **more: tuple[list[Any], Any]) -> str:
-        columns = {"picture": (paths, Image()), column: (values, feature), **more}
+        columns = {"photo": (paths, Image()), column: (values, feature), **more}
         features = Features({name: kind for name, (_, kind) in columns.items()})
         dataset = Dataset.from_dict({name: data for name, (data, _) in columns.items()}, features=features)
         dataset.save_to_disk(tmp_path / "saved")
@@ -56,7 +56,7 @@ def test_numbers_need_names(saved: Callable[..., str]) -> None:
         load_data(folder, "train")
 
 
-def test_one_label_a_picture_and_ids_and_unknown(saved: Callable[..., str]) -> None:
+def test_one_label_a_image_and_ids_and_unknown(saved: Callable[..., str]) -> None:
     label = ClassLabel(names=NAMES)
     folder = saved(
         "label", [2, 0, 1], label, image_id=([7, 8, 9], Value("int32")), unknown=([[0, 2], [], [2]], List(label))
@@ -88,14 +88,14 @@ def test_a_folder_of_parquet_files(tmp_path: Path, make_images: Callable[..., La
     assert expected["pixel_values"].equal(found["pixel_values"])
 
 
-def test_missing_pictures_of_a_list_of_paths(tmp_path: Path, save_picture: Callable[..., Path]) -> None:
-    paths = [str(save_picture(tmp_path / "whole.png")), str(tmp_path / "gone.png"), None]
+def test_missing_images_of_a_list_of_paths(tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    paths = [str(save_image(tmp_path / "whole.png")), str(tmp_path / "gone.png"), None]
     rows = [{"file": path, "tags": row} for path, row in zip(paths, ROWS, strict=True)]
     folder = tmp_path / "listed"
     folder.mkdir()
     (folder / "train.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     options: dict[str, Any] = {"image_column": "file", "cache_dir": tmp_path / "cache"}
-    with pytest.raises(InputError, match=r"2 of 3 .* at .*gone.png \(missing\); train-000002 at <no picture>"):
+    with pytest.raises(InputError, match=r"2 of 3 .* at .*gone.png \(missing\); train-000002 at <no image>"):
         load_data(str(folder), "train", **options)
     images = load_data(str(folder), "train", skip_missing_images=True, **options)
     assert images.skipped == ("train-000001", "train-000002")
@@ -107,9 +107,9 @@ def test_faults_are_named(saved: Callable[..., str], tmp_path: Path) -> None:
     folder = saved("label", [2, -1, 1], ClassLabel(names=NAMES))
     with pytest.raises(InputError, match="has the label -1, which is none of its 3 names"):
         load_data(folder, "train")
-    with pytest.raises(InputError, match=r"image_column is 'photo', but .* has only picture, label"):
-        load_data(folder, "train", image_column="photo")
-    with pytest.raises(InputError, match=r"label_column is 'tags.name', but .* has only picture, label"):
+    with pytest.raises(InputError, match=r"image_column is 'image', but .* has only photo, label"):
+        load_data(folder, "train", image_column="image")
+    with pytest.raises(InputError, match=r"label_column is 'tags.name', but .* has only photo, label"):
         load_data(folder, "train", label_column="tags.name")
     with pytest.raises(InputError, match=r"label_column is 'label.name', but 'label' of data set"):
         load_data(folder, "train", label_column="label.name")
@@ -121,5 +121,5 @@ def test_faults_are_named(saved: Callable[..., str], tmp_path: Path) -> None:
         load_data(str(empty), "train", cache_dir=tmp_path / "cache")
     text = Dataset.from_dict({"text": ["a"], "labels": [["x"]]})
     text.save_to_disk(tmp_path / "text")
-    with pytest.raises(InputError, match="has 0 columns of pictures among text, labels: set image_column"):
+    with pytest.raises(InputError, match="has 0 columns of images among text, labels: set image_column"):
         load_data(str(tmp_path / "text"), "train")

@@ -10,16 +10,16 @@ from sct_hf.errors import InputError
 
 
 @pytest.fixture
-def tree(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
-    """Picture 1 is a dog on a sofa, copied; 2 a dog and a cat, linked; 3 a cat that has the name of another sofa."""
+def tree(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
+    """Image 1 is a dog on a sofa, copied; 2 a dog and a cat, linked; 3 a cat that has the name of another sofa."""
     root = tmp_path / "tree"
-    save_picture(root / "dog" / "1.jpg", seed=1)
-    save_picture(root / "dog" / "inside" / "2.png", seed=2)
-    save_picture(root / "cat" / "3.png", seed=3)
-    save_picture(root / "sofa" / "3.png", seed=4)
+    save_image(root / "dog" / "1.jpg", seed=1)
+    save_image(root / "dog" / "inside" / "2.png", seed=2)
+    save_image(root / "cat" / "3.png", seed=3)
+    save_image(root / "sofa" / "3.png", seed=4)
     shutil.copy(root / "dog" / "1.jpg", root / "sofa" / "another name.jpg")
     os.symlink(root / "dog" / "inside" / "2.png", root / "cat" / "2.png")
-    (root / "cat" / "notes.txt").write_text("no picture")
+    (root / "cat" / "notes.txt").write_text("no image")
     (root / ".hidden").mkdir()
     return root
 
@@ -30,7 +30,7 @@ def labels_of(root: Path, split: str = "train") -> dict[str, list[str]]:
     return dict(zip(images.image_ids, rows, strict=True))
 
 
-def test_a_picture_has_the_labels_of_all_its_folders(tree: Path) -> None:
+def test_a_image_has_the_labels_of_all_its_folders(tree: Path) -> None:
     assert labels_of(tree) == {
         "cat/2.png": ["cat", "dog"],
         "cat/3.png": ["cat"],

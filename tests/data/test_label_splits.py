@@ -18,7 +18,7 @@ def test_names_stay_in_the_order_of_the_data_set(tmp_path: Path) -> None:
     assert split_labels(str(tmp_path / "unseen.txt"), NAMES) == split
 
 
-def test_labels_that_only_other_pictures_have_may_be_unseen_but_not_seen() -> None:
+def test_labels_that_only_other_images_have_may_be_unseen_but_not_seen() -> None:
     split = split_labels("elk,ant", NAMES, ["elk", "fox"])
     assert (split.seen, split.unseen) == (["bee", "cow", "dog"], ["ant", "elk"])
 

@@ -25,7 +25,7 @@ def dataset(images: LabelledImages) -> ImageDataset:
     return ImageDataset(images, train_transform(16, MEAN, STD), seed=5)
 
 
-def test_items_are_the_pictures_and_their_targets(images: LabelledImages) -> None:
+def test_items_are_the_images_and_their_targets(images: LabelledImages) -> None:
     transform = eval_transform(16, MEAN, STD)
     dataset = ImageDataset(images, transform)
     assert len(dataset) == 5
@@ -54,7 +54,7 @@ def test_an_item_depends_on_seed_epoch_and_index_alone(images: LabelledImages, d
     assert any(not torch.equal(first[index], other[index]) for index in first)
 
 
-def test_a_repeated_picture_is_augmented_anew(dataset: ImageDataset) -> None:
+def test_a_repeated_image_is_augmented_anew(dataset: ImageDataset) -> None:
     first, *further = (dataset[2, repeat] for repeat in range(4))
     assert torch.equal(first["pixel_values"], dataset[2]["pixel_values"])
     assert torch.equal(further[0]["pixel_values"], dataset[2, 1]["pixel_values"])
@@ -87,7 +87,7 @@ def test_a_file_that_breaks_later_is_named(images: LabelledImages) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(InputError) as caught:
         dataset[3]
-    assert f"picture 'p3' of data set 'made' cannot be decoded: {path}" in str(caught.value)
+    assert f"image 'p3' of data set 'made' cannot be decoded: {path}" in str(caught.value)
     path.unlink()
     with pytest.raises(InputError, match=r"cannot be decoded: .*3\.png"):
         dataset[3]
@@ -95,8 +95,8 @@ def test_a_file_that_breaks_later_is_named(images: LabelledImages) -> None:
         list(DataLoader(dataset, batch_size=5, num_workers=1))
 
 
-def test_broken_bytes_are_named_by_their_picture(images: LabelledImages) -> None:
+def test_broken_bytes_are_named_by_their_image(images: LabelledImages) -> None:
     rows = [{"image_id": "q", "image": {"bytes": b"nothing", "path": None}, "labels": [], "unknown": []}]
     broken = LabelledImages(type(images.dataset).from_list(rows, features=images.dataset.features), "made", "train")
-    with pytest.raises(InputError, match="the bytes of picture 'q'"):
+    with pytest.raises(InputError, match="the bytes of image 'q'"):
         ImageDataset(broken, eval_transform(16, MEAN, STD))[0]

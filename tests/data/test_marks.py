@@ -10,9 +10,9 @@ from sct_hf.data.problems import DataError
 
 
 @pytest.fixture
-def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+def root(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     for seed in range(4):
-        save_picture(tmp_path / f"{seed}.png", seed=seed)
+        save_image(tmp_path / f"{seed}.png", seed=seed)
     return tmp_path
 
 

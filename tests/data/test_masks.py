@@ -58,12 +58,12 @@ def test_entries_are_drawn_alike_and_apart(proportion: float) -> None:
     np.testing.assert_allclose(known.mean(axis=0), proportion, atol=4 * error)
     correlations = np.corrcoef(known.T) - np.eye(len(LABELS))
     assert np.abs(correlations).max() < 4 / len(NAMES) ** 0.5
-    # The number of known labels of a picture is binomial.
+    # The number of known labels of an image is binomial.
     variance = len(LABELS) * proportion * (1 - proportion)
     assert known.sum(axis=1).var() == pytest.approx(variance, rel=0.2)
 
 
-def test_single_positives_are_one_a_picture_each_alike() -> None:
+def test_single_positives_are_one_a_image_each_alike() -> None:
     targets = np.tile(np.array([[1, 0, 1, 1, -1], [0, 0, 0, -1, 0]], dtype=np.float32), (1000, 1))
     known = single_positives(targets, NAMES, LABELS, split="train", seed=0)
     assert known.sum(axis=1).tolist() == [1, 0] * 1000
@@ -120,8 +120,8 @@ def test_names_with_separators_are_read_back(table: Path, tmp_path: Path) -> Non
     assert targets == {"cat, or dog": 1, 'a "quoted" one': 1, "plain": -1}
 
 
-def test_pictures_without_files_cannot_be_named(tmp_path: Path) -> None:
+def test_images_without_files_cannot_be_named(tmp_path: Path) -> None:
     rows = {"image_id": ["one"], "image": [Image.new("RGB", (4, 4))], "labels": [[0]], "unknown": [[]]}
     images = LabelledImages(Dataset.from_dict(rows, features=features_for(["a", "b"])), "bytes", "train")
-    with pytest.raises(InputError, match="picture 'one' of data set 'bytes' has no file"):
+    with pytest.raises(InputError, match="image 'one' of data set 'bytes' has no file"):
         write_csv(images, tmp_path / "t.csv")

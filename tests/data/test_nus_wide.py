@@ -16,7 +16,7 @@ TRAIN = {  # path, tags, concepts
 
 
 @pytest.fixture
-def folder(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+def folder(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     """The official layout, with tabs and spaces at line ends as there."""
     for part in ("ImageList", "ConceptsList", "NUS_WID_Tags", "Groundtruth/TrainTestLabels"):
         (tmp_path / part).mkdir(parents=True)
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
             file = tmp_path / "Groundtruth" / "TrainTestLabels" / f"Labels_{concept}_{part}.txt"
             file.write_text("".join(lines))
     for path in TRAIN:
-        save_picture(tmp_path / "Flickr" / path.replace("\\", "/"))
+        save_image(tmp_path / "Flickr" / path.replace("\\", "/"))
     return tmp_path
 
 
@@ -43,18 +43,18 @@ def test_tags_that_are_no_concept_and_then_concepts(folder: Path) -> None:
     assert len(load_data("nuswide", "test", data_dir=folder)) == 1
 
 
-def test_missing_pictures_are_left_out_on_request(folder: Path) -> None:
+def test_missing_images_are_left_out_on_request(folder: Path) -> None:
     (folder / "Flickr" / "zoo" / "0002_22.jpg").unlink()
     images = load_data("nuswide", "train", data_dir=folder, skip_missing_images=True)
     assert images.skipped == ("zoo/0002_22",)
-    with pytest.raises(InputError, match="1 of 3 pictures"):
+    with pytest.raises(InputError, match="1 of 3 images"):
         load_data("nuswide", "train", data_dir=folder)
 
 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("NUS_WID_Tags/Train_Tags1k.dat", "1 0 0 0\n", "has 1 lines for 3 listed pictures"),
+        ("NUS_WID_Tags/Train_Tags1k.dat", "1 0 0 0\n", "has 1 lines for 3 listed images"),
         ("NUS_WID_Tags/Train_Tags1k.dat", "1 0 0 0\n1 0\n1 0 0 0\n", r"line 2: it does not hold 4 of 0 and 1"),
         ("Groundtruth/TrainTestLabels/Labels_sky_Train.txt", "1\n-1\n0\n", r"Labels_sky_Train.txt, line 2"),
         ("ConceptsList/Concepts81.txt", None, "data_dir has no .*Concepts81.txt"),

@@ -13,10 +13,10 @@ NAMES = ["ant", "bee"]
 
 
 @pytest.fixture
-def broken(tmp_path: Path, save_picture: Callable[..., Path]) -> dict[str, Path]:
+def broken(tmp_path: Path, save_image: Callable[..., Path]) -> dict[str, Path]:
     """One file of each fault, and three that are whole."""
-    whole = save_picture(tmp_path / "whole.jpg", size=(200, 200))
-    png = save_picture(tmp_path / "whole.png", size=(200, 200))
+    whole = save_image(tmp_path / "whole.jpg", size=(200, 200))
+    png = save_image(tmp_path / "whole.png", size=(200, 200))
     files = {
         "whole": whole,
         "png": png,
@@ -30,7 +30,7 @@ def broken(tmp_path: Path, save_picture: Callable[..., Path]) -> dict[str, Path]
     }
     files["trailing"].write_bytes(whole.read_bytes() + struct.pack("<200d", *range(200)))
     files["empty"].write_bytes(b"")
-    files["text"].write_text("no picture")
+    files["text"].write_text("no image")
     files["cut"].write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     files["cut_png"].write_bytes(png.read_bytes()[:-40000])
     files["folder"].mkdir()
@@ -42,7 +42,7 @@ def test_missing_and_broken_files_are_counted_and_named(broken: dict[str, Path])
     with pytest.raises(InputError) as caught:
         labelled_images(rows, NAMES, name="mine", split="train", skip_missing_images=False)
     message = str(caught.value)
-    assert "6 of 9 pictures of split 'train' of data set 'mine' are missing or broken" in message
+    assert "6 of 9 images of split 'train' of data set 'mine' are missing or broken" in message
     assert f"missing at {broken['missing']} (missing); empty at {broken['empty']} (broken" in message
     assert "skip_missing_images" in message
     assert "folder" not in message, "only the first five are named"
@@ -65,26 +65,26 @@ def test_a_whole_file_is_not_decoded(broken: dict[str, Path], monkeypatch: pytes
     assert len(labelled_images(rows, NAMES, name="mine", split="train", skip_missing_images=False)) == 2
 
 
-def test_all_pictures_missing(tmp_path: Path) -> None:
+def test_all_images_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is empty"):
         labelled_images([Row("x", tmp_path / "x.jpg", [0])], NAMES, name="n", split="s", skip_missing_images=True)
 
 
-def test_a_picture_listed_twice(tmp_path: Path, save_picture: Callable[..., Path]) -> None:
-    path = save_picture(tmp_path / "a.png")
-    with pytest.raises(InputError, match="lists 1 pictures twice, first a"):
+def test_a_image_listed_twice(tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    path = save_image(tmp_path / "a.png")
+    with pytest.raises(InputError, match="lists 1 images twice, first a"):
         labelled_images(
             [Row("a", path, [0]), Row("a", path, [1])], NAMES, name="n", split="s", skip_missing_images=False
         )
 
 
-def test_a_label_shown_is_not_unknown(tmp_path: Path, save_picture: Callable[..., Path]) -> None:
-    row = Row("a", save_picture(tmp_path / "a.png"), [1, 1], [0, 1])
+def test_a_label_shown_is_not_unknown(tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    row = Row("a", save_image(tmp_path / "a.png"), [1, 1], [0, 1])
     images = labelled_images([row], NAMES, name="n", split="s", skip_missing_images=False)
     assert images.targets().tolist() == [[-1, 1]]
 
 
-def test_a_truncated_picture_of_any_format_is_broken(tmp_path) -> None:
+def test_a_truncated_image_of_any_format_is_broken(tmp_path) -> None:
     for suffix in ("bmp", "jpg", "png", "gif", "webp"):
         whole = tmp_path / f"whole.{suffix}"
         noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)

@@ -18,24 +18,24 @@ def test_sixteen_words() -> None:
     assert all(label.isalpha() and label.islower() for label in SCENE_LABELS)
 
 
-def test_a_picture_is_a_function_of_seed_split_and_number() -> None:
-    picture, labels = render_scene(3, "train", 5)
+def test_a_image_is_a_function_of_seed_split_and_number() -> None:
+    image, labels = render_scene(3, "train", 5)
     again, same = render_scene(3, "train", 5)
-    assert (picture.mode, picture.size) == ("RGB", (SCENE_SIDE, SCENE_SIDE))
-    assert picture.tobytes() == again.tobytes()
+    assert (image.mode, image.size) == ("RGB", (SCENE_SIDE, SCENE_SIDE))
+    assert image.tobytes() == again.tobytes()
     assert labels == same
     others = [render_scene(3, "train", 6), render_scene(3, "test", 5), render_scene(4, "train", 5)]
-    assert all(other.tobytes() != picture.tobytes() for other, _ in others)
+    assert all(other.tobytes() != image.tobytes() for other, _ in others)
 
 
-def test_the_data_set_holds_the_rendered_pictures(tmp_path: Path) -> None:
+def test_the_data_set_holds_the_rendered_images(tmp_path: Path) -> None:
     images = load_data("scenes", "train", size=6, seed=2, cache_dir=tmp_path)
     assert (images.name, images.split, len(images), images.label_names) == ("scenes", "train", 6, SCENE_LABELS)
     for index in range(6):
-        picture, labels = render_scene(2, "train", index)
+        image, labels = render_scene(2, "train", index)
         row = images.dataset[index]
         assert row["image_id"] == f"train-{index:05d}"
-        assert row["image"].tobytes() == picture.tobytes()
+        assert row["image"].tobytes() == image.tobytes()
         assert row["labels"] == labels
     assert (images.targets().sum(axis=1) == [len(row) for row in images.dataset["labels"]]).all()
 
@@ -53,7 +53,7 @@ def test_counts_and_shares_of_the_labels() -> None:
     assert counts[:2].sum() == 0
     assert (counts[2:] > 12).all()
     shares = np.bincount(np.concatenate(rows), minlength=16) / len(rows)
-    # A label is in 3.5 of 16 pictures on average; 160 pictures leave a standard error of 0.033.
+    # A label is in 3.5 of 16 images on average; 160 images leave a standard error of 0.033.
     assert (abs(shares - 3.5 / 16) < 0.13).all()
     assert all(row == sorted(set(row)) for row in rows)
 
@@ -73,7 +73,7 @@ def thing(label: int, *shapes: Shape) -> module._Thing:
         (box(0.8, 0.3, 1.05, 0.7, (0, 0, 0)), True),
     ],
 )
-def test_half_of_a_thing_must_be_in_sight_and_most_of_it_in_the_picture(front: Shape, visible: bool) -> None:
+def test_half_of_a_thing_must_be_in_sight_and_most_of_it_in_the_image(front: Shape, visible: bool) -> None:
     behind = thing(0, box(0.3, 0.3, 0.7, 0.7, (0, 0, 0)))
     assert module._all_visible([behind, thing(1, front)]) is visible
 

@@ -17,10 +17,10 @@ def images(make_images: Callable[..., LabelledImages]) -> LabelledImages:
 
 def test_counts_by_hand(images: LabelledImages) -> None:
     summary = summarise(images)
-    assert (summary.name, summary.pictures, summary.label_names) == ("made train", 4, NAMES)
+    assert (summary.name, summary.images, summary.label_names) == ("made train", 4, NAMES)
     assert summary.positives.tolist() == [1, 3, 2]
     assert summary.unknown.tolist() == [2, 0, 1]
-    assert summary.per_picture.tolist() == [1, 1, 1, 1]
+    assert summary.per_image.tolist() == [1, 1, 1, 1]
     assert summary.together.tolist() == [[1, 1, 1], [1, 3, 2], [1, 2, 2]]
     assert summary.pairs() == [("bee", "cow", 2), ("ant", "bee", 1), ("ant", "cow", 1)]
 
@@ -33,13 +33,13 @@ def test_counts_of_a_random_set_agree_with_loops(make_images: Callable[..., Labe
         for column, other in enumerate(NAMES):
             assert summary.together[row, column] == sum(one in labels and other in labels for labels, _ in rows)
     assert (np.diag(summary.together) == summary.positives).all()
-    assert summary.per_picture.sum() == 15
+    assert summary.per_image.sum() == 15
 
 
 def test_the_text(images: LabelledImages) -> None:
     lines = format_summary(summarise(images), ["one was left out"]).splitlines()
     assert lines == [
-        "made train: 4 pictures, 3 labels, 1.50 a picture (1 with 0, 1 with 1, 1 with 2, 1 with 3)",
+        "made train: 4 images, 3 labels, 1.50 an image (1 with 0, 1 with 1, 1 with 2, 1 with 3)",
         "note: one was left out",
         "  bee       3   75.0 %       0 unknown",
         "  cow       2   50.0 %       1 unknown",

@@ -13,9 +13,9 @@ TARGETS = [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
 
 
 @pytest.fixture
-def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+def root(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     for name in ("a.png", "b.jpg", "c.png"):
-        save_picture(tmp_path / "pictures" / name)
+        save_image(tmp_path / "images" / name)
     return tmp_path
 
 
@@ -29,23 +29,23 @@ def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
     ],
 )
 def test_csv_labels_in_each_form(root: Path, cells: list[str]) -> None:
-    lines = [f"pictures/{name},{cell}" for name, cell in zip(("a.png", "b.jpg", "c.png"), cells, strict=True)]
+    lines = [f"images/{name},{cell}" for name, cell in zip(("a.png", "b.jpg", "c.png"), cells, strict=True)]
     (root / "list.csv").write_text("\n".join(["image,labels", *lines]), encoding="utf-8-sig")
     images = load_data("csv", "train", files=root / "list.csv")
     assert (images.name, images.split, images.label_names) == ("csv", "train", NAMES)
     assert images.targets().tolist() == TARGETS
-    assert images.image_ids == ["pictures/a.png", "pictures/b.jpg", "pictures/c.png"]
+    assert images.image_ids == ["images/a.png", "images/b.jpg", "images/c.png"]
     assert images.dataset[1]["image"].size == (40, 30)
 
 
 def test_the_format_is_the_one_asked_for_whatever_the_name(root: Path) -> None:
-    (root / "list.txt").write_text("image,labels\npictures/a.png,cat|bee\n")
+    (root / "list.txt").write_text("image,labels\nimages/a.png,cat|bee\n")
     assert load_data("csv", "train", files=root / "list.txt").label_names == ["bee", "cat"]
 
 
 def test_csv_with_columns_and_separator_of_its_own(root: Path) -> None:
     (root / "list.csv").write_text("split,pic,what\nx,a.png,cat/dining table\nx,b.jpg,bee\n")
-    options = {"image_column": "pic", "label_column": "what", "separator": "/", "data_dir": root / "pictures"}
+    options = {"image_column": "pic", "label_column": "what", "separator": "/", "data_dir": root / "images"}
     images = load_data("csv", "train", files=[str(root / "list.csv")], **options)
     assert images.targets().tolist() == TARGETS[:2]
 
@@ -57,8 +57,8 @@ def write_jsonl(path: Path, rows: list[dict[str, object]]) -> Path:
 
 def test_jsonl_with_unknown_labels_and_given_names(root: Path) -> None:
     rows: list[dict[str, object]] = [
-        {"path": "pictures/a.png", "tags": ["cat"], "unknown": ["bee", "cat"]},
-        {"path": str(root / "pictures" / "b.jpg"), "tags": [], "unknown": []},
+        {"path": "images/a.png", "tags": ["cat"], "unknown": ["bee", "cat"]},
+        {"path": str(root / "images" / "b.jpg"), "tags": [], "unknown": []},
     ]
     names = ["cat", "bee", "dog"]
     images = load_data("jsonl", "test", files=write_jsonl(root / "x.jsonl", rows), label_names=names)
@@ -68,47 +68,47 @@ def test_jsonl_with_unknown_labels_and_given_names(root: Path) -> None:
 
 def test_several_files_are_one_split(root: Path) -> None:
     files = [
-        write_jsonl(root / "1.jsonl", [{"image": "pictures/a.png", "labels": ["cat"]}]),
-        write_jsonl(root / "2.jsonl", [{"image": "pictures/b.jpg", "labels": ["bee"]}]),
+        write_jsonl(root / "1.jsonl", [{"image": "images/a.png", "labels": ["cat"]}]),
+        write_jsonl(root / "2.jsonl", [{"image": "images/b.jpg", "labels": ["bee"]}]),
     ]
     images = load_data("jsonl", "train", files=files)
     assert images.targets().tolist() == [[0, 1], [1, 0]]
 
 
 def test_the_split_names_the_file_in_a_folder(root: Path) -> None:
-    write_jsonl(root / "val.jsonl", [{"image": "pictures/a.png", "labels": ["cat", "bee"]}])
+    write_jsonl(root / "val.jsonl", [{"image": "images/a.png", "labels": ["cat", "bee"]}])
     assert len(load_data("jsonl", "val", data_dir=root)) == 1
 
 
 @pytest.mark.parametrize(
     ("suffix", "text", "message"),
     [
-        ("csv", "", "list.csv: there is no picture in it: write one line for each picture"),
-        ("csv", "image,labels\n", "list.csv: there is no picture in it"),
-        ("csv", "image,labels\npictures/a.png,cat\n", "at least two"),
+        ("csv", "", "list.csv: there is no image in it: write one line for each image"),
+        ("csv", "image,labels\n", "list.csv: there is no image in it"),
+        ("csv", "image,labels\nimages/a.png,cat\n", "at least two"),
         (
             "csv",
-            "picture,labels\npictures/a.png,cat\n",
-            r"line 1: no column 'image' or 'file_name' .* only 'picture', 'labels': name the column by image_column",
+            "photo,labels\nimages/a.png,cat\n",
+            r"line 1: no column 'image' or 'file_name' .* only 'photo', 'labels': name the column by image_column",
         ),
-        ("csv", "image,what\npictures/a.png,cat\n", "name the column by label_column"),
-        ("csv", "image,Labels\npictures/a.png,cat\n", "rename 'Labels', or name the column by label_column"),
+        ("csv", "image,what\nimages/a.png,cat\n", "name the column by label_column"),
+        ("csv", "image,Labels\nimages/a.png,cat\n", "rename 'Labels', or name the column by label_column"),
         (
             "csv",
-            "image;labels\npictures/a.png;cat\n",
+            "image;labels\nimages/a.png;cat\n",
             "one cell, 'image;labels': part the cells by commas, not by ';'",
         ),
-        ("csv", "image,labels,labels\npictures/a.png,cat,bee\n", "line 1: the header names 'labels' twice"),
+        ("csv", "image,labels,labels\nimages/a.png,cat,bee\n", "line 1: the header names 'labels' twice"),
         ("csv", 'image,"labels\n', "line 1: the header cannot be parsed"),
-        ("csv", "image,labels\npictures/a.png,cat,bee\n", "line 2: 3 cells, but the header has 2: quote cells"),
-        ("csv", "image,labels\npictures/a.png\n", "line 2: 1 cells, but the header has 2"),
-        ("csv", "image,labels\n,cat\n", "line 2: the path of the picture is ''"),
-        ("csv", "image,labels\npictures/a.png,[cat]\n", r"line 2: labels is '\[cat\]', which is no JSON list"),
-        ("jsonl", '{"image": "pictures/a.png", "labels": ["cat"]}\n{"image"', "line 2: the line is not valid JSON"),
+        ("csv", "image,labels\nimages/a.png,cat,bee\n", "line 2: 3 cells, but the header has 2: quote cells"),
+        ("csv", "image,labels\nimages/a.png\n", "line 2: 1 cells, but the header has 2"),
+        ("csv", "image,labels\n,cat\n", "line 2: the path of the image is ''"),
+        ("csv", "image,labels\nimages/a.png,[cat]\n", r"line 2: labels is '\[cat\]', which is no JSON list"),
+        ("jsonl", '{"image": "images/a.png", "labels": ["cat"]}\n{"image"', "line 2: the line is not valid JSON"),
         ("jsonl", "[1, 2]", r"line 1: the line is \[1, 2\]: write an object"),
-        ("jsonl", '{"image": "pictures/a.png", "labels": [1, 2]}', r"labels is \[1, 2\]: give a list of names"),
-        ("jsonl", '{"image": "pictures/a.png", "labels": ["cat", "bee"], "unknown": 3}', "unknown is 3"),
-        ("jsonl", '{"image": "no.png", "labels": ["cat", "bee"]}', "1 of 1 pictures .* are missing"),
+        ("jsonl", '{"image": "images/a.png", "labels": [1, 2]}', r"labels is \[1, 2\]: give a list of names"),
+        ("jsonl", '{"image": "images/a.png", "labels": ["cat", "bee"], "unknown": 3}', "unknown is 3"),
+        ("jsonl", '{"image": "no.png", "labels": ["cat", "bee"]}', "1 of 1 images .* are missing"),
     ],
 )
 def test_faults_name_the_line_and_the_remedy(root: Path, suffix: str, text: str, message: str) -> None:
@@ -119,7 +119,7 @@ def test_faults_name_the_line_and_the_remedy(root: Path, suffix: str, text: str,
 
 
 def test_a_label_that_is_not_among_the_given_names(root: Path) -> None:
-    file = write_jsonl(root / "x.jsonl", [{"image": "pictures/a.png", "labels": ["yeti"]}])
+    file = write_jsonl(root / "x.jsonl", [{"image": "images/a.png", "labels": ["yeti"]}])
     with pytest.raises(InputError, match="line 1: label 'yeti' is not one of the 2 labels given: write one of cat"):
         load_data("jsonl", "train", files=file, label_names=["cat", "bee"])
 
@@ -134,13 +134,13 @@ def test_a_file_that_is_not_there(root: Path) -> None:
 def test_all_that_is_wrong_is_told_at_once_and_by_line(root: Path) -> None:
     lines = [
         "image,labels",
-        "pictures/a.png,cat|bee",
+        "images/a.png,cat|bee",
         ",cat",
-        "pictures/b.jpg,cat,bee",
-        'pictures/c.png,"cat',
-        'pictures/b.jpg,"[""cat"""',
-        "pictures/\xe9.png,cat",
-        "pictures/c.png,bee",
+        "images/b.jpg,cat,bee",
+        'images/c.png,"cat',
+        'images/b.jpg,"[""cat"""',
+        "images/\xe9.png,cat",
+        "images/c.png,bee",
     ]
     (root / "x.csv").write_bytes("\n".join(lines).encode("latin-1"))
     with pytest.raises(DataError) as caught:
@@ -157,20 +157,20 @@ def test_all_that_is_wrong_is_told_at_once_and_by_line(root: Path) -> None:
 
 
 def test_lines_count_where_a_cell_has_several(root: Path) -> None:
-    (root / "x.csv").write_text('image,labels\npictures/a.png,"cat\n|bee"\n\npictures/b.jpg\n')
+    (root / "x.csv").write_text('image,labels\nimages/a.png,"cat\n|bee"\n\nimages/b.jpg\n')
     with pytest.raises(DataError, match="line 5: 1 cells"):
         load_data("csv", "train", files=root / "x.csv")
 
 
 def test_a_jsonl_file_that_is_utf_16(root: Path) -> None:
-    (root / "x.jsonl").write_text('{"image": "pictures/a.png", "labels": ["cat", "bee"]}\n', encoding="utf-16")
+    (root / "x.jsonl").write_text('{"image": "images/a.png", "labels": ["cat", "bee"]}\n', encoding="utf-16")
     with pytest.raises(DataError, match=r"x.jsonl: the text is UTF-16: save it as UTF-8"):
         load_data("jsonl", "train", files=root / "x.jsonl")
 
 
 def test_labels_from_a_file(root: Path) -> None:
     (root / "labels.txt").write_text("dog\n\n cat \nbee\n")
-    (root / "x.csv").write_text("image,labels\npictures/a.png,cat\n")
+    (root / "x.csv").write_text("image,labels\nimages/a.png,cat\n")
     images = load_data("csv", "train", files=root / "x.csv", labels_file=root / "labels.txt")
     assert images.label_names == ["dog", "cat", "bee"]
     assert images.targets().tolist() == [[0, 1, 0]]

@@ -12,7 +12,7 @@ from sct_hf.errors import InputError
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def picture(height: int, width: int, seed: int = 0) -> Image.Image:
+def noise_image(height: int, width: int, seed: int = 0) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -25,15 +25,15 @@ def test_eval_transform_is_the_processor_of_transformers(size: int | list[int], 
         image_mean=MEAN,
         image_std=STD,
     )
-    image = picture(61, 90)
+    image = noise_image(61, 90)
     expected = processor(image, return_tensors="pt")["pixel_values"][0]
     found = eval_transform(size, MEAN, STD)(image)
     assert (found.dtype, found.is_contiguous()) == (torch.float32, True)
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 
-def test_the_whole_picture_is_kept() -> None:
-    image = picture(40, 60)
+def test_the_whole_image_is_kept() -> None:
+    image = noise_image(40, 60)
     flat = eval_transform([40, 60], [0.0] * 3, [1.0] * 3)(image)
     np.testing.assert_allclose(flat.permute(1, 2, 0).numpy() * 255, np.asarray(image), atol=1e-3)
 
@@ -56,7 +56,7 @@ def test_cutout_paints_one_box_of_one_colour(seed: int, height: int, width: int)
         assert box.shape[2] <= width // 2
 
 
-def test_cutout_centres_cover_the_picture() -> None:
+def test_cutout_centres_cover_the_image() -> None:
     torch.manual_seed(0)
     blank = torch.zeros(3, 16, 24, dtype=torch.uint8)
     painted = torch.stack([(Cutout()(blank) != 0).any(dim=0) for _ in range(600)]).float()
@@ -69,7 +69,7 @@ def test_cutout_centres_cover_the_picture() -> None:
 
 
 def test_flip_is_a_mirror_image_half_of_the_time() -> None:
-    image = picture(8, 8)
+    image = noise_image(8, 8)
     transform = train_transform(8, MEAN, STD, cutout=False, rand_augment=False)
     plain = eval_transform(8, MEAN, STD)(image)
     torch.manual_seed(0)
@@ -80,7 +80,7 @@ def test_flip_is_a_mirror_image_half_of_the_time() -> None:
 
 
 def test_train_transform_follows_the_seed_of_torch() -> None:
-    image = picture(50, 40)
+    image = noise_image(50, 40)
     transform = train_transform([24, 32], MEAN, STD)
     torch.manual_seed(1)
     first = [transform(image) for _ in range(4)]
@@ -93,7 +93,7 @@ def test_train_transform_follows_the_seed_of_torch() -> None:
 
 
 def test_without_augmentation_both_transforms_agree() -> None:
-    image = picture(50, 40)
+    image = noise_image(50, 40)
     transform = train_transform(24, MEAN, STD, flip=False, cutout=False, rand_augment=False)
     assert torch.equal(transform(image), eval_transform(24, MEAN, STD)(image))
 

@@ -44,21 +44,21 @@ def test_difficult_objects_are_unknown_or_negative(voc_dir: Path) -> None:
             assert targets[row, column] == expected, (image_id, label)
 
 
-def test_missing_pictures_are_named(voc_dir: Path) -> None:
-    with pytest.raises(InputError, match=r"2 of 2510 pictures .* first 005042 at .*005042.jpg \(missing\); 007284"):
+def test_missing_images_are_named(voc_dir: Path) -> None:
+    with pytest.raises(InputError, match=r"2 of 2510 images .* first 005042 at .*005042.jpg \(missing\); 007284"):
         load_data("voc2007", "val", data_dir=voc_dir)
 
 
 @pytest.fixture
-def small(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
-    """A VOC2012 of three pictures: a: cat and a difficult dog; b: difficult and plain car; c: nothing."""
+def small(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
+    """A VOC2012 of three images: a: cat and a difficult dog; b: difficult and plain car; c: nothing."""
     root = tmp_path / "VOCdevkit" / "VOC2012"
     contents = {"a": [("cat", 0), ("dog", 1)], "b": [("car", 1), ("car", 0)], "c": []}
     main = root / "ImageSets" / "Main"
     for folder in (main, root / "Annotations"):
         folder.mkdir(parents=True)
     for name, things in contents.items():
-        save_picture(root / "JPEGImages" / f"{name}.jpg")
+        save_image(root / "JPEGImages" / f"{name}.jpg")
         found = "".join(f"<object><name>{n}</name><difficult>{d}</difficult></object>" for n, d in things)
         (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{found}</annotation>")
     (main / "train.txt").write_text("a\nb\nc\n")
@@ -97,7 +97,7 @@ def test_faults_of_the_folder_are_named(small: Path) -> None:
     with pytest.raises(InputError, match="difficult is 'maybe'"):
         load_data("voc2012", "train", data_dir=small, difficult="maybe")
     (main / "dog_train.txt").write_text("a 0\nb -1\n")
-    with pytest.raises(InputError, match=r"dog_train.txt does not give each picture"):
+    with pytest.raises(InputError, match=r"dog_train.txt does not give each image"):
         load_data("voc2012", "train", data_dir=small)
     (main / "dog_train.txt").unlink()
     with pytest.raises(InputError, match=r"lacks dog_train.txt"):

@@ -1,4 +1,4 @@
-"""Tiny checkpoints to look at, and a picture."""
+"""Tiny checkpoints to look at, and an image."""
 
 from typing import Any
 
@@ -51,17 +51,17 @@ def taggers(folders: dict[str, str]) -> dict[str, MultiLabelImageClassificationP
 
 
 @pytest.fixture(scope="session")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A picture of noise that is brighter to the right, 90 × 60."""
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of noise that is brighter to the right, 90 × 60."""
     noise = np.random.default_rng(0).integers(0, 130, (60, 90, 3)) + np.linspace(0, 120, 90)[:, None]
-    path = tmp_path_factory.mktemp("pictures") / "noise.png"
+    path = tmp_path_factory.mktemp("images") / "noise.png"
     Image.fromarray(noise.astype(np.uint8)).save(path)
     return str(path)
 
 
 @pytest.fixture(scope="session")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file that only begins like a picture."""
-    path = tmp_path_factory.mktemp("pictures") / "broken.jpg"
+    """A file that only begins like an image."""
+    path = tmp_path_factory.mktemp("images") / "broken.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0 and nothing more")
     return str(path)

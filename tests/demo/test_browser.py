@@ -187,7 +187,7 @@ def test_a_visit(
     page.screenshot("labels.png")
 
     page.upload(broken)
-    page.until(lambda: page.says("This file is no picture that can be read"))
+    page.until(lambda: page.says("This file is no image that can be read"))
     page.until(lambda: not page.bars and page.heatmap is None)
     assert [entry for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 

@@ -47,11 +47,9 @@ def scores(label: dict[str, Any]) -> dict[str, float]:
     return {row["label"]: row["confidence"] for row in (label or {}).get("confidences") or []}
 
 
-def test_a_picture_gets_tags_and_the_heatmap_of_the_best(
-    client: Client, taggers: dict[str, Any], picture: str
-) -> None:
-    tags, line, where = client.predict(handle_file(picture), api_name="/tag")
-    wanted = taggers["label"](picture, heatmaps=True)
+def test_a_image_gets_tags_and_the_heatmap_of_the_best(client: Client, taggers: dict[str, Any], image: str) -> None:
+    tags, line, where = client.predict(handle_file(image), api_name="/tag")
+    wanted = taggers["label"](image, heatmaps=True)
     assert 0 < len(wanted) < len(LABELS)  # the checkpoint's thresholds tell labels apart
     assert scores(tags) == pytest.approx({tag["label"]: tag["score"] for tag in wanted}, abs=1e-6)
     assert line == f"{len(wanted)} of 4 labels reach their threshold."
@@ -60,28 +58,28 @@ def test_a_picture_gets_tags_and_the_heatmap_of_the_best(
         assert np.abs(np.asarray(shown.convert("RGB"), float) - np.asarray(wanted[0]["heatmap"])).mean() < 8
 
 
-def test_thresholds_move_without_the_model(client: Client, picture: str, passes: list[int]) -> None:
-    client.predict(handle_file(picture), api_name="/tag")
+def test_thresholds_move_without_the_model(client: Client, image: str, passes: list[int]) -> None:
+    client.predict(handle_file(image), api_name="/tag")
     assert scores(client.predict(0, api_name="/threshold")[0]).keys() == set(LABELS)
     tags, line = client.predict(1, api_name="/threshold")
     assert scores(tags) == {}
     assert line == "0 of 4 labels reach their threshold."
     assert len(passes) == 1
-    tags, _, where = client.predict(handle_file(picture), api_name="/tag")  # they hold for the next picture
+    tags, _, where = client.predict(handle_file(image), api_name="/tag")  # they hold for the next image
     assert scores(tags) == {}
     assert where["value"] is None
 
 
-def test_visitors_do_not_see_each_other(server: str, client: Client, picture: str) -> None:
-    client.predict(handle_file(picture), api_name="/tag")
+def test_visitors_do_not_see_each_other(server: str, client: Client, image: str) -> None:
+    client.predict(handle_file(image), api_name="/tag")
     other = Client(server, verbose=False, analytics_enabled=False)
     assert scores(other.predict(0, api_name="/threshold")[0]) == {}
 
 
-def test_a_click_shows_that_tags_heatmap(server: str, picture: str, taggers: dict[str, Any]) -> None:
+def test_a_click_shows_that_tags_heatmap(server: str, image: str, taggers: dict[str, Any]) -> None:
     with httpx.Client(base_url=server.rstrip("/"), timeout=100) as browser:
         functions = {item["api_name"]: item["id"] for item in browser.get("/config").json()["dependencies"]}
-        (path,) = browser.post("/gradio_api/upload", files={"files": Path(picture).read_bytes()}).json()
+        (path,) = browser.post("/gradio_api/upload", files={"files": Path(image).read_bytes()}).json()
         upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
         call(browser, functions["tag"], [upload, None, None])
         click = {"index": 1, "value": "cat", "selected": True}
@@ -89,7 +87,7 @@ def test_a_click_shows_that_tags_heatmap(server: str, picture: str, taggers: dic
         assert answer["label"] == "Where “cat” was seen"
         file = browser.get(f"/gradio_api/file={answer['value']['path']}").raise_for_status().content
     shown = Image.open(io.BytesIO(file))
-    wanted = {tag["label"]: tag["heatmap"] for tag in taggers["label"](picture, threshold=0.0, heatmaps=True)}
+    wanted = {tag["label"]: tag["heatmap"] for tag in taggers["label"](image, threshold=0.0, heatmaps=True)}
     apart = {
         name: np.abs(np.asarray(shown.convert("RGB"), float) - np.asarray(heatmap)).mean()
         for name, heatmap in wanted.items()
@@ -98,36 +96,36 @@ def test_a_click_shows_that_tags_heatmap(server: str, picture: str, taggers: dic
     assert apart["cat"] < 8
 
 
-def test_other_labels_and_back(client: Client, taggers: dict[str, Any], picture: str) -> None:
+def test_other_labels_and_back(client: Client, taggers: dict[str, Any], image: str) -> None:
     new = ["wild boar", "fire engine", "dog"]
-    tags, line, _ = client.predict(handle_file(picture), "wild boar,  fire engine\ndog", api_name="/labels")[1:]
+    tags, line, _ = client.predict(handle_file(image), "wild boar,  fire engine\ndog", api_name="/labels")[1:]
     thresholds = {"wild boar": 0.5, "fire engine": 0.5, "dog": THRESHOLDS[0]}
-    wanted = {tag["label"]: tag["score"] for tag in taggers["label"](picture, labels=new, threshold=thresholds)}
+    wanted = {tag["label"]: tag["score"] for tag in taggers["label"](image, labels=new, threshold=thresholds)}
     assert scores(tags) == pytest.approx(wanted, abs=1e-6)
     assert line == f"{len(wanted)} of 3 labels reach their threshold."
     assert scores(client.predict(0, api_name="/threshold")[0]).keys() == set(new)
-    client.predict(handle_file(picture), " ", api_name="/labels")
+    client.predict(handle_file(image), " ", api_name="/labels")
     assert scores(client.predict(0, api_name="/threshold")[0]).keys() == set(LABELS)
 
 
 def test_errors_of_the_user_are_messages(
-    client: Client, picture: str, broken: str, capfd: pytest.CaptureFixture[str]
+    client: Client, image: str, broken: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(AppError, match="This file is no picture that can be read"):
+    with pytest.raises(AppError, match="This file is no image that can be read"):
         client.predict(handle_file(broken), api_name="/tag")
-    with pytest.raises(AppError, match="There is no picture yet"):
+    with pytest.raises(AppError, match="There is no image yet"):
         client.predict(None, "horse", api_name="/labels")
     with pytest.raises(AppError, match="“dog” is there twice"):
-        client.predict(handle_file(picture), "dog, cat, dog", api_name="/labels")
+        client.predict(handle_file(image), "dog, cat, dog", api_name="/labels")
     assert "Traceback" not in "".join(capfd.readouterr())
-    tags, line, where = client.predict(None, api_name="/tag")  # a picture taken away is no error
+    tags, line, where = client.predict(None, api_name="/tag")  # an image taken away is no error
     assert (scores(tags), line, where["value"]) == ({}, "", None)
 
 
-def test_files_of_the_server_are_not_read(server: str, picture: str) -> None:
+def test_files_of_the_server_are_not_read(server: str, image: str) -> None:
     with httpx.Client(base_url=server.rstrip("/"), timeout=100) as browser:
         functions = {item["api_name"]: item["id"] for item in browser.get("/config").json()["dependencies"]}
-        upload = {"path": picture, "meta": {"_type": "gradio.FileData"}}  # never uploaded
+        upload = {"path": image, "meta": {"_type": "gradio.FileData"}}  # never uploaded
         answer = call(browser, functions["tag"], [upload, None, None], fails=True)
     assert "data" not in answer
 

@@ -30,12 +30,12 @@ def passes(taggers: dict[str, Any]) -> Any:
         hook.remove()
 
 
-def test_tags_are_those_of_the_pipeline(viewer: Viewer, taggers: dict[str, Any], picture: str) -> None:
+def test_tags_are_those_of_the_pipeline(viewer: Viewer, taggers: dict[str, Any], image: str) -> None:
     first = viewer.thresholds(LABELS)
     assert list(first.values()) == pytest.approx(THRESHOLDS)
-    seen = viewer.look(picture, LABELS)
+    seen = viewer.look(image, LABELS)
     for thresholds, called in ((first, None), (dict.fromkeys(LABELS, 0.0), 0.0), (first | {"dog": 1.0}, {"dog": 1.0})):
-        wanted = {tag["label"]: tag["score"] for tag in taggers["label"](picture, threshold=called)}
+        wanted = {tag["label"]: tag["score"] for tag in taggers["label"](image, threshold=called)}
         found = viewer.tags(seen, thresholds)
         assert found == pytest.approx(wanted, abs=1e-6)
         assert list(found) == list(wanted)
@@ -43,17 +43,17 @@ def test_tags_are_those_of_the_pipeline(viewer: Viewer, taggers: dict[str, Any],
     assert viewer.tags(seen, dict.fromkeys(LABELS, 1.0)) == {}
 
 
-def test_heatmaps_are_those_of_the_pipeline(viewer: Viewer, taggers: dict[str, Any], picture: str) -> None:
-    seen = viewer.look(picture, LABELS)
-    wanted = {tag["label"]: tag["heatmap"] for tag in taggers["label"](picture, threshold=0.0, heatmaps=True)}
+def test_heatmaps_are_those_of_the_pipeline(viewer: Viewer, taggers: dict[str, Any], image: str) -> None:
+    seen = viewer.look(image, LABELS)
+    wanted = {tag["label"]: tag["heatmap"] for tag in taggers["label"](image, threshold=0.0, heatmaps=True)}
     shown = {name: np.asarray(viewer.heatmap(seen, name)) for name in LABELS}
     for name in LABELS:
         np.testing.assert_array_equal(shown[name], np.asarray(wanted[name]))
     assert any((shown["dog"] != shown[name]).any() for name in LABELS[1:])
 
 
-def test_the_model_runs_once_a_picture(viewer: Viewer, picture: str, passes: list[str]) -> None:
-    seen = viewer.look(picture, LABELS)
+def test_the_model_runs_once_a_image(viewer: Viewer, image: str, passes: list[str]) -> None:
+    seen = viewer.look(image, LABELS)
     for threshold in (0.0, 0.3, 0.9):
         viewer.tags(seen, dict.fromkeys(LABELS, threshold))
     for name in LABELS:
@@ -61,10 +61,10 @@ def test_the_model_runs_once_a_picture(viewer: Viewer, picture: str, passes: lis
     assert passes == ["label"]
 
 
-def test_other_labels(viewer: Viewer, taggers: dict[str, Any], picture: str) -> None:
+def test_other_labels(viewer: Viewer, taggers: dict[str, Any], image: str) -> None:
     assert viewer.closed is None
-    seen = viewer.look(picture, NEW)
-    wanted = taggers["label"](picture, labels=NEW, threshold=0.0, heatmaps=True)
+    seen = viewer.look(image, NEW)
+    wanted = taggers["label"](image, labels=NEW, threshold=0.0, heatmaps=True)
     found = viewer.tags(seen, dict.fromkeys(NEW, 0.0))
     assert found == pytest.approx({tag["label"]: tag["score"] for tag in wanted}, abs=1e-6)
     shown = np.asarray(viewer.heatmap(seen, wanted[1]["label"]))
@@ -73,13 +73,13 @@ def test_other_labels(viewer: Viewer, taggers: dict[str, Any], picture: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["linear", "peer"])
-def test_a_checkpoint_that_takes_no_other_labels_says_so(taggers: dict[str, Any], picture: str, kind: str) -> None:
+def test_a_checkpoint_that_takes_no_other_labels_says_so(taggers: dict[str, Any], image: str, kind: str) -> None:
     viewer = Viewer(taggers[kind])
     assert viewer.closed is not None
     assert viewer.closed.startswith("This checkpoint (scorer=")
     assert "scores only the labels it was trained on" in viewer.closed
     with pytest.raises(ValueError, match="scores only the labels"):
-        viewer.look(picture, NEW)
+        viewer.look(image, NEW)
 
 
 def test_an_encoder_that_is_not_the_checkpoints_is_noticed_before_a_label_is_typed(taggers: dict[str, Any]) -> None:
@@ -88,16 +88,16 @@ def test_an_encoder_that_is_not_the_checkpoints_is_noticed_before_a_label_is_typ
     assert "'shuffled:random:12' does not give the embeddings" in closed
 
 
-def test_a_model_without_a_plan_has_no_heatmaps(taggers: dict[str, Any], picture: str) -> None:
+def test_a_model_without_a_plan_has_no_heatmaps(taggers: dict[str, Any], image: str) -> None:
     viewer = Viewer(taggers["peer"])
-    seen = viewer.look(picture, LABELS)
-    wanted = {tag["label"]: tag["score"] for tag in taggers["peer"](picture, threshold=0.0)}
+    seen = viewer.look(image, LABELS)
+    wanted = {tag["label"]: tag["score"] for tag in taggers["peer"](image, threshold=0.0)}
     assert viewer.tags(seen, dict.fromkeys(LABELS, 0.0)) == pytest.approx(wanted, abs=1e-6)
     assert not viewer.has_maps
     assert viewer.heatmap(seen, "dog") is None
 
 
-def test_heatmaps_of_a_large_picture_are_smaller(viewer: Viewer, tmp_path: Any) -> None:
+def test_heatmaps_of_a_large_image_are_smaller(viewer: Viewer, tmp_path: Any) -> None:
     path = tmp_path / "large.png"
     Image.new("RGB", (3000, 1500), "teal").save(path)
     heatmap = viewer.heatmap(viewer.look(str(path), LABELS), "dog")
@@ -106,7 +106,7 @@ def test_heatmaps_of_a_large_picture_are_smaller(viewer: Viewer, tmp_path: Any) 
 
 
 def test_a_broken_file_is_told_without_its_path(viewer: Viewer, broken: str) -> None:
-    with pytest.raises(ValueError, match="This file is no picture that can be read") as caught:
+    with pytest.raises(ValueError, match="This file is no image that can be read") as caught:
         viewer.look(broken, LABELS)
     assert "broken.jpg" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""A tiny checkpoint, pictures, and one export of it in every format."""
+"""A tiny checkpoint, images, and one export of it in every format."""
 
 import importlib.util
 from collections.abc import Callable
@@ -52,9 +52,9 @@ def checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of six pictures: three of the model's size, three larger."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six images: three of the model's size, three larger."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for number in range(6):
         size = (64, 64) if number < 3 else (90 + number, 120)
@@ -65,7 +65,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(
-    script: Callable[..., int], checkpoint: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
+    script: Callable[..., int], checkpoint: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The folder of an export with maps and int8, in all formats whose packages are there."""
     pytest.importorskip("onnx")
@@ -73,6 +73,6 @@ def exported(
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("exports") / "all"
     formats = ["onnx", "torch_export", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
-    words = ["--maps", "--int8", "--calibration_pictures", pictures, "--calibration_count", 5]
+    words = ["--maps", "--int8", "--calibration_images", images, "--calibration_count", 5]
     assert script("--model", checkpoint, "--output_dir", folder, "--format", *formats, *words) == 0
     return folder

@@ -59,10 +59,10 @@ def test_float_files_compute_what_the_model_does(exported: Path, checkpoint: Pat
 
 
 @pytest.mark.parametrize("name", ["model_int8.onnx", "model_int8.xml"])
-def test_int8_files_are_near_and_smaller(exported: Path, checkpoint: Path, pictures: Path, name: str) -> None:
+def test_int8_files_are_near_and_smaller(exported: Path, checkpoint: Path, images: Path, name: str) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     prepare = eval_transform(64, config["image_mean"], config["image_std"])
-    pixels = torch.stack([prepare(Image.open(path)) for path in sorted(pictures.iterdir())])
+    pixels = torch.stack([prepare(Image.open(path)) for path in sorted(images.iterdir())])
     logits, _ = RUNS[name.replace("_int8", "")](exported / name, pixels)
     expected, _ = expected_of(checkpoint, pixels)
     assert 0 < np.abs(logits - expected).max() < 0.1

@@ -31,10 +31,10 @@ def refused(script: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys
     ("words", "message"),
     [
         (["--format=tflite"], "format is ['tflite']: give one or more of onnx, openvino, torch_export"),
-        (["--int8"], "calibration_pictures is []"),
-        (["--int8", "--format=torch_export", "--calibration_pictures=x"], "it needs onnx or openvino"),
+        (["--int8"], "calibration_images is []"),
+        (["--int8", "--format=torch_export", "--calibration_images=x"], "it needs onnx or openvino"),
         (["--model=/no/such/folder"], "there is no such folder"),
-        (["--int8", "--format=onnx", "--calibration_pictures=/no/such/folder"], "nothing found"),
+        (["--int8", "--format=onnx", "--calibration_images=/no/such/folder"], "nothing found"),
         (["--calibration_count=0"], "calibration_count is 0: give a number > 0"),
     ],
 )
@@ -83,10 +83,10 @@ def test_a_file_that_computes_something_else_is_not_kept(refused: Callable[..., 
     assert "torch_export computes something else than the model" in refused(format="torch_export")
 
 
-def test_broken_calibration_picture(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_broken_calibration_image(refused: Callable[..., str], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "half.jpg").write_bytes(b"\xff\xd8 and nothing more")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "half.jpg").write_bytes(b"\xff\xd8 and nothing more")
     assert "half.jpg cannot be read" in refused(
-        "--int8", "--fixed_size", calibration_pictures=tmp_path / "pictures", format="onnx"
+        "--int8", "--fixed_size", calibration_images=tmp_path / "images", format="onnx"
     )

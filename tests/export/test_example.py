@@ -1,4 +1,4 @@
-"""run_onnx.py of an export: what it prints without torch, and how it prepares pictures."""
+"""run_onnx.py of an export: what it prints without torch, and how it prepares images."""
 
 import importlib.util
 import json
@@ -34,14 +34,14 @@ def transform(exported: Path):
     return eval_transform(preparation["size"], preparation["mean"], preparation["std"])
 
 
-def check_output(text: str, checkpoint: Path, pictures: list[Path], transform) -> None:
+def check_output(text: str, checkpoint: Path, images: list[Path], transform) -> None:
     """Tags above their label's threshold, by falling score, as the model gives them."""
     model = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
     with torch.no_grad():
-        scores = model(torch.stack([transform(Image.open(path)) for path in pictures])).logits.sigmoid().numpy()
+        scores = model(torch.stack([transform(Image.open(path)) for path in images])).logits.sigmoid().numpy()
     lines = text.splitlines()
-    assert len(lines) == len(pictures)
-    for line, path, row in zip(lines, pictures, scores, strict=True):
+    assert len(lines) == len(images)
+    for line, path, row in zip(lines, images, scores, strict=True):
         name, *tags = line.split("\t")
         assert name == str(path)
         found = {tag.rsplit(" ", 1)[0]: float(tag.rsplit(" ", 1)[1]) for tag in tags}
@@ -54,11 +54,11 @@ def check_output(text: str, checkpoint: Path, pictures: list[Path], transform) -
 
 
 def test_runs_where_torch_cannot_be_imported(
-    exported: Path, checkpoint: Path, pictures: Path, transform, tmp_path: Path
+    exported: Path, checkpoint: Path, images: Path, transform, tmp_path: Path
 ) -> None:
     for name in BLOCKED:
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is blocked')")
-    files = [pictures / f"{number}.png" for number in range(3)]  # of the model's size: nothing is resized
+    files = [images / f"{number}.png" for number in range(3)]  # of the model's size: nothing is resized
     command = [sys.executable, str(exported / "run_onnx.py"), *map(str, files)]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=200
@@ -69,7 +69,7 @@ def test_runs_where_torch_cannot_be_imported(
 
 @pytest.mark.slow
 def test_runs_in_an_environment_of_its_own(
-    exported: Path, checkpoint: Path, pictures: Path, transform, tmp_path: Path
+    exported: Path, checkpoint: Path, images: Path, transform, tmp_path: Path
 ) -> None:
     python = tmp_path / "env" / "bin" / "python"
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -79,51 +79,51 @@ def test_runs_in_an_environment_of_its_own(
     if installed.returncode:
         pytest.skip(f"pip cannot install {', '.join(packages)}: {installed.stderr.decode()[-200:]}")
     assert subprocess.run([python, "-c", "import torch"], env=clean, capture_output=True).returncode != 0
-    files = [pictures / f"{number}.png" for number in range(3)]
+    files = [images / f"{number}.png" for number in range(3)]
     done = subprocess.run([python, exported / "run_onnx.py", *files], env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     check_output(done.stdout, checkpoint, files, transform)
 
 
-def test_int8_by_name(exported: Path, pictures: Path) -> None:
-    command = [sys.executable, str(exported / "run_onnx.py"), str(pictures / "0.png"), "--graph=model_int8.onnx"]
+def test_int8_by_name(exported: Path, images: Path) -> None:
+    command = [sys.executable, str(exported / "run_onnx.py"), str(images / "0.png"), "--graph=model_int8.onnx"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{pictures / '0.png'}\t")
+    assert done.stdout.startswith(f"{images / '0.png'}\t")
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "L", "P", "I;16", "turned"])
-def test_pictures_of_the_size_are_prepared_as_in_evaluation(
+def test_images_of_the_size_are_prepared_as_in_evaluation(
     example: ModuleType, transform, tmp_path: Path, kind: str
 ) -> None:
     rng = np.random.default_rng(1)
-    path = tmp_path / "picture.png"
-    picture = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    path = tmp_path / "image.png"
+    image = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     if kind == "I;16":
         Image.fromarray(rng.integers(0, 65536, (64, 64), dtype=np.uint16)).save(path)
     elif kind == "turned":
         exif = Image.Exif()
         exif[0x0112] = 6
-        picture.save(path, exif=exif)
+        image.save(path, exif=exif)
     elif kind == "RGBA":
-        picture.putalpha(100)
-        picture.save(path)
+        image.putalpha(100)
+        image.save(path)
     else:
-        picture.convert(kind).save(path)
+        image.convert(kind).save(path)
     expected = transform(Image.open(path)).numpy()
     np.testing.assert_allclose(example.preprocess(path)[0], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (90, 130), (40, 50)])
-def test_resized_pictures_are_two_levels_off_at_most(example: ModuleType, transform, tmp_path: Path, size) -> None:
+def test_resized_images_are_two_levels_off_at_most(example: ModuleType, transform, tmp_path: Path, size) -> None:
     """Pillow and torchvision round the weights of the same filter to another number of bits."""
     width, height = size
     rng = np.random.default_rng(2)
     waves = 127 + 100 * np.sin(np.arange(width) / 9)[None, :, None] * np.cos(np.arange(height) / 7)[:, None, None]
     pixels = np.clip(waves + rng.normal(0, 15, (height, width, 3)), 0, 255)
-    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "picture.png")
-    found = example.preprocess(tmp_path / "picture.png")[0]
-    expected = transform(Image.open(tmp_path / "picture.png")).numpy()
+    Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "image.png")
+    found = example.preprocess(tmp_path / "image.png")[0]
+    expected = transform(Image.open(tmp_path / "image.png")).numpy()
     std = np.array(example.EXPORT["preprocessing"]["std"])[:, None, None]
     levels = np.abs(found - expected) * std * 255
     assert levels.max() < 2.01

@@ -19,7 +19,7 @@ from tests.hub.stand_in import Hub, running
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Path:
-    """The folder of a finished run of SCT on pictures of coloured blocks."""
+    """The folder of a finished run of SCT on images of coloured blocks."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs") / "colours"
     options = {

@@ -24,9 +24,9 @@ def load(repo: str, **options: Any) -> Any:
     return AutoModelForImageClassification.from_pretrained(repo, trust_remote_code=True, **options)
 
 
-def scores(model: Any, processor: Any, picture: str) -> list[float]:
-    with torch.inference_mode(), Image.open(picture) as image:
-        return model(**processor(image, return_tensors="pt")).logits.sigmoid()[0].tolist()
+def scores(model: Any, processor: Any, image: str) -> list[float]:
+    with torch.inference_mode(), Image.open(image) as file:
+        return model(**processor(file, return_tensors="pt")).logits.sigmoid()[0].tolist()
 
 
 def problem(repo: str, **options: Any) -> str:
@@ -43,7 +43,7 @@ def downloaded(folder: Path) -> list[str]:
 
 
 def main(job: dict[str, Any]) -> dict[str, Any]:
-    repo, picture, work = job["repo"], job["picture"], Path(job["work"])
+    repo, image, work = job["repo"], job["image"], Path(job["work"])
     found: dict[str, Any] = {"package": importlib.util.find_spec("sct_hf") is not None}
     config = AutoConfig.from_pretrained(repo, trust_remote_code=True)
     base = AutoModel.from_pretrained(repo, trust_remote_code=True)
@@ -51,17 +51,17 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     processor = AutoImageProcessor.from_pretrained(repo, trust_remote_code=True)
     found["classes"] = [type(item).__name__ for item in (config, base, model)]
     found["modules"] = sorted({type(item).__module__.split(".")[0] for item in (config, base, model)})
-    found["scores"] = scores(model, processor, picture)
+    found["scores"] = scores(model, processor, image)
     tagger = pipeline(model=repo, trust_remote_code=True)
     standard = pipeline("image-classification", model=repo, trust_remote_code=True)
     found["task"] = tagger.task
     every = {} if tagger.task == "image-classification" else {"threshold": 0}  # the model's own pipeline leaves out
-    found["pipeline"] = tagger(picture, top_k=4, **every)
-    found["standard pipeline"] = standard(picture, top_k=4)
+    found["pipeline"] = tagger(image, top_k=4, **every)
+    found["standard pipeline"] = standard(image, top_k=4)
 
     found["main"] = problem(job["moved"])
-    found["pinned"] = scores(load(job["moved"], revision=job["commit"]), processor, picture)
-    found["request"] = scores(load(job["requested"], revision="refs/pr/1"), processor, picture)
+    found["pinned"] = scores(load(job["moved"], revision=job["commit"]), processor, image)
+    found["request"] = scores(load(job["requested"], revision="refs/pr/1"), processor, image)
 
     found["hidden"] = problem(job["private"], token="hf_reader")
     found["wrong token"] = problem(job["private"], token="hf_wrong")
@@ -75,7 +75,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     found["after cut"] = downloaded(cut)
     time.sleep = sleep
     urllib.request.urlopen(f"{ENDPOINT}/mend").close()
-    found["mended"] = scores(load(job["cut"], cache_dir=cut), processor, picture)
+    found["mended"] = scores(load(job["cut"], cache_dir=cut), processor, image)
 
     full = work / "full"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -83,7 +83,7 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     found["full"] = problem(repo, cache_dir=full)
     found["after full"] = downloaded(full)
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    found["emptied"] = scores(load(repo, cache_dir=full), processor, picture)
+    found["emptied"] = scores(load(repo, cache_dir=full), processor, image)
     return found
 
 

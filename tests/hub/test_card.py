@@ -124,6 +124,6 @@ def test_labels_beyond_those_of_training(run: TrainedRun, monkeypatch: pytest.Mo
     figures = zero_shot_metrics([[0.1, 0.2], [0.9, 0.3]], truth, truth, seen=["a"], unseen=["b|c", "d"])
     text = str(make_card(replace(run, metrics=run.metrics | {"zero_shot": figures}), "me/x", NONE))
     assert "2 labels of the same split, scored by their text: b\\|c, d." in text
-    # By hand: b's only picture comes first, d's second.
+    # By hand: b's only image comes first, d's second.
     assert "| these alone | 75.0 | 50.0 |" in text
     assert "only those named above were measured" in text

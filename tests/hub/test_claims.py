@@ -17,8 +17,8 @@ def run(trained: Path) -> TrainedRun:
     [
         ("mAP 90.5 %, or 0.905, or 91", []),
         ("mAP 90.4 %, or 0.906", ["90.4", "0.906"]),
-        ("12,345 pictures, rate 1e-4, 0.00010", []),
-        ("12,346 pictures, rate 2e-4", ["12,346", "2e-4"]),
+        ("12,345 images, rate 1e-4, 0.00010", []),
+        ("12,346 images, rate 2e-4", ["12,346", "2e-4"]),
         ("ResNet-50, VOC2007, Pascal VOC 2007, F1, arXiv 2507.14918, torch 2.15.0, on 2026-11-24", []),
         ("see [the paper](https://example.org/77.7) and https://example.org/66.6", []),
         ("1. first\n2. second", []),

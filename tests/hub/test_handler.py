@@ -27,7 +27,7 @@ LABELS = ["dog", "cat", "boat"]
 CODE = Path(sct_hf.__file__).parent
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
-# What the runtime does with a folder, requests on standard input, one a line, with the picture types it would make.
+# What the runtime does with a folder, requests on standard input, one a line, with the image types it would make.
 RUNTIME = """
 import importlib.util, io, json, sys, base64
 sys.modules["sct_hf"] = None
@@ -122,7 +122,7 @@ def scores(tags: list[dict[str, Any]]) -> dict[str, float]:
     return {tag["label"]: tag["score"] for tag in tags}
 
 
-def test_a_picture_in_every_form(ask, wanted) -> None:
+def test_a_image_in_every_form(ask, wanted) -> None:
     every = {"threshold": 0}
     assert scores(ask(inputs=encoded(), parameters=every)) == wanted
     assert scores(ask(inputs=f"data:image/png;base64,{encoded()}", parameters=every)) == wanted
@@ -160,7 +160,7 @@ def test_what_cannot_be_answered_is_said(ask, folder) -> None:
         "threshold is 'high'": {"inputs": encoded(), "parameters": {"threshold": "high"}},
         "threshold is 2": {"inputs": encoded(), "parameters": {"threshold": 2}},
         "not base64": {"inputs": str(folder / "config.json")},
-        "picture cannot be read": {"inputs": base64.b64encode(b"no picture").decode()},
+        "image cannot be read": {"inputs": base64.b64encode(b"no image").decode()},
         "holds a int": {"inputs": 7},
         "fetches no URL": {"inputs": "http://127.0.0.1/a.png"},
         "need the package sct_hf": {"inputs": encoded(), "parameters": {"labels": ["horse"]}},
@@ -171,15 +171,15 @@ def test_what_cannot_be_answered_is_said(ask, folder) -> None:
 
 
 class _Server(BaseHTTPRequestHandler):
-    """Serves /picture, and sends /to/HOST on to the picture at HOST."""
+    """Serves /image, and sends /to/HOST on to the image at HOST."""
 
     def do_GET(self) -> None:
         if self.path.startswith("/to/"):
             self.send_response(302)
-            self.send_header("Location", f"http://{self.path[4:]}:{self.server.server_port}/picture")
+            self.send_header("Location", f"http://{self.path[4:]}:{self.server.server_port}/image")
             self.end_headers()
             return
-        content = {"/picture": base64.b64decode(encoded()), "/large": b"x" * 30_000}.get(self.path)
+        content = {"/image": base64.b64decode(encoded()), "/large": b"x" * 30_000}.get(self.path)
         self.send_response(200 if content else 404)
         self.end_headers()
         self.wfile.write(content or b"")
@@ -202,23 +202,23 @@ def address(monkeypatch) -> Iterator[str]:
 
 
 def test_a_url_is_fetched_where_that_is_allowed(address, monkeypatch) -> None:
-    for path in ("picture", "to/127.0.0.1"):
-        np.testing.assert_array_equal(np.asarray(handler.read_picture(f"http://{address}/{path}")), PIXELS)
+    for path in ("image", "to/127.0.0.1"):
+        np.testing.assert_array_equal(np.asarray(handler.read_image(f"http://{address}/{path}")), PIXELS)
     monkeypatch.setenv(handler.URLS, "0")
     with pytest.raises(ValueError, match="fetches no URL"):
-        handler.read_picture(f"http://{address}/picture")
+        handler.read_image(f"http://{address}/image")
 
 
 def test_a_url_that_leads_into_a_private_network_is_refused(address, monkeypatch) -> None:
     port = address.rpartition(":")[2]
     for url in (
-        f"http://127.0.0.2:{port}/picture",
+        f"http://127.0.0.2:{port}/image",
         f"http://{address}/to/127.0.0.2",
         "https://[::1]/",
         "http://10.0.0.1",
     ):
         with pytest.raises(ValueError, match="not in the public internet"):
-            handler.read_picture(url)
+            handler.read_image(url)
     # A name that is public when it is looked up, and leads elsewhere when it is connected to.
     lookup = handler.socket.getaddrinfo
     asked = []
@@ -229,7 +229,7 @@ def test_a_url_that_leads_into_a_private_network_is_refused(address, monkeypatch
 
     monkeypatch.setattr(handler.socket, "getaddrinfo", rebinding)
     with pytest.raises(ValueError, match="not in the public internet"):
-        handler.read_picture(f"http://rebinding.example:{port}/picture")
+        handler.read_image(f"http://rebinding.example:{port}/image")
     assert len(asked) == 2
 
 
@@ -239,10 +239,10 @@ def test_limits_of_a_url(address, monkeypatch) -> None:
     cases = {"large": "more than 20,000 bytes", "to/127.0.0.1": "redirects more than 0 times", "absent": "404"}
     for path, message in cases.items():
         with pytest.raises(ValueError, match=message):
-            handler.read_picture(f"http://{address}/{path}")
+            handler.read_image(f"http://{address}/{path}")
     monkeypatch.setattr(handler, "_SECONDS", 0.2)
     with handler.socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ValueError, match="timed out"):
-        handler.read_picture(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        handler.read_image(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 
 
 @pytest.mark.parametrize("address_", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "::ffff:10.0.0.1", "fd00::1"])
@@ -252,7 +252,7 @@ def test_private_addresses(address_: str) -> None:
         handler._check_public("1.1.1.1", address_)
 
 
-def test_pictures_of_too_many_pixels_are_refused(monkeypatch) -> None:
+def test_images_of_too_many_pixels_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(handler, "_MAX_PIXELS", 2399)
     with pytest.raises(ValueError, match="more than 2,399 pixels"):
-        handler.read_picture(encoded())
+        handler.read_image(encoded())

@@ -35,16 +35,16 @@ def shared_hub() -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "noise.png"
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "noise.png"
     Image.fromarray(np.random.default_rng(3).integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def said(trained: Path, shared_hub: Hub, picture: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def said(trained: Path, shared_hub: Hub, image: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What scripts/publish.py printed for the repository that all of this file's strangers load."""
-    words = [sys.executable, str(SCRIPT), str(trained), REPO, "--examples", str(picture)]
+    words = [sys.executable, str(SCRIPT), str(trained), REPO, "--examples", str(image)]
     home = tmp_path_factory.mktemp("publisher")
     variables = environment(shared_hub, home, PYTHONPATH=str(ROOT), TMPDIR=str(home))
     done = subprocess.run(words, env=variables, cwd=home, capture_output=True, text=True, check=False, timeout=500)
@@ -55,7 +55,7 @@ def said(trained: Path, shared_hub: Hub, picture: Path, tmp_path_factory: pytest
 
 @pytest.fixture(scope="module")
 def stranger(
-    said: list[str], shared_hub: Hub, picture: Path, packages: Path, tmp_path_factory: pytest.TempPathFactory
+    said: list[str], shared_hub: Hub, image: Path, packages: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What a process without the package found."""
     work = tmp_path_factory.mktemp("stranger")
@@ -69,7 +69,7 @@ def stranger(
     shared_hub.cut = {f"me/cut/resolve/{commit}/model.safetensors": 0}
 
     job = {"repo": REPO, "moved": "me/moved", "cut": "me/cut", "private": "me/private", "requested": "you/requested"}
-    (work / "job.json").write_text(json.dumps(job | {"commit": commit, "picture": str(picture), "work": str(work)}))
+    (work / "job.json").write_text(json.dumps(job | {"commit": commit, "image": str(image), "work": str(work)}))
     words = [sys.executable, "-S", "-P", str(Path(__file__).with_name("stranger.py"))]
     done = subprocess.run(
         [*words, str(work / "job.json"), str(work / "found.json")],
@@ -86,10 +86,10 @@ def stranger(
 
 
 @pytest.fixture(scope="module")
-def expected(trained: Path, picture: Path) -> dict[str, float]:
-    """Scores of the picture here, by label."""
+def expected(trained: Path, image: Path) -> dict[str, float]:
+    """Scores of the image here, by label."""
     torch.set_num_threads(1)
-    (found,) = Tagger.from_pretrained(trained, "cpu").tag([picture], threshold=0)
+    (found,) = Tagger.from_pretrained(trained, "cpu").tag([image], threshold=0)
     return dict(found.tags)
 
 
@@ -291,7 +291,7 @@ def script() -> Callable[[list[str]], int]:
     [
         ("colours", [], "repo is 'colours': give OWNER/NAME"),
         ("me/co lours", [], "repo is 'me/co lours': "),
-        (REPO, ["--examples", __file__], "test_publish.py' is no picture that can be read"),
+        (REPO, ["--examples", __file__], "test_publish.py' is no image that can be read"),
     ],
 )
 def test_exit_code(

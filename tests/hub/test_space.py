@@ -139,7 +139,7 @@ def test_a_page_that_needs_the_package_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stranger_uses_the_space(trained: Path, hub: Hub, packages: Path, table: Path, tmp_path: Path) -> None:
-    """All of it: publish, checks included; take the Space's files, run app.py without the package, tag a picture."""
+    """All of it: publish, checks included; take the Space's files, run app.py without the package, tag an image."""
     words = [sys.executable, str(ROOT / "scripts" / "publish.py"), str(trained), REPO, "--space", SPACE]
     home, work = tmp_path / "publisher", tmp_path / "space"
     home.mkdir()
@@ -156,15 +156,15 @@ def test_a_stranger_uses_the_space(trained: Path, hub: Hub, packages: Path, tabl
     model.commit("main", published | {"pipeline_sct.py": b"raise RuntimeError('changed since')\n"})
     for line in run_space(work, environment(hub, tmp_path / "home", PYTHONPATH=str(packages), PYTHONUNBUFFERED="1")):
         if address := re.search(r"http://127\.0\.0\.1:\d+", line):
-            picture = table / "test-0.png"
+            image = table / "test-0.png"
             client = Client(address[0], verbose=False, download_files=str(tmp_path / "shown"), analytics_enabled=False)
-            client.predict(handle_file(picture), api_name="/tag")
+            client.predict(handle_file(image), api_name="/tag")
             tags = client.predict(0, api_name="/threshold")[0]
-            _, _, where = client.predict(handle_file(picture), api_name="/tag")
+            _, _, where = client.predict(handle_file(image), api_name="/tag")
             break
-    (here,) = Tagger.from_pretrained(trained, "cpu").tag([picture], threshold=0)
+    (here,) = Tagger.from_pretrained(trained, "cpu").tag([image], threshold=0)
     assert {row["label"]: row["confidence"] for row in tags["confidences"]} == pytest.approx(dict(here.tags), abs=1e-6)
-    with Image.open(where["value"]) as heatmap, Image.open(picture) as given:
+    with Image.open(where["value"]) as heatmap, Image.open(image) as given:
         assert heatmap.size == given.size
 
 

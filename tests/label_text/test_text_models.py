@@ -128,7 +128,7 @@ def test_an_encoder_decoder_gives_its_encoder(tmp_path: Path) -> None:
     torch.testing.assert_close(encode_labels(NAMES, str(tmp_path)).embeddings, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_of_text_and_pictures_gives_its_projected_text(tmp_path: Path) -> None:
+def test_a_model_of_text_and_images_gives_its_projected_text(tmp_path: Path) -> None:
     torch.manual_seed(0)
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = small | {"vocab_size": len(VOCABULARY), "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}

@@ -9,7 +9,7 @@ COUNTS = np.array([0, 1, 10, 11, 50, 100, 101, 2000, 7])
 
 
 def test_groups_of_lvis() -> None:
-    """Rare: at most 10 pictures; common: 11 to 100; frequent: more than 100 (Gupta et al., CVPR 2019)."""
+    """Rare: at most 10 images; common: 11 to 100; frequent: more than 100 (Gupta et al., CVPR 2019)."""
     assert frequency_limits("lvis", COUNTS) == (10, 100)
     assert frequency_groups(COUNTS, (10, 100)) == [
         *("rare", "rare", "rare", "common", "common", "common", "frequent", "frequent", "rare"),

@@ -21,7 +21,7 @@ def test_a_case_by_hand() -> None:
     assert found["hP"] == pytest.approx(3 / 6)
     assert found["hR"] == pytest.approx(3 / 5)
     assert found["hF1"] == pytest.approx(6 / 11)
-    assert found["violations"] == 2  # dog over animal in the first picture, cat over animal in the second
+    assert found["violations"] == 2  # dog over animal in the first image, cat over animal in the second
     assert found["violating_images"] == 1
     assert list(found) == list(HIERARCHICAL_METRICS)
     flat = multilabel_metrics(scores, targets, label_names=NAMES)["AP"]

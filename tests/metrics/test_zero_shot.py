@@ -7,7 +7,7 @@ from sct_hf.metrics.zero_shot import chance_mAP, top_k_metrics, zero_shot_metric
 
 
 def by_hand(scores: np.ndarray, targets: np.ndarray, k: int) -> tuple[float, float, float]:
-    """Precision, recall and F1 of k tags an image, picture by picture."""
+    """Precision, recall and F1 of k tags an image, image by image."""
     hits = guesses = truths = 0
     for row, truth in zip(scores, targets, strict=True):
         known = [label for label in range(len(row)) if truth[label] in (0, 1)]

@@ -25,7 +25,7 @@ def tiny_model(kind: str, **fields: Any) -> SCTForMultiLabelClassification:
     return model.eval()
 
 
-def pictures(count: int = 2) -> torch.Tensor:
+def images(count: int = 2) -> torch.Tensor:
     return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForImageClassification
 from transformers.utils import ModelOutput
 
 from sct_hf import SCTConfig, SCTForMultiLabelClassification, SCTModel
-from tests.model.conformance import assert_same_tensors, over_backbones, pictures, tiny_model
+from tests.model.conformance import assert_same_tensors, images, over_backbones, tiny_model
 from tests.model.conftest import LABELS, tiny_config
 
 EVERYTHING = {
@@ -56,7 +56,7 @@ def test_no_tensor_is_made_on_another_device_than_asked_for(kind: str) -> None:
         assert not any(isinstance(value, Tensor) for value in vars(module).values()), name
 
 
-def test_the_forward_pass_takes_pictures_first() -> None:
+def test_the_forward_pass_takes_images_first() -> None:
     for kind in (SCTModel, SCTForMultiLabelClassification):
         assert next(iter(inspect.signature(kind.forward).parameters.values())).name == "self"
         assert list(inspect.signature(kind.forward).parameters)[1] == kind.main_input_name == "pixel_values"
@@ -137,8 +137,8 @@ def test_another_number_of_labels_on_a_trained_model(tmp_path, scorer: str) -> N
     assert (loaded.config.thresholds, loaded.config.label_text) == (None, None)
     names = list("abcde")
     loaded.set_labels(names, torch.randn(5, 12))
-    assert loaded(pictures()).logits.shape == (2, 5)
-    assert loaded(pictures()).logits.isfinite().all()
+    assert loaded(images()).logits.shape == (2, 5)
+    assert loaded(images()).logits.isfinite().all()
     named = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
     again = SCTForMultiLabelClassification.from_pretrained(tmp_path, **named, ignore_mismatched_sizes=True)
     assert (again.config.label_names, again.config.thresholds) == (names, None)
@@ -166,9 +166,9 @@ def test_a_base_model_becomes_a_classifier_with_a_new_scorer(tmp_path) -> None:
 
 @over_backbones
 def test_evaluation_is_independent_of_the_rest_of_the_batch(kind: str) -> None:
-    model, pixels = tiny_model(kind), pictures(4)
+    model, pixels = tiny_model(kind), images(4)
     together = model(pixels).logits
-    alone = torch.cat([model(picture[None]).logits for picture in pixels])
+    alone = torch.cat([model(image[None]).logits for image in pixels])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     pixels[1:] *= 100
     torch.testing.assert_close(model(pixels).logits[0], together[0], rtol=0, atol=1e-5)
@@ -176,7 +176,7 @@ def test_evaluation_is_independent_of_the_rest_of_the_batch(kind: str) -> None:
 
 @over_backbones
 def test_evaluation_is_deterministic_and_training_is_random(kind: str) -> None:
-    model, pixels = tiny_model(kind, dropout=0.5), pictures()
+    model, pixels = tiny_model(kind, dropout=0.5), images()
     assert torch.equal(model(pixels).logits, model(pixels).logits)
     model.train()
     trained = []
@@ -189,7 +189,7 @@ def test_evaluation_is_deterministic_and_training_is_random(kind: str) -> None:
 
 @pytest.mark.parametrize("base", [False, True])
 def test_a_tuple_holds_what_the_named_output_holds(targets, base: bool) -> None:
-    model, pixels = tiny_model("cnn", label_prototypes=True), pictures(3)
+    model, pixels = tiny_model("cnn", label_prototypes=True), images(3)
     if base:
         model, wanted = model.sct, {"label_weights": torch.ones(3, 3), "output_hidden_states": True}
     else:
@@ -208,7 +208,7 @@ def test_a_tuple_holds_what_the_named_output_holds(targets, base: bool) -> None:
 def test_hidden_states_and_their_gradients(kind: str) -> None:
     model = tiny_model(kind, encoder_layers=2)
     model.config.output_hidden_states = True
-    output = model(pictures())
+    output = model(images())
     assert len(output.hidden_states) == 3
     for state in output.hidden_states:
         state.retain_grad()
@@ -219,7 +219,7 @@ def test_hidden_states_and_their_gradients(kind: str) -> None:
 @over_backbones
 @pytest.mark.parametrize("way", ["copy", "pickle", "state"])
 def test_a_copy_gives_the_same_scores(kind: str, way: str, tmp_path) -> None:
-    model, pixels = tiny_model(kind), pictures()
+    model, pixels = tiny_model(kind), images()
     with torch.no_grad():
         expected = model(pixels).logits
         if way == "state":
@@ -241,7 +241,7 @@ def test_training_reduces_the_loss_and_reaches_every_parameter(kind: str, target
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0)
     losses = []
     for _ in range(12):
-        loss = model(pictures(3), labels=targets).loss
+        loss = model(images(3), labels=targets).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -262,7 +262,7 @@ def test_activation_checkpointing_changes_no_gradient(kind: str, targets) -> Non
         model = tiny_model(kind, dropout=0.0, scorer_dropout=0.0, aligned_dropout=0.0).train()
         if checkpointing:
             model.activation_checkpointing_enable()
-        model(pictures(3), labels=targets).loss.backward()
+        model(images(3), labels=targets).loss.backward()
         gradients.append({key: p.grad for key, p in model.named_parameters() if p.grad is not None})
     assert gradients[0].keys() == gradients[1].keys()
     for key in gradients[0]:
@@ -280,6 +280,6 @@ def test_activation_checkpointing_recomputes_until_switched_off(kind: str, targe
     for switch in (model.activation_checkpointing_enable, model.activation_checkpointing_disable):
         switch()
         calls.clear()
-        model(pictures(3), labels=targets).loss.backward()
+        model(images(3), labels=targets).loss.backward()
         counts.append((calls.count("backbone"), calls.count("head")))
     assert counts == [(2, 2), (1, 1)]

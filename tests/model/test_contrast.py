@@ -49,7 +49,7 @@ def test_equals_the_formula(temperature: float, seed: int) -> None:
 
 
 def test_by_hand() -> None:
-    """Two labels in two pictures each, at right angles: every anchor has one partner at 1 and two others at 0."""
+    """Two labels in two images each, at right angles: every anchor has one partner at 1 and two others at 0."""
     features = torch.eye(2).expand(2, 2, 2)
     expected = -math.log(math.e / (math.e + 2))
     assert label_contrast_loss(features, torch.ones(2, 2), 1.0).item() == pytest.approx(expected)
@@ -58,7 +58,7 @@ def test_by_hand() -> None:
 
 
 @pytest.mark.parametrize("labels", [[[0, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 0], [0, 1]], [[-1, 0], [-1, 0]]])
-def test_without_a_label_in_two_pictures_it_is_zero(labels: list[list[int]]) -> None:
+def test_without_a_label_in_two_images_it_is_zero(labels: list[list[int]]) -> None:
     features = torch.randn(2, 2, 3, requires_grad=True)
     loss = label_contrast_loss(features, torch.tensor(labels), 0.1)
     assert loss.item() == 0
@@ -77,16 +77,16 @@ def test_half_precision_and_autocast_are_computed_in_float32() -> None:
 
 def test_it_joins_the_loss_of_the_model(make_model: Callable[..., SCTForMultiLabelClassification]) -> None:
     torch.manual_seed(1)
-    pictures, labels = torch.randn(4, 3, 64, 64), torch.tensor([[1.0, 0, 1], [1, 1, 0], [0, 1, 0], [1, 0, 0]])
-    plain, contrasted = (make_model(contrast_loss_weight=weight)(pictures, labels) for weight in (0, 0.3))
+    images, labels = torch.randn(4, 3, 64, 64), torch.tensor([[1.0, 0, 1], [1, 1, 0], [0, 1, 0], [1, 0, 0]])
+    plain, contrasted = (make_model(contrast_loss_weight=weight)(images, labels) for weight in (0, 0.3))
     assert "contrast" not in plain.losses
     torch.testing.assert_close(contrasted.loss, plain.loss + 0.3 * contrasted.losses["contrast"])
     model = make_model(contrast_loss_weight=0.3, contrast_temperature=0.5)
     with torch.no_grad():
-        pooled = model.sct(pictures).pooled_features
+        pooled = model.sct(images).pooled_features
         weight, bias = model.pooled_scorer.pooled_proj.weight, model.pooled_scorer.pooled_proj.bias
         expected = reference((pooled @ weight.T + bias).double(), labels, 0.5)
-    loss = model(pictures, labels).losses["contrast"]
+    loss = model(images, labels).losses["contrast"]
     assert loss.item() == pytest.approx(expected, rel=1e-4)
     assert torch.autograd.grad(loss, weight)[0].abs().sum() > 0
 

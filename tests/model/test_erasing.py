@@ -29,7 +29,7 @@ def test_the_regions_that_the_drawn_label_attends_to_most_are_zero(share: float,
     assert (targets[2:] == -1).all()
 
 
-def test_every_label_of_a_picture_is_drawn_as_often() -> None:
+def test_every_label_of_a_image_is_drawn_as_often() -> None:
     torch.manual_seed(0)
     plan = torch.zeros(3000, 4, 2, 2)
     plan[:, torch.arange(4), torch.arange(4) // 2, torch.arange(4) % 2] = 1  # label k attends to region k
@@ -73,17 +73,17 @@ def test_it_joins_the_loss_in_training_alone(
 
     monkeypatch.setattr(modeling_sct, "erase_regions", noted)
     still = {"dropout": 0, "scorer_dropout": 0, "aligned_dropout": 0}
-    pictures, labels = torch.randn(4, 3, 64, 64), torch.eye(3)[[0, 1, 2, 0]]
+    images, labels = torch.randn(4, 3, 64, 64), torch.eye(3)[[0, 1, 2, 0]]
     plain, model = (make_model(erasing_loss_weight=weight, **still) for weight in (0, 0.7))
-    assert "erasing" not in model(pictures, labels).losses
+    assert "erasing" not in model(images, labels).losses
     assert not given
     statistics = plain.sct.semantic_features.norm
     with torch.no_grad():
         for part in (plain, model):
             part.train()
             part.backbone.eval()
-        expected = plain(pictures, labels)
-        out = model(pictures, labels)
+        expected = plain(images, labels)
+        out = model(images, labels)
         of_erased = plain(backbone_features=given[0][0], labels=given[0][1]).loss
     assert (given[0][0] == 0).any()
     torch.testing.assert_close(out.losses["erasing"], of_erased)
@@ -91,7 +91,7 @@ def test_it_joins_the_loss_in_training_alone(
     assert len(given) == 1
     assert out.backward_plan is None
     assert torch.equal(out.logits, expected.logits)
-    # Only whole pictures have moved the running statistics.
+    # Only whole images have moved the running statistics.
     assert model.sct.semantic_features.norm.num_batches_tracked == statistics.num_batches_tracked - 1
 
 

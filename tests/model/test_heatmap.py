@@ -16,7 +16,7 @@ def enlarge(weights: np.ndarray, height: int, width: int) -> np.ndarray:
     return torch.nn.functional.interpolate(stretched[None, None], (height, width), mode="bilinear")[0, 0].numpy()
 
 
-def test_overlay_mixes_enlarged_weights_in_colour_with_the_grey_picture() -> None:
+def test_overlay_mixes_enlarged_weights_in_colour_with_the_grey_image() -> None:
     weights = np.random.default_rng(0).normal(size=(3, 4))
     fine = enlarge(weights, 60, 100)[..., None]
     colour = matplotlib.colormaps["inferno"](fine[..., 0])[..., :3] * 255
@@ -26,7 +26,7 @@ def test_overlay_mixes_enlarged_weights_in_colour_with_the_grey_picture() -> Non
     np.testing.assert_allclose(np.asarray(overlay), expected, atol=6)
 
 
-def test_overlay_of_constant_weights_is_the_grey_picture_upright() -> None:
+def test_overlay_of_constant_weights_is_the_grey_image_upright() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     image.getexif()[0x0112] = 3  # to be shown turned by 180 degrees
@@ -36,7 +36,7 @@ def test_overlay_of_constant_weights_is_the_grey_picture_upright() -> None:
 
 
 def test_box_is_the_connected_part_with_the_peak() -> None:
-    """Where the picture is small enough for the box to be found pixel by pixel."""
+    """Where the image is small enough for the box to be found pixel by pixel."""
     rng = np.random.default_rng(0)
     for _ in range(20):
         weights = rng.random((5, 7)) ** 3
@@ -50,7 +50,7 @@ def test_box_is_the_connected_part_with_the_peak() -> None:
         assert all(type(value) is int for value in box.values())
 
 
-def test_box_of_one_warm_cell_lies_around_it_in_a_large_picture() -> None:
+def test_box_of_one_warm_cell_lies_around_it_in_a_large_image() -> None:
     weights = np.zeros((4, 8))
     weights[1, 6] = 1.0
     weights[3, 0] = 0.9  # another part, not connected
@@ -59,13 +59,13 @@ def test_box_of_one_warm_cell_lies_around_it_in_a_large_picture() -> None:
     assert list(box.values()) == pytest.approx([1200, 200, 1400, 400], abs=2 * 1600 / 128)
 
 
-def test_box_of_a_constant_map_is_the_picture() -> None:
+def test_box_of_a_constant_map_is_the_image() -> None:
     whole = {"xmin": 0, "ymin": 0, "xmax": 90, "ymax": 50}
     assert heatmap_box(np.full((3, 3), 0.1), (90, 50)) == whole
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 4000), (4000, 3)])
-def test_box_of_an_odd_picture_lies_within_it(size: tuple[int, int]) -> None:
+def test_box_of_an_odd_image_lies_within_it(size: tuple[int, int]) -> None:
     box = heatmap_box(np.random.default_rng(0).random((7, 7)), size)
     assert 0 <= box["xmin"] < box["xmax"] <= size[0]
     assert 0 <= box["ymin"] < box["ymax"] <= size[1]

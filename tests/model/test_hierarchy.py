@@ -34,7 +34,7 @@ def tiny(head: str = "sct", **fields: Any) -> SCTForMultiLabelClassification | P
     return model.eval()
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
@@ -134,7 +134,7 @@ def test_a_models_logits_are_raised_in_evaluation_only(head: str) -> None:
     raised.load_state_dict(flat.state_dict())
     assert flat.state_dict().keys() == raised.state_dict().keys()
     assert flat.hierarchy is None
-    pixels = pictures()
+    pixels = images()
     logits, coherent = flat(pixels).logits, raised(pixels).logits
     for child, parents in DIAMOND.items():
         for parent in parents:
@@ -155,7 +155,7 @@ def test_the_loss_is_added_by_its_weight(head: str) -> None:
     found = {}
     for weight in (0.0, 0.5):
         model = tiny(head, label_parents=DIAMOND, hierarchy_loss_weight=weight)
-        found[weight] = model(pictures(), labels=targets)
+        found[weight] = model(images(), labels=targets)
     assert "hierarchy" not in found[0.0].losses
     expected = found[0.0].loss + 0.5 * found[0.5].losses["hierarchy"]
     torch.testing.assert_close(found[0.5].loss, expected)
@@ -169,10 +169,10 @@ def test_a_checkpoint_keeps_it(head: str, tmp_path) -> None:
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path)
     assert loaded.config.label_parents == DIAMOND
     assert loaded.config.hierarchy_loss_weight == 0.25
-    assert torch.equal(loaded(pictures()).logits, model(pictures()).logits)
+    assert torch.equal(loaded(images()).logits, model(images()).logits)
     renamed = AutoModelForImageClassification.from_pretrained(tmp_path, id2label=dict(enumerate("ABCDEF")))
     assert renamed.config.label_parents == {"A": ["C", "D"], "B": ["D"], "C": ["E"], "D": ["E"]}
-    assert torch.equal(renamed(pictures()).logits, model(pictures()).logits)
+    assert torch.equal(renamed(images()).logits, model(images()).logits)
     other = AutoModelForImageClassification.from_pretrained(tmp_path, num_labels=2, ignore_mismatched_sizes=True)
     assert (other.config.label_parents, other.config.hierarchy_loss_weight, other.hierarchy) == (None, 0, None)
 
@@ -186,15 +186,15 @@ def test_the_model_without_scores_passes_it_on(tmp_path) -> None:
 
 def test_set_hierarchy() -> None:
     model = tiny()
-    before = model(pictures()).logits
+    before = model(images()).logits
     model.set_hierarchy(DIAMOND)
-    assert torch.equal(model(pictures()).logits, LabelHierarchy(DIAMOND, NAMES)(before))
+    assert torch.equal(model(images()).logits, LabelHierarchy(DIAMOND, NAMES)(before))
     with pytest.raises(ValueError, match="names 'z', which is no label"):
         model.set_hierarchy({"a": ["z"]})
     assert model.config.label_parents == DIAMOND
     model.config.hierarchy_loss_weight = 0.5
     model.set_hierarchy(None)
-    assert torch.equal(model(pictures()).logits, before)
+    assert torch.equal(model(images()).logits, before)
     assert model.config.hierarchy_loss_weight == 0
 
 
@@ -203,16 +203,14 @@ def test_new_labels_have_the_hierarchy_given_with_them() -> None:
     text = torch.randn(3, 12)
     plain = tiny(scorer="label")
     plain.load_state_dict(model.state_dict())
-    assert torch.equal(
-        model(pictures(), label_embeddings=text).logits, plain(pictures(), label_embeddings=text).logits
-    )
+    assert torch.equal(model(images(), label_embeddings=text).logits, plain(images(), label_embeddings=text).logits)
     with pytest.raises(ValueError, match="names 'a', which is no label"):
         model.set_labels(["x", "y", "z"], text, label_parents={"a": ["y"]})
     assert model.config.label_names == NAMES
     model.set_labels(["x", "y", "z"], text, label_parents={"x": ["y"]})
-    logits = model(pictures()).logits
+    logits = model(images()).logits
     plain.set_labels(["x", "y", "z"], text)
-    assert torch.equal(logits, LabelHierarchy({"x": ["y"]}, ["x", "y", "z"])(plain(pictures()).logits))
+    assert torch.equal(logits, LabelHierarchy({"x": ["y"]}, ["x", "y", "z"])(plain(images()).logits))
     model.set_labels(["x", "y", "z"], text)
     assert model.config.label_parents is None
 
@@ -261,6 +259,6 @@ def test_half_precision_and_a_device_map(tmp_path) -> None:
     model = tiny(label_parents=DIAMOND)
     model.save_pretrained(tmp_path)
     half = AutoModelForImageClassification.from_pretrained(tmp_path, dtype=torch.bfloat16, device_map={"": "cpu"})
-    logits = half(pictures().bfloat16()).logits
+    logits = half(images().bfloat16()).logits
     assert (logits[:, 4:5] >= logits[:, :4]).all()
     assert half.hierarchy.above.dtype == torch.int64

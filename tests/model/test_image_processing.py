@@ -1,4 +1,4 @@
-"""The image processor: the transform of evaluation, for pictures of every form, saved, loaded and shipped."""
+"""The image processor: the transform of evaluation, for images of every form, saved, loaded and shipped."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ BACKENDS = [SCTImageProcessor, SCTImageProcessorPil]
 MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "F", "I", "I;16", "I;16B"]
 
 
-def random_picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+def random_image(height: int, width: int, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
@@ -51,7 +51,7 @@ def unresized() -> SCTImageProcessor:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(orientation: int, tmp_path, unresized) -> None:
-    upright = random_picture(5, 7)
+    upright = random_image(5, 7)
     stored = {  # how a camera lays out the rows of the upright scene, by the EXIF standard
         1: upright,
         2: upright[:, ::-1],
@@ -102,7 +102,7 @@ def test_a_palettes_transparency_is_dropped_without_a_warning(transparency) -> N
 @pytest.mark.parametrize("sides", [(1, 1), (3, 90), (61, 47), (300, 200), (24, 40)])
 def test_the_tensor_is_that_of_evaluation(size, sides: tuple[int, int]) -> None:
     processor = image_processor(tiny_config(image_size=size))
-    image = Image.fromarray(random_picture(*sides))
+    image = Image.fromarray(random_image(*sides))
     expected = eval_transform(size, MEAN, STD)(image)
     found = tensor_of(image, processor)[0]
     assert found.dtype == torch.float32
@@ -119,7 +119,7 @@ def test_the_tensor_is_that_of_evaluation_in_any_mode(mode: str, processor) -> N
         dtype = {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[mode]
         image = Image.fromarray(np.random.default_rng(0).integers(0, 65536, (50, 90)).astype(dtype))
     else:
-        rgba = Image.fromarray(random_picture(50, 90, 4), "RGBA")
+        rgba = Image.fromarray(random_image(50, 90, 4), "RGBA")
         image = rgba.convert("LA").convert("PA") if mode == "PA" else rgba.convert("RGB").convert(mode)
         image = rgba if mode == "RGBA" else image
     assert image.mode == mode
@@ -128,17 +128,17 @@ def test_the_tensor_is_that_of_evaluation_in_any_mode(mode: str, processor) -> N
     torch.testing.assert_close(tensor_of(image, processor)[0], expected, rtol=0, atol=1e-6)
 
 
-def test_a_batch_of_several_sizes_equals_its_pictures(processor) -> None:
-    images = [Image.fromarray(random_picture(*sides)) for sides in ((50, 90), (90, 50), (50, 90), (24, 40))]
+def test_a_batch_of_several_sizes_equals_its_images(processor) -> None:
+    images = [Image.fromarray(random_image(*sides)) for sides in ((50, 90), (90, 50), (50, 90), (24, 40))]
     transform = eval_transform([24, 40], MEAN, STD)
     expected = torch.stack([transform(image) for image in images])
     torch.testing.assert_close(tensor_of(images, processor), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_one_picture_gives_one_tensor_in_whatever_form(backend, processor) -> None:
+def test_one_image_gives_one_tensor_in_whatever_form(backend, processor) -> None:
     processor = backend.from_dict(processor.to_dict())
-    pixels = random_picture(50, 90)
+    pixels = random_image(50, 90)
     expected = tensor_of(Image.fromarray(pixels), processor)
     chw = torch.from_numpy(pixels).permute(2, 0, 1)
     alpha = np.full((50, 90, 1), 40, dtype=np.uint8)
@@ -171,7 +171,7 @@ def test_one_picture_gives_one_tensor_in_whatever_form(backend, processor) -> No
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_grey_arrays(backend, processor) -> None:
     processor = backend.from_dict(processor.to_dict())
-    grey = random_picture(50, 90, 1)
+    grey = random_image(50, 90, 1)
     expected = tensor_of(Image.fromarray(grey[..., 0]), processor)
     for form in (grey, grey[..., 0], torch.from_numpy(grey[..., 0]), [grey[..., 0]], grey[..., 0] / 255):
         assert torch.equal(tensor_of(form, processor), expected)
@@ -180,7 +180,7 @@ def test_grey_arrays(backend, processor) -> None:
 
 
 def test_floats_that_are_not_to_be_rescaled_stay_in_the_unit_range(processor) -> None:
-    pixels = random_picture(24, 40)
+    pixels = random_image(24, 40)
     expected = eval_transform([24, 40], MEAN, STD)(Image.fromarray(pixels))
     torch.testing.assert_close(tensor_of(pixels / 255, processor, do_rescale=False)[0], expected, rtol=0, atol=1e-6)
 
@@ -226,8 +226,8 @@ def test_files_and_urls_are_read_as_by_pillow(backend, deep_grey, processor) -> 
         server.shutdown()
 
 
-def test_base64_text_and_what_is_no_picture(processor) -> None:
-    image, file = Image.fromarray(random_picture(9, 9)), io.BytesIO()
+def test_base64_text_and_what_is_no_image(processor) -> None:
+    image, file = Image.fromarray(random_image(9, 9)), io.BytesIO()
     image.save(file, "PNG")
     text = base64.encodebytes(file.getvalue()).decode()
     assert torch.equal(tensor_of(text, processor), tensor_of(image, processor))
@@ -251,9 +251,9 @@ def test_it_is_found_by_the_auto_class(tmp_path, processor) -> None:
 
 
 def test_a_checkpoint_with_a_processor_of_transformers_goes_on_working(make_model, tmp_path, processor) -> None:
-    model, picture = make_model(), tmp_path / "grey.png"
+    model, image = make_model(), tmp_path / "grey.png"
     size = {"height": 64, "width": 64}
-    Image.fromarray(np.random.default_rng(0).integers(0, 65536, (90, 50), dtype=np.uint16)).save(picture)
+    Image.fromarray(np.random.default_rng(0).integers(0, 65536, (90, 50), dtype=np.uint16)).save(image)
     for kind in (ViTImageProcessor, SCTImageProcessor):
         model.save_pretrained(tmp_path / kind.__name__)
         kind(size=size, image_mean=MEAN, image_std=STD).save_pretrained(tmp_path / kind.__name__)
@@ -261,7 +261,7 @@ def test_a_checkpoint_with_a_processor_of_transformers_goes_on_working(make_mode
         Tagger.from_pretrained(tmp_path / kind.__name__, "cpu") for kind in (ViTImageProcessor, SCTImageProcessor)
     )
     assert type(old.processor) is ViTImageProcessor
-    (before,), (after,) = (list(tagger.tag([picture], threshold=0)) for tagger in (old, new))
+    (before,), (after,) = (list(tagger.tag([image], threshold=0)) for tagger in (old, new))
     assert [label for label, _ in after.tags] == [label for label, _ in before.tags]
     assert [score for _, score in after.tags] == pytest.approx([score for _, score in before.tags], abs=1e-6)
 
@@ -270,12 +270,12 @@ def test_it_travels_with_a_checkpoint(tmp_path, processor, monkeypatch) -> None:
     """In a process that never imports the package, its code comes from the folder."""
     monkeypatch.setattr(SCTImageProcessor, "_auto_class", "AutoImageProcessor")
     processor.save_pretrained(tmp_path / "model")
-    image = Image.fromarray(random_picture(50, 90, 4), "RGBA")
-    image.save(tmp_path / "picture.png")
+    image = Image.fromarray(random_image(50, 90, 4), "RGBA")
+    image.save(tmp_path / "image.png")
     program = (
         "import sys, numpy; from transformers import AutoImageProcessor\n"
         "processor = AutoImageProcessor.from_pretrained('model', trust_remote_code=True)\n"
-        "numpy.save('tensor.npy', processor('picture.png', return_tensors='np')['pixel_values'])\n"
+        "numpy.save('tensor.npy', processor('image.png', return_tensors='np')['pixel_values'])\n"
         "assert 'sct_hf' not in sys.modules"
     )
     environment = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules"), "PYTHONPATH": ""}

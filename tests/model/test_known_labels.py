@@ -25,7 +25,7 @@ STILL = {"dropout": 0.0, "scorer_dropout": 0.0, "aligned_dropout": 0.0}
 KNOWN = torch.tensor([[1.0, -1, -1], [-1, 0, math.nan]])
 
 
-def pictures(count: int = 2) -> Tensor:
+def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
@@ -34,24 +34,22 @@ def test_states_are_all_that_the_option_adds(make_model: MakeModel) -> None:
     assert set(model.state_dict()) - set(plain.state_dict()) == {"sct.label_states.embeddings"}
     assert not set(plain.state_dict()) - set(model.state_dict())
     model.load_state_dict(plain.state_dict(), strict=False)
-    expected = plain(pictures())
+    expected = plain(images())
     # Nothing known is the model without states, whatever these are.
-    assert torch.equal(model(pictures()).logits, expected.logits)
-    nothing = model(pictures(), known_labels=torch.tensor([[-1, math.nan, -1]] * 2))
+    assert torch.equal(model(images()).logits, expected.logits)
+    nothing = model(images(), known_labels=torch.tensor([[-1, math.nan, -1]] * 2))
     torch.testing.assert_close(nothing.logits, expected.logits)
     # Without a state, to know says nothing to the others.
     torch.nn.init.zeros_(model.sct.label_states.embeddings)
-    with_known = model(pictures(), known_labels=KNOWN).logits
+    with_known = model(images(), known_labels=KNOWN).logits
     rest = ~(KNOWN >= 0)
     torch.testing.assert_close(with_known[rest], expected.logits[rest])
 
 
-def test_known_labels_move_the_others_of_their_own_picture_and_speak_for_themselves(make_model: MakeModel) -> None:
+def test_known_labels_move_the_others_of_their_own_image_and_speak_for_themselves(make_model: MakeModel) -> None:
     model = make_model(**STATES)
-    before = model(pictures()).logits
-    present, absent = (
-        model(pictures(), known_labels=torch.tensor([[v, -1, -1], [-1, -1, -1]])).logits for v in (1, 0)
-    )
+    before = model(images()).logits
+    present, absent = (model(images(), known_labels=torch.tensor([[v, -1, -1], [-1, -1, -1]])).logits for v in (1, 0))
     for logits in (present, absent):
         assert (logits[0, 1:] - before[0, 1:]).abs().min() > 1e-3
         torch.testing.assert_close(logits[1], before[1])
@@ -59,9 +57,9 @@ def test_known_labels_move_the_others_of_their_own_picture_and_speak_for_themsel
     assert present[0, 0].sigmoid() == 1
     assert absent[0, 0].sigmoid() < 1e-6
     assert present.half().isfinite().all()
-    branches = model(pictures(), known_labels=KNOWN, output_branches=True).branch_logits
+    branches = model(images(), known_labels=KNOWN, output_branches=True).branch_logits
     assert all(logits.abs().max() < 40 for logits in branches.values())
-    of_bools = model(pictures(), known_labels=torch.tensor([[True, False, False]] * 2)).logits
+    of_bools = model(images(), known_labels=torch.tensor([[True, False, False]] * 2)).logits
     assert of_bools.sign().tolist() == [[1, -1, -1]] * 2
 
 
@@ -70,7 +68,7 @@ def test_attention_between_labels_is_told(make_model: MakeModel) -> None:
     model = make_model(**STATES).sct
     taken: list[Tensor] = []
     model.semantic_features.register_forward_hook(lambda _, __, output: taken.append(output))
-    found = model(pictures(), known_labels=KNOWN).label_features
+    found = model(images(), known_labels=KNOWN).label_features
     marked = taken[0].clone()
     marked[0, 0] += model.label_states.embeddings[1]
     marked[1, 1] += model.label_states.embeddings[0]
@@ -80,13 +78,13 @@ def test_attention_between_labels_is_told(make_model: MakeModel) -> None:
 def test_order_of_the_labels_does_not_matter(make_model: MakeModel) -> None:
     model = make_model(**STATES, scorer="label")
     order, text = [2, 0, 1], model.sct.label_embeddings.clone()
-    logits = model(pictures(), known_labels=KNOWN).logits
-    given = model(pictures(), known_labels=KNOWN[:, order], label_embeddings=text[order]).logits
+    logits = model(images(), known_labels=KNOWN).logits
+    given = model(images(), known_labels=KNOWN[:, order], label_embeddings=text[order]).logits
     torch.testing.assert_close(given, logits[:, order])
     model.set_labels([LABELS[label] for label in order], text[order])
-    torch.testing.assert_close(model(pictures(), known_labels=KNOWN[:, order]).logits, logits[:, order])
+    torch.testing.assert_close(model(images(), known_labels=KNOWN[:, order]).logits, logits[:, order])
     model.set_labels([*LABELS, "boat"], torch.cat((text, torch.randn(1, 12))))
-    assert model(pictures(), known_labels=torch.tensor([[1, -1, -1, 0]] * 2)).logits.shape == (2, 4)
+    assert model(images(), known_labels=torch.tensor([[1, -1, -1, 0]] * 2)).logits.shape == (2, 4)
 
 
 # label mask training
@@ -109,7 +107,7 @@ def test_the_number_of_known_labels_is_uniform_and_each_usable_target_as_likely(
     of_label = drawn.float().mean(0)
     assert of_label[[3, 7, 9]].sum() == 0
     assert (of_label[[0, 1, 2, 4, 5, 6, 8, 10, 11]] - 3.5 / 9).abs().max() < 4 * math.sqrt(0.25 / 16_000)
-    # Pictures are drawn apart, and which label is drawn first says nothing of the next one.
+    # Images are drawn apart, and which label is drawn first says nothing of the next one.
     pair = (drawn[:, 0] & drawn[:, 1]).float().mean()
     assert pair == pytest.approx(sum(k * (k - 1) for k in range(8)) / 8 / (9 * 8), abs=0.015)
     torch.manual_seed(0)
@@ -142,9 +140,9 @@ def test_what_is_known_is_not_learnt(make_model: MakeModel, drawn: Tensor) -> No
     model.backbone.eval()
     masked = torch.tensor([[-1.0, 0, 1], [0, -1, 1], [-1, 1, -1], [0, 1, -1]])
     torch.manual_seed(0)
-    out = model(pictures(4), labels=TARGETS, output_branches=True, output_label_features=True)
+    out = model(images(4), labels=TARGETS, output_branches=True, output_label_features=True)
     torch.manual_seed(0)
-    by_hand = model(pictures(4), labels=masked, known_labels=drawn)
+    by_hand = model(images(4), labels=masked, known_labels=drawn)
     assert set(out.losses) == {
         *("classification", "semantic", "transport", "pooled", "hierarchy", "contrast", "erasing")
     }
@@ -156,7 +154,7 @@ def test_what_is_known_is_not_learnt(make_model: MakeModel, drawn: Tensor) -> No
         logits = out.branch_logits[branch]
         torch.testing.assert_close(out.losses[name], asymmetric_loss(logits, masked), msg=name)
         assert (out.losses[name] - asymmetric_loss(logits, TARGETS)).abs() > 1e-5
-    base = model.sct(pictures(4), known_labels=drawn)
+    base = model.sct(images(4), known_labels=drawn)
     prior = base.semantic_map.flatten(2).transpose(1, 2)
     expected = conditional_transport(
         base.last_hidden_state,
@@ -174,17 +172,17 @@ def test_labels_are_drawn_in_training_on_targets_alone(make_model: MakeModel) ->
     plain = make_model(label_interaction=True, **STILL)
     plain.load_state_dict(model.state_dict(), strict=False)
     labels = TARGETS[:, [0, 1, 0]]
-    assert torch.equal(model(pictures(4), labels=labels).loss, plain(pictures(4), labels=labels).loss)
+    assert torch.equal(model(images(4), labels=labels).loss, plain(images(4), labels=labels).loss)
     for part in (model, plain):
         part.train()
         part.backbone.eval()
-    assert torch.equal(model(pictures(4)).logits, plain(pictures(4)).logits)
+    assert torch.equal(model(images(4)).logits, plain(images(4)).logits)
     drawn = []
     for _ in range(2):
         torch.manual_seed(3)
-        drawn.append(model(pictures(4), labels=labels).logits)
+        drawn.append(model(images(4), labels=labels).logits)
     assert torch.equal(*drawn)
-    assert (drawn[0] - plain(pictures(4), labels=labels).logits).abs().max() > 1e-3
+    assert (drawn[0] - plain(images(4), labels=labels).logits).abs().max() > 1e-3
 
 
 def test_gradients_reach_the_states_with_checkpointing_too(make_model: MakeModel, drawn: Tensor) -> None:
@@ -193,14 +191,14 @@ def test_gradients_reach_the_states_with_checkpointing_too(make_model: MakeModel
         model = make_model(**STATES, **STILL).train()
         if checkpointing:
             model.gradient_checkpointing_enable()
-        model(pictures(4), labels=TARGETS).loss.backward()
+        model(images(4), labels=TARGETS).loss.backward()
         gradients.append(model.sct.label_states.embeddings.grad)
     assert (gradients[0].abs().sum(1) > 0).all()
     torch.testing.assert_close(*gradients)
 
 
-def test_what_no_picture_shows_is_told_by_a_known_label() -> None:
-    """Pictures are noise, and the second label is the first: only who is told the first can tell the second."""
+def test_what_no_image_shows_is_told_by_a_known_label() -> None:
+    """Images are noise, and the second label is the first: only who is told the first can tell the second."""
     torch.manual_seed(0)
     model = SCTForMultiLabelClassification(tiny_config(**STATES, **STILL, scorer="label", gamma_neg=0)).train()
     model.backbone.requires_grad_(False).eval()
@@ -231,15 +229,15 @@ def test_what_no_picture_shows_is_told_by_a_known_label() -> None:
 
 def test_what_is_known_holds_in_the_hierarchy(make_model: MakeModel) -> None:
     model = make_model(**STATES, label_parents={"dog": ["cat"], "cat": ["dining table"]})
-    present = model(pictures(), known_labels=torch.tensor([[1, -1, -1]] * 2)).logits
+    present = model(images(), known_labels=torch.tensor([[1, -1, -1]] * 2)).logits
     assert (present > 20).all()
-    absent = model(pictures(), known_labels=torch.tensor([[-1, -1, 0]] * 2)).logits
+    absent = model(images(), known_labels=torch.tensor([[-1, -1, 0]] * 2)).logits
     assert (absent < -20).all()
-    between = model(pictures(), known_labels=torch.tensor([[-1, 0, -1]] * 2)).logits
+    between = model(images(), known_labels=torch.tensor([[-1, 0, -1]] * 2)).logits
     assert (between[:, :2] < -20).all()
     assert (between[:, 2].abs() < 20).all()
     with pytest.raises(ValueError, match=r"'dining table' is absent and 'dog', .* present: say one of both"):
-        model(pictures(), known_labels=torch.tensor([[1, -1, 0]] * 2))
+        model(images(), known_labels=torch.tensor([[1, -1, 0]] * 2))
 
 
 # bad input
@@ -258,16 +256,16 @@ def test_known_labels_that_cannot_be_used(make_model: MakeModel, known: Tensor, 
     model = make_model(**STATES)
     for part in (model, model.sct):
         with pytest.raises(ValueError, match=message):
-            part(pictures(), known_labels=known)
+            part(images(), known_labels=known)
 
 
 def test_models_that_can_make_nothing_of_known_labels(make_model: MakeModel) -> None:
     model = make_model(label_interaction=True, scorer="label")
     for part in (model, model.sct):
         with pytest.raises(ValueError, match=r"known_labels are of no use .* label_states=True"):
-            part(pictures(), known_labels=KNOWN)
+            part(images(), known_labels=KNOWN)
     with pytest.raises(ValueError, match="leave out labels, known_labels"):
-        model(pictures(), known_labels=KNOWN, labels_at_once=2)
+        model(images(), known_labels=KNOWN, labels_at_once=2)
     with pytest.raises(Exception, match=r"label_states=True cannot be used: .* label_interaction=True"):
         tiny_config(label_states=True)
     for share in (0, 1.1):
@@ -299,22 +297,22 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_known_labels_of_a_pipeline(checkpoint: Any) -> None:
-    picture = Image.effect_noise((70, 50), 80).convert("RGB")
+    image = Image.effect_noise((70, 50), 80).convert("RGB")
     tagger = pipeline("multi-label-image-classification", model=str(checkpoint), device="cpu")
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
-    pixels = tagger.image_processor(picture, return_tensors="pt")["pixel_values"]
+    pixels = tagger.image_processor(image, return_tensors="pt")["pixel_values"]
     expected = model(pixels, known_labels=torch.tensor([[0.0, 1, -1]])).logits.sigmoid()[0]
     said = {"cat": True, "dog": False}
     for tags in (
-        tagger(picture, known_labels=said, threshold=0),
-        tagger([picture, picture], known_labels=said, threshold=0, batch_size=2)[1],
+        tagger(image, known_labels=said, threshold=0),
+        tagger([image, image], known_labels=said, threshold=0, batch_size=2)[1],
     ):
         found = {tag["label"]: tag["score"] for tag in tags}
         assert [found[name] for name in LABELS] == pytest.approx(expected.tolist())
-    labels = [tag["label"] for tag in tagger(picture, known_labels=said)]
+    labels = [tag["label"] for tag in tagger(image, known_labels=said)]
     assert labels[0] == "cat"
     assert "dog" not in labels
-    assert tagger(picture, known_labels={}) == tagger(picture)
+    assert tagger(image, known_labels={}) == tagger(image)
     for known, message in (
         ({"cow": True}, r"known_labels: no label is called 'cow'; the labels are dog, cat, dining table"),
         ({"cat": 1}, r"known_labels\['cat'\] is 1: give True"),
@@ -322,7 +320,7 @@ def test_known_labels_of_a_pipeline(checkpoint: Any) -> None:
         ([], r"known_labels is \[\]: give a dict"),
     ):
         with pytest.raises(ValueError, match=message):
-            tagger(picture, known_labels=known)
+            tagger(image, known_labels=known)
 
 
 def test_known_labels_go_by_name_wherever_labels_are_given(
@@ -334,16 +332,16 @@ def test_known_labels_go_by_name_wherever_labels_are_given(
     names, text = ["cat", "horse", "dog"], torch.randn(3, 12)
     monkeypatch.setattr(MultiLabelImageClassificationPipeline, "_label_set", lambda self, *given: (text, None))
     make = partial(pipeline, "multi-label-image-classification", model=str(tmp_path), device="cpu", threshold=0)
-    picture = Image.effect_noise((64, 64), 80).convert("RGB")
-    pixels = make().image_processor(picture, return_tensors="pt")["pixel_values"]
+    image = Image.effect_noise((64, 64), 80).convert("RGB")
+    pixels = make().image_processor(image, return_tensors="pt")["pixel_values"]
     scores = model(pixels, known_labels=torch.tensor([[-1, -1, 1]]), label_embeddings=text).logits.sigmoid()[0]
     expected = dict(zip(names, scores.tolist(), strict=True))
     known = {"dog": True}
     for tags in (
-        make()(picture, labels=names, known_labels=known),
-        make(labels=names)(picture, known_labels=known),
-        make(known_labels=known)(picture, labels=names),
+        make()(image, labels=names, known_labels=known),
+        make(labels=names)(image, known_labels=known),
+        make(known_labels=known)(image, labels=names),
     ):
         assert {tag["label"]: tag["score"] for tag in tags} == pytest.approx(expected, abs=1e-6)
     with pytest.raises(ValueError, match="no label is called 'table'"):
-        make(labels=names)(picture, known_labels={"table": True})
+        make(labels=names)(image, known_labels={"table": True})

@@ -60,13 +60,13 @@ def test_the_layer_agrees_with_loops(seed: int, labels: int) -> None:
     layer = messages(4).double()
     features = torch.randn(2, labels, 4, dtype=torch.float64)
     found = layer(features, torch.from_numpy(graph))
-    for picture in range(2):
+    for image in range(2):
         for label in range(labels):
             total = max(1.0, sum(graph[label]))
             heard = torch.zeros(4, dtype=torch.float64)
             for other in range(labels):
-                heard = heard + graph[label, other] / total * features[picture, other]
-            torch.testing.assert_close(found[picture, label], features[picture, label] + layer.weight @ heard)
+                heard = heard + graph[label, other] / total * features[image, other]
+            torch.testing.assert_close(found[image, label], features[image, label] + layer.weight @ heard)
 
 
 def test_a_change_of_one_label_reaches_its_hearers_alone() -> None:

@@ -25,10 +25,10 @@ def test_every_loss_of_sct_uses_them(
     make_model: Callable[..., SCTForMultiLabelClassification], targets: torch.Tensor
 ) -> None:
     model = make_model(label_losses=LOSSES, fuse_map_scores=False)
-    pictures = torch.randn(3, 3, 64, 64)
+    images = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
-        out = model(pictures, targets)
-        base = model.sct(pictures)
+        out = model(images, targets)
+        base = model.sct(images)
         text = model.sct.label_embeddings
         regions = model.scorer(base.last_hidden_state, base.label_features, base.transport_plan.flatten(2).mT, text)
         logits = {
@@ -43,9 +43,9 @@ def test_every_loss_of_sct_uses_them(
 
 
 def test_scores_do_not_depend_on_them(make_model: Callable[..., SCTForMultiLabelClassification]) -> None:
-    pictures = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        scores = [make_model(label_losses=losses)(pictures).logits for losses in (None, LOSSES)]
+        scores = [make_model(label_losses=losses)(images).logits for losses in (None, LOSSES)]
     assert torch.equal(*scores)
 
 

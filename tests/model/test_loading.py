@@ -8,7 +8,7 @@ from safetensors import safe_open
 from transformers import AutoModel, AutoModelForImageClassification, pipeline
 
 from sct_hf import SCTForMultiLabelClassification, image_processor
-from tests.model.conformance import assert_same_tensors, over_backbones, pictures, tiny_model
+from tests.model.conformance import assert_same_tensors, images, over_backbones, tiny_model
 
 LORA = ["qkv", "region_proj", "label_proj", "pooled_proj", "text_proj", "ffn_in"]
 
@@ -19,7 +19,7 @@ def load(folder, **options) -> SCTForMultiLabelClassification:
 
 @torch.no_grad()
 def logits(model) -> torch.Tensor:
-    return model(pictures()).logits
+    return model(images()).logits
 
 
 # Files
@@ -72,7 +72,7 @@ def test_what_finds_no_room_is_left_on_disk_in_whole_blocks(kind: str, auto, tmp
     model = tiny_model(kind, encoder_layers=3)
     model.save_pretrained(tmp_path / "model")
     whole = {"sct.backbone", "backbone", *(f"{part}encoder.{index}" for part in ("", "sct.") for index in range(3))}
-    pixels, maps = pictures(), []
+    pixels, maps = images(), []
     part = model if auto is AutoModelForImageClassification else model.sct
     with torch.no_grad():
         expected = part(pixels)[0]
@@ -112,12 +112,12 @@ def test_a_pipeline_in_half_precision(tmp_path) -> None:
     model = tiny_model("vit")
     model.save_pretrained(tmp_path)
     image_processor(model.config).save_pretrained(tmp_path)
-    picture = torch.randint(256, (3, 50, 90), generator=torch.Generator().manual_seed(0), dtype=torch.uint8).numpy()
+    image = torch.randint(256, (3, 50, 90), generator=torch.Generator().manual_seed(0), dtype=torch.uint8).numpy()
     scores = []
     for dtype in (torch.float32, torch.bfloat16):
         tagger = pipeline("image-classification", model=str(tmp_path), dtype=dtype, device="cpu")
         assert tagger.model.dtype == dtype
-        scores.append({tag["label"]: tag["score"] for tag in tagger(picture)})
+        scores.append({tag["label"]: tag["score"] for tag in tagger(image)})
     assert scores[1] == pytest.approx(scores[0], abs=0.01)
     assert scores[1] != scores[0]
 
@@ -163,7 +163,7 @@ def trained_lora(peft, model, targets):
     optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(2):
         optimizer.zero_grad()
-        adapted(pictures(3), labels=targets).loss.backward()
+        adapted(images(3), labels=targets).loss.backward()
         optimizer.step()
     return adapted.eval()
 

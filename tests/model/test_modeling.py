@@ -105,7 +105,7 @@ def test_low_precision_is_finite_and_near(make_model, targets, dtype: torch.dtyp
         torch.testing.assert_close(out.logits, expected, rtol=0.05, atol=0.05)
 
 
-def test_the_backbones_map_can_stand_in_for_pictures(make_model, targets) -> None:
+def test_the_backbones_map_can_stand_in_for_images(make_model, targets) -> None:
     model, pixels = make_model(), torch.randn(3, 3, 64, 64)
     features = model.backbone(pixels)
     assert features.shape == (3, model.backbone.num_features, 2, 2)

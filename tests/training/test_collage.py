@@ -13,17 +13,17 @@ from sct_hf.training.collage import collage
 from sct_hf.training.loop import train
 
 
-def test_pictures_lie_side_by_side_under_the_labels_of_both() -> None:
-    pictures = torch.arange(5 * 2 * 3 * 4.0).view(5, 2, 3, 4)
+def test_images_lie_side_by_side_under_the_labels_of_both() -> None:
+    images = torch.arange(5 * 2 * 3 * 4.0).view(5, 2, 3, 4)
     labels = torch.tensor([[1, 0, -1, 0.3, 1, 0], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0.6, nan, nan], [1.0] * 6, [0.0] * 6])
-    joined = collage({"pixel_values": pictures, "labels": labels})
+    joined = collage({"pixel_values": images, "labels": labels})
     assert joined["pixel_values"].shape == (2, 2, 3, 8)
-    assert joined["pixel_values"][0, 1, 2].tolist() == [*pictures[0, 1, 2].tolist(), *pictures[2, 1, 2].tolist()]
+    assert joined["pixel_values"][0, 1, 2].tolist() == [*images[0, 1, 2].tolist(), *images[2, 1, 2].tolist()]
     expected = torch.tensor([[1, 0, nan, 0.6, 1, nan], [1, 1, 1, 1, 1, 1]])
     torch.testing.assert_close(joined["labels"], expected, equal_nan=True)
 
 
-def test_a_single_picture_is_left_as_it_is() -> None:
+def test_a_single_image_is_left_as_it_is() -> None:
     batch = {"backbone_features": torch.ones(1, 2, 3, 3), "labels": torch.ones(1, 2)}
     assert collage(batch) is batch
 

@@ -41,15 +41,15 @@ TEST = """image,labels
 """
 MISTAKES = [
     ("label without positive", "labels.txt, line 4", "label 'cow' has no positive in training", "take the label out"),
-    ("leak between splits", "test.csv, line 3", "'1.png' is the same picture as '1.png'", "take it out of one"),
-    ("picture listed twice", "train.csv, line 4", "stands at train.csv, line 2 already", "keep one of them"),
-    ("missing picture", "train.csv, line 5", "gone.png is missing", "correct the path"),
+    ("leak between splits", "test.csv, line 3", "'1.png' is the same image as '1.png'", "take it out of one"),
+    ("image listed twice", "train.csv, line 4", "stands at train.csv, line 2 already", "keep one of them"),
+    ("missing image", "train.csv, line 5", "gone.png is missing", "correct the path"),
     ("no label", "train.csv, line 6", "'2.png' has no label", "pass allow_unlabelled"),
     ("unknown label", "train.csv, line 7", "label 'Dog' is not one of the 4 labels", "write 'dog'"),
     ("number of cells", "train.csv, line 8", "3 cells, but the header has 2", "quote cells"),
-    ("no path", "train.csv, line 9", "the path of the picture is ''", "give a path"),
-    ("broken picture", "train.csv, line 10", "cut.png is broken", "replace the file"),
-    ("same picture twice", "train.csv, line 11", "'copy.png' is the same picture as '1.png'", "keep one"),
+    ("no path", "train.csv, line 9", "the path of the image is ''", "give a path"),
+    ("broken image", "train.csv, line 10", "cut.png is broken", "replace the file"),
+    ("same image twice", "train.csv, line 11", "'copy.png' is the same image as '1.png'", "keep one"),
     ("not CSV", "train.csv, line 12", "the line cannot be parsed", "close each quote"),
     ("unknown label", "train.csv, line 13", "label 'zebra' is not one of the 4 labels", "or add it to the labels"),
     ("unknown label", "train.csv, line 14", "label 'dgo' is not one of the 4 labels", "write 'dog'"),
@@ -123,9 +123,9 @@ def test_the_script_sums_up_good_data(root: Path, run: Script, capsys: pytest.Ca
     (root / "test.csv").write_text("image,sofa,dog\n3.png,1,0\n")
     assert run("check_data", train_file="train.csv", eval_file="test.csv", plot="plots/labels.png") == 0
     out = capsys.readouterr().out
-    assert "csv train: 3 pictures, 2 labels, 1.33 a picture (2 with 1, 1 with 2)" in out
+    assert "csv train: 3 images, 2 labels, 1.33 an image (2 with 1, 1 with 2)" in out
     assert "note: train.csv: no cell is 0, so that no label is ever absent" in out
-    assert "csv test: 1 pictures, 2 labels" in out
+    assert "csv test: 1 images, 2 labels" in out
     assert "most often together: dog + sofa 1" in out
     with Image.open(root / "plots" / "labels.png") as plot:
         assert min(plot.size) > 200
@@ -156,6 +156,6 @@ def test_checks_can_be_left_out(root: Path, tiny: Callable[..., Any]) -> None:
     (root / "train.csv").write_text("image,labels\n0.png,dog\n1.png,cat\n2.png,dog\n3.png,cat\n")
     options = {"dataset": "csv", "train_file": "train.csv", "eval_file": "train.csv", "output_dir": root / "run"}
     more = {"epochs": 1, "batch_size": 2, "holdout": 0, "data_dir": root, "figures": False}
-    with pytest.raises(InputError, match="all 4 pictures that are scored are training pictures too"):
+    with pytest.raises(InputError, match="all 4 images that are scored are training images too"):
         train(tiny(**options, **more))
     assert train(tiny(**options, **more, check_data=False))["train_images"] == 4

@@ -25,7 +25,7 @@ def accelerator() -> Accelerator:
     return Accelerator()
 
 
-def test_scores_equal_one_picture_at_a_time(accelerator: Accelerator) -> None:
+def test_scores_equal_one_image_at_a_time(accelerator: Accelerator) -> None:
     model = build_model("test_resnet", ["a", "b"], image_size=32, head="linear")
     loader = accelerator.prepare_data_loader(DataLoader(Noise(), batch_size=3, shuffle=True))
     scores, targets, index = evaluate_model(model, loader, accelerator)
@@ -37,7 +37,7 @@ def test_scores_equal_one_picture_at_a_time(accelerator: Accelerator) -> None:
     np.testing.assert_allclose(scores, np.stack(alone), atol=1e-5)
 
 
-def test_a_picture_counts_once_however_often_it_comes(accelerator: Accelerator) -> None:
+def test_a_image_counts_once_however_often_it_comes(accelerator: Accelerator) -> None:
     model = build_model("test_resnet", ["a", "b"], image_size=32, head="linear")
     repeated = DataLoader(Noise(), batch_size=4, sampler=[0, 1, 2, 3, 4, 5, 6, 0])
     once = evaluate_model(model, DataLoader(Noise(), batch_size=4), accelerator)
@@ -48,7 +48,7 @@ def test_a_picture_counts_once_however_often_it_comes(accelerator: Accelerator) 
 def test_scores_that_are_not_numbers(accelerator: Accelerator) -> None:
     model = build_model("test_resnet", ["a", "b"], image_size=32, head="linear")
     model.head.classifier.weight.data.fill_(torch.nan)
-    with pytest.raises(InputError, match="not numbers for 7 of 7 pictures"):
+    with pytest.raises(InputError, match="not numbers for 7 of 7 images"):
         evaluate_model(model, DataLoader(Noise(), batch_size=4), accelerator)
 
 

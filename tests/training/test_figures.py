@@ -32,7 +32,7 @@ def drawn(monkeypatch) -> list[Figure]:
 
 
 @pytest.fixture
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     rng = np.random.default_rng(0)
     return [
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in ((48, 80), (90, 60), (64, 64))
@@ -83,16 +83,16 @@ def test_curves_of_rows_within_epochs_go_by_step_and_leave_out_empty_panels(draw
     assert axes.get_yscale() == "log"
 
 
-def test_no_history_still_gives_a_picture(tmp_path) -> None:
+def test_no_history_still_gives_a_image(tmp_path) -> None:
     training_curves([], tmp_path / "curves.png")
     assert_is_png(tmp_path / "curves.png")
 
 
-def test_sheet_judges_tags_and_draws_the_plans(drawn, pictures, tmp_path) -> None:
+def test_sheet_judges_tags_and_draws_the_plans(drawn, images, tmp_path) -> None:
     model = make_model("sct").train()
     processor = image_processor(model.config)
-    scores, plans = model_scores(model, preprocess(processor, pictures), maps=True)
-    threshold = float(np.sort(scores[0])[1:3].mean())  # two labels of the first picture above, two below
+    scores, plans = model_scores(model, preprocess(processor, images), maps=True)
+    threshold = float(np.sort(scores[0])[1:3].mean())  # two labels of the first image above, two below
     best, second, third, last = np.argsort(-scores[0])
     targets = np.full((3, 4), -1.0)
     targets[0, [best, second, third, last]] = [1, 0, 1, 0]
@@ -100,7 +100,7 @@ def test_sheet_judges_tags_and_draws_the_plans(drawn, pictures, tmp_path) -> Non
     tag_sheet(
         model,
         processor,
-        pictures,
+        images,
         tmp_path / "tags.png",
         targets=targets,
         threshold=threshold,
@@ -111,7 +111,7 @@ def test_sheet_judges_tags_and_draws_the_plans(drawn, pictures, tmp_path) -> Non
     assert_is_png(tmp_path / "tags.png")
     assert model.training
     original, bars, *maps = drawn[0].axes[:4]
-    np.testing.assert_array_equal(original.images[0].get_array(), np.asarray(pictures[0]))
+    np.testing.assert_array_equal(original.images[0].get_array(), np.asarray(images[0]))
     widths = {to_hex(bar.get_facecolor()): bar.get_width() for bar in bars.patches[4:]}
     expected = {RIGHT: scores[0, best], WRONG: scores[0, second], MISSED: scores[0, third], OTHER: scores[0, last]}
     assert widths == pytest.approx(expected)
@@ -119,15 +119,15 @@ def test_sheet_judges_tags_and_draws_the_plans(drawn, pictures, tmp_path) -> Non
     assert {LABELS[best]: RIGHT, LABELS[second]: WRONG, LABELS[third]: MISSED}.items() <= texts.items()
     assert f"missed: {LABELS[third]}" in texts
     for axes, label in zip(maps, (best, second), strict=True):
-        overlay = heatmap_overlay(pictures[0], plans[0, label])
+        overlay = heatmap_overlay(images[0], plans[0, label])
         np.testing.assert_array_equal(axes.images[0].get_array(), np.asarray(overlay))
         assert axes.get_title().startswith(LABELS[label])
     for axes in drawn[0].axes[5::4]:  # without a known target there is no verdict
         assert {to_hex(bar.get_facecolor()) for bar in axes.patches[4:]} == {OTHER}
 
 
-def test_sheet_of_a_model_without_a_plan_has_no_heatmaps(drawn, pictures, tmp_path) -> None:
+def test_sheet_of_a_model_without_a_plan_has_no_heatmaps(drawn, images, tmp_path) -> None:
     model = make_model("linear")
-    tag_sheet(model, image_processor(model.config), pictures, tmp_path / "tags.png")
+    tag_sheet(model, image_processor(model.config), images, tmp_path / "tags.png")
     assert_is_png(tmp_path / "tags.png")
-    assert sum(len(axes.images) for axes in drawn[0].axes) == len(pictures)
+    assert sum(len(axes.images) for axes in drawn[0].axes) == len(images)

@@ -18,7 +18,7 @@ from sct_hf.errors import InputError
 from sct_hf.training import run
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
-from sct_hf.training.pictures import load_pictures
+from sct_hf.training.run_data import load_run_data
 
 Tiny = Callable[..., Arguments]
 HALF = {"known_proportion": 0.5, "figures": False}
@@ -35,26 +35,26 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_labels_are_hidden_in_training_alone(tmp_path: Path, tiny: Tiny) -> None:
-    whole = load_pictures(tiny().data, 0)
-    hidden = load_pictures(tiny(**HALF).data, 0)
+    whole = load_run_data(tiny().data, 0)
+    hidden = load_run_data(tiny(**HALF).data, 0)
     ids, names = whole.training.image_ids, whole.whole.label_names
     known = known_entries(ids, names, split="train", proportion=0.5, seed=0)
     np.testing.assert_array_equal(hidden.training.targets(), np.where(known, whole.training.targets(), -1))
     for part in ("whole", "held_out", "evaluation"):
         np.testing.assert_array_equal(getattr(hidden, part).targets(), getattr(whole, part).targets())
-    fewer = load_pictures(tiny(**HALF, max_train_samples=12, holdout=0, mask_seed=0).data, 5).training
+    fewer = load_run_data(tiny(**HALF, max_train_samples=12, holdout=0, mask_seed=0).data, 5).training
     row_of = {image_id: row for row, image_id in enumerate(whole.whole.image_ids)}
     everywhere = known_entries(whole.whole.image_ids, names, split="train", proportion=0.5, seed=0)
     rows = [row_of[image_id] for image_id in fewer.image_ids]
     np.testing.assert_array_equal(fewer.targets() >= 0, everywhere[rows])
-    other = load_pictures(tiny(**HALF, mask_seed=1).data, 0).training.targets()
+    other = load_run_data(tiny(**HALF, mask_seed=1).data, 0).training.targets()
     assert (other != hidden.training.targets()).mean() > 0.3
 
 
 def test_the_mask_lies_beside_the_run(tmp_path: Path, tiny: Tiny) -> None:
     train(tiny(output_dir=tmp_path / "hidden", epochs=1, **HALF))
     stored = np.load(tmp_path / "hidden" / "known_labels.npz")
-    training = load_pictures(tiny(**HALF).data, 0).training
+    training = load_run_data(tiny(**HALF).data, 0).training
     assert stored["image_ids"].tolist() == training.image_ids
     assert stored["label_names"].tolist() == training.label_names
     np.testing.assert_array_equal(stored["known"], training.targets() >= 0)
@@ -164,7 +164,7 @@ def test_hidden_labels_as_a_table(
     options: dict[str, Any] = {"known_proportion": 0.4, "seed": 2}
     assert script.main([*words(**options), f"--output_file={tmp_path / 'known.csv'}"]) == 0
     back = load_data("csv", "train", files=str(tmp_path / "known.csv"))
-    np.testing.assert_array_equal(back.targets(), load_pictures(tiny(**options).data, 2).training.targets())
+    np.testing.assert_array_equal(back.targets(), load_run_data(tiny(**options).data, 2).training.targets())
     assert script.main([*words(known_proportion=0)]) == 2
     for option in ({"shots": 3}, {"unseen_labels": "white"}, {"hierarchy": "wordnet"}):
         assert script.main([*words(**option), f"--output_file={tmp_path / 'none.csv'}"]) == 2
@@ -174,8 +174,8 @@ def test_hidden_labels_as_a_table(
 
 def test_the_single_positive_is_one_of_the_labels_of_training(tiny: Tiny) -> None:
     options: dict[str, Any] = {"holdout": 0, "unseen_labels": "white,red"}
-    whole = load_pictures(tiny(**options).data, 0).training
-    kept = load_pictures(tiny(**options, single_positive=True).data, 0).training
+    whole = load_run_data(tiny(**options).data, 0).training
+    kept = load_run_data(tiny(**options, single_positive=True).data, 0).training
     assert kept.label_names == whole.label_names
     present, left = whole.targets() == 1, kept.targets()
     np.testing.assert_array_equal((left == 1).sum(axis=1), present.any(axis=1))

@@ -14,9 +14,9 @@ def summary(labels: int, *, unknown: bool = False, seed: int = 0) -> Summary:
     shown = np.random.default_rng(seed).random((50, labels)) < np.linspace(0.05, 0.9, labels)
     together = shown.T.astype(int) @ shown.astype(int)
     return Summary(
-        **{"name": f"made {seed}", "label_names": [f"label {n}" for n in range(labels)], "pictures": 50},
+        **{"name": f"made {seed}", "label_names": [f"label {n}" for n in range(labels)], "images": 50},
         **{"positives": shown.sum(axis=0), "unknown": np.full(labels, 3 * unknown), "together": together},
-        **{"per_picture": np.bincount(shown.sum(axis=1)), "skipped": 0},
+        **{"per_image": np.bincount(shown.sum(axis=1)), "skipped": 0},
     )
 
 

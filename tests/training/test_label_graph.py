@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
-from sct_hf.training.pictures import load_pictures
+from sct_hf.training.run_data import load_run_data
 
 
 @pytest.mark.parametrize(
@@ -20,20 +20,20 @@ from sct_hf.training.pictures import load_pictures
         pytest.param({"unknown_labels": "negative", "known_proportion": 0.5}, id="unknown taken as absent"),
     ],
 )
-def test_the_graph_is_that_of_the_pictures_trained_on(
+def test_the_graph_is_that_of_the_images_trained_on(
     tmp_path: Path, tiny: Callable[..., Arguments], options: dict[str, Any]
 ) -> None:
     arguments = tiny(output_dir=tmp_path / "run", label_graph=True, epochs=1, figures=False, **options)
     train(arguments)
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert weights["sct.label_messages.weight"].count_nonzero() > 0  # it was trained
-    targets = load_pictures(arguments.data, seed=arguments.train.seed).training.targets().tolist()
+    targets = load_run_data(arguments.data, seed=arguments.train.seed).training.targets().tolist()
     absent = (0, -1) if options.get("unknown_labels") == "negative" else (0,)
     graph = weights["sct.label_graph"].tolist()
     assert len(graph) == len(targets[0])
     for i, row in enumerate(graph):
         for j, found in enumerate(row):
-            both = sum(picture[i] == 1 and picture[j] == 1 for picture in targets)
-            judged = both + sum(picture[i] == 1 and picture[j] in absent for picture in targets)
+            both = sum(image[i] == 1 and image[j] == 1 for image in targets)
+            judged = both + sum(image[i] == 1 and image[j] in absent for image in targets)
             assert found == (0 if i == j else pytest.approx(both / (judged + 1)))
     assert sum(map(sum, graph)) > 0

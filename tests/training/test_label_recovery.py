@@ -18,7 +18,7 @@ from sct_hf.training.label_blending import LabelBlending, draw_partners
 from sct_hf.training.label_recovery import LabelRecovery, assume_negative
 from sct_hf.training.unknown_labels import make_recovery, recovery_weight
 
-PICTURES, LABELS, SIDE = 6, 3, 32
+IMAGES, LABELS, SIDE = 6, 3, 32
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -123,14 +123,14 @@ def test_partners_are_drawn_alike_from_where_the_label_is_known() -> None:
     assert (draws.min(), draws.max()) == (0, 3)
     for label in (0, 2):
         rows = known[:, label].nonzero().flatten().tolist()
-        for picture in range(4):
-            counts = torch.bincount(draws[:, picture, label], minlength=4)
+        for image in range(4):
+            counts = torch.bincount(draws[:, image, label], minlength=4)
             assert counts[~known[:, label]].sum() == 0
             share = 1 / len(rows)
             error = (3000 * share * (1 - share)) ** 0.5
             assert all(abs(counts[row] - 3000 * share) < 4 * error for row in rows)
     agreement = (draws[:, 0, 0] == draws[:, 2, 0]).float().mean().item()
-    assert agreement == pytest.approx(1 / 3, abs=0.04)  # pictures draw apart
+    assert agreement == pytest.approx(1 / 3, abs=0.04)  # images draw apart
 
 
 @pytest.fixture
@@ -156,17 +156,17 @@ def test_blending_against_a_slow_reference(
     model: SCTForMultiLabelClassification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = torch.Generator().manual_seed(1)
-    pictures = torch.randn(PICTURES, 3, SIDE, SIDE, generator=draw)
+    images = torch.randn(IMAGES, 3, SIDE, SIDE, generator=draw)
     # The first label has a prototype, the second none, the third is known nowhere.
     labels = torch.tensor([[1, 0, -1], [-1, 0, -1], [0, -1, -1], [1, -1, -1], [-1, 0, -1], [1, 0, -1]])
     partner = torch.tensor([[3, 5, 0], [2, 0, 1], [5, 1, 2], [0, 4, 3], [0, 5, 4], [2, 1, 5]])
-    draws = torch.tensor([[0.2], [0.7], [0.1], [0.9], [0.6], [0.4]]).expand(PICTURES, LABELS)
+    draws = torch.tensor([[0.2], [0.7], [0.1], [0.9], [0.6], [0.4]]).expand(IMAGES, LABELS)
     monkeypatch.setattr(label_blending, "draw_partners", lambda known: partner)
     monkeypatch.setattr(torch, "rand_like", lambda like: draws)
     blending = LabelBlending(model, lambda: model, temperature=0.5, only_present=False)
     with torch.no_grad():
-        out = model(pictures, output_branches=True, output_label_features=True)
-    scores = torch.rand(PICTURES, LABELS, generator=draw)
+        out = model(images, output_branches=True, output_label_features=True)
+    scores = torch.rand(IMAGES, LABELS, generator=draw)
     found = blending.recovery_loss(out, labels, scores).item()
 
     pseudo = np.where(labels < 0, scores, labels)
@@ -174,8 +174,8 @@ def test_blending_against_a_slow_reference(
         (0.8 if name == "map" else 1.0) * asl(logits.numpy(), pseudo, model.config.gamma_neg)
         for name, logits in out.branch_logits.items()
     )
-    logits, targets = np.zeros((PICTURES, LABELS)), np.full((PICTURES, LABELS), np.nan)
-    for row in range(PICTURES):
+    logits, targets = np.zeros((IMAGES, LABELS)), np.full((IMAGES, LABELS), np.nan)
+    for row in range(IMAGES):
         mixed = []
         for whole in (out.pooled_features, out.label_features):
             each = whole.clone()
@@ -188,7 +188,7 @@ def test_blending_against_a_slow_reference(
             mixed.append(each)
         with torch.no_grad():
             logits[row] = model.pooled_scorer(*mixed, model.sct.label_embeddings)[row].numpy()
-    assert np.isnan(targets).sum() == PICTURES
+    assert np.isnan(targets).sum() == IMAGES
     expected += 0.25 * asl(logits, targets, model.config.gamma_neg)
     assert found == pytest.approx(expected, rel=1e-4)
 

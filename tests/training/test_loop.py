@@ -23,7 +23,7 @@ from sct_hf.training.arguments import Arguments
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.loop import train
 from sct_hf.training.models import new_model, set_train_mode
-from sct_hf.training.pictures import load_pictures
+from sct_hf.training.run_data import load_run_data
 
 Tiny = Callable[..., Arguments]
 PLAIN = {"flip": False, "cutout": False, "rand_augment": False}
@@ -62,16 +62,16 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
         assert row["loss"] == pytest.approx(parts, rel=1e-5)
         assert 0 < row["data_wait_share"] < 1
 
-    # What the folder holds gives the scores in the report: picture by picture, by transformers' own means.
+    # What the folder holds gives the scores in the report: image by image, by transformers' own means.
     processor = AutoImageProcessor.from_pretrained(folder)
     predictions = pd.read_parquet(folder / "predictions.parquet").set_index("image_id")
     for name in ("", "linear"):
         model = AutoModelForImageClassification.from_pretrained(folder / name).eval()
         scores = pd.read_parquet(folder / name / "predictions.parquet").filter(like="score/").to_numpy()
         for row, image_id in enumerate(predictions.index):
-            picture = Image.open(table / image_id) if "." in image_id else Image.open(table / f"{image_id}.png")
+            image = Image.open(table / image_id) if "." in image_id else Image.open(table / f"{image_id}.png")
             with torch.no_grad():
-                logits = model(**processor(picture, return_tensors="pt")).logits
+                logits = model(**processor(image, return_tensors="pt")).logits
             np.testing.assert_allclose(logits.sigmoid()[0].numpy(), scores[row], atol=2e-3)
     tagged = pipeline("image-classification", model=str(folder))(Image.new("RGB", (50, 40)))
     assert {tag["label"] for tag in tagged} == {"red", "green", "blue", "white"}
@@ -99,7 +99,7 @@ def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("head", ["sct", "linear"])
 def test_losses_of_each_label(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
-    """They come from the pictures trained on, reach the loss, and stay out of the checkpoint."""
+    """They come from the images trained on, reach the loss, and stay out of the checkpoint."""
     seen: list[dict[str, list[float]]] = []
     fit = run.Run.fit
     monkeypatch.setattr(run.Run, "fit", lambda self: seen.append(self.bare.config.label_losses) or fit(self))
@@ -108,7 +108,7 @@ def test_losses_of_each_label(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.Mo
     balance = {"positive_weights": "auto", "logit_adjustment": 1, "label_gammas": "auto", "frequency_groups": "5,9"}
     arguments = tiny(output_dir=tmp_path / "balanced", **options, **balance)
     metrics = train(arguments)
-    targets = load_pictures(arguments.data, 0).training.targets()
+    targets = load_run_data(arguments.data, 0).training.targets()
     positives, negatives = (targets == 1).sum(0), (targets == 0).sum(0)
     assert seen[0] is None
     assert seen[1]["positive_weight"] == pytest.approx(negatives / positives)
@@ -141,7 +141,7 @@ def test_counts_are_of_what_the_loss_sees(
     options |= {"single_positive": True} if only_present else {"known_proportion": 0.5}
     arguments = tiny(output_dir=tmp_path / "run", positive_weights="auto", **options)
     train(arguments)
-    targets = load_pictures(arguments.data, 0).training.targets()
+    targets = load_run_data(arguments.data, 0).training.targets()
     assert (targets == -1).any()
     absent = targets == 0 if unknown_labels == "ignore" else targets <= 0
     assert seen[0]["positive_weight"] == pytest.approx(absent.sum(0) / (targets == 1).sum(0))
@@ -149,10 +149,10 @@ def test_counts_are_of_what_the_loss_sees(
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("resampling", ["repeat_factor", "class_aware"])
-def test_epochs_of_resampled_pictures(
+def test_epochs_of_resampled_images(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, resampling: str
 ) -> None:
-    """Steps stay those of plain epochs; pictures of the rarest label are shown more often than others."""
+    """Steps stay those of plain epochs; images of the rarest label are shown more often than others."""
     shown: list[list[int]] = []
     step = run.Run._step
 
@@ -165,7 +165,7 @@ def test_epochs_of_resampled_pictures(
     arguments = tiny(output_dir=tmp_path / "run", head="linear", **options)
     train(arguments)
     assert len(shown) == 30 * (30 // 4)
-    targets = load_pictures(arguments.data, 0).training.targets()
+    targets = load_run_data(arguments.data, 0).training.targets()
     times = np.bincount(np.concatenate(shown), minlength=30)
     rarest = targets[:, targets.sum(0).argmin()] == 1
     assert times[rarest].mean() > 1.1 * times[~rarest].mean()
@@ -174,11 +174,11 @@ def test_epochs_of_resampled_pictures(
 @pytest.mark.usefixtures("no_figures")
 def test_a_stratified_held_out_part(tmp_path: Path, tiny: Tiny) -> None:
     pytest.importorskip("iterstrat", reason="iterative-stratification is absent: pip install sct_hf[stratified]")
-    pictures = load_pictures(tiny(holdout_stratified=True, holdout=0.34).data, 0)
-    assert pictures.held_out is not None
-    whole, part = ((images.targets() == 1).sum(0) for images in (pictures.whole, pictures.held_out))
+    run_data = load_run_data(tiny(holdout_stratified=True, holdout=0.34).data, 0)
+    assert run_data.held_out is not None
+    whole, part = ((images.targets() == 1).sum(0) for images in (run_data.whole, run_data.held_out))
     assert np.abs(part - 0.34 * whole).max() <= 1.5
-    assert sorted(pictures.training.image_ids + pictures.held_out.image_ids) == sorted(pictures.whole.image_ids)
+    assert sorted(run_data.training.image_ids + run_data.held_out.image_ids) == sorted(run_data.whole.image_ids)
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -199,7 +199,7 @@ def test_frozen_backbone_with_and_without_cache(tmp_path: Path, tiny: Tiny) -> N
 
 
 def test_the_held_out_part_scored_in_place_of_an_evaluation_split(tmp_path: Path, tiny: Tiny) -> None:
-    """30 pictures are split 24 : 6; the evaluation split is not even read."""
+    """30 images are split 24 : 6; the evaluation split is not even read."""
     options: dict[str, Any] = {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache"}
     options |= {"head": "linear", "eval_split": "held_out", "figures": False}
     selected = train(tiny(output_dir=tmp_path / "selected", **options | {"eval_split": "test"}))
@@ -217,10 +217,10 @@ def test_the_held_out_part_scored_in_place_of_an_evaluation_split(tmp_path: Path
 
 def test_parts_of_a_split_that_runs_share(tmp_path: Path, tiny: Tiny) -> None:
     def parts(**options: Any) -> tuple[set[str], set[str], int]:
-        pictures = load_pictures(tiny(eval_split="held_out", **options).data, options.get("seed", 0))
-        training, judged = set(pictures.training.image_ids), set(pictures.evaluation.image_ids)
+        run_data = load_run_data(tiny(eval_split="held_out", **options).data, options.get("seed", 0))
+        training, judged = set(run_data.training.image_ids), set(run_data.evaluation.image_ids)
         assert not training & judged
-        return training, judged, len(pictures.whole)
+        return training, judged, len(run_data.whole)
 
     drawn = {"max_train_samples": 10, "draw_from_rest": True, "holdout_seed": 3}
     (one, judged, whole), (other, same, _) = (parts(**drawn, seed=seed) for seed in (0, 1))
@@ -321,9 +321,9 @@ def test_figures_are_those_of_weights_saved_in_half_precision(tmp_path: Path, ti
     predictions = pd.read_parquet(tmp_path / "predictions.parquet").set_index("image_id")
     processor = AutoImageProcessor.from_pretrained(tmp_path)
     name = predictions.index[0]
-    picture = Image.open(table / (name if "." in name else f"{name}.png"))
+    image = Image.open(table / (name if "." in name else f"{name}.png"))
     with torch.no_grad():
-        scores = model(**processor(picture, return_tensors="pt")).logits[0].sigmoid().numpy()
+        scores = model(**processor(image, return_tensors="pt")).logits[0].sigmoid().numpy()
     np.testing.assert_allclose(scores, predictions.filter(like="score/").iloc[0], atol=1e-5)
 
 

@@ -22,13 +22,13 @@ HISTORY = [{"epoch": 1, "step": 5, "loss": 1.0, "losses/semantic": 0.5, "lr": 1e
 
 @pytest.fixture
 def predictions() -> Predictions:
-    """40 pictures; some targets unknown, one label without a positive."""
+    """40 images; some targets unknown, one label without a positive."""
     rng = np.random.default_rng(0)
     targets = (rng.random((40, 5)) < 0.4).astype(np.float32)
     targets[:, 4] = 0
     targets[rng.random((40, 5)) < 0.1] = -1
     scores = np.clip(0.35 * targets.clip(0) + 0.65 * rng.random((40, 5)), 0, 1).astype(np.float32)
-    return Predictions([f"picture {row}" for row in range(40)], scores, targets, LABELS)
+    return Predictions([f"image {row}" for row in range(40)], scores, targets, LABELS)
 
 
 def refuse_constant(text: str) -> None:
@@ -42,7 +42,7 @@ def test_the_files_agree_with_sklearn(predictions, tmp_path) -> None:
     model = build_model("test_resnet", LABELS, image_size=64, hidden_size=32, label_text=text)
     rng = np.random.default_rng(1)
     samples = [
-        (name, Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))) for name in ("picture 3", "new")
+        (name, Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))) for name in ("image 3", "new")
     ]
     metrics = multilabel_metrics(scores, targets, 0.6, LABELS) | {"head": "sct", "missing": float("nan")}
 

@@ -14,7 +14,7 @@ from sct_hf.training.resampling import WeightedSampler, class_aware_weights, rep
 
 
 def test_repeat_factors_by_hand() -> None:
-    """Of 8 pictures 4 have the first label, 2 the second, 1 the third, none the last; t = 1/2."""
+    """Of 8 images 4 have the first label, 2 the second, 1 the third, none the last; t = 1/2."""
     targets = np.zeros((8, 4))
     targets[:4, 0] = targets[3:5, 1] = targets[4, 2] = 1
     targets[5, 3], targets[6, 2] = -1, np.nan  # unknown is not present
@@ -55,21 +55,21 @@ def test_an_epoch_has_its_length_and_rounds_what_is_due(weights: list[float], se
     due = values / values.mean()
     pairs = list(WeightedSampler(values, seed))
     assert len(pairs) == len(WeightedSampler(values, seed)) == len(values)
-    times = Counter(picture for picture, _ in pairs)
-    for picture in range(len(values)):
-        assert math.floor(due[picture] - 1e-9) <= times[picture] <= math.ceil(due[picture] + 1e-9)
-        repeats = sorted(repeat for other, repeat in pairs if other == picture)
-        assert repeats == list(range(times[picture]))
+    times = Counter(image for image, _ in pairs)
+    for image in range(len(values)):
+        assert math.floor(due[image] - 1e-9) <= times[image] <= math.ceil(due[image] + 1e-9)
+        repeats = sorted(repeat for other, repeat in pairs if other == image)
+        assert repeats == list(range(times[image]))
 
 
-def test_pictures_appear_as_often_as_is_due_and_anew_every_epoch() -> None:
+def test_images_appear_as_often_as_is_due_and_anew_every_epoch() -> None:
     weights = np.array([0, 0.3, 0.5, 1, 1.2, 3])
     sampler, times, orders = WeightedSampler(weights, 7), np.zeros(6), set()
     for epoch in range(3000):
         sampler.set_epoch(epoch)
-        pictures = [picture for picture, _ in sampler]
-        orders.add(tuple(pictures))
-        times += np.bincount(pictures, minlength=6)
+        images = [image for image, _ in sampler]
+        orders.add(tuple(images))
+        times += np.bincount(images, minlength=6)
     np.testing.assert_allclose(times / 3000, weights, atol=0.04)
     assert len(orders) == 120 + 120 + 60  # of 3, 4, 5, 5, 5 with 1, with 2 and with 4: every order comes up
 

@@ -76,7 +76,7 @@ def test_labels_that_the_data_set_does_not_have_are_not_judged(
     assert {key: metrics[key] for key in ("mAP", "CF1", "OF1", "exact_match")} == pytest.approx(
         {key: of_the_four[key] for key in ("mAP", "CF1", "OF1", "exact_match")}
     )
-    assert "not judged in any picture of the data set: zebra" in capsys.readouterr().out
+    assert "not judged in any image of the data set: zebra" in capsys.readouterr().out
 
 
 def test_label_that_the_checkpoint_does_not_know(

@@ -21,7 +21,7 @@ def scalars(**values: float) -> dict[str, torch.Tensor]:
     return {name: torch.tensor(value) for name, value in values.items()}
 
 
-def test_sums_weigh_by_pictures_and_do_not_depend_on_when_they_are_read() -> None:
+def test_sums_weigh_by_images_and_do_not_depend_on_when_they_are_read() -> None:
     rows = [(1, 4, 0.25, 1.5), (1, 4, 0.5, 1.25), (2, 3, 2.0, 0.125)]
     for reads in ({2}, {0, 1, 2}, {1, 2}):
         losses = StepLosses()
@@ -102,7 +102,7 @@ def test_a_step_reads_nothing_off_the_device(
     monkeypatch.setattr(run.Run, "report", lambda self: {})
     options = {"known_proportion": 0.5, "unknown_labels": unknown_labels, "gradient_accumulation": accumulation}
     train(tiny(output_dir=tmp_path, epochs=1, holdout=0, head=head, **options))
-    assert len(steps) == 7  # batches of 4 of 30 pictures, the last two left out
+    assert len(steps) == 7  # batches of 4 of 30 images, the last two left out
 
 
 def test_a_read_in_a_step_is_noticed() -> None:

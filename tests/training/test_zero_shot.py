@@ -19,7 +19,7 @@ from sct_hf.training.arguments import Arguments, EvaluationDataArguments, Scorin
 from sct_hf.training.loop import train
 from sct_hf.training.models import load_model
 from sct_hf.training.parsing import parse_into
-from sct_hf.training.pictures import load_pictures
+from sct_hf.training.run_data import load_run_data
 from sct_hf.training.scoring import score_checkpoint
 
 Tiny = Callable[..., Arguments]
@@ -33,15 +33,15 @@ def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def logits(folder: Path, table: Path, names: list[str]) -> np.ndarray:
-    """Scores (N, C) of the test pictures by a checkpoint that is given labels for good."""
+    """Scores (N, C) of the test images by a checkpoint that is given labels for good."""
     model = load_model(str(folder), field="model").eval()
     text = encode_labels(names, "random:8")
     model.set_labels(names, text.embeddings, text.recipe)
     config = model.config
     images = load_data("jsonl", "test", data_dir=table)
-    pictures = ImageDataset(images, eval_transform(config.image_size, config.image_mean, config.image_std))
+    run_data = ImageDataset(images, eval_transform(config.image_size, config.image_mean, config.image_std))
     with torch.no_grad():
-        return model(torch.stack([picture["pixel_values"] for picture in pictures])).logits.numpy()
+        return model(torch.stack([image["pixel_values"] for image in run_data])).logits.numpy()
 
 
 def test_training_is_told_nothing_of_unseen_labels(tmp_path: Path, tiny: Tiny, table: Path, capsys) -> None:
@@ -94,13 +94,13 @@ def test_unseen_labels_change_nothing_of_training_but_its_columns(tmp_path: Path
 
 
 def parts(tiny: Tiny, **options: Any) -> Any:
-    return load_pictures(tiny(**options).data, options.get("seed", 0))
+    return load_run_data(tiny(**options).data, options.get("seed", 0))
 
 
-def test_pictures_that_show_unseen_labels_are_kept_or_dropped(tiny: Tiny) -> None:
+def test_images_that_show_unseen_labels_are_kept_or_dropped(tiny: Tiny) -> None:
     whole = parts(tiny, holdout=0)
     kept = parts(tiny, holdout=0, unseen_labels="white")
-    dropped = parts(tiny, holdout=0, unseen_labels="white", unseen_pictures="drop")
+    dropped = parts(tiny, holdout=0, unseen_labels="white", unseen_images="drop")
     white = whole.training.targets()[:, 3] == 1
     assert whole.training.label_names == ["blue", "green", "red", "white"]
     assert 0 < white.sum() < len(white)
@@ -110,11 +110,11 @@ def test_pictures_that_show_unseen_labels_are_kept_or_dropped(tiny: Tiny) -> Non
     assert dropped.with_unseen.image_ids == whole.evaluation.image_ids
     assert dropped.with_unseen.targets().tolist() == whole.evaluation.targets().tolist()
     assert (whole.split, whole.with_unseen) == (None, None)
-    hidden = parts(tiny, holdout=0, unseen_labels="white", unseen_pictures="drop", known_proportion=0.3)
+    hidden = parts(tiny, holdout=0, unseen_labels="white", unseen_images="drop", known_proportion=0.3)
     assert hidden.training.image_ids == dropped.training.image_ids
 
 
-def test_unseen_labels_may_be_missing_from_the_training_pictures(tmp_path: Path, tiny: Tiny, table: Path) -> None:
+def test_unseen_labels_may_be_missing_from_the_training_images(tmp_path: Path, tiny: Tiny, table: Path) -> None:
     rows = [json.loads(line) for line in (table / "train.jsonl").read_text().splitlines()]
     lines = [
         json.dumps({"image": str(table / row["image"]), "labels": [n for n in row["labels"] if n != "white"]})

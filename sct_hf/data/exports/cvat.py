@@ -26,7 +26,7 @@ def list_cvat(
 
     The labels are those that the task or project declares, in its order. In an export of a project each image names
     its subset: of a file that may hold several splits, those images are listed whose subset has the split's name, in
-    any case; where no image names one, all are "train". Pictures lie in `images/`, `images/<subset>/` or beside the
+    any case; where no image names one, all are "train". Images lie in `images/`, `images/<subset>/` or beside the
     file.
 
     Args:

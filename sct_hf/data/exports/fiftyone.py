@@ -9,7 +9,7 @@ from sct_hf.data.folder import SPLITS
 from sct_hf.data.listing import FileReader, Listing, Record
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_json
-from sct_hf.files import pictures_below
+from sct_hf.files import images_below
 
 _LISTS = {"Classifications": "classifications", "Detections": "detections", "Polylines": "polylines"}
 _SINGLE = ("Classification", "Detection", "Polyline")
@@ -26,7 +26,7 @@ def list_fiftyone(
 ) -> Listing:
     """List `labels.json` of a classification or detection export, or `samples.json` of a whole data set.
 
-    `labels.json` names pictures in the folder `data` beside it by their paths without ending, or by whole paths, and
+    `labels.json` names images in the folder `data` beside it by their paths without ending, or by whole paths, and
     gives each a label, a list of labels or nothing, by name or by index into its `classes`. `samples.json` has fields
     of labels; of a file that may hold several splits, the samples that have the split's name among their tags are
     listed, or all as "train" where no sample has the tag of a usual split.
@@ -66,7 +66,7 @@ read_fiftyone = FileReader("fiftyone", list_fiftyone)
 def _add_labels(listing: Listing, file: ExportFile, content: dict[str, Any], problems: Problems) -> None:
     classes: list[str] | None = content.get("classes")
     data = file.root.absolute() / "data"
-    path_of = {path.relative_to(data).with_suffix("").as_posix(): path for path in pictures_below(data)}
+    path_of = {path.relative_to(data).with_suffix("").as_posix(): path for path in images_below(data)}
     for key, value in content["labels"].items():
         place = f"{file.path}, entry {key!r}"
         values = value if isinstance(value, list) else [] if value is None else [value]

@@ -10,7 +10,7 @@ from sct_hf.data.exports.places import ExportFile, export_files, first_there
 from sct_hf.data.listing import FileReader, Listing, Record
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_json
-from sct_hf.files import PICTURE_SUFFIXES
+from sct_hf.files import IMAGE_SUFFIXES
 
 _FORMAT = "export as JSON, not JSON-MIN"
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
@@ -27,18 +27,18 @@ def list_label_studio(
 ) -> Listing:
     """List the tasks of a JSON export: their choices, and the labels of their rectangles and other regions.
 
-    Where several people annotated a picture, a label that all of them gave it is present, and one that only some
+    Where several people annotated an image, a label that all of them gave it is present, and one that only some
     gave it is unknown (ours). Annotations that were skipped do not count, and a task without any other is left out.
 
-    A picture is looked for below `data_dir` by as much of its address as there are folders for: an upload
+    An image is looked for below `data_dir` by as much of its address as there are folders for: an upload
     `/data/upload/3/1a2b3c4d-cat.jpg` also as `cat.jpg`, a local file by what follows `?d=`, an URL by its path.
 
     Args:
         split: Name of the split; without `files`, `<data_dir>/<split>.json` is read.
         problems: Where to add what is wrong.
         files: The exports of the split.
-        data_dir: The folder of the pictures; by default that of the export.
-        image_column: Entry of a task's `data` that holds the picture; by default the only one that names a picture.
+        data_dir: The folder of the images; by default that of the export.
+        image_column: Entry of a task's `data` that holds the image; by default the only one that names an image.
         label_column: `name` of the control whose results count (`from_name`); by default all.
 
     Raises:
@@ -70,7 +70,7 @@ def list_label_studio(
             if chosen and address is not None:
                 sure = set.intersection(*chosen)
                 some = set.union(*chosen) - sure
-                path = _picture(address, file)
+                path = _image(address, file)
                 listing.records.append(Record(place, address, path, sorted(sure), sorted(some)))
         if left_out:
             listing.notes.append(f"{file.path}: {left_out} tasks without a finished annotation are left out")
@@ -99,16 +99,16 @@ def _address(data: dict[str, Any], column: str | None, place: str, problems: Pro
     if column is not None:
         found = [texts[column]] if column in texts else []
     else:
-        found = [value for value in texts.values() if Path(_parts(value)[-1]).suffix.lower() in PICTURE_SUFFIXES]
+        found = [value for value in texts.values() if Path(_parts(value)[-1]).suffix.lower() in IMAGE_SUFFIXES]
     if len(found) == 1:
         return found[0]
     entries = ", ".join(map(repr, data))
-    text = f"{len(found)} pictures among {entries}" if column is None else f"no entry {column!r} among {entries}"
-    problems.add("no path", place, text, "name the entry that holds the picture by image_column")
+    text = f"{len(found)} images among {entries}" if column is None else f"no entry {column!r} among {entries}"
+    problems.add("no path", place, text, "name the entry that holds the image by image_column")
     return None
 
 
-def _picture(address: str, file: ExportFile) -> Path:
+def _image(address: str, file: ExportFile) -> Path:
     """The place below the root by the longest tail of the address, else by the name it had before it was uploaded."""
     parts, root = _parts(address), file.root.absolute()
     names = [parts[-1], _UPLOAD_PREFIX.sub("", parts[-1])]

@@ -1,4 +1,4 @@
-"""LabelMe: one JSON file for each picture."""
+"""LabelMe: one JSON file for each image."""
 
 from pathlib import Path, PureWindowsPath
 
@@ -6,15 +6,15 @@ from sct_hf.data.listing import FileReader, Listing, Record
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_json
 from sct_hf.errors import InputError
-from sct_hf.files import pictures_below
+from sct_hf.files import images_below
 
-_FORMAT = "save the picture's labels in LabelMe again, or take the file away"
+_FORMAT = "save the image's labels in LabelMe again, or take the file away"
 
 
 def list_labelme(split: str, problems: Problems, *, data_dir: str | Path) -> Listing:
     """List the JSON files of a folder and its subfolders: the labels of their shapes, and the flags that are set.
 
-    Flags are those of the picture; those of single shapes count for nothing. Pictures without a JSON file beside them
+    Flags are those of the image; those of single shapes count for nothing. Images without a JSON file beside them
     are left out.
 
     Args:
@@ -36,9 +36,9 @@ def list_labelme(split: str, problems: Problems, *, data_dir: str | Path) -> Lis
         if record is not None:
             listing.records.append(record)
     labelled = {record.path.resolve() for record in listing.records}
-    left_out = sum(path.resolve() not in labelled for path in pictures_below(folder))
+    left_out = sum(path.resolve() not in labelled for path in images_below(folder))
     if left_out:
-        listing.notes.append(f"{folder}: {left_out} pictures without a JSON file are left out")
+        listing.notes.append(f"{folder}: {left_out} images without a JSON file are left out")
     return listing
 
 
@@ -50,11 +50,11 @@ def _record(file: Path, folder: Path, problems: Problems) -> Record | None:
     if content is None:
         return None
     try:
-        picture = file.parent.absolute() / PureWindowsPath(content["imagePath"]).as_posix()
+        image = file.parent.absolute() / PureWindowsPath(content["imagePath"]).as_posix()
         flags = [name for name, is_set in (content.get("flags") or {}).items() if is_set]
         labels = list(dict.fromkeys([*flags, *(shape["label"] for shape in content["shapes"])]))
     except (AttributeError, KeyError, TypeError) as error:
         text = f"not a file of LabelMe ({type(error).__name__}: {error})"
         problems.add("wrong format", file, text, _FORMAT)
         return None
-    return Record(str(file), file.relative_to(folder).with_suffix("").as_posix(), picture, labels)
+    return Record(str(file), file.relative_to(folder).with_suffix("").as_posix(), image, labels)

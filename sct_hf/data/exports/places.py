@@ -1,4 +1,4 @@
-"""Where an export keeps its files and pictures."""
+"""Where an export keeps its files and images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class ExportFile:
 
     Attributes:
         path: The file.
-        root: The folder that the places of its pictures start from.
+        root: The folder that the places of its images start from.
         whole: It may hold several splits: neither its name nor the user says that it is one split's.
     """
 
@@ -32,7 +32,7 @@ def export_files(
 
     Args:
         split: Name of the split.
-        files: The files, if the user names them; pictures are then looked for in `data_dir`, or beside each file.
+        files: The files, if the user names them; images are then looked for in `data_dir`, or beside each file.
         data_dir: Folder of the export.
         usual: Paths of the file below `data_dir` in the order they are tried, {split} standing for the split.
 

@@ -1,4 +1,4 @@
-"""YOLO: `data.yaml`, folders of pictures, and a text file of boxes for each picture."""
+"""YOLO: `data.yaml`, folders of images, and a text file of boxes for each image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from sct_hf.data.exports.places import ExportFile, export_files
 from sct_hf.data.listing import FileReader, Listing, Record
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines, read_text
-from sct_hf.files import pictures_below
+from sct_hf.files import images_below
 
 _OTHER_NAME = {"val": "validation", "validation": "val"}
 
@@ -22,11 +22,11 @@ def list_yolo(
     files: str | Path | Sequence[str | Path] | None = None,
     data_dir: str | Path | None = None,
 ) -> Listing:
-    """List a split of a `data.yaml` as Ultralytics reads it: the classes of a picture's boxes are its labels.
+    """List a split of a `data.yaml` as Ultralytics reads it: the classes of an image's boxes are its labels.
 
     The split names a folder, a text file with a path a line, or a list of them, below `path` or beside the YAML file.
-    The boxes of `…/images/a/1.jpg` are in `…/labels/a/1.txt`, or beside the picture where no folder is named
-    `images`. A picture without that file, or with an empty one, shows none of the labels. The labels are all
+    The boxes of `…/images/a/1.jpg` are in `…/labels/a/1.txt`, or beside the image where no folder is named
+    `images`. An image without that file, or with an empty one, shows none of the labels. The labels are all
     `names`, in their order.
 
     Args:
@@ -48,7 +48,7 @@ def list_yolo(
         if names is None:
             continue
         listing.label_names = list(dict.fromkeys([*(listing.label_names or []), *names]))
-        for image, path in _pictures(content, split, file, problems):
+        for image, path in _images(content, split, file, problems):
             boxes = _label_file(path)
             labels = _labels(boxes, names, problems) if boxes.is_file() else []
             listing.records.append(Record(str(boxes if boxes.is_file() else path), image, path, labels))
@@ -92,8 +92,8 @@ def _names(content: dict[str, Any], file: Path, problems: Problems) -> list[str]
     return [str(name) for name in names]
 
 
-def _pictures(content: dict[str, Any], split: str, file: ExportFile, problems: Problems) -> list[tuple[str, Path]]:
-    """The pictures of the split, each as written, or as it lies below the root, and its path."""
+def _images(content: dict[str, Any], split: str, file: ExportFile, problems: Problems) -> list[tuple[str, Path]]:
+    """The images of the split, each as written, or as it lies below the root, and its path."""
     value = content.get(split) or content.get(_OTHER_NAME.get(split, ""))
     if not value:
         known = ", ".join(key for key in ("train", "val", "test") if content.get(key)) or "none"
@@ -102,20 +102,20 @@ def _pictures(content: dict[str, Any], split: str, file: ExportFile, problems: P
     beside = file.root.absolute()
     root = beside / (content.get("path") or "")
     root = root if root.is_dir() else beside
-    pictures = []
+    images = []
     for entry in value if isinstance(value, list) else [value]:
         place = root / str(entry)
         if not place.exists():  # as Roboflow writes it, from within the folder of the split
             place = root / str(entry).removeprefix("../")
         if place.is_dir():
-            pictures += [(path.as_posix().removeprefix(f"{root.as_posix()}/"), path) for path in pictures_below(place)]
+            images += [(path.as_posix().removeprefix(f"{root.as_posix()}/"), path) for path in images_below(place)]
         elif place.is_file():
             lines = [line.strip() for line in read_lines(place, problems)]
-            pictures += [(line, _listed(line, place.parent, root)) for line in lines if line]
+            images += [(line, _listed(line, place.parent, root)) for line in lines if line]
         else:
             text = f"split {split!r} is {str(entry)!r}, but there is no {place}"
             problems.add("no such split", file.path, text, "correct the path, which starts from path: or the file")
-    return pictures
+    return images
 
 
 def _listed(line: str, parent: Path, root: Path) -> Path:
@@ -123,8 +123,8 @@ def _listed(line: str, parent: Path, root: Path) -> Path:
     return parent / line[2:] if line.startswith("./") else root / line
 
 
-def _label_file(picture: Path) -> Path:
-    parts = list(picture.parts)
+def _label_file(image: Path) -> Path:
+    parts = list(image.parts)
     if "images" in parts[:-1]:
         parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
     return Path(*parts).with_suffix(".txt")

@@ -10,7 +10,7 @@ from sct_hf.model.label_parents_sct import top_down
 
 
 def with_parents(images: LabelledImages, label_parents: Mapping[str, Sequence[str]]) -> LabelledImages:
-    """Return the same pictures with the targets of parents, the new ones behind the labels of the data set.
+    """Return the same images with the targets of parents, the new ones behind the labels of the data set.
 
     A parent is present where one of its children is. It is absent where all of them are, unless the data set says
     otherwise: where a parent is a label of the data set, its own mark counts as that of one more child, so that it
@@ -19,8 +19,8 @@ def with_parents(images: LabelledImages, label_parents: Mapping[str, Sequence[st
     such as an animal of a kind that is no label. Children are never changed.
 
     Args:
-        images: The pictures. A child that is no label of theirs is unknown in all of them.
-        label_parents: {name: its parents}; parents or children that are no labels of the pictures become some.
+        images: The images. A child that is no label of theirs is unknown in all of them.
+        label_parents: {name: its parents}; parents or children that are no labels of the images become some.
     """
     own = images.label_names
     order = top_down(label_parents)

@@ -10,7 +10,7 @@ from sct_hf.data.problems import DataError, Problem
 
 @pytest.fixture
 def names_by_id() -> Callable[[LabelledImages], dict[str, tuple[set[str], set[str]]]]:
-    """Labels and unknown labels of each picture, by its id."""
+    """Labels and unknown labels of each image, by its id."""
 
     def named(images: LabelledImages) -> dict[str, tuple[set[str], set[str]]]:
         columns = [[{images.label_names[k] for k in row} for row in images.dataset[c]] for c in ("labels", "unknown")]

@@ -49,9 +49,9 @@ IMAGES = """  <image id="0" name="a.png" width="40" height="30" {first}>
 WANTED = {"a.png": ({"good frame", "dog"}, set()), "sub/b.png": ({"sofa", "man"}, set()), "c.png": (set(), set())}
 
 
-def test_a_task(tmp_path: Path, save_picture: Callable[..., Path], names_by_id: Callable[..., Any]) -> None:
+def test_a_task(tmp_path: Path, save_image: Callable[..., Path], names_by_id: Callable[..., Any]) -> None:
     for seed, name in enumerate(WANTED):
-        save_picture(tmp_path / "images" / name, seed=seed)
+        save_image(tmp_path / "images" / name, seed=seed)
     text = META.format(kind="task") + IMAGES.format(first="", second="", third="")
     (tmp_path / "annotations.xml").write_text(text, encoding="utf-8")
     images = load_data("cvat", "train", data_dir=tmp_path)
@@ -61,10 +61,10 @@ def test_a_task(tmp_path: Path, save_picture: Callable[..., Path], names_by_id: 
     assert again.targets().tolist() == images.targets().tolist()
 
 
-def test_subsets_of_a_project(tmp_path: Path, save_picture: Callable[..., Path], problems_of: Any) -> None:
-    save_picture(tmp_path / "images" / "Train" / "a.png")
-    save_picture(tmp_path / "images" / "Val" / "sub" / "b.png", seed=1)
-    save_picture(tmp_path / "images" / "c.png", seed=2)
+def test_subsets_of_a_project(tmp_path: Path, save_image: Callable[..., Path], problems_of: Any) -> None:
+    save_image(tmp_path / "images" / "Train" / "a.png")
+    save_image(tmp_path / "images" / "Val" / "sub" / "b.png", seed=1)
+    save_image(tmp_path / "images" / "c.png", seed=2)
     subsets = {"first": 'subset="Train" task_id="4"', "second": 'subset="Val" task_id="5"', "third": 'task_id="5"'}
     (tmp_path / "annotations.xml").write_text(META.format(kind="project") + IMAGES.format(**subsets))
     assert load_data("cvat", "train", data_dir=tmp_path).image_ids == ["a.png"]
@@ -80,7 +80,7 @@ def test_subsets_of_a_project(tmp_path: Path, save_picture: Callable[..., Path],
         (META.format(kind="task") + '<track id="0" label="dog"></track></annotations>', ", line 19", "one for video"),
         ("<annotation></annotation>", ", line 1", "the file is <annotation>"),
         (META.format(kind="task") + "<image", ", line 19", "not valid XML"),
-        ("", "", "there is no picture|the file is empty"),
+        ("", "", "there is no image|the file is empty"),
         (
             META.format(kind="task") + '<image name="a.png">\n<tag label="dog "/></image></annotations>',
             ", line 20",

@@ -9,9 +9,9 @@ from sct_hf.data import load_data
 
 
 @pytest.fixture
-def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+def root(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     for seed, name in enumerate(("data/a.png", "data/deep/b.jpg", "data/c.png")):
-        save_picture(tmp_path / "train" / name, seed=seed)
+        save_image(tmp_path / "train" / name, seed=seed)
     return tmp_path / "train"
 
 

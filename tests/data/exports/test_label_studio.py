@@ -32,7 +32,7 @@ def write(path: Path, tasks: Any) -> Path:
 
 
 def test_choices_and_regions_of_every_kind_of_address(
-    tmp_path: Path, save_picture: Callable[..., Path], names_by_id: Callable[..., Any]
+    tmp_path: Path, save_image: Callable[..., Path], names_by_id: Callable[..., Any]
 ) -> None:
     places = {
         "/data/upload/3/1a2b3c4d-cat.png": "cat.png",
@@ -42,7 +42,7 @@ def test_choices_and_regions_of_every_kind_of_address(
         "https://example.com/a/sofa%201.png?token=x": "sofa 1.png",
     }
     for seed, place in enumerate(places.values()):
-        save_picture(tmp_path / "pictures" / place, seed=seed)
+        save_image(tmp_path / "images" / place, seed=seed)
     results = [
         [region("choices", "indoors", control="scene"), region("rectanglelabels", "cat")],
         [region("choices", "indoors", "night", control="scene")],
@@ -52,21 +52,21 @@ def test_choices_and_regions_of_every_kind_of_address(
     ]
     tasks = [task(n, image, result) for n, (image, result) in enumerate(zip(places, results, strict=True), start=1)]
     file = write(tmp_path / "export.json", tasks)
-    images = load_data("labelstudio", "train", files=file, data_dir=tmp_path / "pictures")
+    images = load_data("labelstudio", "train", files=file, data_dir=tmp_path / "images")
     assert images.label_names == ["cat", "dog", "indoors", "night", "sofa"]
     wanted = [{"indoors", "cat"}, {"indoors", "night"}, {"dog", "sofa"}, {"sofa"}, set()]
     assert names_by_id(images) == {image: (labels, set()) for image, labels in zip(places, wanted, strict=True)}
     paths = [Path(row["image"].filename) for row in images.dataset]
-    assert paths == [tmp_path / "pictures" / place for place in places.values()]
-    scenes = load_data("labelstudio", "train", files=file, data_dir=tmp_path / "pictures", label_column="scene")
+    assert paths == [tmp_path / "images" / place for place in places.values()]
+    scenes = load_data("labelstudio", "train", files=file, data_dir=tmp_path / "images", label_column="scene")
     assert scenes.label_names == ["indoors", "night"]
 
 
 def test_annotators_who_disagree_and_annotations_that_were_skipped(
-    tmp_path: Path, save_picture: Callable[..., Path], names_by_id: Callable[..., Any]
+    tmp_path: Path, save_image: Callable[..., Path], names_by_id: Callable[..., Any]
 ) -> None:
     for number in range(3):
-        save_picture(tmp_path / f"{number}.png", seed=number)
+        save_image(tmp_path / f"{number}.png", seed=number)
     skipped = task(3, "2.png", [region("choices", "dog")])
     skipped["annotations"][0]["was_cancelled"] = True
     tasks = [
@@ -80,8 +80,8 @@ def test_annotators_who_disagree_and_annotations_that_were_skipped(
     assert names_by_id(images) == {"0.png": ({"dog"}, {"cat", "cow"}), "1.png": ({"cow"}, set())}
 
 
-def test_what_is_wrong(tmp_path: Path, save_picture: Callable[..., Path], problems_of: Callable[..., Any]) -> None:
-    save_picture(tmp_path / "0.png")
+def test_what_is_wrong(tmp_path: Path, save_image: Callable[..., Path], problems_of: Callable[..., Any]) -> None:
+    save_image(tmp_path / "0.png")
     tasks = [
         {"image": "0.png", "choice": "dog", "id": 1, "annotator": 1},
         task(2, "0.png", [region("choices", "dog", "cat")], data={"a": "0.png", "b": "1.png"}),
@@ -94,7 +94,7 @@ def test_what_is_wrong(tmp_path: Path, save_picture: Callable[..., Path], proble
         ("wrong format", "x.json, entry 3 (task 3)"),
     ]
     assert problems[0].remedy == "export as JSON, not JSON-MIN"
-    assert problems[1].text == "2 pictures among 'a', 'b'"
+    assert problems[1].text == "2 images among 'a', 'b'"
     (problem,) = problems_of("labelstudio", "train", files=write(tmp_path / "x.json", {}))
     assert problem.text == "there is no list of tasks"
     (tmp_path / "x.json").write_text("[1,\n2")

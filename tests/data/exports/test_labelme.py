@@ -28,12 +28,12 @@ def write(path: Path, image: str, flags: dict[str, bool], *labels: str, data: by
 
 
 @pytest.fixture
-def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
-    for seed, name in enumerate(("a.png", "pictures/b.png", "deep/c.png", "unlabelled.png")):
-        save_picture(tmp_path / "train" / name, seed=seed)
+def root(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
+    for seed, name in enumerate(("a.png", "images/b.png", "deep/c.png", "unlabelled.png")):
+        save_image(tmp_path / "train" / name, seed=seed)
     folder = tmp_path / "train"
     write(folder / "a.json", "a.png", {"dog": True, "cat": False}, "sofa", "sofa", data=b"bytes")
-    write(folder / "json" / "b.json", "..\\pictures\\b.png", {}, "dog")
+    write(folder / "json" / "b.json", "..\\images\\b.png", {}, "dog")
     write(folder / "deep" / "c.json", "c.png", {"dog": False})
     return tmp_path
 
@@ -43,7 +43,7 @@ WANTED = {"a": ({"dog", "sofa"}, set()), "json/b": ({"dog"}, set()), "deep/c": (
 
 def test_flags_and_shapes(root: Path, names_by_id: Callable[..., Any]) -> None:
     images = load_data("labelme", "train", data_dir=root)
-    assert images.label_names == ["dog", "sofa"], "flags of the picture, not of shapes"
+    assert images.label_names == ["dog", "sofa"], "flags of the image, not of shapes"
     assert names_by_id(images) == WANTED
     assert names_by_id(load_data("labelme", "train", data_dir=root / "train")) == WANTED
     with pytest.raises(InputError, match="split is 'val', but there is no folder"):

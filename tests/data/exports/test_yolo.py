@@ -12,10 +12,10 @@ BOX = "0.5 0.5 0.3 0.2"
 
 
 @pytest.fixture
-def root(tmp_path: Path, save_picture: Callable[..., Path]) -> Path:
+def root(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
     """As on https://docs.ultralytics.com/datasets/detect: a background without a file, one with an empty file."""
     for seed, name in enumerate(("a.png", "deep/b.jpg", "c.png", "d.png")):
-        save_picture(tmp_path / "set" / "images" / "train" / name, seed=seed)
+        save_image(tmp_path / "set" / "images" / "train" / name, seed=seed)
     labels = tmp_path / "set" / "labels" / "train"
     (labels / "deep").mkdir(parents=True)
     (labels / "a.txt").write_text(f"0 {BOX}\n2 {BOX}\n\n0 {BOX}\n")
@@ -56,10 +56,10 @@ def test_every_way_to_name_a_split(root: Path, names_by_id: Callable[..., Any], 
     assert load_data("yolo", "train", data_dir=root).targets().tolist() == images.targets().tolist()
 
 
-def test_boxes_beside_the_pictures(root: Path) -> None:
-    (root / "images").rename(root / "pictures")
-    (root / "labels" / "train" / "a.txt").rename(root / "pictures" / "train" / "a.txt")
-    images = load_data("yolo", "val", files=write(root, validation="pictures"))
+def test_boxes_beside_the_images(root: Path) -> None:
+    (root / "images").rename(root / "photos")
+    (root / "labels" / "train" / "a.txt").rename(root / "photos" / "train" / "a.txt")
+    images = load_data("yolo", "val", files=write(root, validation="photos"))
     assert images.targets().sum(axis=0).tolist() == [1, 0, 1]
 
 

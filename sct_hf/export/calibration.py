@@ -1,4 +1,4 @@
-"""Pictures that an export is calibrated on and compared by."""
+"""Images that an export is calibrated on and compared by."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from sct_hf.data.transforms import eval_transform
 from sct_hf.errors import InputError
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.network import failure_reason
-from sct_hf.tagging import find_pictures
+from sct_hf.tagging import find_images
 
 
-class CalibrationPictures:
-    """Picture files as a model's input, read anew each time they are gone through.
+class CalibrationImages:
+    """Image files as a model's input, read anew each time they are gone through.
 
     Args:
         inputs: Files, folders or globs.
-        config: The model's configuration, which says how pictures are prepared.
+        config: The model's configuration, which says how images are prepared.
         count: How many to draw of them at most.
         seed: Of the draw.
 
@@ -27,7 +27,7 @@ class CalibrationPictures:
     """
 
     def __init__(self, inputs: Sequence[str], config: BackboneConfig, *, count: int, seed: int) -> None:
-        found = find_pictures(inputs)
+        found = find_images(inputs)
         drawn = np.sort(np.random.default_rng(seed).permutation(len(found))[:count])
         self.paths = [found[index] for index in drawn]
         self._transform = eval_transform(list(config.input_size), config.image_mean, config.image_std)
@@ -36,7 +36,7 @@ class CalibrationPictures:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield pictures (1, 3, H, W) float32.
+        """Yield images (1, 3, H, W) float32.
 
         Raises:
             InputError: One cannot be read; it is named.
@@ -45,9 +45,9 @@ class CalibrationPictures:
 
     def _read(self, path: Path) -> np.ndarray:
         try:
-            with Image.open(path) as picture:
-                return self._transform(picture).unsqueeze(0).numpy()
+            with Image.open(path) as image:
+                return self._transform(image).unsqueeze(0).numpy()
         except Exception as error:  # broken files make Pillow's decoders raise almost anything
             raise InputError(
-                f"calibration_pictures: {path} cannot be read ({failure_reason(error)}); leave it out"
+                f"calibration_images: {path} cannot be read ({failure_reason(error)}); leave it out"
             ) from error

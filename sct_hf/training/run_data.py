@@ -1,4 +1,4 @@
-"""The pictures of a run, and the loaders that bring them to a model."""
+"""The images of a run, and the loaders that bring them to a model."""
 
 import inspect
 from dataclasses import dataclass, replace
@@ -24,8 +24,8 @@ TrainingDataset = ImageDataset | CachedDataset
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The pictures of a run.
+class RunData:
+    """The images of a run.
 
     Attributes:
         whole: The training split, of which `training` and `held_out` are parts.
@@ -35,7 +35,7 @@ class Pictures:
         label_parents: {label: its parents} where the labels have a hierarchy, whose parents are among the labels of
             all parts.
         split: Seen and unseen labels; None where all are trained on. The fields above have the seen labels alone.
-        with_unseen: The pictures of `evaluation` with the seen and then the unseen labels, where there are any.
+        with_unseen: The images of `evaluation` with the seen and then the unseen labels, where there are any.
     """
 
     whole: LabelledImages
@@ -49,7 +49,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Loaders:
-    """Prepared loaders of the parts of `Pictures`, and the data set behind `training`."""
+    """Prepared loaders of the parts of `Images`, and the data set behind `training`."""
 
     dataset: TrainingDataset
     training: DataLoader[Any]
@@ -57,7 +57,7 @@ class Loaders:
     evaluation: DataLoader[Any]
 
 
-def load_evaluation_pictures(data: EvaluationDataArguments, seed: int) -> LabelledImages:
+def load_evaluation_images(data: EvaluationDataArguments, seed: int) -> LabelledImages:
     """Read what is to be scored.
 
     Raises:
@@ -67,31 +67,31 @@ def load_evaluation_pictures(data: EvaluationDataArguments, seed: int) -> Labell
     return images.subset(data.max_eval_samples or None, seed)
 
 
-def load_pictures(data: DataArguments, seed: int) -> Pictures:
-    """Read training and evaluation pictures, and hold out a part of the former.
+def load_run_data(data: DataArguments, seed: int) -> RunData:
+    """Read training and evaluation images, and hold out a part of the former.
 
     With `eval_split` held_out, the evaluation split is not even read. With `unseen_labels`, training and model
     selection are told nothing of them: their columns are dropped. Labels are hidden in what is trained on alone, and
     among its own labels: as in the literature on incomplete labels, what selects and what is scored stay as they are.
-    With `shots`, pictures are drawn from what is left to train on.
+    With `shots`, images are drawn from what is left to train on.
 
     Raises:
         InputError: Whatever the reader finds wrong, the splits have different labels, or the hierarchy is wrong.
     """
-    pictures = _read_pictures(data, seed)
+    run_data = _read_images(data, seed)
     if data.unseen_labels is not None:
-        pictures = _without_unseen(pictures, data.unseen_labels, data.unseen_pictures)
-    pictures = replace(pictures, training=_hidden(pictures.training, data, seed))
+        run_data = _without_unseen(run_data, data.unseen_labels, data.unseen_images)
+    run_data = replace(run_data, training=_hidden(run_data.training, data, seed))
     if data.hierarchy is not None:
-        pictures = _with_parents(pictures, data.hierarchy)
+        run_data = _with_parents(run_data, data.hierarchy)
     if data.shots:
-        training = pictures.training
+        training = run_data.training
         drawn = training.select(few_shot_rows(training.targets(), data.shots, seed))
-        pictures = replace(pictures, training=drawn)
-    return pictures
+        run_data = replace(run_data, training=drawn)
+    return run_data
 
 
-def load_training_pictures(data: DataArguments, seed: int) -> LabelledImages:
+def load_training_images(data: DataArguments, seed: int) -> LabelledImages:
     """Read what is trained on, its labels hidden, where nothing else than that is done to labels.
 
     Raises:
@@ -102,7 +102,7 @@ def load_training_pictures(data: DataArguments, seed: int) -> LabelledImages:
             raise InputError(
                 f"{name} is {value!r}, which scripts/train.py applies itself: leave it out here, and give it there"
             )
-    return _hidden(_read_training_pictures(data, seed)[1], data, seed)
+    return _hidden(_read_training_images(data, seed)[1], data, seed)
 
 
 def _hidden(training: LabelledImages, data: DataArguments, seed: int) -> LabelledImages:
@@ -115,58 +115,58 @@ def _hidden(training: LabelledImages, data: DataArguments, seed: int) -> Labelle
     )
 
 
-def _with_parents(pictures: Pictures, hierarchy: str) -> Pictures:
-    parents = load_hierarchy(hierarchy, pictures.whole.label_names)
-    held_out = pictures.held_out
+def _with_parents(run_data: RunData, hierarchy: str) -> RunData:
+    parents = load_hierarchy(hierarchy, run_data.whole.label_names)
+    held_out = run_data.held_out
     return replace(
-        pictures,
-        whole=with_parents(pictures.whole, parents),
-        training=with_parents(pictures.training, parents),
+        run_data,
+        whole=with_parents(run_data.whole, parents),
+        training=with_parents(run_data.training, parents),
         held_out=None if held_out is None else with_parents(held_out, parents),
-        evaluation=with_parents(pictures.evaluation, parents),
+        evaluation=with_parents(run_data.evaluation, parents),
         label_parents=parents,
     )
 
 
-def _without_unseen(pictures: Pictures, unseen: str, showing_them: str) -> Pictures:
-    """Take the unseen labels from the pictures, and from training those that show one if `showing_them` is "drop"."""
-    training, evaluation = pictures.training, pictures.evaluation
+def _without_unseen(run_data: RunData, unseen: str, showing_them: str) -> RunData:
+    """Take the unseen labels from the images, and from training those that show one if `showing_them` is "drop"."""
+    training, evaluation = run_data.training, run_data.evaluation
     split = split_labels(unseen, training.label_names, evaluation.label_names)
     if showing_them == "drop":
         columns = [training.label_names.index(name) for name in split.unseen if name in training.label_names]
         shown = (training.targets()[:, columns] == 1).any(axis=1)  # (N,)
         training = training.select(np.flatnonzero(~shown).tolist())
     both = [*split.seen, *split.unseen]
-    strange = set(evaluation.label_names) - {*pictures.whole.label_names, *split.unseen}
+    strange = set(evaluation.label_names) - {*run_data.whole.label_names, *split.unseen}
     if strange:
         evaluation.aligned_to(both)  # says which labels the model does not know
     with_unseen = evaluation.with_labels([name for name in both if name in evaluation.label_names]).aligned_to(both)
     return replace(
-        pictures,
-        whole=pictures.whole.with_labels(split.seen),
+        run_data,
+        whole=run_data.whole.with_labels(split.seen),
         training=training.with_labels(split.seen),
-        held_out=pictures.held_out and pictures.held_out.with_labels(split.seen),
+        held_out=run_data.held_out and run_data.held_out.with_labels(split.seen),
         evaluation=with_unseen.with_labels(split.seen),
         split=split,
         with_unseen=with_unseen,
     )
 
 
-def _read_pictures(data: DataArguments, seed: int) -> Pictures:
-    """The pictures with all labels of the data set."""
-    whole, training, held_out = _read_training_pictures(data, seed)
+def _read_images(data: DataArguments, seed: int) -> RunData:
+    """The images with all labels of the data set."""
+    whole, training, held_out = _read_training_images(data, seed)
     if held_out and data.eval_split == HELD_OUT:
-        return Pictures(whole, training, None, held_out)
-    evaluation = load_evaluation_pictures(data, seed)
+        return RunData(whole, training, None, held_out)
+    evaluation = load_evaluation_images(data, seed)
     if data.unseen_labels is None:
         evaluation = evaluation.aligned_to(whole.label_names)
-    return Pictures(whole, training, held_out, evaluation)
+    return RunData(whole, training, held_out, evaluation)
 
 
-def _read_training_pictures(
+def _read_training_images(
     data: DataArguments, seed: int
 ) -> tuple[LabelledImages, LabelledImages, LabelledImages | None]:
-    """`whole`, `training` and `held_out` of `Pictures`, with all labels of the data set."""
+    """`whole`, `training` and `held_out` of `Images`, with all labels of the data set."""
 
     def read(difficult: Literal["negative", "ignore"]) -> LabelledImages:
         options: dict[str, Any] = {"size": data.train_size} if data.train_size else {}
@@ -197,11 +197,11 @@ def _common(data: EvaluationDataArguments) -> dict[str, Any]:
     return {name: getattr(data, name) for name in fields}
 
 
-def make_loaders(pictures: Pictures, model: TaggingModel, arguments: Arguments, accelerator: Accelerator) -> Loaders:
+def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator) -> Loaders:
     """Make the loaders, of cached maps if the arguments say so.
 
     Args:
-        pictures: The pictures.
+        run_data: The images.
         model: Decides size, mean and standard deviation; its backbone makes the maps.
         arguments: Of the run.
         accelerator: Of this process.
@@ -218,10 +218,10 @@ def make_loaders(pictures: Pictures, model: TaggingModel, arguments: Arguments, 
             "or leave out --collage"
         )
     make = _cached_datasets if arguments.train.cache_features else _image_datasets
-    dataset, held_out, evaluation = make(pictures, model, arguments, accelerator)
+    dataset, held_out, evaluation = make(run_data, model, arguments, accelerator)
     return Loaders(
         dataset,
-        make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(pictures, arguments)),
+        make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(run_data, arguments)),
         make_loader(held_out, arguments.data, size, accelerator) if held_out else None,
         make_loader(evaluation, arguments.data, size, accelerator),
     )
@@ -239,12 +239,12 @@ def make_loader(
     """Make and prepare a loader.
 
     Args:
-        dataset: Pictures or cached maps.
-        data: Says how many processes read pictures; cached maps are read by the process itself.
+        dataset: Images or cached maps.
+        data: Says how many processes read images; cached maps are read by the process itself.
         batch_size: Over all processes.
         accelerator: Of this process.
         shuffle: Another order every epoch, without the last incomplete batch.
-        sampler: Gives that order; if None, every picture appears once.
+        sampler: Gives that order; if None, every image appears once.
     """
     cached = isinstance(dataset, CachedDataset)
     workers = 0 if cached else data.num_workers
@@ -265,33 +265,33 @@ def make_loader(
     return accelerator.prepare_data_loader(loader)
 
 
-def _sampler(pictures: Pictures, arguments: Arguments) -> WeightedSampler | None:
-    """The order of the training pictures where some appear more often than others."""
+def _sampler(run_data: RunData, arguments: Arguments) -> WeightedSampler | None:
+    """The order of the training images where some appear more often than others."""
     data = arguments.data
     if data.resampling == "none":
         return None
-    targets = pictures.training.targets()
+    targets = run_data.training.targets()
     if data.resampling == "class_aware":
         return WeightedSampler(class_aware_weights(targets), arguments.train.seed)
     return WeightedSampler(repeat_factors(targets, data.repeat_threshold), arguments.train.seed)
 
 
 def _image_datasets(
-    pictures: Pictures, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
+    run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
 ) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
     config, data = model.config, arguments.data
     look = (config.image_size, config.image_mean, config.image_std)
     augment = train_transform(*look, flip=data.flip, cutout=data.cutout, rand_augment=data.rand_augment)
     plain = eval_transform(*look)
     return (
-        ImageDataset(pictures.training, augment, arguments.train.seed, draft_side=max(config.input_size)),
-        ImageDataset(pictures.held_out, plain) if pictures.held_out else None,
-        ImageDataset(pictures.evaluation, plain),
+        ImageDataset(run_data.training, augment, arguments.train.seed, draft_side=max(config.input_size)),
+        ImageDataset(run_data.held_out, plain) if run_data.held_out else None,
+        ImageDataset(run_data.evaluation, plain),
     )
 
 
 def _cached_datasets(
-    pictures: Pictures, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
+    run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
 ) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
     train = arguments.train
 
@@ -305,18 +305,18 @@ def _cached_datasets(
             num_workers=arguments.data.num_workers,
         )
 
-    whole, views = maps(pictures.whole, train.cached_views), train.cached_views
-    row_of = {image_id: row for row, image_id in enumerate(pictures.whole.image_ids)}
+    whole, views = maps(run_data.whole, train.cached_views), train.cached_views
+    row_of = {image_id: row for row, image_id in enumerate(run_data.whole.image_ids)}
 
     def part(images: LabelledImages, views: int) -> CachedDataset:
         rows = np.array([row_of[image_id] for image_id in images.image_ids])
         return CachedDataset(whole, rows, images.targets(), views=views, seed=train.seed)
 
-    evaluation = pictures.evaluation
+    evaluation = run_data.evaluation
     if arguments.data.eval_split == HELD_OUT:
-        return part(pictures.training, views), None, part(evaluation, 1)
+        return part(run_data.training, views), None, part(evaluation, 1)
     return (
-        part(pictures.training, views),
-        part(pictures.held_out, 1) if pictures.held_out else None,
+        part(run_data.training, views),
+        part(run_data.held_out, 1) if run_data.held_out else None,
         CachedDataset(maps(evaluation, 1), np.arange(len(evaluation)), evaluation.targets(), views=1),
     )
