@@ -1,0 +1,168 @@
+"""Options of a command: dataclass fields that hold all that help, checks, records and model cards need of them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from sct_hf.errors import InputError
+
+Card = Literal["always", "changed", "never"]
+_FACTS = "option"
+_RANGE = re.compile(r"(?P<sign>>=?) (?P<bound>\S+)|(?P<left>[\[(])(?P<low>\S+), (?P<high>\S+)(?P<right>[\])])")
+
+
+@dataclass(frozen=True)
+class OptionFacts:
+    """What is known of an option beside its name, type and default.
+
+    Attributes:
+        help: What it does, one or two sentences.
+        group: Title of its part of `--help`.
+        identity: Whether it decides what is learnt, so that a continued run must agree in it.
+        file: Whether its value may be the path of a file, or of a folder with weights, whose content decides what is
+            learnt. Words before the path, with a colon each, are passed over ("glove:vectors.txt").
+        card: Whether the model card's table shows it always, only where it is not the default, or never.
+        recorded: Whether the command that a run writes down repeats it.
+        unset: What holds where the value is None, in the words of `--help` ("the model's").
+        within: The numbers that are accepted: "> 0", ">= 0", or an interval such as "[0, 1)".
+    """
+
+    help: str
+    group: str
+    identity: bool
+    file: bool
+    card: Card
+    recorded: bool
+    unset: str | None
+    within: str | None
+
+    def accepts(self, number: float) -> bool:
+        """Whether a number is in `within`; NaN never is."""
+        found = _RANGE.fullmatch(self.within or "> -inf")
+        assert found is not None
+        if found["sign"]:
+            bound = float(found["bound"])
+            return number > bound or (found["sign"] == ">=" and number == bound)
+        low, high = float(found["low"]), float(found["high"])
+        return (
+            low < number < high
+            or (found["left"] == "[" and number == low)
+            or (found["right"] == "]" and number == high)
+        )
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    identity: bool = True,
+    file: bool = False,
+    card: Card = "changed",
+    recorded: bool = True,
+    unset: str | None = None,
+    within: str | None = None,
+) -> Any:
+    """Make a dataclass field that is an option.
+
+    `contrast_loss_weight: float = option(0.0, "Weight of the contrast.", group="contrast", within=">= 0")`
+
+    Args:
+        default: Its default; a list is copied for each object.
+        help: As all that follow, see `OptionFacts`.
+        group: Title of its part of `--help`.
+        identity: Whether it decides what is learnt.
+        file: Whether it may name a file whose content decides what is learnt.
+        card: When the model card shows it.
+        recorded: Whether the recorded command repeats it.
+        unset: What holds where the value is None; needed for that default, and for no other.
+        within: The numbers that are accepted.
+
+    Raises:
+        ValueError: A default of None without `unset`, or a range in another form.
+    """
+    if (default is None) != (unset is not None):
+        raise ValueError(f"option {help!r}: give unset, what holds without a value, just where the default is None")
+    if within is not None and _RANGE.fullmatch(within) is None:
+        raise ValueError(f"option {help!r}: within is {within!r}; write '> 0', '>= 0', or an interval as '[0, 1)'")
+    facts = OptionFacts(help, group, identity, file, card, recorded, unset, within)
+    metadata = {_FACTS: facts, "help": help}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def facts_of(one: "Field[Any]") -> OptionFacts:
+    """The facts of an option.
+
+    Raises:
+        TypeError: The field was not made by `option`.
+    """
+    if _FACTS not in one.metadata:
+        raise TypeError(f"{one.name} is no option: make the field with sct_hf.options.option")
+    facts = one.metadata[_FACTS]
+    assert isinstance(facts, OptionFacts)
+    return facts
+
+
+def options_of(*kinds: Any) -> "dict[str, tuple[Field[Any], OptionFacts]]":
+    """The options of dataclasses, or of objects of them, by name: field and facts.
+
+    Raises:
+        TypeError: A field was not made by `option`, or two of the classes have an option of the same name.
+    """
+    found: dict[str, tuple[Field[Any], OptionFacts]] = {}
+    for kind in kinds:
+        for one in fields(kind):
+            if one.name in found:
+                raise TypeError(f"{one.name} is an option twice: rename one of them")
+            found[one.name] = one, facts_of(one)
+    return found
+
+
+def default_of(one: "Field[Any]") -> Any:
+    """The default of an option, a new object each time."""
+    return one.default if one.default_factory is MISSING else one.default_factory()
+
+
+def choices_of(annotation: Any) -> tuple[Any, ...]:
+    """The values that a type allows where it is a `Literal`, or a list or an optional one; none for other types."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) in (list, Union, UnionType):
+        return tuple(choice for part in get_args(annotation) for choice in choices_of(part))
+    return ()
+
+
+def require(holds: bool, name: str, value: object, remedy: str) -> None:
+    """Raise `InputError` about an option, its value and the remedy, unless `holds`."""
+    if not holds:
+        raise InputError(f"{name} is {value!r}: {remedy}")
+
+
+@dataclass
+class CheckedOptions:
+    """Options that are held to their ranges and choices when an object is made.
+
+    A subclass with checks of its own calls `super().__post_init__()` first.
+
+    Raises:
+        InputError: A value out of range, or none of the choices.
+    """
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for name, (_, facts) in options_of(self).items():
+            value, choices = getattr(self, name), choices_of(hints[name])
+            for item in _items(value):
+                require(not choices or item in choices, name, value, f"choose of {', '.join(map(str, choices))}")
+                if facts.within is not None:
+                    kind = "number" if facts.within.startswith(">") else "number in"
+                    require(facts.accepts(item), name, value, f"give a {kind} {facts.within}")
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """The values in a list, or the value itself, without None."""
+    yield from (item for item in (value if isinstance(value, list) else [value]) if item is not None)
