@@ -13,7 +13,8 @@ from sct_hf.label_text.encoders import LabelText
 from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
 from sct_hf.model.image_processing_sct import SCTImageProcessor
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
-from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification, reads_label_text
+from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
+from sct_hf.peers.registry import reads_label_text
 
 
 def build_model(

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf import PeerConfig, PeerForMultiLabelClassification, asymmetric_loss
 from sct_hf.peers import query2label
-from sct_hf.peers.modeling_peer import HEADS
+from sct_hf.peers.registry import HEADS
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_loss_is_the_asymmetric_one(model) -> None:
     pixels, targets = torch.randn(2, 3, 64, 64), torch.tensor([[1, 0, -1], [0.5, torch.nan, 1]])
     out = model(pixels, labels=targets)
     assert torch.equal(out.loss, asymmetric_loss(out.logits, targets))
-    assert out.losses.keys() == {"classification"}
+    assert out.losses.keys() == {"head"}
 
 
 def test_targets_and_inputs_are_checked(model) -> None:

@@ -16,10 +16,14 @@ from sct_hf import (
     build_model,
     encode_labels,
 )
-from sct_hf.peers.modeling_peer import HEADS, make_head, reads_label_text
+from sct_hf.peers.registry import HEADS, make_head, reads_label_text
 
 LABELS = ["dog", "cat", "bus"]
-SMALL = {"bilinear_attention": {"hidden_size": 6, "output_size": 7}, "patchct": {"hidden_size": 6, "temperature": 0.3}}
+SMALL = {
+    "bilinear_attention": {"hidden_size": 6, "output_size": 7},
+    "clsl": {"hidden_size": 8, "attention_size": 5, "num_heads": 2, "ffn_dim": 7},
+    "patchct": {"hidden_size": 6, "temperature": 0.3},
+}
 TEXT_HEADS = sorted(SMALL)
 
 
@@ -111,8 +115,8 @@ def test_loss_has_the_weighted_transport_cost(pixels: Tensor) -> None:
     text = text / text.square().mean(1, keepdim=True).sqrt()
     cost = model.head.transport_loss(features, text, targets)
     torch.testing.assert_close(out.losses["transport"], cost)
-    assert torch.equal(out.losses["classification"], asymmetric_loss(out.logits, targets))
-    torch.testing.assert_close(out.loss, out.losses["classification"] + 0.7 * cost)
+    assert torch.equal(out.losses["head"], asymmetric_loss(out.logits, targets))
+    torch.testing.assert_close(out.loss, out.losses["head"] + 0.7 * cost)
 
 
 def test_the_scale_of_label_text_is_taken_out(pixels: Tensor) -> None:

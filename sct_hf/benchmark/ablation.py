@@ -14,7 +14,7 @@ from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
 from sct_hf.metrics.frequency import GROUPS
 from sct_hf.model.configuration_sct import SCTConfig
-from sct_hf.peers.modeling_peer import reads_label_text
+from sct_hf.peers.registry import reads_label_text
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
 
 RUNS, TABLE = "runs", "ablation"

@@ -13,7 +13,7 @@ from sct_hf.benchmark.timing import Case, Times, columns, interleaved, peak_memo
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.peers.modeling_peer import HEADS
+from sct_hf.peers.registry import HEADS
 from sct_hf.progress import progress_bar
 
 REFERENCE = "linear"

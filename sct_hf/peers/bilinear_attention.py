@@ -4,8 +4,10 @@ from torch import Tensor, nn
 
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.peers.label_text_head import LabelTextHead
+from sct_hf.peers.registry import register_head
 
 
+@register_head("bilinear_attention")
 class BilinearAttentionHead(LabelTextHead):
     """Each label's text attends to the regions; a vector of its own scores what the label found.
 
@@ -39,13 +41,28 @@ class BilinearAttentionHead(LabelTextHead):
         self.classifier = nn.Linear(output_size, num_labels)
 
     def forward(self, features: Tensor, label_embeddings: Tensor) -> Tensor:
-        """Map features (B, D₀, H, W) and label embeddings (C, D_t) to logits (B, C).
-
-        a·P is multiplied out first, which is the same and spares a layer on every pair of label and region.
-        """
+        """Map features (B, D₀, H, W) and label embeddings (C, D_t) to logits (B, C)."""
         regions = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
-        joint = self.region_proj(regions).unsqueeze(1) * self.label_proj(label_embeddings).unsqueeze(1)  # (B, C, P, d)
-        scores = joint.tanh() @ (self.attention.weight @ self.joint_proj.weight).squeeze(0)  # (B, C, P)
+        joint_regions, joint_labels = self.region_proj(regions), self.label_proj(label_embeddings)
+        scores = bilinear_scores(joint_regions, joint_labels, self.joint_proj, self.attention)  # (B, C, P)
         attention = full_precision(scores).softmax(dim=2).to(regions.dtype)
         attended = self.output_proj(attention @ regions).tanh()  # (B, C, output)
         return (attended * self.classifier.weight).sum(-1) + self.classifier.bias
+
+
+def bilinear_scores(regions: Tensor, labels: Tensor, joint: nn.Linear, attention: nn.Linear) -> Tensor:
+    """Scores a·P·tanh(u ⊙ v) of regions u and labels v in their joint width d.
+
+    a·P is multiplied out first, which is the same and spares a layer on every pair of label and region.
+
+    Args:
+        regions (`Tensor` of shape (B, P, d)): Projected regions.
+        labels (`Tensor` of shape (C, d) or (B, C, d)): Projected labels.
+        joint (`nn.Linear`): P, without a bias.
+        attention (`nn.Linear`): a, to one number, without a bias.
+
+    Returns:
+        `Tensor` of shape (B, C, P).
+    """
+    pairs = regions.unsqueeze(1) * labels.unsqueeze(-2)  # (B, C, P, d)
+    return pairs.tanh() @ (attention.weight @ joint.weight).squeeze(0)

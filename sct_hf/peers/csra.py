@@ -3,8 +3,10 @@
 from torch import Tensor, nn
 
 from sct_hf.model.transport_sct import full_precision
+from sct_hf.peers.registry import register_head
 
 
+@register_head("csra")
 class CSRAHead(nn.Module):
     """A linear classifier on every region; its mean over regions plus λ times its softmax-weighted mean.
 

@@ -9,8 +9,8 @@ class LabelTextHead(nn.Module):
     The embeddings that reach a head have a root mean square of 1, as SCT's have by default (ours).
     """
 
-    def forward(self, features: Tensor, label_embeddings: Tensor) -> Tensor:
-        """Map features (B, D₀, H, W) and label embeddings (C, D_t) to logits (B, C)."""
+    def forward(self, features: Tensor, label_embeddings: Tensor) -> Tensor | dict[str, Tensor]:
+        """Map features (B, D₀, H, W) and label embeddings (C, D_t) to logits (B, C), or to those of each branch."""
         raise NotImplementedError
 
     def transport_loss(self, features: Tensor, label_embeddings: Tensor, label_weights: Tensor) -> Tensor | None:

@@ -3,7 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sct_hf.peers.registry import register_head
 
+
+@register_head("linear")
 class LinearHead(nn.Module):
     """Global average pooling and one linear layer.
 

@@ -4,7 +4,10 @@ import torch
 from timm.layers.ml_decoder import MLDecoder
 from torch import Tensor, nn
 
+from sct_hf.peers.registry import register_head
 
+
+@register_head("ml_decoder")
 class MLDecoderHead(nn.Module):
     """timm's layer: fixed random queries, one cross-attention over the regions, group-wise fully connected scores.
 

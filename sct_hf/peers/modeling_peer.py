@@ -1,5 +1,7 @@
 """Peer heads on the same backbone, to compare SCT with: trained, saved and loaded as SCT is."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,56 +18,22 @@ from sct_hf.model.label_parents_sct import LabelParents, check_label_parents
 from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
 from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
-from sct_hf.peers.bilinear_attention import BilinearAttentionHead
-from sct_hf.peers.csra import CSRAHead
 from sct_hf.peers.label_text_head import LabelTextHead
-from sct_hf.peers.linear import LinearHead
-from sct_hf.peers.ml_decoder import MLDecoderHead
-from sct_hf.peers.patchct import PatchCTHead
-from sct_hf.peers.query2label import Query2LabelHead
-
-HEADS: dict[str, type[nn.Module]] = {
-    "linear": LinearHead,
-    "csra": CSRAHead,
-    "ml_decoder": MLDecoderHead,
-    "query2label": Query2LabelHead,
-    "bilinear_attention": BilinearAttentionHead,
-    "patchct": PatchCTHead,
-}
-"""Heads by name; each is made from the widths D₀ and C, and maps features (B, D₀, H, W) to logits (B, C).
-
-A `LabelTextHead` is made from D₀, C and the width D_t of label embeddings, which it reads as well."""
+from sct_hf.peers.registry import HEADS, make_head
 
 
-def make_head(
-    name: str, num_features: int, num_labels: int, label_embedding_size: int, head_kwargs: dict[str, Any] | None
-) -> nn.Module:
-    """Make a head.
+@dataclass(frozen=True)
+class PeerMatch:
+    """What a peer head scores.
 
-    Args:
-        name (`str`): One of `HEADS`.
-        num_features (`int`): Width D₀ of the backbone's map.
-        num_labels (`int`): Labels C.
-        label_embedding_size (`int`): Width D_t of label embeddings, for a head that reads them.
-        head_kwargs (`dict`, *optional*): Further arguments of the head.
-
-    Raises:
-        ValueError: Arguments that the head cannot use.
+    Attributes:
+        features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.
+        label_embeddings (`Tensor` of shape (C, D_t), *optional*): Label text of root mean square 1, where the head
+            reads it.
     """
-    kind = HEADS[name]
-    widths = (num_features, num_labels, label_embedding_size)[: 3 if reads_label_text(name) else 2]
-    try:
-        return kind(*widths, **({} if head_kwargs is None else head_kwargs))
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ValueError(
-            f"head_kwargs={head_kwargs!r} does not suit head={name!r}: {error}. See the head's arguments and the "
-            "multiples its widths must be."
-        ) from error
 
-
-def reads_label_text(name: str) -> bool:
-    """Whether the peer head of that name reads label embeddings; `False` for a name that is not in `HEADS`."""
-    return name in HEADS and issubclass(HEADS[name], LabelTextHead)
+    features: Tensor
+    label_embeddings: Tensor | None
 
 
 @strict
@@ -86,7 +54,7 @@ class PeerConfig(BackboneConfig):
     """
 
     model_type = "sct_peer"
-    keys_to_ignore_at_inference = ["losses"]
+    keys_to_ignore_at_inference = ["losses", "branch_logits"]
 
     head: str = "linear"
     head_kwargs: dict[str, Any] | None = None
@@ -97,7 +65,10 @@ class PeerConfig(BackboneConfig):
     def validate_head(self) -> None:
         """Raise `ValueError` for a head that does not exist, or a width or weight that cannot be used."""
         if self.head not in HEADS:
-            raise ValueError(f"head={self.head!r} does not exist: choose one of {', '.join(HEADS)}.")
+            raise ValueError(
+                f"head={self.head!r} does not exist: choose one of {', '.join(HEADS)}, or import the module that "
+                "registers it."
+            )
         if self.label_embedding_size <= 0:
             raise ValueError(f"label_embedding_size={self.label_embedding_size} cannot be used: give a number > 0.")
         if not self.transport_loss_weight >= 0:
@@ -189,7 +160,6 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         labels: Tensor | None = None,
         *,
         backbone_features: Tensor | None = None,
-        **kwargs: Any,
     ) -> MultiLabelOutput:
         """Score images; with targets, also compute the loss.
 
@@ -199,33 +169,70 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
 
         Returns:
-            `MultiLabelOutput`: logits (B, C), and the loss where targets are given.
+            `MultiLabelOutput`: logits (B, C), those of each branch, and the loss where targets are given.
 
         Raises:
             ValueError: An input of a wrong shape, size or value.
         """
-        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
-        head = self.head
-        if isinstance(head, LabelTextHead):
-            embeddings = F.rms_norm(self.label_embeddings, self.label_embeddings.shape[-1:])  # (C, D_t)
-            logits = head(features, embeddings).float()  # (B, C)
-        else:
-            logits = head(features).float()  # (B, C)
+        match = self.match(pixel_values, backbone_features)
+        branches = self.branches(match)  # {name: (B, C)}
+        logits = self.fuse(branches)  # (B, C)
         loss = losses = None
         if labels is not None:
-            self.check_targets(labels, len(features))
-            config = self.config
-            focus = loss_options(config, logits.device)
-            loss = asymmetric_loss(logits, labels, **focus)
-            losses = {"classification": loss}
-            if isinstance(head, LabelTextHead):
-                transport = head.transport_loss(features, embeddings, known_targets(labels)[1])
-                if transport is not None:
-                    losses["transport"] = transport
-                    loss = loss + config.transport_loss_weight * transport
-            if self.hierarchy is not None and config.hierarchy_loss_weight:
+            self.check_targets(labels, len(logits))
+            focus = loss_options(self.config, logits.device)
+            losses, weights = self.losses(branches, match, labels, **focus), self.loss_weights
+            if self.hierarchy is not None and self.config.hierarchy_loss_weight:
                 losses["hierarchy"] = self.hierarchy.loss(logits, labels, **focus)
-                loss = loss + config.hierarchy_loss_weight * losses["hierarchy"]
+                weights["hierarchy"] = self.config.hierarchy_loss_weight
+            loss = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
         if self.hierarchy is not None and not self.training:
             logits = self.hierarchy(logits)  # (B, C)
-        return MultiLabelOutput(loss=loss, logits=logits, losses=losses)
+        return MultiLabelOutput(loss=loss, logits=logits, losses=losses, branch_logits=branches)
+
+    def match(
+        self, pixel_values: Tensor | None = None, backbone_features: Tensor | None = None, vocabulary: None = None
+    ) -> PeerMatch:
+        """Compute the backbone's map of images (B, 3, S_h, S_w), or take the one given (B, D₀, H, W).
+
+        Raises:
+            ValueError: Not exactly one of the two is given, or its shape is wrong.
+        """
+        text = None
+        if isinstance(self.head, LabelTextHead):
+            text = F.rms_norm(self.label_embeddings, self.label_embeddings.shape[-1:])  # (C, D_t)
+        return PeerMatch(self.feature_map(pixel_values, backbone_features), text)
+
+    def branches(self, match: PeerMatch, vocabulary: None = None) -> dict[str, Tensor]:
+        """Logits (B, C), float32, of each branch of the head; "head" where it has one alone."""
+        given = (match.features,) if match.label_embeddings is None else (match.features, match.label_embeddings)
+        found = self.head(*given)
+        named = found if isinstance(found, Mapping) else {"head": found}
+        return {name: logits.float() for name, logits in named.items()}
+
+    def fuse(self, branches: dict[str, Tensor], vocabulary: None = None) -> Tensor:
+        """The logits (B, C) that score images: those of the first branch."""
+        return next(iter(branches.values()))
+
+    def losses(self, branches: dict[str, Tensor], match: PeerMatch, labels: Tensor, **focus: Any) -> dict[str, Tensor]:
+        """The losses, unweighted scalars: the asymmetric one of each branch, and "transport" where the head has it.
+
+        Args:
+            branches (`dict[str, Tensor]` of shape (B, C) each): Logits by branch.
+            match (`PeerMatch`): What they were made of.
+            labels (`Tensor` of shape (B, C)): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
+            **focus: Arguments of `asymmetric_loss`; those that are not given are the configuration's.
+        """
+        focus = {name: getattr(self.config, name) for name in ("gamma_neg", "gamma_pos", "clip")} | focus
+        losses = {name: asymmetric_loss(logits, labels, **focus) for name, logits in branches.items()}
+        if isinstance(self.head, LabelTextHead) and match.label_embeddings is not None:
+            weights = known_targets(labels)[1]  # (B, C)
+            transport = self.head.transport_loss(match.features, match.label_embeddings, weights)
+            if transport is not None:
+                losses["transport"] = transport
+        return losses
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weights of losses by name; a loss that is not named weighs 1."""
+        return {**getattr(self.head, "branch_weights", {}), "transport": float(self.config.transport_loss_weight)}

@@ -4,8 +4,10 @@ from torch import Tensor, nn
 
 from sct_hf.model.transport_sct import cosine_similarity, transport_loss
 from sct_hf.peers.label_text_head import LabelTextHead
+from sct_hf.peers.registry import register_head
 
 
+@register_head("patchct")
 class PatchCTHead(LabelTextHead):
     """Regions in a space shared with label text: their mean is classified linearly, transport aligns them to the text.
 

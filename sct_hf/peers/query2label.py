@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sct_hf.model.layers_sct import sine_positions
+from sct_hf.peers.registry import register_head
 
 
 class _Attention(nn.Module):
@@ -29,6 +30,7 @@ class _FeedForward(nn.Module):
         return self.norm(tokens + self.dropout(self.layers(tokens)))
 
 
+@register_head("query2label")
 class Query2LabelHead(nn.Module):
     """A learned query a label, decoded against the regions; each label is scored by a vector of its own.
 

@@ -11,7 +11,7 @@ import torch
 from sct_hf.data.label_splits import SPLITS
 from sct_hf.errors import InputError
 from sct_hf.metrics.frequency import frequency_limits
-from sct_hf.peers.modeling_peer import HEADS, make_head
+from sct_hf.peers.registry import HEADS, make_head
 
 HELD_OUT = "held_out"
 

@@ -10,7 +10,7 @@ from sct_hf.benchmark.cost import count_flop, model_cost
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.label_text import encode_labels
-from sct_hf.peers.modeling_peer import HEADS
+from sct_hf.peers.registry import HEADS
 
 B, N, M, D = 2, 3, 5, 8
 LABELS = ["cat", "dog", "bird"]

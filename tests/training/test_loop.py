@@ -83,7 +83,7 @@ def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
     train(tiny(output_dir=tmp_path / "run", compare_head="patchct", epochs=1, **options))
     folder = tmp_path / "run" / "patchct"
     for row in json.loads((folder / "history.json").read_text()):
-        assert row["loss"] == pytest.approx(row["losses/classification"] + 0.6 * row["losses/transport"], rel=1e-5)
+        assert row["loss"] == pytest.approx(row["losses/head"] + 0.6 * row["losses/transport"], rel=1e-5)
     written = load_file(folder / "model.safetensors")
     text = load_file(tmp_path / "run" / "model.safetensors")["sct.label_embeddings"]
     assert torch.equal(written["label_embeddings"], text)
