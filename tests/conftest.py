@@ -2,18 +2,28 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-# Before torch is imported: several threads of a tiny model only wait for each other.
+# Before torch is imported, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 230), "white": (240, 240, 240)}
 DATA = Path(os.environ.get("SCT_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Several threads of a tiny model only wait for each other, and for the suite's other processes."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(1)
 
 
 def _folder(name: str) -> Path:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from sct_hf.benchmark.ablation import AblationArguments, ablation
 from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
@@ -20,11 +19,6 @@ COMMANDS: dict[str, tuple[type, Benchmark]] = {
     "ablation": (AblationArguments, ablation),
     "partial": (PartialArguments, partial),
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from PIL import Image
 from sct_hf.benchmark import cells
 from sct_hf.benchmark.contenders import CONTENDERS
 from sct_hf.errors import InputError
-from sct_hf.training import images, run
+from sct_hf.training import run, run_data
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def scored(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often which split is scored, or read to be."""
     splits: Counter[str] = Counter()
-    evaluate, read = run.evaluate_model, images.load_evaluation_images
+    evaluate, read = run.evaluate_model, run_data.load_evaluation_images
 
     def note(*args: Any, description: str, **options: Any) -> Any:
         splits[f"scored {description}"] += 1
@@ -55,7 +55,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return read(data, seed)
 
     monkeypatch.setattr(run, "evaluate_model", note)
-    monkeypatch.setattr(images, "load_evaluation_images", note_read)
+    monkeypatch.setattr(run_data, "load_evaluation_images", note_read)
     return splits
 
 

@@ -1,7 +1,6 @@
 """Shapes and sense of the speed tables, on models and inputs of no size."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ TINY: dict[str, Any] = {
     "metrics_images": 60,
     "metrics_labels": 3,
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_heads(tmp_path: Path) -> None:

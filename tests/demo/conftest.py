@@ -9,9 +9,8 @@ from PIL import Image
 
 from sct_hf import MultiLabelImageClassificationPipeline, build_model, encode_labels, image_processor
 from sct_hf.tagging import Tagger
+from tests.demo.tiny import LABELS, THRESHOLDS
 
-LABELS = ["dog", "cat", "traffic light", "boat"]
-THRESHOLDS = [0.3, 0.45, 0.5, 0.55]
 KINDS: dict[str, dict[str, Any]] = {
     "label": {"scorer": "label", "hidden_size": 32},
     "linear": {"hidden_size": 32},
@@ -22,7 +21,6 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Checkpoints of scorer="label" and "linear", and of a peer head."""
-    torch.set_num_threads(1)
     made = {}
     for kind, fields in KINDS.items():
         torch.manual_seed(3)

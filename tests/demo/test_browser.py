@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.demo.conftest import LABELS, THRESHOLDS
+from tests.demo.tiny import LABELS, THRESHOLDS
 
 pytestmark = pytest.mark.slow
 

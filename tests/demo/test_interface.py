@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from sct_hf.demo.interface import LAUNCH, build
-from tests.demo.conftest import LABELS, THRESHOLDS
+from tests.demo.tiny import LABELS, THRESHOLDS
 
 
 @pytest.fixture(scope="module")

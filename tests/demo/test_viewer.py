@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sct_hf.demo.viewer import Viewer, read_labels
-from tests.demo.conftest import LABELS, THRESHOLDS
+from tests.demo.tiny import LABELS, THRESHOLDS
 
 NEW = ["wild boar", "dog", "fire engine"]
 

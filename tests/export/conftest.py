@@ -11,10 +11,7 @@ import torch
 from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
-
-LABELS = ["dog", "cat", "dining table"]
-THRESHOLDS = [0.3, 0.55, 0.5]
-SCRIPT = Path(__file__).parents[2] / "scripts" / "export.py"
+from tests.export.tiny import LABELS, SCRIPT, THRESHOLDS
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf.data import eval_transform
 from sct_hf.export.checkpoint import exported_files, file_size
-from tests.export.conftest import LABELS, SCRIPT, THRESHOLDS
+from tests.export.tiny import LABELS, SCRIPT, THRESHOLDS
 
 SHAPES = [(1, 64, 64), (4, 64, 64), (2, 96, 64), (1, 64, 160)]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification
 
 from sct_hf.data import eval_transform
-from tests.export.conftest import LABELS, THRESHOLDS
+from tests.export.tiny import LABELS, THRESHOLDS
 
 BLOCKED = ("torch", "torchvision", "timm", "transformers", "sct_hf", "datasets", "safetensors")
 

@@ -20,7 +20,6 @@ from tests.hub.stand_in import Hub, running
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Path:
     """The folder of a finished run of SCT on images of coloured blocks."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("runs") / "colours"
     options = {
         **{"dataset": "jsonl", "data_dir": table, "num_workers": 0, "backbone": "test_resnet", "image_size": 32},

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from huggingface_hub import constants
 from PIL import Image
@@ -88,7 +87,6 @@ def stranger(
 @pytest.fixture(scope="module")
 def expected(trained: Path, image: Path) -> dict[str, float]:
     """Scores of the image here, by label."""
-    torch.set_num_threads(1)
     (found,) = Tagger.from_pretrained(trained, "cpu").tag([image], threshold=0)
     return dict(found.tags)
 

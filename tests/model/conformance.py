@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sct_hf import SCTForMultiLabelClassification
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 SWIN = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
 BACKBONES: dict[str, dict[str, Any]] = {

@@ -6,23 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from sct_hf import SCTConfig, SCTForMultiLabelClassification
-
-LABELS = ["dog", "cat", "dining table"]
-
-
-def tiny_config(**fields: Any) -> SCTConfig:
-    """A configuration of a few thousand head weights on timm's smallest convolutional network."""
-    defaults: dict[str, Any] = {
-        "backbone": "test_efficientnet",
-        "image_size": 64,
-        "hidden_size": 32,
-        "encoder_ffn_dim": 48,
-        "encoder_attention_heads": 4,
-        "label_embedding_size": 12,
-        "id2label": dict(enumerate(LABELS)),
-    }
-    return SCTConfig(**defaults | fields)
+from sct_hf import SCTForMultiLabelClassification
+from tests.model.tiny import tiny_config
 
 
 @pytest.fixture

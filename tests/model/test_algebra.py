@@ -10,7 +10,7 @@ from torch import nn
 
 from sct_hf import asymmetric_loss, conditional_transport
 from sct_hf.model.layers_sct import EncoderLayer, RegionScorer, SemanticFeatures, aggregate, sine_positions
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 DIM, BATCH, REGIONS, LABELS, TEXT = 32, 3, 6, 3, 12
 

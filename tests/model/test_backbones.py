@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoModelForImageClassification
 from sct_hf import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.backbone_sct import TimmBackbone
 from tests.model.conformance import assert_same_tensors
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 FAMILIES = {
     "test_resnet": (64, 96),

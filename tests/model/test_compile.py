@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from sct_hf import SCTForMultiLabelClassification
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 VARIANTS = [
     {"backbone": "test_resnet"},

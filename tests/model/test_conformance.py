@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 
 from sct_hf import SCTConfig, SCTForMultiLabelClassification, SCTModel
 from tests.model.conformance import assert_same_tensors, images, over_backbones, tiny_model
-from tests.model.conftest import LABELS, tiny_config
+from tests.model.tiny import LABELS, tiny_config
 
 EVERYTHING = {
     **{"scorer": "label", "label_interaction": True, "label_graph": True, "label_states": True},

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.contrast_sct import label_contrast_loss
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 
 def reference(features: Tensor, labels: Tensor, temperature: float) -> float:

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sct_hf import SCTConfig, SCTForMultiLabelClassification
 from sct_hf.peers.linear import LinearHead
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 # Hidden size, label pooling (which the kin has not), and the most GFLOP.
 HEADS = {"faithful": (None, False, 17), "lean, 512": (512, True, 3), "lean, 256": (256, True, 3)}

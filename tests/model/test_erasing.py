@@ -9,7 +9,7 @@ import torch
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model import modeling_sct
 from sct_hf.model.erasing_sct import erase_regions, statistics_kept
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 LABELS = torch.tensor([[1.0, 0, 0], [0, 1, -1], [0, 0, math.nan], [0, 0.6, 0]])
 

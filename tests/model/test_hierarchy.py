@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoModelForImageClassification
 from sct_hf import PeerConfig, PeerForMultiLabelClassification, SCTForMultiLabelClassification
 from sct_hf.model.hierarchy_sct import LabelHierarchy
 from sct_hf.model.label_parents_sct import ancestors
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 NAMES = list("abcdef")
 DIAMOND = {"a": ["c", "d"], "b": ["d"], "c": ["e"], "d": ["e"]}  # f is alone

@@ -20,7 +20,7 @@ from transformers import AutoImageProcessor, ViTImageProcessor
 from sct_hf import SCTImageProcessor, SCTImageProcessorPil, Tagger, image_processor
 from sct_hf.data import eval_transform
 from sct_hf.model.image_processing_sct import to_rgb
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 BACKENDS = [SCTImageProcessor, SCTImageProcessorPil]

@@ -10,7 +10,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from sct_hf import SCTForMultiLabelClassification
-from tests.model.conftest import LABELS
+from tests.model.tiny import LABELS
 
 Make = Callable[..., SCTForMultiLabelClassification]
 

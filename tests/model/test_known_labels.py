@@ -17,7 +17,7 @@ from sct_hf.model import modeling_sct
 from sct_hf.model.known_labels_sct import draw_known_labels
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
 from sct_hf.model.transport_sct import conditional_transport
-from tests.model.conftest import LABELS, tiny_config
+from tests.model.tiny import LABELS, tiny_config
 
 MakeModel = Callable[..., SCTForMultiLabelClassification]
 STATES = {"label_interaction": True, "label_states": True}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.label_graph_sct import LabelMessages, graph_of_labels
-from tests.model.conftest import LABELS, tiny_config
+from tests.model.tiny import LABELS, tiny_config
 
 GRAPH = torch.tensor([[0, 0.5, 0.25], [0.75, 0, 0.75], [0, 0, 0]])
 OF_THE_GRAPH = {"sct.label_graph", "sct.label_messages.weight"}

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from sct_hf import SCTConfig, SCTForMultiLabelClassification, asymmetric_loss
 from sct_hf.model.hierarchy_sct import LabelHierarchy
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
-from tests.model.conftest import LABELS, tiny_config
+from tests.model.tiny import LABELS, tiny_config
 
 LOSSES = {
     "gamma_neg": [0.0, 1.0, 3.0],

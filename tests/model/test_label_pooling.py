@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from sct_hf.model.losses_sct import asymmetric_loss
-from tests.model.conftest import LABELS
+from tests.model.tiny import LABELS
 
 
 @pytest.mark.parametrize("scorer", ["linear", "label"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sct_hf import SCTForMultiLabelClassification
-from tests.model.conftest import LABELS, tiny_config
+from tests.model.tiny import LABELS, tiny_config
 
 
 @pytest.mark.parametrize("size", [64, (64, 96)])

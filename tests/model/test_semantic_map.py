@@ -10,7 +10,7 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.layers_sct import RegionScorer, aggregate
-from tests.model.conftest import LABELS, tiny_config
+from tests.model.tiny import LABELS, tiny_config
 
 KIN = {
     **{"map_input": "context", "map_pooling": "max", "fuse_map_scores": False},

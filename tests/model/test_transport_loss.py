@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sct_hf.model.transport_sct import cosine_similarity, transport_loss
-from tests.model.test_transport import everything, problems, reference
+from tests.model.transport_reference import everything, problems, reference
 
 CHUNKS = [1, 3, 4, None]  # of the 4 labels of `everything`
 

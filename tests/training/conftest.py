@@ -5,16 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
+from sct_hf.training import report
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.parsing import parse
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Models as small as these only lose by sharing their work."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +32,10 @@ def words(table: Path) -> Callable[..., list[str]]:
 def tiny(words: Callable[..., list[str]]) -> Callable[..., Arguments]:
     """Arguments of a tiny run."""
     return lambda **options: parse(words(**options))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take longer than these runs, and decide nothing."""
+    monkeypatch.setattr(report, "training_curves", lambda *args, **kwargs: None)
+    monkeypatch.setattr(report, "tag_sheet", lambda *args, **kwargs: None)

@@ -21,7 +21,7 @@ from sct_hf.training.arguments import Arguments, EvaluationDataArguments, Scorin
 from sct_hf.training.loop import train
 from sct_hf.training.parsing import parse_into
 from sct_hf.training.scoring import score_checkpoint
-from tests.model.conftest import tiny_config
+from tests.model.tiny import tiny_config
 
 
 def score(*words: str, **options: Any) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from sct_hf import encode_labels, multilabel_metrics
 from sct_hf.data import ImageDataset, eval_transform, load_data
 from sct_hf.errors import InputError
 from sct_hf.metrics.zero_shot import top_k_metrics
-from sct_hf.training import report
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments, ScoringArguments
 from sct_hf.training.loop import train
 from sct_hf.training.models import load_model
@@ -23,13 +22,8 @@ from sct_hf.training.run_data import load_run_data
 from sct_hf.training.scoring import score_checkpoint
 
 Tiny = Callable[..., Arguments]
+pytestmark = pytest.mark.usefixtures("no_figures")
 SEEN, UNSEEN = ["blue", "red"], ["green", "white"]  # of the data set blue, green, red, white
-
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "training_curves", lambda *args, **kwargs: None)
-    monkeypatch.setattr(report, "tag_sheet", lambda *args, **kwargs: None)
 
 
 def logits(folder: Path, table: Path, names: list[str]) -> np.ndarray:
