@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types test slow check
+.PHONY: help install format lint types imports test slow check
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -19,10 +19,13 @@ lint: ## style, layout, spelling
 types: ## static types
 	mypy
 
+imports: ## no import points up
+	lint-imports
+
 test: ## the default tests
-	pytest
+	pytest -n 2 --dist worksteal
 
 slow: ## the tests that take minutes
 	pytest -m slow
 
-check: lint types test ## all that a change must pass
+check: lint types imports test ## all that a change must pass
