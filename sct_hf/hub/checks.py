@@ -9,13 +9,14 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 import pyarrow.lib
-from transformers import AutoImageProcessor
+from transformers import CONFIG_MAPPING, AutoImageProcessor
 
 from sct_hf.errors import InputError
 from sct_hf.files import sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
+from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.network import failure_reason
 from sct_hf.peers.modeling_peer import PeerConfig
@@ -117,7 +118,7 @@ def _check_kind(folder: Path, config: dict[str, Any]) -> None:
             f"it holds the peer head {config.get('head')!r}, whose code stays in the package (model_type {kind!r})",
             "only SCT travels with its code; give a folder trained with --head sct",
         )
-    if kind != SCTForMultiLabelClassification.config_class.model_type:
+    if kind not in CONFIG_MAPPING or not issubclass(CONFIG_MAPPING[str(kind)], SCTConfig):
         _refuse(folder, f"its model_type is {kind!r}", "give a folder trained with --head sct")
 
 
@@ -184,7 +185,7 @@ def _check_table(folder: Path, table: pd.DataFrame) -> None:
 def _check_arguments(run: TrainedRun) -> None:
     config, arguments = run.model.config, run.record.get("arguments", {})
     sizes = arguments.get("image_size", [])
-    described = {"head": "sct", "backbone": config.backbone, "image_size": [*config.input_size]}
+    described = {"head": config.model_type, "backbone": config.backbone, "image_size": [*config.input_size]}
     told = {name: arguments.get(name) for name in ("head", "backbone")} | {"image_size": (sizes * 2)[:2]}
     for name, value in described.items():
         if told[name] != value:

@@ -4,9 +4,7 @@ Runs in a process of its own, in which `sct_hf` cannot be imported. OUTPUT is a 
 of the image.
 """
 
-import json
 import sys
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -17,15 +15,15 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelFor
 def main(folder: str, image: str, output: str) -> None:
     """Load everything, score the image, and write the scores."""
     sys.modules["sct_hf"] = None  # type: ignore[assignment]
-    AutoConfig.from_pretrained(folder, trust_remote_code=True)
-    AutoModel.from_pretrained(folder, trust_remote_code=True)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    if "AutoModel" in config.auto_map:
+        AutoModel.from_pretrained(folder, trust_remote_code=True)
     model = AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True).eval()
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
     with torch.inference_mode(), Image.open(image) as file:
         pixels = processor(images=file, return_tensors="pt")["pixel_values"]
         scores = model(pixels.to(model.dtype)).logits.float().sigmoid()[0]
-    own_tasks = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("custom_pipelines", {})
-    for task in ("image-classification", *own_tasks):
+    for task in ("image-classification", *getattr(config, "custom_pipelines", {})):
         pipeline(task, model=folder, trust_remote_code=True)(image)
     save_file({"scores": scores}, output)
 

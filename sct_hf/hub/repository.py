@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_MAPPING, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import sct_hf.model
@@ -18,12 +19,10 @@ from sct_hf.hub.alone import run_alone
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import PER_LABEL, WEIGHTS, TrainedRun
 from sct_hf.hub.claims import NOTES, read_notes
-from sct_hf.model.configuration_sct import SCTConfig
-from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
+from sct_hf.model.configuration_sct import write_code
 from sct_hf.tagging import model_scores, preprocess
 from sct_hf.training.run_folder import METRICS
 
-_CODE = Path(sct_hf.model.__path__[0])
 _PACKAGE = sct_hf.model.__name__ + "."
 _PROCESSOR = "preprocessor_config.json"
 _ENDPOINT_FILES = ("handler.py", "requirements.txt")
@@ -56,19 +55,12 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
         for path, name in zip(examples, shown, strict=True):
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target / name)
-        for path in sorted(_CODE.glob("*_sct.py")):
-            shutil.copyfile(path, target / path.name)
+        write_code(run.model.config, target)
         for path in map(Path(__file__).with_name, _ENDPOINT_FILES):
             if path.exists():
                 shutil.copyfile(path, target / path.name)
-        auto_map = {
-            "AutoConfig": _reference(SCTConfig),
-            "AutoModel": _reference(SCTModel),
-            "AutoModelForImageClassification": _reference(SCTForMultiLabelClassification),
-        }
-        _copy_json(
-            run.folder / "config.json", target, auto_map=auto_map, **({"custom_pipelines": tasks} if tasks else {})
-        )
+        classes = auto_map(run.model.config)
+        _copy_json(run.folder / "config.json", target, auto_map=classes, custom_pipelines=tasks)
         processor = type(run.processor)
         own = processor.__module__.startswith(_PACKAGE)
         added = {"auto_map": {"AutoImageProcessor": _reference(processor)}} if own else {}
@@ -81,6 +73,16 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
             f"the folder to publish cannot be written to {str(target)!r} ({error.strerror or error}): make room, or "
             "set TMPDIR to a folder of another disk"
         ) from error
+
+
+def auto_map(config: PreTrainedConfig) -> dict[str, str]:
+    """The classes of a configuration, by Auto class as they are registered here, as a config.json names them."""
+    found: dict[str, Any] = {
+        "AutoConfig": type(config),
+        "AutoModel": MODEL_MAPPING.get(type(config), None),
+        "AutoModelForImageClassification": MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.get(type(config), None),
+    }
+    return {name: _reference(kind) for name, kind in found.items() if kind is not None}
 
 
 def own_pipelines() -> dict[str, Any]:

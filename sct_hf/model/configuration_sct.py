@@ -1,7 +1,11 @@
 """Configuration of SCT: what a checkpoint's `config.json` holds."""
 
 import math
+import os
+import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -16,6 +20,24 @@ _OF_LABELS = ("thresholds", "label_text", "label_losses", "label_parents", "hier
 def _require(holds: bool, field: str, value: object, remedy: str) -> None:
     if not holds:
         raise ValueError(f"{field}={value!r} cannot be used: {remedy}.")
+
+
+def write_code(config: PreTrainedConfig, folder: str | os.PathLike[str]) -> None:
+    """Write the code that a checkpoint needs where this package is not: all files beside this one, named `*_sct.py`.
+
+    The file of a configuration class from elsewhere joins them; its model is expected in it. There
+    `from sct_hf.model.x_sct import y` becomes `from .x_sct import y`, since all files then lie in one folder.
+
+    Args:
+        config: Configuration of the checkpoint.
+        folder: Where the checkpoint lies.
+    """
+    files = {*Path(__file__).parent.glob("*_sct.py"), Path(str(sys.modules[type(config).__module__].__file__))}
+    package = re.escape(__name__.rpartition(".")[0])
+    for path in files:
+        code = path.read_text(encoding="utf-8")
+        relative = re.sub(rf"^(\s*)from {package}\.(\w+) import", r"\1from .\2 import", code, flags=re.MULTILINE)
+        Path(folder, path.name).write_text(relative, encoding="utf-8")
 
 
 def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
@@ -321,6 +343,16 @@ class SCTConfig(BackboneConfig):
     erasing_loss_weight: float | int = 0.0
     erasing_share: float | int = 0.2
 
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As `PreTrainedConfig.save_pretrained`; a checkpoint that came with its code keeps it.
+
+        transformers copies the code of classes that it read from a checkpoint, and not that of this package, although
+        `auto_map` names it either way.
+        """
+        super().save_pretrained(save_directory, push_to_hub, **kwargs)
+        if getattr(self, "auto_map", None):
+            write_code(self, save_directory)
+
     def validate_widths(self) -> None:
         """Raise `ValueError` for widths or counts of layers that cannot be used."""
         hidden = self.hidden_size
@@ -368,4 +400,4 @@ class SCTConfig(BackboneConfig):
         _require(0 < self.erasing_share < 1, "erasing_share", self.erasing_share, "give a number within (0, 1)")
 
 
-__all__ = ["BackboneConfig", "SCTConfig"]
+__all__ = ["BackboneConfig", "SCTConfig", "write_code"]

@@ -50,6 +50,23 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         """The timm backbone."""
         return self.sct.backbone
 
+    def pipeline(self, image_processor: Any, **options: Any) -> Any:
+        """Make the pipeline "multi-label-image-classification" around this model as it is now, trained further, say.
+
+        `transformers.pipeline` makes it of a folder or a name on the Hub; given a model, it does not know the task.
+
+        Args:
+            image_processor: The image processor of the checkpoint.
+            **options: Arguments of `MultiLabelImageClassificationPipeline`.
+
+        Returns:
+            `MultiLabelImageClassificationPipeline`.
+        """
+        # Imported here, since models do without; written so that transformers copies the file with this one.
+        from .pipeline_sct import MultiLabelImageClassificationPipeline
+
+        return MultiLabelImageClassificationPipeline(model=self, image_processor=image_processor, **options)
+
     @can_return_tuple
     def forward(
         self,

@@ -1,20 +1,23 @@
 """A trained folder, and a Hub to publish it on."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import PIL
 import pytest
 import timm
 import torch
 import torchvision
 import transformers
+from huggingface_hub import constants
+from PIL import Image
 
 from sct_hf.training.loop import train
 from sct_hf.training.parsing import parse
-from tests.hub.stand_in import Hub, running
+from tests.hub.stand_in import OWNER, Hub, running
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +57,25 @@ def folder(trained: Path, tmp_path: Path) -> Path:
 def hub() -> Iterator[Hub]:
     with running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of noise."""
+    path = tmp_path_factory.mktemp("images") / "noise.png"
+    Image.fromarray(np.random.default_rng(3).integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def talk_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[Hub], None]:
+    """Let this process talk to a Hub."""
+
+    def use(hub: Hub) -> None:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between attempts
+        monkeypatch.setenv("HF_TOKEN", OWNER)
+
+    return use

@@ -192,7 +192,10 @@ def create(http: Handler) -> Reply:
 def validate_yaml(http: Handler) -> Reply:
     wanted = http.json()
     header = yaml.safe_load(wanted["content"].split("---")[1])
-    assert header["sdk"] == "gradio" if wanted["repoType"] == "space" else header["model-index"][0]["results"]
+    if wanted["repoType"] == "space":
+        assert header["sdk"] == "gradio"
+    elif "model-index" in header:
+        assert header["model-index"][0]["results"]
     return 200, {"errors": [], "warnings": []}, {}
 
 

@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from huggingface_hub import constants
-from PIL import Image
 
 from sct_hf.errors import InputError
 from sct_hf.hub.checks import read_run
 from sct_hf.hub.publish import prepared, upload
 from sct_hf.hub.repository import assemble, own_pipelines
+from sct_hf.model.configuration_sct import write_code
 from sct_hf.tagging import Tagger
 from tests.hub.stand_in import OWNER, READER, Hub, environment, running
 
@@ -31,13 +30,6 @@ REPO = "me/colours"
 def shared_hub() -> Iterator[Hub]:
     with running() as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("images") / "noise.png"
-    Image.fromarray(np.random.default_rng(3).integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -162,13 +154,9 @@ def test_a_broken_download_leaves_nothing_that_passes_for_whole(
 
 
 @pytest.fixture
-def here(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+def here(hub: Hub, talk_to: Callable[[Hub], None]) -> Hub:
     """A Hub that this process talks to."""
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between attempts
-    monkeypatch.setenv("HF_TOKEN", OWNER)
+    talk_to(hub)
     return hub
 
 
@@ -335,12 +323,13 @@ def test_a_dry_run_sends_nothing(
 )
 @pytest.mark.slow
 def test_a_folder_that_does_not_stand_alone_is_not_published(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[str], str], message: str
+    trained: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[str], str], message: str
 ) -> None:
-    code = tmp_path / "code"
-    code.mkdir()
-    for path in (ROOT / "sct_hf" / "model").glob("*_sct.py"):
-        (code / path.name).write_text(spoil(path.read_text()) if path.stem == "backbone_sct" else path.read_text())
-    monkeypatch.setattr("sct_hf.hub.repository._CODE", code)
+    def write_spoilt(config: Any, folder: Path) -> None:
+        write_code(config, folder)
+        file = folder / "backbone_sct.py"
+        file.write_text(spoil(file.read_text()))
+
+    monkeypatch.setattr("sct_hf.hub.repository.write_code", write_spoilt)
     with pytest.raises(InputError, match=message), prepared(trained, REPO):
         pass

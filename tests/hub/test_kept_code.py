@@ -1,0 +1,236 @@
+"""The code that travels with a checkpoint: what it may import, and that it stays when others train the model on."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForImageClassification, pipeline
+from transformers.dynamic_module_utils import get_relative_import_files
+
+import sct_hf.model
+from sct_hf.hub.checks import read_run
+from sct_hf.hub.publish import prepared, upload
+from sct_hf.hub.repository import assemble
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from tests.hub.stand_in import Hub, environment, running
+
+CODE = sorted(Path(sct_hf.model.__path__[0]).glob("*_sct.py"))
+LIBRARIES = {"torch", "timm", "transformers", "torchvision", "numpy", "PIL", "huggingface_hub"}
+TASK = "multi-label-image-classification"
+
+VARIANT = """
+from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+
+
+class ShiftedConfig(SCTConfig):
+    model_type = "sct_shifted"
+    shift: float = 0.5
+
+
+class ShiftedForMultiLabelClassification(SCTForMultiLabelClassification):
+    config_class = ShiftedConfig
+
+    def forward(self, *args, **kwargs):
+        from sct_hf.model.layers_sct import aggregate  # inside a function too
+
+        output = super().forward(*args, **kwargs)
+        output.logits = output.logits + self.config.shift
+        return output
+"""
+
+
+# What may travel
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.stem)
+def test_it_imports_few_libraries_and_its_own_files(path: Path) -> None:
+    names = {other.stem for other in CODE}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found = {alias.name.partition(".")[0] for alias in node.names}
+            assert found <= LIBRARIES | sys.stdlib_module_names, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            assert (node.level, node.module) in {(1, name) for name in names}, ast.unparse(node)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module.partition(".")[0] in LIBRARIES | sys.stdlib_module_names, ast.unparse(node)
+
+
+def test_transformers_finds_all_of_it_from_the_models_file() -> None:
+    """What it does not find by relative imports, it leaves behind when a stranger's model is saved."""
+    file = sys.modules[SCTForMultiLabelClassification.__module__].__file__
+    assert {file, *get_relative_import_files(file)} == set(map(str, CODE))
+
+
+# Publish, load without the package, train, save, load without the package
+
+
+@pytest.fixture(scope="module")
+def hub_of_all() -> Iterator[Hub]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def published(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that is published, not loaded by anyone yet."""
+    return publishable(trained, tmp_path_factory.mktemp("published") / "colours")
+
+
+def publishable(run: Path, target: Path) -> Path:
+    target.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sct_hf.hub.repository._check_alone", lambda run, folder: None)
+        assemble(read_run(run), "me/colours", target)
+    return target
+
+
+@pytest.fixture
+def alone(hub_of_all: Hub, packages: Path, image: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run a part of trainee.py in a process without the package."""
+
+    def run(part: str, **job: Any) -> dict[str, Any]:
+        file, output = tmp_path / f"{part}.json", tmp_path / f"{part}-found.json"
+        file.write_text(json.dumps({"part": part, "image": str(image), **job}))
+        words = [sys.executable, "-S", "-P", str(Path(__file__).with_name("trainee.py")), str(file), str(output)]
+        home = tmp_path / part  # two people: nothing that one downloaded is there for the other
+        variables = environment(hub_of_all, home, PYTHONPATH=str(packages))
+        done = subprocess.run(
+            words,
+            env=variables,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=500,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(output.read_text())
+
+    return run
+
+
+def check_round_trip(first: dict[str, Any], again: dict[str, Any], sources: list[str]) -> None:
+    """Assert that what was saved gives, without the package, the scores that the model had in memory."""
+    expected = {tag["label"]: tag["score"] for tag in first["tags"]}
+    before = {tag["label"]: tag["score"] for tag in first["before"]}
+    assert len(expected) == 4
+    assert max(abs(expected[name] - before[name]) for name in expected) > 1e-3  # it was trained indeed
+    for source in sources:
+        assert again[source]["task"] == TASK
+        for kind in ("tags", "named", "stock"):
+            found = {tag["label"]: tag["score"] for tag in again[source][kind]}
+            assert found == pytest.approx(expected, abs=1e-6), (source, kind)
+
+
+def test_a_strangers_model_keeps_its_code(
+    published: Path,
+    hub_of_all: Hub,
+    alone: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    talk_to: Callable[[Hub], None],
+) -> None:
+    talk_to(hub_of_all)
+    upload(published, "me/colours")
+    folder = tmp_path / "trained"
+    first = alone("train", source="me/colours", folder=str(folder), repo="me/trained", trainer=False)
+    assert first["code"] == {path.name: path.read_text() for path in CODE}
+    repo = hub_of_all.repos["me/trained"]
+    pushed = repo.commits[repo.refs["main"]]
+    assert {name: text.encode() for name, text in first["code"].items()}.items() <= pushed.items()
+    for name in ("config.json", "preprocessor_config.json"):
+        original, kept = (json.loads((place / name).read_text()) for place in (published, folder))
+        assert kept["auto_map"] == original["auto_map"]
+        assert kept.get("custom_pipelines") == original.get("custom_pipelines")
+        assert json.loads(pushed[name])["auto_map"] == original["auto_map"]
+    sources = [str(folder), "me/trained"]
+    check_round_trip(first, alone("load", sources=sources), sources)
+
+
+@pytest.mark.slow
+def test_the_trainer_of_transformers_keeps_it_too(
+    published: Path, alone: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "trained"
+    first = alone("train", source=str(published), folder=str(folder), repo=None, trainer=True)
+    sources = [str(folder), str(folder / "checkpoint-2")]
+    check_round_trip(first, alone("load", sources=sources), sources)
+
+
+def test_the_package_keeps_it_too(published: Path, tmp_path: Path, image: Path) -> None:
+    """transformers itself takes the package's classes for code that needs not be saved."""
+    model = AutoModelForImageClassification.from_pretrained(published)
+    assert type(model) is SCTForMultiLabelClassification
+    with torch.no_grad():
+        model.sct.label_embeddings.mul_(1.1)
+    model.save_pretrained(tmp_path / "saved")
+    saved = {path.name: path.read_text() for path in (tmp_path / "saved").glob("*.py")}
+    assert saved == {path.name: path.read_text() for path in CODE}
+    (tmp_path / "saved" / "preprocessor_config.json").write_bytes(
+        (published / "preprocessor_config.json").read_bytes()
+    )
+    tags = pipeline(model=str(tmp_path / "saved"), trust_remote_code=True)(str(image), threshold=0)
+    processor = pipeline(TASK, model=str(published), trust_remote_code=True).image_processor
+    assert tags == model.eval().pipeline(processor)(str(image), threshold=0)
+
+
+def test_a_model_without_code_is_saved_without(trained: Path, tmp_path: Path) -> None:
+    AutoModelForImageClassification.from_pretrained(trained).save_pretrained(tmp_path)
+    assert not [*tmp_path.glob("*.py")]
+    assert "auto_map" not in json.loads((tmp_path / "config.json").read_text())
+
+
+# Variants, whose class lies elsewhere
+
+
+@pytest.fixture
+def shifted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run of a subclass, which a file outside the package holds."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "shifted.py").write_text(VARIANT)
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    monkeypatch.delitem(sys.modules, "shifted", raising=False)
+    module = importlib.import_module("shifted")
+    AutoConfig.register("sct_shifted", module.ShiftedConfig, exist_ok=True)
+    AutoModelForImageClassification.register(
+        module.ShiftedConfig, module.ShiftedForMultiLabelClassification, exist_ok=True
+    )
+    config, record = (json.loads((folder / name).read_text()) for name in ("config.json", "training_args.json"))
+    record["arguments"]["head"] = "sct_shifted"
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "sct_shifted", "shift": 0.75}))
+    (folder / "training_args.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_variant_travels_with_its_own_file(shifted: Path, published: Path, tmp_path: Path) -> None:
+    target = publishable(shifted, tmp_path / "target")
+    code = {path.name: path.read_text() for path in target.glob("*.py")}
+    names = {path.name for path in CODE}
+    assert code.keys() == names | {"shifted.py", "handler.py"}
+    assert code["shifted.py"] == VARIANT.replace("from sct_hf.model.", "from .")
+    assert json.loads((target / "config.json").read_text())["auto_map"] == {
+        "AutoConfig": "shifted.ShiftedConfig",
+        "AutoModelForImageClassification": "shifted.ShiftedForMultiLabelClassification",
+    }
+    assert not (published / "shifted.py").exists()  # only such checkpoints hold it
+    AutoModelForImageClassification.from_pretrained(target).save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved" / "shifted.py").read_text() == code["shifted.py"]
+
+
+@pytest.mark.slow
+def test_a_strangers_variant_keeps_its_code(
+    shifted: Path, alone: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    with prepared(shifted, "me/shifted") as target:  # loads it alone and compares the scores
+        first = alone("train", source=str(target), folder=str(tmp_path / "trained"), repo=None, trainer=False)
+        assert first["code"].keys() == {path.name for path in CODE} | {"shifted.py"}
+    sources = [str(tmp_path / "trained")]
+    check_round_trip(first, alone("load", sources=sources), sources)
