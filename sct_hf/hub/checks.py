@@ -21,18 +21,13 @@ from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.network import failure_reason
 from sct_hf.peers.modeling_peer import PeerConfig
 from sct_hf.training.models import load_model
-from sct_hf.training.report import Predictions, label_table
+from sct_hf.training.report import Predictions, RunFacts, label_table
 from sct_hf.training.run_folder import ARGUMENTS, METRICS
 
 WEIGHTS = "model.safetensors"
 PER_LABEL = "per_label.csv"
 _PREDICTIONS = "predictions.parquet"
 _FILES = ("config.json", WEIGHTS, "preprocessor_config.json", METRICS, PER_LABEL, _PREDICTIONS, ARGUMENTS)
-# What metrics.json tells besides figures that predictions.parquet gives again.
-_RUN_FACTS = {
-    *("head", "dataset", "split", "selected_epoch", "holdout_mAP", "train_images", "labels_not_judged"),
-    *("train_seconds", "machine", "skipped_images", "weights_sha256", "comparison", "frequency_limits", "zero_shot"),
-}
 _TOLERANCE = 1e-6
 
 
@@ -159,7 +154,7 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
         if not _same(metrics[name], value):
             found = name if isinstance(value, dict) else f"{name} {metrics[name]!r}"
             _refuse(folder, f"{METRICS}: {found} is not what {_PREDICTIONS} gives", "train again")
-    if unknown := sorted(metrics.keys() - computed.keys() - _RUN_FACTS):
+    if unknown := sorted(metrics.keys() - computed.keys() - RunFacts.__annotations__.keys()):
         _refuse(folder, f"{METRICS} has {', '.join(unknown)}, which nothing here has measured", "take it out")
     for name, least, most in (("holdout_mAP", 0, 1), ("train_images", 1, math.inf), ("train_seconds", 0, math.inf)):
         value = metrics.get(name, math.nan)

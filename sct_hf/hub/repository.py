@@ -47,7 +47,7 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
         _check_image(path)
     if len({path.name for path in examples}) < len(examples):
         raise InputError(f"examples are {', '.join(map(str, examples))}: give each a name of its own")
-    tasks = own_pipelines()
+    tasks = custom_pipelines()
     shown = [f"examples/{path.name}" for path in examples]
     try:
         for name in (WEIGHTS, METRICS, PER_LABEL):
@@ -57,8 +57,7 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
             shutil.copyfile(path, target / name)
         write_code(run.model.config, target)
         for path in map(Path(__file__).with_name, _ENDPOINT_FILES):
-            if path.exists():
-                shutil.copyfile(path, target / path.name)
+            shutil.copyfile(path, target / path.name)
         classes = auto_map(run.model.config)
         _copy_json(run.folder / "config.json", target, auto_map=classes, custom_pipelines=tasks)
         processor = type(run.processor)
@@ -85,7 +84,7 @@ def auto_map(config: PreTrainedConfig) -> dict[str, str]:
     return {name: _reference(kind) for name, kind in found.items() if kind is not None}
 
 
-def own_pipelines() -> dict[str, Any]:
+def custom_pipelines() -> dict[str, Any]:
     """The pipelines whose code lies in `sct_hf.model`, by task, as a config.json lists them."""
     return {
         task: {

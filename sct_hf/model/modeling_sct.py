@@ -51,19 +51,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         return self.sct.backbone
 
     def pipeline(self, image_processor: Any, **options: Any) -> Any:
-        """Make the pipeline "multi-label-image-classification" around this model as it is now, trained further, say.
+        """Make the pipeline "multi-label-image-classification" of this model as it is in memory, trained further, say.
 
-        `transformers.pipeline` makes it of a folder or a name on the Hub; given a model, it does not know the task.
-
-        Args:
-            image_processor: The image processor of the checkpoint.
-            **options: Arguments of `MultiLabelImageClassificationPipeline`.
-
-        Returns:
-            `MultiLabelImageClassificationPipeline`.
+        `options` are arguments of `MultiLabelImageClassificationPipeline`. `transformers.pipeline` makes one only of a
+        folder or of a name on the Hub.
         """
-        # Imported here, since models do without; written so that transformers copies the file with this one.
-        from .pipeline_sct import MultiLabelImageClassificationPipeline
+        from .pipeline_sct import MultiLabelImageClassificationPipeline  # so that transformers copies its file too
 
         return MultiLabelImageClassificationPipeline(model=self, image_processor=image_processor, **options)
 

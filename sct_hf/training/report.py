@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,25 @@ class Predictions(NamedTuple):
     label_names: Sequence[str]
     train_positives: np.ndarray | None = None
     groups: Sequence[str] | None = None
+
+
+class RunFacts(TypedDict):
+    """What metrics.json tells of a run besides its figures, which predictions.parquet gives again."""
+
+    head: str
+    dataset: str
+    split: str
+    selected_epoch: int
+    holdout_mAP: float | None
+    train_images: int
+    labels_not_judged: list[str]
+    train_seconds: float
+    machine: dict[str, Any]
+    skipped_images: dict[str, list[str]]
+    frequency_limits: NotRequired[tuple[int, int]]
+    zero_shot: NotRequired[dict[str, Any]]
+    weights_sha256: NotRequired[str]
+    comparison: NotRequired[dict[str, dict[str, Any]]]
 
 
 def write_report(

@@ -35,7 +35,7 @@ from sct_hf.training.label_balance import LabelCounts, label_losses
 from sct_hf.training.label_recovery import assume_negative
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
-from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_json, write_report
+from sct_hf.training.report import Predictions, RunFacts, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_data import Loaders, RunData, make_loaders
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
@@ -303,7 +303,7 @@ class Run:
         metrics = multilabel_metrics(scores, targets, label_names=names)
         if run_data.label_parents:
             metrics |= hierarchical_metrics(scores, targets, run_data.label_parents, names)
-        metrics |= {
+        facts: RunFacts = {
             "head": arguments.model.head,
             "dataset": evaluation.name,
             "split": evaluation.split,
@@ -317,6 +317,7 @@ class Run:
                 part.split: list(part.skipped) for part in (run_data.whole, evaluation) if part.skipped
             },
         }
+        metrics |= facts
         positives = groups = None
         if (text := arguments.data.frequency_groups) is not None:
             positives = self.counts.positives

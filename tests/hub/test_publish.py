@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from sct_hf.errors import InputError
 from sct_hf.hub.checks import read_run
 from sct_hf.hub.publish import prepared, upload
-from sct_hf.hub.repository import assemble, own_pipelines
+from sct_hf.hub.repository import assemble, custom_pipelines
 from sct_hf.model.configuration_sct import write_code
 from sct_hf.tagging import Tagger
 from tests.hub.stand_in import OWNER, READER, Hub, environment, running
@@ -125,7 +125,7 @@ def test_a_stranger_gets_the_same_scores(stranger: dict[str, Any], expected: dic
     assert stranger["modules"] == ["transformers_modules"]
     here = [expected[name] for name in sorted(expected)]
     assert stranger["scores"] == pytest.approx(here, abs=1e-6)
-    assert stranger["task"] == next(iter(own_pipelines()), "image-classification")
+    assert stranger["task"] == next(iter(custom_pipelines()), "image-classification")
     for name in ("pipeline", "standard pipeline"):
         assert {tag["label"]: tag["score"] for tag in stranger[name]} == pytest.approx(expected, abs=1e-6)
 
