@@ -12,6 +12,7 @@ from transformers import AutoModelForImageClassification
 from sct_hf import PeerConfig, PeerForMultiLabelClassification, asymmetric_loss
 from sct_hf.peers import query2label
 from sct_hf.peers.registry import HEADS
+from tests.model.conformance import assert_same_after_loading
 
 
 @pytest.fixture
@@ -173,5 +174,4 @@ def test_every_head_learns_and_survives_a_round_trip(head: str, tmp_path: Path) 
             assert parameter.grad is not None, name
     model.eval().save_pretrained(tmp_path)
     pixels = torch.randn(1, 3, 64, 64)
-    again = AutoModelForImageClassification.from_pretrained(tmp_path)
-    assert torch.equal(again(pixels).logits, model(pixels).logits)
+    assert_same_after_loading(model, AutoModelForImageClassification.from_pretrained(tmp_path), pixels)

@@ -17,6 +17,7 @@ from sct_hf import (
     encode_labels,
 )
 from sct_hf.peers.registry import HEADS, make_head, reads_label_text
+from tests.model.conformance import assert_same_after_loading
 
 LABELS = ["dog", "cat", "bus"]
 SMALL = {
@@ -153,10 +154,8 @@ def test_round_trip_with_label_text(model: PeerForMultiLabelClassification, pixe
     assert torch.equal(model.label_embeddings, text.embeddings)
     model.save_pretrained(tmp_path)
     again = AutoModelForImageClassification.from_pretrained(tmp_path)
-    for name, value in model.state_dict().items():
-        assert torch.equal(again.state_dict()[name], value), name
     assert again.config.label_text == text.recipe
-    assert torch.equal(again(pixels).logits, model(pixels).logits)
+    assert_same_after_loading(model, again, pixels)
 
 
 def test_a_checkpoint_without_its_label_text_is_refused(model, tmp_path: Path) -> None:

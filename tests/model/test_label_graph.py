@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.label_graph_sct import LabelMessages, graph_of_labels
+from tests.model.conformance import assert_same_after_loading
 from tests.model.tiny import LABELS, tiny_config
 
 GRAPH = torch.tensor([[0, 0.5, 0.25], [0.75, 0, 0.75], [0, 0, 0]])
@@ -121,7 +122,7 @@ def test_saved_with_the_checkpoint(make_model, pixels, tmp_path) -> None:
     model.save_pretrained(tmp_path)
     loaded = SCTForMultiLabelClassification.from_pretrained(tmp_path).eval()
     assert torch.equal(loaded.sct.label_graph, GRAPH)
-    assert torch.equal(loaded(pixels).logits, model(pixels).logits)
+    assert_same_after_loading(model, loaded, pixels)
 
 
 def test_a_checkpoint_without_its_graph_is_refused(make_model, tmp_path) -> None:
