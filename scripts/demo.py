@@ -6,10 +6,9 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from sct_hf import MultiLabelImageClassificationPipeline
 from sct_hf.errors import InputError
 from sct_hf.hub.own_checkpoint import own_checkpoint
-from sct_hf.tagging import Tagger
+from sct_hf.inference.tagger import Tagger
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,14 +36,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         name = arguments.model or own_checkpoint()
-        found = Tagger.from_pretrained(name, arguments.device)
+        tagger = Tagger.from_pretrained(name, arguments.device)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    tagger = MultiLabelImageClassificationPipeline(
-        model=found.model, image_processor=found.processor, device=found.model.device
-    )
-    page = build(tagger, f"`{Path(name).name}`", label_encoder=arguments.label_encoder)
+    page = build(tagger.pipeline, f"`{Path(name).name}`", label_encoder=arguments.label_encoder)
     try:
         page.launch(server_port=arguments.port, share=arguments.share, **LAUNCH)
     except OSError as error:  # the port

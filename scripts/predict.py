@@ -11,8 +11,10 @@ from transformers.utils import logging
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.hub.own_checkpoint import own_checkpoint
-from sct_hf.tagging import Tagger, Tags, common_folder, find_images, format_tags
-from sct_hf.training.figures import write_heatmaps
+from sct_hf.inference.files import common_folder, find_images, read_names
+from sct_hf.inference.formats import format_tags
+from sct_hf.inference.heatmaps import write_heatmaps
+from sct_hf.inference.tagger import Tagger, Tags
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -30,6 +32,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
     parser.add_argument("--output", type=Path, help="File to write instead of printing.")
     parser.add_argument("--heatmaps", type=Path, help="Folder for one PNG a tag: where in the image it was seen.")
+    parser.add_argument("--boxes", action="store_true", help="Tell each tag's box in json and csv; so do heatmaps.")
+    parser.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        help="Other labels than those of training, for a label scorer: names with commas between them; may be given "
+        "several times.",
+    )
+    parser.add_argument("--labels_file", type=Path, help="Text file of such labels, a line each.")
+    parser.add_argument("--label_encoder", help="Text encoder of such labels, where the checkpoint cannot tell.")
     parser.add_argument(
         "--known", action="append", default=[], help="Label that is certainly there; may be given several times."
     )
@@ -48,6 +60,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if both := sorted({*arguments.known} & {*arguments.known_absent}):
             raise InputError(f"known and known_absent both have {both[0]!r}: give it to one of them")
+        if arguments.boxes and arguments.format == "table":
+            raise InputError("boxes: a table has no room for them; give --format json or csv")
+        labels = [name.strip() for text in arguments.labels for name in text.split(",") if name.strip()]
+        if arguments.labels_file is not None:
+            labels += read_names(arguments.labels_file)
+        maps = arguments.boxes or arguments.heatmaps is not None
         paths = find_images(arguments.images)
         tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device)
         found = tagger.tag(
@@ -55,8 +73,10 @@ def main(argv: list[str] | None = None) -> int:
             arguments.threshold,
             arguments.top_k,
             arguments.batch_size,
-            maps=arguments.heatmaps is not None,
+            maps=maps,
             known_labels=known,
+            labels=labels or None,
+            label_encoder=arguments.label_encoder,
         )
         root = common_folder(paths)
         quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sct_hf.data.hierarchies import load_hierarchy
     from sct_hf.errors import InputError
     from sct_hf.factory import build_model, image_processor
+    from sct_hf.inference.tagger import Tagger
     from sct_hf.label_text.encoders import LabelText, encode_labels
     from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
     from sct_hf.label_text.words import label_words
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from sct_hf.metrics.streaming import MultilabelMetrics
     from sct_hf.model.losses_sct import asymmetric_loss
     from sct_hf.model.transport_sct import ConditionalTransport, conditional_transport
-    from sct_hf.tagging import Tagger
 
 __version__ = "0.1.0"
 
@@ -51,7 +51,7 @@ _LAZY = {
     "InputError": "sct_hf.errors",
     "LabelText": "sct_hf.label_text.encoders",
     "MultilabelMetrics": "sct_hf.metrics.streaming",
-    "Tagger": "sct_hf.tagging",
+    "Tagger": "sct_hf.inference.tagger",
     "asymmetric_loss": "sct_hf.model.losses_sct",
     "build_model": "sct_hf.factory",
     "conditional_transport": "sct_hf.model.transport_sct",

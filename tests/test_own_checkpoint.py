@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 from sct_hf.data import load_data
 from sct_hf.hub.own_checkpoint import NAME, own_checkpoint
 from sct_hf.hub.publish import prepared
-from sct_hf.tagging import Tagger
+from sct_hf.inference.tagger import Tagger
 
 ROOT = Path(__file__).parents[1]
 PERSON = get_sample_data("grace_hopper.jpg", asfileobj=False)

@@ -17,8 +17,8 @@ from sct_hf.data import ImageDataset, LabelledImages, train_transform
 from sct_hf.data.base import features_for
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
+from sct_hf.inference.files import find_images
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.tagging import find_images
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import model_inputs

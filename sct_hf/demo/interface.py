@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from .viewer import THRESHOLD, Seen, Viewer, read_labels
+from .viewer import Seen, Viewer, read_labels
 
 _CSS = """
 .confidence-set {cursor: pointer; padding: 2px 4px; border-radius: 6px}
@@ -65,7 +65,7 @@ class Answers:
             raise _message("There is no image yet. Drop one first.")
         level: Any = gr.skip()
         if labels != before:
-            thresholds, level = self._viewer.thresholds(labels), THRESHOLD
+            thresholds, level = self._viewer.thresholds(labels), self._viewer.threshold
         return labels, thresholds, level, *self.look(file, labels, thresholds)
 
     def set_all(self, seen: Seen | None, labels: list[str], count: int, value: float) -> tuple[Any, ...]:
@@ -76,7 +76,7 @@ class Answers:
     def reset(self, seen: Seen | None, labels: list[str], count: int) -> tuple[Any, ...]:
         """Back to the first thresholds: what `set_all` gives, and the threshold of all."""
         thresholds = self._viewer.thresholds(labels)
-        return count + 1, thresholds, *self.tags(seen, thresholds), THRESHOLD
+        return count + 1, thresholds, *self.tags(seen, thresholds), self._viewer.threshold
 
     def select(self, seen: Seen, event: gr.SelectData) -> Any:
         """For a tag that is clicked: its heatmap."""
@@ -119,7 +119,7 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
                 tags = gr.Label(label="Tags", show_heading=False)
                 line = gr.Markdown()
             with gr.Column():
-                threshold = gr.Slider(0, 1, THRESHOLD, step=0.01, label="Threshold of all labels")
+                threshold = gr.Slider(0, 1, viewer.threshold, step=0.01, label="Threshold of all labels")
                 with gr.Accordion("Threshold of each label", open=False):
                     reset = gr.Button("Reset", size="sm")
 

@@ -4,14 +4,10 @@ It needs a pipeline "multi-label-image-classification", not the package sct_hf: 
 travels with a checkpoint.
 """
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
-
-THRESHOLD = 0.5
-"""Where the threshold of a label begins that the checkpoint has none for."""
 
 _SHOWN_SIDE = 1024
 
@@ -22,15 +18,12 @@ class Seen:
 
     Attributes:
         names: The C labels' names.
-        scores: (1, C) float32 in [0, 1].
-        plans: The transport plan (1, C, H', W') float32; None of a model that has none.
-        image: What heatmaps are laid over, at most 1024 pixels a side; None without `plans`.
+        outputs: What the pipeline's `postprocess` takes: "scores" (1, C), and of a model with a transport plan "maps"
+            (1, C, H', W') and the "image" that heatmaps are laid over, at most 1024 pixels a side.
     """
 
     names: list[str]
-    scores: Any
-    plans: Any = None
-    image: Image.Image | None = None
+    outputs: dict[str, Any]
 
 
 class Viewer:
@@ -43,16 +36,16 @@ class Viewer:
     Attributes:
         own_labels: The names of the checkpoint's labels.
         has_maps: Whether the model has a transport plan to show.
+        threshold: Where the threshold of a label begins that the checkpoint has none for.
         closed: Why the checkpoint takes no other labels; None if it does.
     """
 
     def __init__(self, tagger: Any, label_encoder: str | None = None) -> None:
         self._tagger = tagger
         self._label_encoder = label_encoder
-        config = tagger.model.config
-        self.own_labels = [str(config.id2label[label]) for label in range(config.num_labels)]
-        self._own_thresholds = dict(zip(self.own_labels, getattr(config, "thresholds", None) or (), strict=False))
-        self.has_maps = "output_maps" in inspect.signature(tagger.model.forward).parameters
+        self.own_labels: list[str] = tagger.label_names
+        self.has_maps: bool = tagger.gives_maps
+        self.threshold: float = tagger.THRESHOLD
         self.closed: str | None = None
         try:
             self._stages(self.own_labels)
@@ -62,7 +55,7 @@ class Viewer:
 
     def thresholds(self, names: list[str]) -> dict[str, float]:
         """The thresholds that labels begin with: those of the checkpoint, or 0.5."""
-        return {name: self._own_thresholds.get(name, THRESHOLD) for name in names}
+        return dict(zip(names, self._tagger.thresholds(names), strict=True))
 
     def look(self, path: str, names: list[str]) -> Seen:
         """Run the model on an image file, once.
@@ -70,37 +63,35 @@ class Viewer:
         Raises:
             ValueError: The file is no image, or the labels cannot be encoded.
         """
-        reading, running = self._stages(None if names == self.own_labels else names)
+        reading, running, _ = self._stages(None if names == self.own_labels else names)
         try:
             inputs = self._tagger.preprocess(path, **reading)
         except ValueError as error:
             raise ValueError("This file is no image that can be read. Give a whole PNG, JPEG or WebP file.") from error
         outputs = self._tagger.forward(inputs, **running)
-        if not self.has_maps:
-            return Seen(names, outputs["scores"])
-        image = outputs["image"].copy()
-        image.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
-        return Seen(names, outputs["scores"], outputs["plans"], image)
+        if self.has_maps:
+            outputs["image"].thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        return Seen(names, outputs)
 
     def tags(self, seen: Seen, thresholds: dict[str, float]) -> dict[str, float]:
         """The labels that reach their thresholds, with their scores, best first."""
-        found = self._tagger.postprocess({"scores": seen.scores}, threshold=thresholds, labels=seen.names)
+        scores = {"scores": seen.outputs["scores"]}
+        found = self._tagger.postprocess(scores, threshold=thresholds, labels=seen.names)
         return {tag["label"]: tag["score"] for tag in found}
 
     def heatmap(self, seen: Seen, name: str) -> Image.Image | None:
         """The transport plan of a label laid over the image; None of a model that has none."""
         if not self.has_maps:
             return None
-        label = seen.names.index(name)
-        outputs = {"scores": seen.scores[:, [label]], "plans": seen.plans[:, [label]], "image": seen.image}
-        (tag,) = self._tagger.postprocess(outputs, threshold=0.0, labels=[name])
+        one = slice(label := seen.names.index(name), label + 1)
+        rows = {key: seen.outputs[key][:, one] for key in ("scores", "maps")}
+        (tag,) = self._tagger.postprocess(seen.outputs | rows, threshold=0.0, labels=[name])
         return tag["heatmap"]
 
-    def _stages(self, labels: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What preprocessing and the forward pass of the pipeline are given."""
+    def _stages(self, labels: list[str] | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """What the stages of the pipeline are given."""
         options = {} if labels is None else {"labels": labels, "label_encoder": self._label_encoder}
-        reading, running, _ = self._tagger._sanitize_parameters(heatmaps=self.has_maps, **options)
-        return reading, running
+        return self._tagger.stages(heatmaps=self.has_maps, **options)
 
 
 def read_labels(text: str) -> list[str]:

@@ -8,9 +8,9 @@ from PIL import Image
 
 from sct_hf.data.transforms import eval_transform
 from sct_hf.errors import InputError
+from sct_hf.inference.files import find_images
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.network import failure_reason
-from sct_hf.tagging import find_images
 
 
 class CalibrationImages:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from sct_hf.errors import InputError
+from sct_hf.model.backbone_sct import capability
 from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
-from sct_hf.tagging import has_plan
 
 INPUT = "pixel_values"
 LOGITS = "logits"
@@ -61,7 +61,7 @@ def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size
     Raises:
         InputError: `maps` of a model that has no transport plan.
     """
-    if maps and not has_plan(model):
+    if maps and not capability(model, "gives_maps"):
         raise InputError(
             f"maps: a model of type {model.config.model_type!r} has no transport plan; leave out maps, or use SCT"
         )

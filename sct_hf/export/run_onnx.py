@@ -1,15 +1,17 @@
 """Tag images with the ONNX file beside this one: `python run_onnx.py image.jpg ... [--graph model_int8.onnx]`.
 
-Needs onnxruntime, numpy and pillow; neither torch nor transformers.
+Needs onnxruntime, numpy and pillow; neither torch nor transformers. Exit code: 0 all went well; 1 some images could
+not be read.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 FOLDER = Path(__file__).resolve().parent
 EXPORT = json.loads((FOLDER / "export.json").read_text(encoding="utf-8"))
@@ -17,25 +19,56 @@ EXPORT = json.loads((FOLDER / "export.json").read_text(encoding="utf-8"))
 
 def preprocess(path: str) -> np.ndarray:
     """Read an image as the model's input (1, 3, H, W) float32."""
-    image = ImageOps.exif_transpose(Image.open(path))
+    image: Image.Image = Image.open(path)
+    image.load()
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # broken EXIF makes Pillow raise almost anything, and turns nothing
+        orientation = None
     if image.mode.startswith("I"):  # 16 bits
         image = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
+    elif image.mode == "P":
+        image = image.convert("RGBA")  # straight to RGB, Pillow warns of transparency
+    image = image.convert("RGB")
+    image.info = {}
+    image.getexif()[ExifTags.Base.Orientation] = orientation
     settings = EXPORT["preprocessing"]
     height, width = settings["size"]
-    image = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    image = ImageOps.exif_transpose(image).resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.float32) / 255  # (H, W, 3)
     pixels = (pixels - np.float32(settings["mean"])) / np.float32(settings["std"])
     return pixels.transpose(2, 0, 1)[None]
 
 
-if __name__ == "__main__":
+def tags(logits: np.ndarray) -> list[tuple[str, float]]:
+    """Labels whose score reaches their threshold, by falling score, of logits (C,) float32."""
+    scores = (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
+    if not np.isfinite(scores).all():
+        raise ValueError("the scores are not numbers: the graph is broken, or overflows")
+    least = np.array(EXPORT["thresholds"], dtype=np.float32)
+    order = np.argsort(-scores, kind="stable")
+    return [(EXPORT["labels"][label], float(scores[label])) for label in order if scores[label] >= least[label]]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a line an image, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+")
     parser.add_argument("--graph", default="model.onnx")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     session = onnxruntime.InferenceSession(FOLDER / arguments.graph, providers=["CPUExecutionProvider"])
+    code = 0
     for path in arguments.images:
-        logits = session.run(["logits"], {"pixel_values": preprocess(path)})[0][0]  # (C,)
-        scores = 1 / (1 + np.exp(-logits))
-        rows = sorted(zip(scores, EXPORT["labels"], EXPORT["thresholds"], strict=True), reverse=True)
-        print(path, *(f"{label} {score:.4f}" for score, label, threshold in rows if score >= threshold), sep="\t")
+        try:
+            pixels = preprocess(path)
+        except Exception as error:  # broken files make Pillow's decoders raise almost anything
+            print(f"{path}: {error}", file=sys.stderr)
+            code = 1
+            continue
+        (logits,) = session.run(["logits"], {"pixel_values": pixels})[0]
+        print(path, *(f"{label} {score:.4f}" for label, score in tags(logits)), sep="\t")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,8 @@ It needs the repository that it lies in and what `requirements.txt` names, not t
 
     {"inputs": IMAGE, "parameters": {"threshold": 0.3, "top_k": 5, "heatmaps": true, "labels": ["dog", "cat"]}}
 
-or the image itself under a content type such as image/jpeg, with the parameters in the query. The answer is what the
+or a list of images, or the image itself under a content type such as image/jpeg, with the parameters in the query. The
+answer is what the
 pipeline "multi-label-image-classification" gives; heatmaps are PNG files in base64. A request that cannot be answered
 raises an error, which the runtime sends back as {"error": MESSAGE}.
 """
@@ -13,9 +14,11 @@ import base64
 import binascii
 import io
 import ipaddress
+import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -26,8 +29,8 @@ from transformers import pipeline
 URLS = "SCT_ENDPOINT_URLS"
 """Environment variable: `1` lets a request name its image by a URL, which the endpoint then fetches."""
 
-_PARAMETERS = ("heatmaps", "label_templates", "labels", "threshold", "top_k")
 _BATCH = 8
+_MAX_IMAGES = 64
 _MAX_PIXELS = 50_000_000
 _MAX_BYTES = 20_000_000
 _SECONDS = 10
@@ -52,7 +55,8 @@ class EndpointHandler:
             data: `"inputs"`: an image as base64, with or without `data:image/…;base64,` before it, as bytes, as
                 `PIL.Image`, which is what the runtime makes of image content types, or as a URL where the variable
                 `SCT_ENDPOINT_URLS` is 1; or a list of images. `"parameters"`, optional: threshold, top_k, heatmaps,
-                labels and label_templates of the pipeline; from a query also as text, with commas between labels.
+                known_labels, labels and label_templates of the pipeline; from a query also as text: a number, true or
+                false, labels with commas between them, one template, an object as JSON.
 
         Returns:
             The tags of the image, `{"label", "score"}`, with labels `"seen"` and with heatmaps `"heatmap"`,
@@ -61,16 +65,55 @@ class EndpointHandler:
         Raises:
             ValueError: An image or a parameter that cannot be used.
         """
-        if data.get("inputs") is None:
+        if not isinstance(data, dict) or data.get("inputs") is None:
             raise ValueError('inputs is missing: send {"inputs": an image in base64}.')
         parameters = _parameters(data.get("parameters") or {})
         inputs = data["inputs"]
-        found: Any
-        if isinstance(inputs, list):
-            found = self.pipeline([read_image(item) for item in inputs], batch_size=_BATCH, **parameters)
-            return [[_as_json(tag) for tag in tags] for tags in found]
-        found = self.pipeline(read_image(inputs), **parameters)
-        return [_as_json(tag) for tag in found]
+        if not isinstance(inputs, list):
+            return _as_json(self.pipeline(read_image(inputs), **parameters))
+        if len(inputs) > _MAX_IMAGES:
+            raise ValueError(f"inputs has {len(inputs)} images: send {_MAX_IMAGES} at most.")
+        batch_size = 1 if parameters.get("heatmaps") else _BATCH  # heatmaps hold their images until they are drawn
+        found: Any = self.pipeline((read_image(item) for item in inputs), batch_size=batch_size, **parameters)
+        return [_as_json(tags) for tags in found]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"threshold is {text!r}: give a score from 0 to 1.") from None
+
+
+def _count(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"top_k is {text!r}: give a whole number from 1.") from None
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"heatmaps is {text!r}: give true or false.")
+    return text.lower() == "true"
+
+
+def _object(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(f'known_labels is {text!r}: give an object, such as {{"dog": true}}.') from None
+
+
+# What a request may ask for, and what text of a query stands for.
+_PARAMETERS: dict[str, Callable[[str], Any]] = {
+    "heatmaps": _flag,
+    "known_labels": _object,
+    "label_templates": lambda text: [text],
+    "labels": lambda text: [name.strip() for name in text.split(",")],
+    "threshold": _number,
+    "top_k": _count,
+}
 
 
 def _parameters(given: Any) -> dict[str, Any]:
@@ -79,23 +122,17 @@ def _parameters(given: Any) -> dict[str, Any]:
     unknown = sorted(set(given) - set(_PARAMETERS))
     if unknown:
         raise ValueError(f"parameters: there is no {unknown[0]!r}, only {', '.join(_PARAMETERS)}.")
-    used = dict(given)
-    if isinstance(used.get("threshold"), str):
-        try:
-            used["threshold"] = float(used["threshold"])
-        except ValueError:
-            raise ValueError(f"threshold is {used['threshold']!r}: give a score from 0 to 1.") from None
-    if isinstance(used.get("labels"), str):
-        used["labels"] = [name.strip() for name in used["labels"].split(",")]
-    return used
+    return {name: _PARAMETERS[name](value) if isinstance(value, str) else value for name, value in given.items()}
 
 
-def _as_json(tag: dict[str, Any]) -> dict[str, Any]:
-    if "heatmap" not in tag:
-        return tag
+def _as_json(tags: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [tag | ({"heatmap": _png(tag["heatmap"])} if "heatmap" in tag else {}) for tag in tags]
+
+
+def _png(image: Image.Image) -> str:
     file = io.BytesIO()
-    tag["heatmap"].save(file, format="PNG")
-    return tag | {"heatmap": base64.b64encode(file.getvalue()).decode("ascii")}
+    image.save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def read_image(source: Any) -> Image.Image:
@@ -104,14 +141,12 @@ def read_image(source: Any) -> Image.Image:
     Raises:
         ValueError: It is not one that can be read, or too large.
     """
-    if isinstance(source, Image.Image):
-        return source
     if isinstance(source, str):
         source = _fetch(source) if source.startswith(("http://", "https://")) else _decode(source)
-    if not isinstance(source, bytes):
+    if not isinstance(source, bytes | Image.Image):
         raise ValueError(f"inputs holds a {type(source).__name__}: send an image in base64.")
     try:
-        image = Image.open(io.BytesIO(source))
+        image = Image.open(io.BytesIO(source)) if isinstance(source, bytes) else source
         too_large = image.width * image.height > _MAX_PIXELS
         if not too_large:
             image.load()

@@ -19,8 +19,8 @@ from sct_hf.hub.alone import run_alone
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import PER_LABEL, WEIGHTS, TrainedRun
 from sct_hf.hub.claims import NOTES, read_notes
+from sct_hf.inference.scoring import score_images
 from sct_hf.model.configuration_sct import write_code
-from sct_hf.tagging import model_scores, preprocess
 from sct_hf.training.run_folder import METRICS
 
 _PACKAGE = sct_hf.model.__name__ + "."
@@ -132,7 +132,7 @@ def _check_alone(run: TrainedRun, folder: Path) -> None:
         alone = load_file(output)["scores"]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    here = torch.from_numpy(model_scores(run.model, preprocess(run.processor, [image]))[0][0])
+    here = torch.from_numpy(score_images(run.model, run.processor, [image])[0][0])
     apart = (alone - here).abs().max().item()
     if not apart <= _TOLERANCE:
         raise InputError(

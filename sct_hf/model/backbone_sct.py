@@ -128,4 +128,22 @@ class TimmBackbone(nn.Module):
             raise ValueError(f"image_size={size} leaves {self.name} no region: give a larger one.")
 
 
-__all__ = ["TimmBackbone"]
+def capability(model: nn.Module, name: str) -> bool:
+    """Whether a model, also one behind `torch.compile` or an adapter of PEFT, can do something.
+
+    Args:
+        model (`nn.Module`): The model, or what wraps it.
+        name (`str`): `"gives_maps"`, `"takes_new_labels"` or `"takes_known_labels"`; other models can do none of it.
+    """
+    inner: Any = model
+    while not hasattr(inner, name):
+        wrapped = (
+            getattr(inner, "_orig_mod", None) or getattr(inner, "base_model", None) or getattr(inner, "model", None)
+        )
+        if wrapped is None or wrapped is inner:
+            return False
+        inner = wrapped
+    return bool(getattr(inner, name))
+
+
+__all__ = ["TimmBackbone", "capability"]

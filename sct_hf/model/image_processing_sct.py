@@ -1,5 +1,6 @@
 """From an image, in whatever form, to the input of a model: the transform of evaluation."""
 
+import base64
 import os
 from io import BytesIO
 from typing import Any
@@ -7,47 +8,64 @@ from urllib.request import urlopen
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
-from transformers.image_utils import ChannelDimension, PILImageResampling, infer_channel_dimension_format, load_image
+from transformers.image_utils import ChannelDimension, PILImageResampling, infer_channel_dimension_format
 
 _PATIENCE = 60  # seconds without a byte from a server
+_ORIENTATION = ExifTags.Base.Orientation
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Turn an image upright by its EXIF orientation and make it RGB, whatever its mode.
 
     16-bit greyscale is scaled to 8 bits, floating-point greyscale holds levels from 0 to 255, and an alpha channel or
-    a palette's transparency is dropped.
+    a palette's transparency is dropped. The result is a copy without metadata. EXIF that cannot be read turns nothing.
     """
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # broken EXIF makes Pillow raise almost anything
+        orientation = None
     if image.mode.startswith("I"):
         image = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")  # the sum is truncated
     elif image.mode == "P":
         image = image.convert("RGBA")  # straight to RGB, Pillow warns of transparency
-    return image if image.mode == "RGB" else image.convert("RGB")
+    image = image.convert("RGB")  # a copy, if it is RGB already
+    image.info = {}
+    image.getexif()[_ORIENTATION] = orientation
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
-def open_image(source: str) -> Image.Image:
+def open_image(source: str | os.PathLike[str]) -> Image.Image:
     """Read an image as `to_rgb` has it.
 
     Args:
-        source (`str`): A file, an http(s) or data URL, or base64 text.
+        source (`str` or `os.PathLike`): A file; as text also an http(s) or data URL, or base64.
 
     Raises:
         ValueError: It is none of these.
         OSError: It cannot be read, or is no image.
     """
-    file: str | BytesIO = source
-    if source.startswith(("http://", "https://", "data:image/")):
-        with urlopen(source, timeout=_PATIENCE) as answer:
-            file = BytesIO(answer.read())
-    elif not os.path.isfile(source):
-        return load_image(source)
+    file: str | os.PathLike[str] | BytesIO = source
+    if isinstance(source, str):
+        if source.startswith(("http://", "https://", "data:image/")):
+            with urlopen(source, timeout=_PATIENCE) as answer:
+                file = BytesIO(answer.read())
+        elif not os.path.isfile(source):
+            file = BytesIO(_decoded(source))
     with Image.open(file) as image:
         return to_rgb(image)
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise ValueError(f"{text[:200]!r} is no file, http(s) or data URL, or base64") from error
 
 
 def rgb_levels(image: Image.Image | np.ndarray | Tensor, input_data_format: str | None = None) -> Tensor:

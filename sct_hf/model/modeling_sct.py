@@ -50,6 +50,13 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         """The timm backbone."""
         return self.sct.backbone
 
+    gives_maps = True
+
+    @property
+    def takes_known_labels(self) -> bool:
+        """Whether known labels inform the scores of others."""
+        return self.config.label_states
+
     def pipeline(self, image_processor: Any, **options: Any) -> Any:
         """Make the pipeline "multi-label-image-classification" of this model as it is in memory, trained further, say.
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import matplotlib
 import numpy as np
@@ -18,14 +17,13 @@ from PIL import Image
 from transformers import PreTrainedModel
 
 from sct_hf.files import atomic_write
-from sct_hf.model.heatmap_sct import heatmap_overlay
+from sct_hf.inference.scoring import score_images
 from sct_hf.model.image_processing_sct import to_rgb
-from sct_hf.model.tags_sct import label_names
-from sct_hf.tagging import Tags, model_scores, preprocess
+from sct_hf.model.pipeline_sct import heatmap_overlay
 
 RIGHT, WRONG, MISSED, OTHER = "#2e8b57", "#c8382e", "#c77700", "#7b8794"
 INK, FAINT = "#22303c", "#d9dee3"
-SHOWN_SIDE, WRITTEN_SIDE = 400, 1024
+SHOWN_SIDE = 400
 STYLE: Any = {"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK}
 
 
@@ -101,32 +99,6 @@ def _finish_curves(axes: Axes, title: str, axis: str) -> None:
         axes.legend(frameon=False, fontsize=8)
 
 
-def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Path]:
-    """Write one PNG for each tag of an image: `folder/<path below root>-<label>.png`, `WRITTEN_SIDE` pixels at most.
-
-    Args:
-        found: Result of a `Tagger` with `maps=True`, without error.
-        folder: Where to write; made if absent.
-        root: A folder above the image; the folders between are made below `folder` as well.
-
-    Returns:
-        The files written.
-    """
-    if not found.maps:
-        return []
-    with Image.open(found.path) as file:
-        image = to_rgb(file)
-    image.thumbnail((WRITTEN_SIDE, WRITTEN_SIDE))
-    below = found.path.absolute().relative_to(Path(root).absolute())
-    written = []
-    for label, weights in found.maps.items():
-        target = Path(folder) / below.with_name(f"{below.name}-{quote(label, safe=' ')}.png")
-        with atomic_write(target) as temporary:
-            heatmap_overlay(image, weights).save(temporary)
-        written.append(target)
-    return written
-
-
 def tag_sheet(
     model: PreTrainedModel,
     processor: Any,
@@ -155,11 +127,12 @@ def tag_sheet(
         tags_shown: Number of labels drawn for each image.
         maps_shown: Number of best labels whose heatmaps are drawn.
     """
-    shown = [to_rgb(image).copy() for image in images]
-    scores, plans = model_scores(model, preprocess(processor, shown), maps=True)  # (B, C), (B, C, H', W')
+    shown = [to_rgb(image) for image in images]
+    scores, plans = score_images(model, processor, shown, maps=True)  # (B, C), (B, C, H', W')
     for image in shown:
         image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
-    names = label_names(model)
+    config: Any = model.config
+    names = [str(config.id2label[label]) for label in range(scores.shape[1])]
     truth = np.full(scores.shape, np.nan) if targets is None else np.asarray(targets, dtype=float)
     per_row = 2 if len(shown) > 1 else 1
     rows = math.ceil(len(shown) / per_row)

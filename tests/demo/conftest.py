@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sct_hf import MultiLabelImageClassificationPipeline, build_model, encode_labels, image_processor
-from sct_hf.tagging import Tagger
+from sct_hf.inference.tagger import Tagger
 from tests.demo.tiny import LABELS, THRESHOLDS
 
 KINDS: dict[str, dict[str, Any]] = {

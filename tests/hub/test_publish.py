@@ -17,8 +17,8 @@ from sct_hf.errors import InputError
 from sct_hf.hub.checks import read_run
 from sct_hf.hub.publish import prepared, upload
 from sct_hf.hub.repository import assemble, custom_pipelines
+from sct_hf.inference.tagger import Tagger
 from sct_hf.model.configuration_sct import write_code
-from sct_hf.tagging import Tagger
 from tests.hub.stand_in import OWNER, READER, Hub, environment, running
 
 ROOT = Path(__file__).parents[2]

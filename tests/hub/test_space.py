@@ -17,7 +17,7 @@ from PIL import Image
 from sct_hf.errors import InputError
 from sct_hf.hub.alone import run_alone
 from sct_hf.hub.space import prepared_space
-from sct_hf.tagging import Tagger
+from sct_hf.inference.tagger import Tagger
 from tests.hub.stand_in import OWNER, Hub, environment
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def test_a_page_that_needs_the_package_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text("import sct_hf.tagging\n")
+    (tmp_path / "app.py").write_text("import sct_hf.inference.tagger\n")
     assert "sct_hf" in (run_alone("load_space.py", tmp_path / "app.py", folder=tmp_path) or "")
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from sct_hf.model.heatmap_sct import heatmap_box, heatmap_overlay
+from sct_hf.model.pipeline_sct import heatmap_box, heatmap_overlay
 
 
 def enlarge(weights: np.ndarray, height: int, width: int) -> np.ndarray:

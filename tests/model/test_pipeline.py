@@ -22,8 +22,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 from sct_hf import SCTForMultiLabelClassification, build_model, encode_labels, image_processor
 from sct_hf.model import modeling_sct, pipeline_sct
-from sct_hf.model.heatmap_sct import heatmap_box, heatmap_overlay
-from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
+from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, heatmap_box, heatmap_overlay
 from sct_hf.model.streaming_sct import streamed_logits
 
 LABELS = ["dog", "cat", "diningtable", "boat", "sheep"]

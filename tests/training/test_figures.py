@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
-from sct_hf.model.heatmap_sct import heatmap_overlay
-from sct_hf.tagging import model_scores, preprocess
+from sct_hf.inference.scoring import score_images
+from sct_hf.model.pipeline_sct import heatmap_overlay
 from sct_hf.training.figures import MISSED, OTHER, RIGHT, WRONG, tag_sheet, training_curves
 
 LABELS = ["dog", "cat", "dining table", "boat"]
@@ -91,7 +91,7 @@ def test_no_history_still_gives_a_image(tmp_path) -> None:
 def test_sheet_judges_tags_and_draws_the_plans(drawn, images, tmp_path) -> None:
     model = make_model("sct").train()
     processor = image_processor(model.config)
-    scores, plans = model_scores(model, preprocess(processor, images), maps=True)
+    scores, plans = score_images(model, processor, images, maps=True)
     threshold = float(np.sort(scores[0])[1:3].mean())  # two labels of the first image above, two below
     best, second, third, last = np.argsort(-scores[0])
     targets = np.full((3, 4), -1.0)

@@ -12,7 +12,9 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
-from sct_hf.tagging import Tags, common_folder, find_images, format_tags
+from sct_hf.inference.files import common_folder, find_images
+from sct_hf.inference.formats import format_tags
+from sct_hf.inference.tagger import Tags
 
 LABELS = ["dog", "cat", "dining table", "boat", "sheep"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -18,7 +18,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from sct_hf import build_model, encode_labels, image_processor
 
 LABELS = ["dog", "cat", "traffic/light"]
-SCRIPT = Path(__file__).parents[1] / "scripts" / "predict.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,59 @@
+"""Files around tagging: which images are meant, and names of labels."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sct_hf.errors import InputError
+from sct_hf.files import images_below
+
+
+def find_images(inputs: Sequence[str | Path]) -> list[Path]:
+    """Files, folders and glob patterns to image files, each once, in the order given.
+
+    A folder is searched with its subfolders, in the order of the names, for files that end as `IMAGE_SUFFIXES`
+    say and do not begin with a dot; `**` in a pattern stands for any number of folders. An input that gives nothing
+    stays in the result as it is, so that whoever opens it reports it.
+
+    Raises:
+        InputError: No input gives a file.
+    """
+    found: dict[Path, None] = {}
+    anything = False
+    for given in inputs:
+        path = Path(given)
+        if path.is_file():
+            matches = [path]
+        elif path.is_dir():
+            matches = images_below(path)
+        else:
+            hits = [Path(hit) for hit in sorted(glob.glob(str(given), recursive=True))]
+            matches = [file for hit in hits for file in (images_below(hit) if hit.is_dir() else [hit])]
+        anything = anything or bool(matches)
+        found |= dict.fromkeys(matches or [path])
+    if not anything:
+        raise InputError(f"images: nothing found in {', '.join(map(str, inputs))}; give files, folders or globs")
+    return list(found)
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The deepest folder that all files lie in, absolute."""
+    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+
+
+def read_names(file: Path) -> list[str]:
+    """Names of labels in a text file, a line each, without empty lines.
+
+    Raises:
+        InputError: It cannot be read, is not UTF-8, or holds no name.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"labels_file is {str(file)!r}, which cannot be read ({reason}); give UTF-8 text") from error
+    names = [name for line in lines if (name := line.strip())]
+    if not names:
+        raise InputError(f"labels_file is {str(file)!r}, which holds no name; give a text with a label a line")
+    return names

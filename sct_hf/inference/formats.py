@@ -1,0 +1,57 @@
+"""Tags of images as text: a table, JSON or CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sct_hf.inference.tagger import Tags
+
+_BOX = ("xmin", "ymin", "xmax", "ymax")
+
+
+def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"]) -> str:
+    """Write results as text that ends with a line break.
+
+    Args:
+        results: The images' tags.
+        style: "table": one line an image; "json": a list of {"path", "tags": [{"label", "score"}]} with "error" where
+            a file could not be read; "csv": path, label, score, error, one row a tag and one for an image without.
+            JSON and CSV also tell `seen` and the bounds of the box where the results do.
+    """
+    if style == "json":
+        content = [_entry(result) for result in results]
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if style == "csv":
+        return _csv(results)
+    width = max((len(str(result.path)) for result in results), default=0)
+    lines = []
+    for result in results:
+        tags = ", ".join(f"{label} {score:.2f}" for label, score in result.tags)
+        lines.append(f"{result.path!s:<{width}}  {f'error: {result.error}' if result.error else tags or '(no tag)'}")
+    return "\n".join(lines) + "\n"
+
+
+def _entry(result: Tags) -> dict[str, Any]:
+    tags: list[dict[str, Any]] = [{"label": label, "score": score} for label, score in result.tags]
+    for tag in tags:
+        for field, by_label in (("seen", result.seen), ("box", result.boxes)):
+            if by_label is not None:
+                tag[field] = by_label[tag["label"]]
+    return {"path": str(result.path), "tags": tags} | ({"error": result.error} if result.error else {})
+
+
+def _csv(results: Sequence[Tags]) -> str:
+    boxed = any(result.boxes is not None for result in results)
+    marked = any(result.seen is not None for result in results)
+    columns = ["path", "label", "score", *(["seen"] if marked else []), *(_BOX if boxed else ()), "error"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for result in results:
+        entry = _entry(result)
+        image = {"path": entry["path"], "error": entry.get("error", "")}
+        for tag in entry["tags"] or [{}]:
+            writer.writerow(image | {key: value for key, value in tag.items() if key != "box"} | tag.get("box", {}))
+    return text.getvalue()

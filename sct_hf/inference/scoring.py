@@ -1,0 +1,61 @@
+"""Images through the stages of the pipeline, several at a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import PreTrainedModel
+
+from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
+
+
+def run_together(
+    pipeline: MultiLabelImageClassificationPipeline, inputs: Sequence[Mapping[str, Any]], running: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """One forward pass of a pipeline for several images.
+
+    Args:
+        pipeline: The pipeline.
+        inputs: What its `preprocess` gave for each image.
+        running: Arguments of its `forward`, from `stages`.
+
+    Returns:
+        For each image what its `postprocess` takes.
+    """
+    if not inputs:
+        return []
+    batch = {name: [each[name] for each in inputs] for name in inputs[0]}
+    outputs = pipeline.forward(batch | {"pixel_values": torch.cat(batch["pixel_values"])}, **running)
+    return [
+        {name: value[row : row + 1] if torch.is_tensor(value) else value[row] for name, value in outputs.items()}
+        for row in range(len(inputs))
+    ]
+
+
+def score_images(
+    model: PreTrainedModel, processor: Any, images: Sequence[Image.Image], *, maps: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Score images in one forward pass of the pipeline, in evaluation mode; the model's mode is restored.
+
+    Args:
+        model: A multi-label image classifier.
+        processor: Its image processor.
+        images: B images, any mode.
+        maps: Whether to ask for the transport plan.
+
+    Returns:
+        Scores (B, C) float32, the sigmoid of the logits; and the region-to-label transport plan (B, C, H', W')
+        float32, None if not asked for or if the model has none.
+    """
+    mode = model.training
+    try:
+        pipeline = MultiLabelImageClassificationPipeline(model=model, image_processor=processor, device=model.device)
+        maps = maps and pipeline.gives_maps
+        reading, running, _ = pipeline.stages(maps=maps)
+        outputs = run_together(pipeline, [pipeline.preprocess(image, **reading) for image in images], running)
+    finally:
+        model.train(mode)
+    scores = torch.cat([output["scores"] for output in outputs]).numpy()
+    return scores, torch.cat([output["maps"] for output in outputs]).numpy() if maps else None

@@ -1,0 +1,214 @@
+"""From image files to tags, with any multi-label image classifier of `transformers`."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+
+from sct_hf.errors import InputError
+from sct_hf.inference.scoring import run_together
+from sct_hf.model.new_labels_sct import LabelTexts
+from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, UnreadableImageError
+from sct_hf.network import failure_reason
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What was found in one image.
+
+    Attributes:
+        path: The image's file, as given.
+        tags: (label, score in [0, 1]) by falling score.
+        error: Why the file could not be read; None if it could.
+        maps: For each label of `tags`, the region-to-label transport plan (H', W') float32 in [0, 1]; empty unless
+            asked for.
+        boxes: For each label of `tags`, "xmin", "ymin", "xmax", "ymax" in pixels of the upright image, see
+            `heatmap_box`; None unless maps are asked for.
+        seen: For each label of `tags`, whether the weights were trained on it; None where all labels are those of
+            training.
+    """
+
+    path: Path
+    tags: list[tuple[str, float]] = field(default_factory=list)
+    error: str | None = None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    boxes: dict[str, dict[str, int]] | None = None
+    seen: dict[str, bool] | None = None
+
+
+class Tagger:
+    """A model with its image processor, ready to tag image files by the pipeline "multi-label-image-classification".
+
+    Args:
+        model: An image classifier whose config has `problem_type` "multi_label_classification".
+        processor: Its image processor.
+
+    Attributes:
+        pipeline: The pipeline, on the model's device.
+        label_names: The names of the checkpoint's labels.
+
+    Raises:
+        InputError: The model is not a multi-label one.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: Any) -> None:
+        try:
+            self.pipeline = MultiLabelImageClassificationPipeline(
+                model=model, image_processor=processor, device=model.device
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        self.model = model
+        self.processor = processor
+        self.label_names = self.pipeline.label_names
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str | None = None) -> "Tagger":
+        """Load a checkpoint.
+
+        Args:
+            name: A folder written by training, or a model's name on the Hub.
+            device: Such as "cpu" or "cuda:1"; the machine's accelerator, if it has one, by default.
+
+        Raises:
+            InputError: There is no such model or device, the model is not a multi-label one, or its image processor
+                cannot prepare an image.
+        """
+        target = _usable_device(device)
+        try:
+            model = AutoModelForImageClassification.from_pretrained(name)
+            processor = AutoImageProcessor.from_pretrained(name)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"model: {str(name)!r} cannot be loaded ({failure_reason(error)}); "
+                "give a folder with config.json, model.safetensors and preprocessor_config.json, or a name on the Hub"
+            ) from error
+        tagger = cls(model.to(target), processor)
+        try:
+            tagger.pipeline.preprocess(Image.new("RGB", (8, 8)))
+        except Exception as error:  # settings of any kind make transformers raise almost anything
+            raise InputError(
+                f"model: the image processor of {str(name)!r} prepares no image ({failure_reason(error)}); mend its "
+                "preprocessor_config.json"
+            ) from error
+        return tagger
+
+    def tag(
+        self,
+        paths: Sequence[str | Path],
+        threshold: float | Mapping[str, float] | None = None,
+        top_k: int | None = None,
+        batch_size: int = 16,
+        *,
+        maps: bool = False,
+        known_labels: Mapping[str, bool] | None = None,
+        labels: LabelTexts | None = None,
+        label_encoder: str | None = None,
+        label_templates: Sequence[str] | None = None,
+    ) -> Iterator[Tags]:
+        """Tag image files, in order; one that cannot be read gets an error and does not stop the others.
+
+        Images are turned upright by their EXIF orientation; any mode is made RGB; of an animation the first frame
+        counts.
+
+        Args:
+            paths: The files.
+            threshold: Least score of a tag, in [0, 1], or such scores by label; the checkpoint's own by default,
+                0.5 where it has none.
+            top_k: At most so many tags an image, the best ones; None for no limit.
+            batch_size: Images that go through the model together.
+            maps: Whether to give `Tags.maps` and `Tags.boxes`.
+            known_labels: Labels known to be present (True) or absent (False) in every image, as the pipeline takes
+                them.
+            labels: Other labels than those of the checkpoint, likewise.
+            label_encoder: What embeds them, likewise.
+            label_templates: Prompts for their names, likewise.
+
+        Yields:
+            One `Tags` for each path.
+
+        Raises:
+            InputError: An argument that the pipeline refuses, or `batch_size` below 1.
+        """
+        if not (isinstance(batch_size, int) and batch_size >= 1):
+            raise InputError(f"batch_size is {batch_size!r}: give a whole number from 1")
+        try:
+            stages = self.pipeline.stages(
+                threshold=threshold,
+                top_k=top_k,
+                maps=maps,
+                known_labels=known_labels,
+                labels=labels,
+                label_encoder=label_encoder,
+                label_templates=label_templates,
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        return self._tag([Path(path) for path in paths], batch_size, *stages)
+
+    def _tag(
+        self,
+        paths: list[Path],
+        batch_size: int,
+        reading: dict[str, Any],
+        running: dict[str, Any],
+        choosing: dict[str, Any],
+    ) -> Iterator[Tags]:
+        told: dict[str, Any] = {"boxes": {} if choosing.get("maps") else None}
+        told["seen"] = {} if self.pipeline.marks_seen(choosing.get("labels")) else None
+        with ThreadPoolExecutor(min(batch_size, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(paths), batch_size):
+                batch = paths[start : start + batch_size]
+                read = list(pool.map(lambda path: self._read(path, reading), batch))
+                try:
+                    outputs = run_together(self.pipeline, [item for item in read if isinstance(item, dict)], running)
+                    found = iter([self.pipeline.postprocess(output, **choosing) for output in outputs])
+                except ValueError as error:
+                    raise InputError(str(error)) from error
+                for path, item in zip(batch, read, strict=True):
+                    if isinstance(item, str):
+                        yield Tags(path, error=item, **told)
+                    else:
+                        yield _as_tags(path, next(found), told)
+
+    def _read(self, path: Path, reading: Mapping[str, Any]) -> dict[str, Any] | str:
+        """What the pipeline makes of a file, or why it cannot be read."""
+        try:
+            if path.is_dir():
+                return "a folder without images"
+            if not path.exists():
+                return "no such file"
+            return self.pipeline.preprocess(path, **reading)
+        except (OSError, UnreadableImageError) as error:
+            return failure_reason(error.__cause__ or error)
+
+
+def _as_tags(path: Path, tags: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> Tags:
+    """What the pipeline gives for an image, by label; `told` has what is told of labels."""
+    scores = [(tag["label"], tag["score"]) for tag in tags]
+    maps = {tag["label"]: tag["map"] for tag in tags if "map" in tag}
+    boxes, seen = (
+        None if told[field] is None else {tag["label"]: tag[key] for tag in tags}
+        for field, key in (("boxes", "box"), ("seen", "seen"))
+    )
+    return Tags(path, scores, maps=maps, boxes=boxes, seen=seen)
+
+
+def _usable_device(device: str | None) -> torch.device:
+    if device is None:
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device: {device!r} cannot be used ({failure_reason(error)}); give cpu, cuda or mps"
+        ) from error
+    return torch.device(device)
