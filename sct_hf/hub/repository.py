@@ -46,7 +46,7 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
     for path in examples:
         _check_image(path)
     if len({path.name for path in examples}) < len(examples):
-        raise InputError(f"examples are {', '.join(map(str, examples))}: give each a name of its own")
+        raise InputError(f"examples are {', '.join(map(str, examples))}: give them different names")
     tasks = custom_pipelines()
     shown = [f"examples/{path.name}" for path in examples]
     try:
@@ -61,8 +61,8 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
         classes = auto_map(run.model.config)
         _copy_json(run.folder / "config.json", target, auto_map=classes, custom_pipelines=tasks)
         processor = type(run.processor)
-        own = processor.__module__.startswith(_PACKAGE)
-        added = {"auto_map": {"AutoImageProcessor": _reference(processor)}} if own else {}
+        travels = processor.__module__.startswith(_PACKAGE)
+        added = {"auto_map": {"AutoImageProcessor": _reference(processor)}} if travels else {}
         _copy_json(run.folder / _PROCESSOR, target, **added)
         card = make_card(run, repo_id, notes, examples=shown, tasks=list(tasks))
         (target / NOTES).write_text(str(card), encoding="utf-8")

@@ -104,9 +104,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        whole = len(body)
-        self.wfile.write(body[: self.passes(whole)])
-        if self.passes(whole) < whole:
+        size = len(body)
+        self.wfile.write(body[: self.passes(size)])
+        if self.passes(size) < size:
             self.hang_up()
 
     def passes(self, size: int) -> int:
@@ -294,5 +294,5 @@ def running() -> Iterator[Hub]:
 
 def environment(hub: Hub, home: Path, **variables: str) -> dict[str, str]:
     """Of a process that knows this Hub and no other."""
-    own = {"HF_ENDPOINT": hub.url, "HF_TOKEN": OWNER, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
-    return os.environ | own | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables}
+    known = {"HF_ENDPOINT": hub.url, "HF_TOKEN": OWNER, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    return os.environ | known | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables}

@@ -33,7 +33,7 @@ def shared_hub() -> Iterator[Hub]:
 
 
 @pytest.fixture(scope="module")
-def said(trained: Path, shared_hub: Hub, image: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def printed(trained: Path, shared_hub: Hub, image: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What scripts/publish.py printed for the repository that all of this file's strangers load."""
     words = [sys.executable, str(SCRIPT), str(trained), REPO, "--examples", str(image)]
     home = tmp_path_factory.mktemp("publisher")
@@ -46,7 +46,7 @@ def said(trained: Path, shared_hub: Hub, image: Path, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="module")
 def stranger(
-    said: list[str], shared_hub: Hub, image: Path, packages: Path, tmp_path_factory: pytest.TempPathFactory
+    printed: list[str], shared_hub: Hub, image: Path, packages: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What a process without the package found."""
     work = tmp_path_factory.mktemp("stranger")
@@ -83,11 +83,11 @@ def expected(trained: Path, image: Path) -> dict[str, float]:
     return dict(found.tags)
 
 
-def test_everything_is_one_commit(said: list[str], shared_hub: Hub, trained: Path) -> None:
+def test_everything_is_one_commit(printed: list[str], shared_hub: Hub, trained: Path) -> None:
     repo = shared_hub.repos[REPO]
     commit = repo.refs["main"]
-    assert said[0] == f"{shared_hub.url}/{REPO}/commit/{commit}"
-    assert f'revision="{commit}"' in said[2]
+    assert printed[0] == f"{shared_hub.url}/{REPO}/commit/{commit}"
+    assert f'revision="{commit}"' in printed[2]
     assert len(repo.commits) == 2  # the Hub's own first, and ours
     assert not repo.private
     files = repo.commits[commit]
@@ -102,7 +102,7 @@ def test_everything_is_one_commit(said: list[str], shared_hub: Hub, trained: Pat
     assert auto_map.keys() >= {"AutoConfig", "AutoModel", "AutoModelForImageClassification"}
 
 
-def test_the_card_says_what_was_measured(said: list[str], shared_hub: Hub, trained: Path) -> None:
+def test_the_card_says_what_was_measured(printed: list[str], shared_hub: Hub, trained: Path) -> None:
     repo = shared_hub.repos[REPO]
     _, header, text = repo.commits[repo.refs["main"]]["README.md"].decode().split("---\n", 2)
     data = yaml.safe_load(header)

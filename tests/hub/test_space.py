@@ -88,9 +88,9 @@ def test_the_space_runs_the_commit_that_was_published(
     data = yaml.safe_load(files["README.md"].decode().split("---\n")[1])
     assert (data["sdk"], data["app_file"], data["models"]) == ("gradio", "app.py", [REPO])
     assert len(data["short_description"]) <= 60  # the Hub takes no more
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].endswith(f"/me/colours/commit/{model.refs['main']}")
-    assert said[-1] == f"{here.url}/spaces/{SPACE}"
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].endswith(f"/me/colours/commit/{model.refs['main']}")
+    assert printed[-1] == f"{here.url}/spaces/{SPACE}"
 
 
 def test_a_space_that_is_refused_is_told_apart_from_the_model(
@@ -172,13 +172,13 @@ def run_space(folder: Path, variables: dict[str, str]) -> Iterator[str]:
     """What app.py says while it serves."""
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL, "text": True}
     process = subprocess.Popen([sys.executable, "-S", "app.py"], cwd=folder, env=variables, **pipes)
-    said = []
+    printed = []
     try:
         assert process.stdout
         for line in process.stdout:
-            said.append(line)
+            printed.append(line)
             yield line
-        raise AssertionError("".join(said))
+        raise AssertionError("".join(printed))
     finally:
         process.terminate()
         process.communicate()
