@@ -60,11 +60,13 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
     def pipeline(self, image_processor: Any, **options: Any) -> Any:
         """Make the pipeline "multi-label-image-classification" of this model as it is in memory, trained further, say.
 
-        `options` are arguments of `MultiLabelImageClassificationPipeline`. `transformers.pipeline` makes one only of a
-        folder or of a name on the Hub.
+        `options` are arguments of `MultiLabelImageClassificationPipeline`; the model stays on its device.
+        `transformers.pipeline` makes one only of a folder or of a name on the Hub.
         """
         from .pipeline_sct import MultiLabelImageClassificationPipeline  # so that transformers copies its file too
 
+        if getattr(self, "hf_device_map", None) is None:
+            options.setdefault("device", self.device)
         return MultiLabelImageClassificationPipeline(model=self, image_processor=image_processor, **options)
 
     @can_return_tuple

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForImageClassification, pipeline
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
 
 import sct_hf.model
@@ -160,8 +160,14 @@ def test_the_package_keeps_it_too(published: Path, tmp_path: Path, image: Path) 
         (published / "preprocessor_config.json").read_bytes()
     )
     tags = pipeline(model=str(tmp_path / "saved"), trust_remote_code=True)(str(image), threshold=0)
-    processor = pipeline(TASK, model=str(published), trust_remote_code=True).image_processor
+    processor = AutoImageProcessor.from_pretrained(published)
     assert tags == model.eval().pipeline(processor)(str(image), threshold=0)
+
+
+def test_the_pipeline_of_a_model_leaves_it_where_it_is(trained: Path) -> None:
+    model = AutoModelForImageClassification.from_pretrained(trained).to("meta")
+    processor = AutoImageProcessor.from_pretrained(trained)
+    assert model.pipeline(processor).model.device.type == "meta"
 
 
 def test_a_model_without_code_is_saved_without(trained: Path, tmp_path: Path) -> None:
