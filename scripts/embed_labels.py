@@ -29,17 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     try:
-        label_text = encode_labels(
+        label_vectors = encode_labels(
             _label_names(options), options.encoder, template=options.template, seed=options.seed
         )
-        label_text.save(options.output, dtype=torch.float16 if options.half else torch.float32)
+        label_vectors.save(options.output, dtype=torch.float16 if options.half else torch.float32)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, words in zip(label_text.names, label_text.recipe["words"], strict=True):
+    for name, words in zip(label_vectors.names, label_vectors.recipe["words"], strict=True):
         print(name if name == words else f"{name} → {words}")
-    count, width = label_text.embeddings.shape
-    print(f"{options.output}: {count} labels × {width} by {label_text.recipe['encoder']}")
+    count, width = label_vectors.embeddings.shape
+    print(f"{options.output}: {count} labels × {width} by {label_vectors.recipe['encoder']}")
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 
+import sct_hf.label_text  # noqa: F401  # models embed new labels by its encoders
 from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sct_hf.errors import InputError
     from sct_hf.factory import build_model, image_processor
     from sct_hf.inference.tagger import Tagger
-    from sct_hf.label_text.encoders import LabelText, encode_labels
+    from sct_hf.label_text.encoders import LabelVectors, encode_labels
     from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
     from sct_hf.label_text.words import label_words
     from sct_hf.metrics.functional import multilabel_metrics
@@ -49,7 +50,7 @@ PIPELINE_REGISTRY.register_pipeline(
 _LAZY = {
     "ConditionalTransport": "sct_hf.model.transport_sct",
     "InputError": "sct_hf.errors",
-    "LabelText": "sct_hf.label_text.encoders",
+    "LabelVectors": "sct_hf.label_text.encoders",
     "MultilabelMetrics": "sct_hf.metrics.streaming",
     "Tagger": "sct_hf.inference.tagger",
     "asymmetric_loss": "sct_hf.model.losses_sct",
@@ -81,7 +82,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "ConditionalTransport",
     "InputError",
-    "LabelText",
+    "LabelVectors",
     "MultiLabelImageClassificationPipeline",
     "MultilabelMetrics",
     "PeerConfig",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sct_hf.backbone_weights import load_backbone_weights
 from sct_hf.errors import InputError
-from sct_hf.label_text.encoders import LabelText
+from sct_hf.label_text.encoders import LabelVectors
 from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
 from sct_hf.model.image_processing_sct import SCTImageProcessor
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
@@ -24,7 +24,7 @@ def build_model(
     image_size: int | list[int] = 448,
     head: str = "sct",
     backbone_weights: str | Path | None = None,
-    label_text: LabelText | None = None,
+    label_vectors: LabelVectors | None = None,
     label_prototypes: Tensor | None = None,
     **config_kwargs: Any,
 ) -> SCTForMultiLabelClassification | PeerForMultiLabelClassification:
@@ -36,7 +36,7 @@ def build_model(
         image_size: Input side in pixels, or [height, width].
         head: `"sct"`, or the name of a peer head such as `"linear"`.
         backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
-        label_text: The labels' text embeddings; needed where `needs_label_text(head)`, not used elsewhere.
+        label_vectors: The labels' text embeddings; needed where `needs_label_text(head)`, not used elsewhere.
         label_prototypes: (C, D₀) prototypes of the labels in the backbone's feature space, see
             `make_label_prototypes`; for SCT only, which does without them if not given.
         **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
@@ -57,9 +57,9 @@ def build_model(
     try:
         text = None
         if needs_label_text(head):
-            if label_text is None:
-                raise InputError("label_text is missing: make one with sct_hf.encode_labels(labels, encoder).")
-            text = label_text.subset(labels)
+            if label_vectors is None:
+                raise InputError("label_vectors is missing: make one with sct_hf.encode_labels(labels, encoder).")
+            text = label_vectors.subset(labels)
             common["label_embedding_size"] = text.embeddings.shape[-1]
         model: SCTForMultiLabelClassification | PeerForMultiLabelClassification
         if head == "sct":

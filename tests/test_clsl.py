@@ -129,7 +129,7 @@ def test_both_branches_equal_their_formulas(training: bool, hidden_size: int | N
 def model(**options):
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:4")
-    fields = {"image_size": 64, "head": "clsl", "head_kwargs": SMALL | options, "label_text": text}
+    fields = {"image_size": 64, "head": "clsl", "head_kwargs": SMALL | options, "label_vectors": text}
     return build_model("test_efficientnet", LABELS, **fields).eval()
 
 

@@ -24,7 +24,7 @@ def saved(request, tmp_path):
     torch.manual_seed(0)
     text, head = encode_labels(LABELS, "random"), request.param
     fields = TINY if head == "sct" else {}
-    model = build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text, **fields).eval()
+    model = build_model("test_resnet", LABELS, image_size=64, head=head, label_vectors=text, **fields).eval()
     model.save_pretrained(tmp_path)
     image_processor(model.config).save_pretrained(tmp_path)
     return model, tmp_path
@@ -70,7 +70,7 @@ def test_the_processor_does_the_evaluation_transform(saved, image, mode: str) ->
 def test_set_labels_keeps_the_words(saved) -> None:
     model, _ = saved
     if model.config.model_type == "sct":
-        assert model.config.label_text["words"] == LABELS
+        assert model.config.text_recipe["words"] == LABELS
         assert torch.equal(model.sct.label_embeddings, encode_labels(LABELS, "random").embeddings)
 
 
@@ -81,11 +81,11 @@ def test_set_labels_keeps_the_words(saved) -> None:
         ("convnext_atto", {"image_size": 16}, "image_size=16"),
         ("test_vit", {"image_size": 3}, "image_size=3"),
         ("test_resnet", {"head": "quadratic"}, "head='quadratic'"),
-        ("test_resnet", {"label_text": None}, "label_text is missing"),
+        ("test_resnet", {"label_vectors": None}, "label_vectors is missing"),
         ("test_resnet", {"backbone_weights": "no/such/file.safetensors"}, "backbone_weights"),
     ],
 )
 def test_bad_input_names_the_field(backbone, fields, message) -> None:
-    arguments = {"image_size": 64, "label_text": encode_labels(LABELS, "random")} | fields
+    arguments = {"image_size": 64, "label_vectors": encode_labels(LABELS, "random")} | fields
     with pytest.raises(InputError, match=message):
         build_model(backbone, LABELS, **arguments)

@@ -41,7 +41,7 @@ def pixels() -> Tensor:
 def make_model(head: str, **fields) -> PeerForMultiLabelClassification:
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:4")
-    options = {"image_size": 64, "head": head, "head_kwargs": SMALL.get(head), "label_text": text} | fields
+    options = {"image_size": 64, "head": head, "head_kwargs": SMALL.get(head), "label_vectors": text} | fields
     return build_model("test_efficientnet", LABELS, **options).eval()
 
 
@@ -154,7 +154,7 @@ def test_round_trip_with_label_text(model: PeerForMultiLabelClassification, pixe
     assert torch.equal(model.label_embeddings, text.embeddings)
     model.save_pretrained(tmp_path)
     again = AutoModelForImageClassification.from_pretrained(tmp_path)
-    assert again.config.label_text == text.recipe
+    assert again.config.text_recipe == text.recipe
     assert_same_after_loading(model, again, pixels)
 
 
@@ -200,7 +200,7 @@ def test_labels_are_renamed_with_their_text(model: PeerForMultiLabelClassificati
 
 
 def test_label_text_is_asked_for(model: PeerForMultiLabelClassification) -> None:
-    with pytest.raises(InputError, match="label_text is missing"):
+    with pytest.raises(InputError, match="label_vectors is missing"):
         build_model("test_efficientnet", LABELS, image_size=64, head=model.config.head)
 
 

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sct_hf.errors import InputError
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 _ATEN = torch.ops.aten
 

@@ -15,7 +15,7 @@ from sct_hf.export.checkpoint import exported_files, file_size
 from sct_hf.export.formats import open_file
 from sct_hf.export.runners import eager_runner
 from sct_hf.metrics.functional import multilabel_metrics
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.progress import progress_bar
 
 _NAME = "evaluation"

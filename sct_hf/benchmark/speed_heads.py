@@ -148,7 +148,7 @@ def _models(setting: Setting, heads: list[str], lean: dict[str, Any], device: to
             names,
             image_size=setting.pixels,
             head=kind,
-            label_text=text,
+            label_vectors=text,
             label_prototypes=prototypes if kind == "sct" else None,
             **options,
         )

@@ -130,7 +130,7 @@ def _second_epoch(loader: DataLoader[Any], step: Any) -> tuple[float, float]:
 def _training_step(backbone: str, pixels: int, head: str, options: dict[str, Any], accelerator: Accelerator) -> Any:
     names = [f"label_{number}" for number in range(_LABELS)]
     text = encode_labels(names, "random")
-    model: Any = build_model(backbone, names, image_size=pixels, head=head, label_text=text, **options)
+    model: Any = build_model(backbone, names, image_size=pixels, head=head, label_vectors=text, **options)
     model.to(accelerator.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 

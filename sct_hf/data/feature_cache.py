@@ -22,8 +22,8 @@ from sct_hf.data.base import LabelledImages
 from sct_hf.data.loading import ImageDataset
 from sct_hf.data.transforms import Transform, eval_transform, image_size_pair
 from sct_hf.errors import InputError
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.model.image_processing_sct import to_rgb
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
 from sct_hf.progress import progress_bar
 
 _VERSION = 1

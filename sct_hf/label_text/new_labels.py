@@ -8,9 +8,9 @@ from sct_hf.backbone_classifier import load_backbone_classifier
 from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import encode_labels
 from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
-from sct_hf.label_text.vectors import LabelText
+from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.configuration_sct import SCTConfig
-from sct_hf.model.new_labels_sct import alike
+from sct_hf.model.vocabulary_sct import LabelEncoders, alike, register_label_encoders
 
 _SOURCES = ("package", "pretrained")
 
@@ -45,10 +45,10 @@ def prototypes_like(
     Raises:
         InputError: No classifier to be had gives the checkpoint's own prototypes.
     """
-    template = (config.label_text or {}).get("template", "{}")
+    template = (config.text_recipe or {}).get("template", "{}")
     places = [str(place) for place in range(len(embeddings))]
     recipe = {"encoder": encoder, "template": template, "words": places, "dim": embeddings.shape[1]}
-    label_text = LabelText(places, embeddings, recipe)
+    label_vectors = LabelVectors(places, embeddings, recipe)
     reasons = []
     for source in _SOURCES if backbone_weights is None else (backbone_weights,):
         try:
@@ -57,7 +57,7 @@ def prototypes_like(
         except InputError as error:
             reasons.append(str(error))
             continue
-        prototypes = make_label_prototypes(label_text, class_text, classifier)
+        prototypes = make_label_prototypes(label_vectors, class_text, classifier)
         if alike(prototypes[: len(held)], held):
             return prototypes
         reasons.append(f"the classifier of backbone_weights={source!r} does not give the checkpoint's own prototypes")
@@ -65,3 +65,6 @@ def prototypes_like(
         f"labels: prototypes cannot be made for new labels; {'; '.join(reasons)}. Make them by "
         "sct_hf.make_label_prototypes from the classifier of training, and change the labels by model.set_labels."
     )
+
+
+register_label_encoders(LabelEncoders(embed_like, prototypes_like))

@@ -7,13 +7,15 @@ from torch.nn import functional as F
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.label_text.vectors import LabelText
+from sct_hf.label_text.vectors import LabelVectors
 
 _TEMPERATURE = 0.07
 _LONGEST = 80
 
 
-def make_label_prototypes(label_text: LabelText, class_text: LabelText, classifier: BackboneClassifier) -> Tensor:
+def make_label_prototypes(
+    label_vectors: LabelVectors, class_text: LabelVectors, classifier: BackboneClassifier
+) -> Tensor:
     """Mix the classifier's vectors by the likeness of label text and class text.
 
     V = softmax(s / 0.07)·(W − mean of W), where s are cosines between label and class embeddings, both less the mean
@@ -21,7 +23,7 @@ def make_label_prototypes(label_text: LabelText, class_text: LabelText, classifi
     1312.5650), which mixes in the text's space; mixing classifiers, and the temperature, are ours.
 
     Args:
-        label_text: Of the C labels.
+        label_vectors: Of the C labels.
         class_text: Of the K classes, by the same encoder, see `encode_classes`.
         classifier: Of the K classes.
 
@@ -29,13 +31,13 @@ def make_label_prototypes(label_text: LabelText, class_text: LabelText, classifi
         (C, D₀) float32.
     """
     centre = class_text.embeddings.mean(0)
-    labels = F.normalize(label_text.embeddings - centre, dim=-1)  # (C, D_t)
+    labels = F.normalize(label_vectors.embeddings - centre, dim=-1)  # (C, D_t)
     classes = F.normalize(class_text.embeddings - centre, dim=-1)  # (K, D_t)
     shares = (labels @ classes.T / _TEMPERATURE).softmax(dim=1)  # (C, K)
     return shares @ (classifier.weight - classifier.weight.mean(0))  # (C, D₀)
 
 
-def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: str = "{}") -> LabelText:
+def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: str = "{}") -> LabelVectors:
     """Embed the names of a classifier's classes, as `encode_labels` does with labels; two classes may share a name.
 
     Raises:
@@ -55,4 +57,4 @@ def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: st
     order = torch.tensor([rows[name] for name in words])
     names = [f"{index} {name}" for index, name in enumerate(words)]
     recipe = distinct.recipe | {"words": words}
-    return LabelText(names, distinct.embeddings[order], recipe)
+    return LabelVectors(names, distinct.embeddings[order], recipe)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from sct_hf.errors import InputError
-from sct_hf.model.text_encoder_sct import POOLINGS, embed_texts, load_text_encoder
+from sct_hf.model.vocabulary_sct import POOLINGS, embed_texts, load_text_encoder
 from sct_hf.network import failure_reason
 
 

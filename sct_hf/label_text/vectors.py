@@ -19,7 +19,7 @@ _FORMAT = "sct_hf.label_text/1"
 
 
 @dataclass(frozen=True, eq=False)
-class LabelText:
+class LabelVectors:
     """Label names with their text vectors and the recipe that made them.
 
     Attributes:
@@ -72,7 +72,7 @@ class LabelText:
             save_file({"embeddings": self.embeddings.to(dtype).contiguous()}, temporary, metadata=header)
 
     @classmethod
-    def load(cls, path: str | Path) -> "LabelText":
+    def load(cls, path: str | Path) -> "LabelVectors":
         """Read a file written by `save` or by scripts/embed_labels.py.
 
         Args:
@@ -98,7 +98,7 @@ class LabelText:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"label_encoder: {str(path)!r} is damaged ({error}). {remedy}.") from error
 
-    def subset(self, names: list[str]) -> "LabelText":
+    def subset(self, names: list[str]) -> "LabelVectors":
         """The vectors of `names`, in that order; a name is found by its words, so that "hot_dog" finds "hot dog".
 
         Raises:
@@ -111,4 +111,4 @@ class LabelText:
             raise InputError(f"labels without a vector: {', '.join(unknown[:5])}{more}.")
         index = [rows[label_words(name)] for name in names]
         words = [self.recipe["words"][row] for row in index]
-        return LabelText(list(names), self.embeddings[index], {**self.recipe, "words": words})
+        return LabelVectors(list(names), self.embeddings[index], {**self.recipe, "words": words})

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from ..model.label_parents_sct import ancestors, check_label_parents
+from ..model.hierarchy_sct import ancestors, check_label_parents
 from .functional import check_scores_and_targets, multilabel_metrics
 
 HIERARCHICAL_METRICS = {

@@ -1,17 +1,22 @@
-"""Any timm model as a source of region features."""
+"""Any timm model as a source of region features, and what all image taggers on such a backbone share."""
 
 import difflib
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import timm
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
 
 from .configuration_sct import BackboneConfig
+from .hierarchy_sct import LabelHierarchy, LabelParents, check_label_parents, make_hierarchy
 
 
 class TimmBackbone(nn.Module):
-    """A timm model without pooling and classifier, whose output is always a feature map (kin: ResNet; any: ours).
+    """A timm model without pooling and classifier, whose output is always a feature map.
 
     Weights are timm's random ones, made by `config` alone; a factory or `from_pretrained` loads others.
 
@@ -44,6 +49,8 @@ class TimmBackbone(nn.Module):
         try:
             self.timm_model = timm.create_model(self.name, pretrained=False, **arguments)
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            if "pool" in str(error):
+                raise ValueError(f"{_no_map(self.name)} ({error}).") from error
             raise ValueError(
                 f"backbone={self.name!r} cannot be made with image_size={config.image_size}, "
                 f"backbone_kwargs={config.backbone_kwargs}: {error}"
@@ -85,6 +92,8 @@ class TimmBackbone(nn.Module):
             if "distilled" in self.name
             else self.timm_model(pixel_values)
         )
+        if not isinstance(features, Tensor):
+            raise ValueError(f"{_no_map(self.name)}: it gives {len(features)} of them.")
         if features.ndim == 3:  # (B, prefix + H·W, D₀)
             return self._tokens_to_map(features[:, self.num_prefix_tokens :], size)
         if features.shape[1] != self.num_features or getattr(self.timm_model, "output_fmt", None) == "NHWC":
@@ -96,7 +105,9 @@ class TimmBackbone(nn.Module):
         height = round((count * size[0] / size[1]) ** 0.5)
         width = count // height
         if height * width != count:
-            raise ValueError(f"{self.name} gives {count} tokens for {size[0]}×{size[1]} pixels, which is no grid.")
+            raise ValueError(
+                f"{_no_map(self.name)}: it gives {count} tokens for {size[0]}×{size[1]} pixels, which is no grid."
+            )
         return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -128,12 +139,228 @@ class TimmBackbone(nn.Module):
             raise ValueError(f"image_size={size} leaves {self.name} no region: give a larger one.")
 
 
+@dataclass
+class MultiLabelOutput(ModelOutput):
+    """What `SCTForMultiLabelClassification` and the peer heads return.
+
+    Attributes:
+        loss (`Tensor`, scalar, *optional*): Weighted sum of `losses`, where targets were given; float32.
+        logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32. In evaluation those
+            of a hierarchy's parents are raised to their highest descendant's.
+        losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: one for each branch, "transport".
+        branch_logits (`dict[str, Tensor]` of shape (B, C) each): What the logits are the mean of: "region", "map",
+            "pooled"; float32.
+        semantic_map (`Tensor` of shape (B, C, H, W), *optional*): M, logits. This and the next on `output_maps=True`.
+        transport_plan (`Tensor` of shape (B, C, H, W), *optional*): π→, sums to 1 over labels at a region; float32.
+        backward_plan (`Tensor` of shape (B, C, H, W), *optional*): π←, sums to 1 over the regions for each label.
+        prototype_plan (`Tensor` of shape (B, C, H, W), *optional*): The backward plan of the label prototypes, if any.
+        region_scores (`Tensor` of shape (B, C, H, W), *optional*): R, logits.
+        hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer, on
+            `output_hidden_states=True`.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+    branch_logits: dict[str, Tensor] | None = None
+    semantic_map: Tensor | None = None
+    transport_plan: Tensor | None = None
+    backward_plan: Tensor | None = None
+    prototype_plan: Tensor | None = None
+    region_scores: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class SCTModelOutput(ModelOutput):
+    """What `SCTModel` returns; first what `pipeline("image-feature-extraction")` gives of an image.
+
+    Attributes:
+        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ: each label as this image has it.
+        last_hidden_state (`Tensor` of shape (B, P, D)): Regions in context, X.
+        semantic_map, transport_plan, backward_plan, prototype_plan (`Tensor` of shape (B, C, H, W)): As those of
+            `MultiLabelOutput`.
+        pooled_features (`Tensor` of shape (B, C, D₀)): The backbone's features, averaged for each label by the plans.
+        hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer.
+    """
+
+    label_features: Tensor | None = None
+    last_hidden_state: Tensor | None = None
+    semantic_map: Tensor | None = None
+    transport_plan: Tensor | None = None
+    backward_plan: Tensor | None = None
+    prototype_plan: Tensor | None = None
+    pooled_features: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+def _no_map(name: str) -> str:
+    return f"backbone={name!r} cannot be used, since timm makes no single feature map of it without pooling"
+
+
+class BackbonePreTrainedModel(PreTrainedModel):
+    """What all taggers on a timm backbone share: initialisation, loading, checkpointing, checks of their input."""
+
+    config: BackboneConfig
+    backbone: Any
+    hierarchy: LabelHierarchy | None  # of models that give logits
+    label_text_lost = False  # another num_labels was loaded: the labels have no text until set_labels
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)  # type: ignore[assignment]
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False
+    gives_maps = False  # capabilities: see `capability`
+    takes_new_labels = False
+    takes_known_labels = False
+    scores_in_parts = False
+
+    def __init__(self, config: BackboneConfig, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        self.num_labels = len(config.label_names)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As `PreTrainedModel.from_pretrained`, but refuses a checkpoint without backbone or label embeddings.
+
+        Where `num_labels` and `ignore_mismatched_sizes=True` put another number of labels on a checkpoint, what is
+        bound to the former ones is drawn again, their text too: give the model the new labels' by `set_labels`.
+
+        Raises:
+            ValueError: Weights that nothing else can make up for are missing.
+        """
+        loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        model, info = loaded
+        buffers = {name for name, _ in model.named_buffers()}
+        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key in buffers)
+        if missing:
+            raise ValueError(
+                f"The checkpoint lacks {len(missing)} tensors of the backbone or of the labels, first "
+                f"{', '.join(missing[:3])}: load one that was saved by save_pretrained, or make a new model."
+            )
+        model.label_text_lost = any(key.endswith("label_embeddings") for key, *_ in info["mismatched_keys"])
+        return (model, info) if output_loading_info else model
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the backbone's weights: the first parameter may be one that always stays float32."""
+        return next(self.backbone.parameters()).dtype
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise what no checkpoint gave; timm's own weights are marked and stay."""
+        if hasattr(module, "init_non_persistent_buffers"):
+            cast(Any, module).init_non_persistent_buffers()
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs: Any) -> None:  # type: ignore[override]
+        self.backbone.set_grad_checkpointing(enable)
+        if any(hasattr(module, "gradient_checkpointing") for module in self.modules()):
+            super()._set_gradient_checkpointing(enable, **kwargs)
+
+    def pipeline(self, image_processor: Any, **options: Any) -> Any:
+        """Make the pipeline "multi-label-image-classification" of this model as it is in memory, trained further, say.
+
+        `options` are arguments of `MultiLabelImageClassificationPipeline`. `transformers.pipeline` makes one only of a
+        folder or of a name on the Hub.
+        """
+        from .pipeline_sct import MultiLabelImageClassificationPipeline  # so that transformers copies its file too
+
+        return MultiLabelImageClassificationPipeline(model=self, image_processor=image_processor, **options)
+
+    def get_input_embeddings(self) -> None:  # type: ignore[override]
+        """Return nothing: the input is an image."""
+        return None
+
+    def set_hierarchy(self, label_parents: LabelParents | None) -> None:
+        """Give the labels a hierarchy, or take it away; weights and `config.thresholds` stay as they are.
+
+        Args:
+            label_parents (`dict[str, list[str]]`, *optional*): The parents of labels, by name; see `BackboneConfig`.
+
+        Raises:
+            ValueError: It names what is no label, or goes in a circle.
+        """
+        check_label_parents(label_parents or {}, self.config.label_names)
+        parents = {name: list(above) for name, above in (label_parents or {}).items()}
+        self.config.label_parents = parents or None
+        hierarchy = make_hierarchy(parents, self.config.label_names)
+        self.hierarchy = None if hierarchy is None else hierarchy.to(self.device)
+
+    def check_names(self, names: list[str], count: int, label_parents: LabelParents | None) -> None:
+        """Check the names of labels: `count` of them, each once; and a hierarchy of them.
+
+        Raises:
+            ValueError: A name twice, or another number, or a hierarchy of other names.
+        """
+        check_label_parents(label_parents or {}, names)
+        if len(set(names)) != len(names):
+            raise ValueError(f"names repeat {sorted({n for n in names if names.count(n) > 1})}: give each label once.")
+        if len(names) != count:
+            raise ValueError(
+                f"{len(names)} names for a classifier that is bound to its {count} labels: give {count} names, or "
+                "train with scorer='label', which takes any number."
+            )
+
+    def rename_labels(
+        self, names: list[str], recipe: dict[str, Any] | None, label_parents: LabelParents | None
+    ) -> None:
+        """Put names, checked already, in the configuration; what belonged to the former labels goes."""
+        self.config.thresholds = None
+        self.config.id2label = dict(enumerate(names))
+        self.config.label2id = {name: index for index, name in enumerate(names)}
+        self.config.text_recipe = recipe
+        self.num_labels, self.label_text_lost = len(names), False
+        self.set_hierarchy(label_parents)
+
+    def feature_map(self, pixel_values: Tensor | None, backbone_features: Tensor | None) -> Tensor:
+        """The backbone's map (B, D₀, H, W) of images (B, channels, S_h, S_w), or the one given.
+
+        Raises:
+            ValueError: Not exactly one of the two is given, or its shape is wrong.
+        """
+        if pixel_values is not None and backbone_features is None:
+            self._check_map("pixel_values", pixel_values, self.config.num_channels)
+            return self.backbone(pixel_values)
+        if backbone_features is not None and pixel_values is None:
+            self._check_map("backbone_features", backbone_features, self.backbone.num_features)
+            return backbone_features
+        raise ValueError("Give either pixel_values or backbone_features.")
+
+    @staticmethod
+    def _check_map(name: str, tensor: Tensor, channels: int) -> None:
+        if tensor.ndim != 4 or tensor.shape[1] != channels:
+            raise ValueError(
+                f"{name} have shape {tuple(tensor.shape)}, but (batch, {channels}, height, width) is needed."
+            )
+
+    def _wants_states(self, asked: bool | None) -> bool:
+        return bool(self.config.output_hidden_states if asked is None else asked)
+
+    def check_targets(self, labels: Tensor, shape: torch.Size) -> None:
+        """Check the shape of targets against that of logits, (B, C).
+
+        Raises:
+            ValueError: A wrong shape.
+        """
+        if labels.shape != shape:
+            raise ValueError(
+                f"labels have shape {tuple(labels.shape)}, but {tuple(shape)} is needed: one target a label of "
+                f"{self.config.label_names[:5]}…, 1 present, 0 absent, −1 or NaN unknown."
+            )
+
+
 def capability(model: nn.Module, name: str) -> bool:
     """Whether a model, also one behind `torch.compile` or an adapter of PEFT, can do something.
 
     Args:
         model (`nn.Module`): The model, or what wraps it.
-        name (`str`): `"gives_maps"`, `"takes_new_labels"` or `"takes_known_labels"`; other models can do none of it.
+        name (`str`): `"gives_maps"`, `"takes_new_labels"`, `"scores_in_parts"` or `"takes_known_labels"`; other
+            models can do none of it.
     """
     inner: Any = model
     while not hasattr(inner, name):
@@ -146,4 +373,4 @@ def capability(model: nn.Module, name: str) -> bool:
     return bool(getattr(inner, name))
 
 
-__all__ = ["TimmBackbone", "capability"]
+__all__ = ["BackbonePreTrainedModel", "MultiLabelOutput", "SCTModelOutput", "TimmBackbone", "capability"]

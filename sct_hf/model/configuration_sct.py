@@ -1,25 +1,27 @@
 """Configuration of SCT: what a checkpoint's `config.json` holds."""
 
-import math
 import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .label_parents_sct import ancestors, check_label_parents, rename_label_parents
-
-_LABEL_LOSSES = ("gamma_neg", "gamma_pos", "positive_weight", "logit_shift")
-_OF_LABELS = ("thresholds", "label_text", "label_losses", "label_parents", "hierarchy_loss_weight")
+from .hierarchy_sct import ancestors, check_label_parents, rename_label_parents
 
 
-def _require(holds: bool, field: str, value: object, remedy: str) -> None:
+def _field(default: Any, **marks: bool) -> Any:
+    """A field with marks: `meaning` where the same weights mean something else by it, `labels` where it is theirs."""
+    return field(default=default, metadata=marks)
+
+
+def _require(holds: bool, name: str, value: object, remedy: str) -> None:
     if not holds:
-        raise ValueError(f"{field}={value!r} cannot be used: {remedy}.")
+        raise ValueError(f"{name}={value!r} cannot be used: {remedy}.")
 
 
 def write_code(config: PreTrainedConfig, folder: str | os.PathLike[str]) -> None:
@@ -44,13 +46,17 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
     return {int(index): name for index, name in id2label.items()}
 
 
+_TRAINING = "it only shaped training: take it out of config.json, the scores stay; to train with it, see train --help"
+_STRUCTURE = "this part is fixed since 0.2; use sct_hf 0.1 for such a checkpoint, or train it again"
+
+
 @strict
 class BackboneConfig(PreTrainedConfig):
-    """What every image tagger on a timm backbone needs: images, backbone, labels and the classification loss.
+    """What every image tagger on a timm backbone needs: image, backbone, labels and the classification loss.
 
     Args:
         backbone (`str`, *optional*, defaults to `"resnet101"`):
-            Name of any timm model that gives a feature map or tokens (kin: ResNet-101).
+            Name of any timm model that gives a feature map or tokens.
         backbone_kwargs (`dict`, *optional*):
             Further arguments of `timm.create_model`.
         image_size (`int` or `list[int]`, *optional*, defaults to 448):
@@ -62,40 +68,44 @@ class BackboneConfig(PreTrainedConfig):
         image_std (`list[float]`, *optional*, defaults to ImageNet's):
             Standard deviation of each channel, of pixels in [0, 1].
         gamma_neg (`float`, *optional*, defaults to 2.0):
-            Focusing exponent of the asymmetric loss for absent labels (kin: 2).
+            Focusing exponent of the asymmetric loss for absent labels.
         gamma_pos (`float`, *optional*, defaults to 0.0):
-            Focusing exponent for present labels (kin: 0).
+            Focusing exponent for present labels.
         clip (`float`, *optional*, defaults to 0.0):
-            Probability under which an absent label costs nothing (kin: 0).
-        label_losses (`dict[str, list[float]]`, *optional*):
-            Settings of the asymmetric loss for each label, in the order of the logits, for unbalanced labels: any of
-            `"gamma_neg"` and `"gamma_pos"` in place of the numbers above, `"positive_weight"`, and `"logit_shift"`,
-            which is added to the logits in the loss alone (ours). scripts/train.py makes them of the training
-            targets and leaves them out of the checkpoint.
+            Probability under which an absent label costs nothing.
         thresholds (`list[float]`, *optional*):
-            Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given (ours).
+            Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given.
         label_parents (`dict[str, list[str]]`, *optional*):
             A hierarchy of the labels, {label: its parents}. In evaluation a parent's logit is then the highest among
             its own and those of all labels below it (C-HMCNN, Giunchiglia & Lukasiewicz, NeurIPS 2020).
-        hierarchy_loss_weight (`float`, *optional*, defaults to 0.0):
-            Weight of that paper's loss, by the asymmetric loss, of logits so raised (ours: beside the other losses).
     """
 
-    backbone: str = "resnet101"
-    backbone_kwargs: dict[str, Any] | None = None
+    retired_fields: ClassVar[dict[str, tuple[Any, str]]] = {
+        "label_losses": (None, _TRAINING),
+        "hierarchy_loss_weight": (0.0, _TRAINING),
+    }
+    """Fields of earlier versions: the one value that is still taken, and what to do about another."""
+    renamed_fields: ClassVar[dict[str, str]] = {"label_text": "text_recipe"}
+
+    backbone: str = _field("resnet101", meaning=True)
+    backbone_kwargs: dict[str, Any] | None = _field(None, meaning=True)
     image_size: int | list[int] | tuple[int, ...] = 448
     num_channels: int = 3
-    image_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
-    image_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
+    image_mean: list[float] | tuple[float, ...] = _field((0.485, 0.456, 0.406), meaning=True)
+    image_std: list[float] | tuple[float, ...] = _field((0.229, 0.224, 0.225), meaning=True)
     gamma_neg: float | int = 2.0
     gamma_pos: float | int = 0.0
     clip: float | int = 0.0
-    label_losses: dict[str, list[float]] | None = None
-    thresholds: list[float] | None = None
-    label_parents: dict[str, list[str]] | None = None
-    hierarchy_loss_weight: float | int = 0.0
+    thresholds: list[float] | None = _field(None, labels=True)
+    label_parents: dict[str, list[str]] | None = _field(None, labels=True)
 
     def __post_init__(self, **kwargs: Any) -> None:
+        for name, (default, remedy) in self.retired_fields.items():
+            value = kwargs.pop(name, default)
+            _require(value == default, name, value, remedy)
+        for former, name in self.renamed_fields.items():
+            if former in kwargs:
+                setattr(self, name, kwargs.pop(former))
         self.problem_type = self.problem_type or "multi_label_classification"
         if self.id2label is not None and self.label2id is None:
             self.label2id = {name: int(index) for index, name in self.id2label.items()}
@@ -111,7 +121,9 @@ class BackboneConfig(PreTrainedConfig):
         count = kwargs.get("num_labels") if names is None else len(names)
         former = config_dict.get("id2label") or {}
         if count not in (None, len(former)):
-            config_dict = {key: config_dict[key] for key in config_dict if key not in _OF_LABELS}
+            of_labels = {one.name for one in fields(cls) if one.metadata.get("labels")}
+            of_labels |= {old for old, name in cls.renamed_fields.items() if name in of_labels}
+            config_dict = {key: config_dict[key] for key in config_dict if key not in of_labels}
         elif names is not None and config_dict.get("label_parents"):
             new_name = {name: _by_index(names).get(int(index), name) for index, name in former.items()}
             renamed = rename_label_parents(config_dict["label_parents"], new_name)
@@ -131,30 +143,25 @@ class BackboneConfig(PreTrainedConfig):
         names = _by_index(self.id2label or {})
         return [names[index] for index in sorted(names)]
 
+    @property
+    def focus(self) -> dict[str, float]:
+        """Exponents and clip of the asymmetric loss, as `asymmetric_loss` takes them."""
+        return {"gamma_neg": self.gamma_neg, "gamma_pos": self.gamma_pos, "clip": self.clip}
+
     def validate_image(self) -> None:
         """Raise `ValueError` for an input size, mean or deviation that cannot be used."""
         size = self.image_size
         sides: Sequence[int] = [size, size] if isinstance(size, int) else size
         _require(len(sides) == 2 and min(sides) > 0, "image_size", size, "give one side or [height, width] > 0")
-        for field in ("image_mean", "image_std"):
-            values = getattr(self, field)
-            _require(len(values) == self.num_channels, field, values, f"give {self.num_channels} numbers")
+        for name in ("image_mean", "image_std"):
+            values = getattr(self, name)
+            _require(len(values) == self.num_channels, name, values, f"give {self.num_channels} numbers")
 
     def validate_asymmetric_loss(self) -> None:
         """Raise `ValueError` for exponents or a clip of the asymmetric loss that cannot be used."""
-        for field in ("gamma_neg", "gamma_pos"):
-            _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
+        for name in ("gamma_neg", "gamma_pos"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
         _require(0 <= self.clip < 1, "clip", self.clip, "give a number in [0, 1)")
-
-    def validate_label_losses(self) -> None:
-        """Raise `ValueError` for losses of labels by an unknown name, of another number, or out of range."""
-        count = len(self.label_names)
-        for name, values in (self.label_losses or {}).items():
-            _require(name in _LABEL_LOSSES, "label_losses", name, f"name {', '.join(_LABEL_LOSSES)}")
-            _require(len(values) == count, f"label_losses[{name!r}]", values, f"give one number for each of {count}")
-            signed = name == "logit_shift"
-            holds = all(math.isfinite(value) and (signed or value >= 0) for value in values)
-            _require(holds, f"label_losses[{name!r}]", values, f"give finite numbers{'' if signed else ' >= 0'}")
 
     def validate_thresholds(self) -> None:
         """Raise `ValueError` for thresholds of another number than the labels, or outside [0, 1]."""
@@ -168,9 +175,7 @@ class BackboneConfig(PreTrainedConfig):
 
     def validate_hierarchy(self) -> None:
         """Raise `ValueError` for a hierarchy of other labels, in a circle, or at odds with the thresholds."""
-        weight, parents = self.hierarchy_loss_weight, self.label_parents
-        _require(weight >= 0, "hierarchy_loss_weight", weight, "give a number >= 0")
-        _require(weight == 0 or bool(parents), "hierarchy_loss_weight", weight, "it needs label_parents")
+        parents = self.label_parents
         if not parents:
             return
         check_label_parents(parents, self.label_names)
@@ -200,148 +205,97 @@ class BackboneConfig(PreTrainedConfig):
 
 @strict
 class SCTConfig(BackboneConfig):
-    """Configuration of `SCTModel` and `SCTForMultiLabelClassification`.
+    """Configuration of `SCTModel` and `SCTForMultiLabelClassification`; the arguments of `BackboneConfig` come on top.
 
-    In brackets, where each default comes from: the paper (arXiv 2507.14918), its kin CLSL (arXiv 2510.10055),
-    the theory of conditional transport (arXiv 2012.14100), or this project ("ours"). The arguments of
-    `BackboneConfig` come on top.
+    docs/method.md tells which part is the paper's and which defaults are choices of this project.
 
     Args:
         hidden_size (`int`, *optional*):
-            Width D to which regions are projected; none keeps the backbone's width, as the kin does (ours).
-        projection_norm (`bool`, *optional*, defaults to `True`):
-            Adds a layer norm to that projection (ours).
+            Width D to which regions are projected and normalised; none keeps the backbone's width.
         input_dropout (`float`, *optional*, defaults to 0.0):
-            Dropout of the backbone's features before they are projected, for small sets of images (ours). A
-            semantic map of them (`map_input`) sees them whole.
+            Dropout of the backbone's features before they are projected, for few images. The semantic map sees all.
         label_embedding_size (`int`, *optional*, defaults to 768):
-            Width of the label-text embeddings (kin: BERT-base).
-        label_text (`dict`, *optional*):
+            Width D_t of the label-text embeddings.
+        text_recipe (`dict`, *optional*):
             How the embeddings were made: encoder, template and normalised names.
         seen_labels (`list[str]`, *optional*):
             Names of the labels that the weights were trained on, where the checkpoint was given others since.
-        normalize_label_embeddings (`bool`, *optional*, defaults to `True`):
-            Whether each embedding is divided by its root mean square, so that text and image weigh alike whatever
-            the text encoder's scale (ours).
         encoder_layers (`int`, *optional*, defaults to 1):
-            Transformer encoder layers over the regions (kin: 1).
+            Transformer encoder layers over the regions.
         encoder_attention_heads (`int`, *optional*, defaults to 8):
-            Attention heads of each layer (kin: 8).
+            Attention heads of each layer.
         encoder_ffn_dim (`int`, *optional*, defaults to 2048):
-            Width of each layer's feed-forward block (kin: 2048).
+            Width of each layer's feed-forward block.
         dropout (`float`, *optional*, defaults to 0.1):
-            Dropout of the encoder layers (kin: 0.1).
-        label_interaction (`bool`, *optional*, defaults to `False`):
-            Adds a self-attention layer over the label features (ours).
-        label_states (`bool`, *optional*, defaults to `False`):
-            Whether labels that are known beforehand can be given (`known_labels` of `forward`), to inform the others:
-            a learnt state embedding joins the features of labels known to be present or absent, and in training a part
-            of the targets, drawn anew for each image, is known to the model and left out of all losses (C-Tran,
-            CVPR 2021, by "label mask training"). Needs `label_interaction`, through which labels inform one another
-            (ours; C-Tran has them attend to regions too).
-        known_share_max (`float`, *optional*, defaults to 0.75):
-            Largest share of an image's targets that is so drawn, in (0, 1] (C-Tran).
-        label_graph (`bool`, *optional*, defaults to `False`):
-            Adds messages between label features along a graph of how often labels are seen together in training, which
-            the checkpoint holds (KGGR for the graph; the layer is ours, see `LabelMessages`).
+            Dropout of the encoder layers.
         label_prototypes (`bool`, *optional*, defaults to `False`):
             Whether the checkpoint holds a prototype of each label in the backbone's feature space, made from the
-            label's text and the backbone's own ImageNet classifier, and uses it as the next three fields say (ours).
+            label's text and the backbone's own ImageNet classifier, and uses it as the next three fields say.
         prototype_scale (`float`, *optional*, defaults to 0.5):
-            Weight of the prototypes' scores in the semantic map (ours).
+            Weight of the prototypes' scores in the semantic map.
         prototype_temperature (`float`, *optional*, defaults to 0.05):
-            Temperature of the plan that moves prototypes to regions (ours).
+            Temperature of the plan that moves prototypes to regions.
         prototype_pooling (`float`, *optional*, defaults to 0.5):
-            Share of that plan in pooling the map, in aggregating region scores and in label pooling (ours).
+            Share of that plan in pooling the map, in aggregating region scores and in pooling features for labels.
         familiarity_threshold (`float`, *optional*, defaults to 0.8):
             Likeness, in [0, 1), of a new label's text to that of a label the weights were trained on, up to which its
             score rests on its prototype alone; up to a likeness of 1 what was learned joins in. 0 scores all labels by
-            what was learned. Without prototypes, or for the labels of training, it has no part (ours).
-        map_input (`"features"` or `"context"`, *optional*, defaults to `"features"`):
-            Whether the semantic map looks at the backbone's features (ours) or at the encoder's output (kin).
-            Prototypes live among the former.
-        map_pooling (`"mean"` or `"max"`, *optional*, defaults to `"mean"`):
-            How the map is pooled over regions (kin: max).
-        fuse_map_scores (`bool`, *optional*, defaults to `True`):
-            Whether the pooled map is averaged with a label's other logits (ours).
-        label_pooling (`bool`, *optional*, defaults to `True`):
-            Whether each label is also scored by the backbone's features that the backward plans bring it, and that
-            logit averaged with the region logit (ours).
-        aligned_features (`bool`, *optional*, defaults to `True`):
-            Whether regions are joined by the label features that the forward plan brings them (ours for the plan).
+            what was learned. Without prototypes, or for the labels of training, it has no part.
         aligned_dropout (`float`, *optional*, defaults to 0.5):
-            Share of the images that do without those in training (ours).
-        guidance (`"prior"`, `"detached"` or `"none"`, *optional*, defaults to `"prior"`):
-            How the semantic map guides transport: as log-prior, as log-prior without gradient, or not at all (ours).
+            Share of the training images whose regions are scored without the label features that transport brings.
         temperature (`float`, *optional*, defaults to 0.1):
-            Initial temperature of the transport plans (ours).
-        learn_temperature (`bool`, *optional*, defaults to `True`):
-            Whether the temperature is trained (ours).
+            Initial temperature of the transport plans; it is trained.
         rho (`float`, *optional*, defaults to 0.5):
-            Share of the region → label direction in the transport cost (theory).
+            Share of the region → label direction in the transport cost (arXiv 2012.14100).
         scorer (`"linear"` or `"label"`, *optional*, defaults to `"linear"`):
-            Scores by a vector a label (kin), or by vectors made of the labels' text and features, so that no weight
-            depends on the number of labels (ours).
+            Scores by a weight vector a label, or by vectors made of the labels' text and features, so that no weight
+            depends on the number of labels.
         scorer_dropout (`float`, *optional*, defaults to 0.5):
-            Dropout before the region scores (kin: 0.5).
+            Dropout before the region scores.
         semantic_loss_weight (`float`, *optional*, defaults to 0.8):
-            λ₁, weight of the semantic map's classification loss (kin: 0.8).
+            λ₁, weight of the semantic map's classification loss.
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
-            λ₂, weight of the transport cost beside losses that are means over the known targets (ours).
-        contrast_loss_weight (`float`, *optional*, defaults to 0.0):
-            Weight of a contrast between the labels of a batch, on the image's part of the features that score
-            pooled labels; needs `label_pooling` (after MulCon; features and weight are ours).
-        contrast_temperature (`float`, *optional*, defaults to 0.1):
-            Its temperature.
-        erasing_loss_weight (`float`, *optional*, defaults to 0.0):
-            Weight of the loss of images without the regions that one of their labels is seen by, beside that of
-            whole images (after SRDL; by the backward plan, in the backbone's map: ours). Twice the head's cost in
-            training.
-        erasing_share (`float`, *optional*, defaults to 0.2):
-            Share of the regions that are erased (ours).
+            λ₂, weight of the transport cost beside losses that are means over the known targets.
     """
 
     model_type = "sct"
-    keys_to_ignore_at_inference = ["losses"]
+    keys_to_ignore_at_inference = ["losses", "branch_logits"]
+    retired_fields: ClassVar[dict[str, tuple[Any, str]]] = {
+        **BackboneConfig.retired_fields,
+        **{"projection_norm": (True, _STRUCTURE), "normalize_label_embeddings": (True, _STRUCTURE)},
+        **{"map_input": ("features", _STRUCTURE), "map_pooling": ("mean", _STRUCTURE)},
+        **{"fuse_map_scores": (True, _STRUCTURE), "label_pooling": (True, _STRUCTURE)},
+        **{"aligned_features": (True, _STRUCTURE), "guidance": ("prior", _STRUCTURE)},
+        "learn_temperature": (True, _STRUCTURE),
+        "label_interaction": (False, "use the model of sct_hf.variants.known_labels, or sct_hf 0.1"),
+        "label_states": (False, "load it by SCTWithKnownLabels of sct_hf.variants.known_labels"),
+        "label_graph": (False, "load it by SCTWithLabelGraph of sct_hf.variants.label_graph"),
+        "known_share_max": (0.75, _TRAINING),
+        **{"contrast_loss_weight": (0.0, _TRAINING), "contrast_temperature": (0.1, _TRAINING)},
+        **{"erasing_loss_weight": (0.0, _TRAINING), "erasing_share": (0.2, _TRAINING)},
+    }
 
-    hidden_size: int | None = None
-    projection_norm: bool = True
+    hidden_size: int | None = _field(None, meaning=True)
     input_dropout: float | int = 0.0
     label_embedding_size: int = 768
-    label_text: dict[str, Any] | None = None
+    text_recipe: dict[str, Any] | None = _field(None, labels=True)
     seen_labels: list[str] | None = None
-    normalize_label_embeddings: bool = True
     encoder_layers: int = 1
-    encoder_attention_heads: int = 8
+    encoder_attention_heads: int = _field(8, meaning=True)
     encoder_ffn_dim: int = 2048
     dropout: float | int = 0.1
-    label_interaction: bool = False
-    label_states: bool = False
-    known_share_max: float | int = 0.75
-    label_graph: bool = False
-    label_prototypes: bool = False
-    prototype_scale: float | int = 0.5
-    prototype_temperature: float | int = 0.05
-    prototype_pooling: float | int = 0.5
+    label_prototypes: bool = _field(False, meaning=True)
+    prototype_scale: float | int = _field(0.5, meaning=True)
+    prototype_temperature: float | int = _field(0.05, meaning=True)
+    prototype_pooling: float | int = _field(0.5, meaning=True)
     familiarity_threshold: float | int = 0.8
-    map_input: Literal["features", "context"] = "features"
-    map_pooling: Literal["mean", "max"] = "mean"
-    fuse_map_scores: bool = True
-    label_pooling: bool = True
-    aligned_features: bool = True
     aligned_dropout: float | int = 0.5
-    guidance: Literal["prior", "detached", "none"] = "prior"
     temperature: float | int = 0.1
-    learn_temperature: bool = True
     rho: float | int = 0.5
-    scorer: Literal["linear", "label"] = "linear"
+    scorer: Literal["linear", "label"] = _field("linear", meaning=True)
     scorer_dropout: float | int = 0.5
     semantic_loss_weight: float | int = 0.8
     transport_loss_weight: float | int = 0.1
-    contrast_loss_weight: float | int = 0.0
-    contrast_temperature: float | int = 0.1
-    erasing_loss_weight: float | int = 0.0
-    erasing_share: float | int = 0.2
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
         """As `PreTrainedConfig.save_pretrained`; a checkpoint that came with its code keeps it.
@@ -357,47 +311,20 @@ class SCTConfig(BackboneConfig):
         """Raise `ValueError` for widths or counts of layers that cannot be used."""
         hidden = self.hidden_size
         _require(hidden is None or hidden > 0, "hidden_size", hidden, "give a number > 0, or none for the backbone's")
-        for field in ("label_embedding_size", "encoder_attention_heads", "encoder_ffn_dim"):
-            _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
+        for name in ("label_embedding_size", "encoder_attention_heads", "encoder_ffn_dim"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
         _require(self.encoder_layers >= 0, "encoder_layers", self.encoder_layers, "give a number >= 0")
-
-    def validate_label_states(self) -> None:
-        """Raise `ValueError` for states that no label would learn of, or a share of known labels out of range."""
-        states, share = self.label_states, self.known_share_max
-        _require(
-            not states or self.label_interaction,
-            "label_states",
-            states,
-            "labels inform one another by label_interaction; set label_interaction=True as well",
-        )
-        _require(0 < share <= 1, "known_share_max", share, "give a share in (0, 1]")
-
-    def validate_prototypes(self) -> None:
-        """Raise `ValueError` for prototypes beside a semantic map of other features than theirs."""
-        _require(
-            not self.label_prototypes or self.map_input == "features",
-            "map_input",
-            self.map_input,
-            "prototypes live among the backbone's features; set map_input='features' or label_prototypes=False",
-        )
 
     def validate_transport(self) -> None:
         """Raise `ValueError` for transport settings or loss weights that cannot be used."""
-        for field in ("temperature", "prototype_temperature", "contrast_temperature"):
-            _require(getattr(self, field) > 0, field, getattr(self, field), "give a number > 0")
-        for field in ("rho", "prototype_pooling"):
-            _require(0 <= getattr(self, field) <= 1, field, getattr(self, field), "give a number in [0, 1]")
-        for field in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout", "familiarity_threshold"):
-            _require(0 <= getattr(self, field) < 1, field, getattr(self, field), "give a number in [0, 1)")
-        weights = ("semantic_loss_weight", "transport_loss_weight", "contrast_loss_weight", "erasing_loss_weight")
-        for field in (*weights, "prototype_scale"):
-            _require(getattr(self, field) >= 0, field, getattr(self, field), "give a number >= 0")
-
-    def validate_training_options(self) -> None:
-        """Raise `ValueError` for a contrast without what it contrasts, or a share that erases nothing or all."""
-        weight = self.contrast_loss_weight
-        _require(not weight or self.label_pooling, "contrast_loss_weight", weight, "it needs label_pooling=True")
-        _require(0 < self.erasing_share < 1, "erasing_share", self.erasing_share, "give a number within (0, 1)")
+        for name in ("temperature", "prototype_temperature"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
+        for name in ("rho", "prototype_pooling"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "give a number in [0, 1]")
+        for name in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout", "familiarity_threshold"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "give a number in [0, 1)")
+        for name in ("semantic_loss_weight", "transport_loss_weight", "prototype_scale"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
 
 
 __all__ = ["BackboneConfig", "SCTConfig", "write_code"]

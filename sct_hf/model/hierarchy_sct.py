@@ -1,16 +1,73 @@
-"""Scores that agree with a hierarchy of labels: a parent's is never below a child's."""
+"""A hierarchy of labels, and scores that agree with it: a parent's is never below a child's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .configuration_sct import BackboneConfig
-from .label_parents_sct import LabelParents, ancestors
 from .losses_sct import asymmetric_loss, known_targets
 from .transport_sct import full_precision
+
+LabelParents = Mapping[str, Sequence[str]]
+
+
+def check_label_parents(label_parents: LabelParents, label_names: Sequence[str]) -> None:
+    """Check a hierarchy against the labels.
+
+    Args:
+        label_parents: {label: its parents}; several parents are allowed, labels without any are left out.
+        label_names: The labels, which parents are among.
+
+    Raises:
+        ValueError: A name that is no label, a label without or twice with a parent, one above itself.
+    """
+    known = set(label_names)
+    for child, parents in label_parents.items():
+        strange = [name for name in (child, *parents) if name not in known]
+        if strange:
+            raise ValueError(
+                f"label_parents names {strange[0]!r}, which is no label: make it one, or take it out of label_parents."
+            )
+        if not parents or len(set(parents)) < len(parents):
+            raise ValueError(
+                f"label_parents gives {child!r} the parents {list(parents)!r}: give each of one or more parents once, "
+                "and leave labels without a parent out."
+            )
+    top_down(label_parents)
+
+
+def top_down(label_parents: LabelParents) -> list[str]:
+    """The names of a hierarchy, each after its parents.
+
+    Raises:
+        ValueError: A label lies above itself.
+    """
+    try:
+        return list(TopologicalSorter(label_parents).static_order())
+    except CycleError as error:
+        circle = " → ".join(reversed(error.args[1]))
+        raise ValueError(f"label_parents goes in a circle, {circle}: no label may lie above itself.") from error
+
+
+def ancestors(label_parents: LabelParents) -> dict[str, list[str]]:
+    """All labels above each name of a hierarchy, nearest generations not told apart; a name without parents has none.
+
+    Raises:
+        ValueError: A label lies above itself.
+    """
+    found: dict[str, list[str]] = {}
+    for name in top_down(label_parents):
+        parents = label_parents.get(name, ())
+        found[name] = list(dict.fromkeys(up for parent in parents for up in (parent, *found[parent])))
+    return found
+
+
+def rename_label_parents(label_parents: LabelParents, new_name: Mapping[str, str]) -> dict[str, list[str]]:
+    """The same hierarchy of labels with other names, {name: new name}."""
+    return {new_name[child]: [new_name[parent] for parent in parents] for child, parents in label_parents.items()}
 
 
 class LabelHierarchy(nn.Module):
@@ -58,7 +115,7 @@ class LabelHierarchy(nn.Module):
         return logits.scatter_reduce(1, self.above.expand_as(descendants), descendants, "amax")
 
     def implied(self, known_labels: Tensor) -> Tensor:
-        """What follows from known labels (ours): above a present label all are present, below an absent one absent.
+        """What follows from known labels: above a present label all are present, below an absent one absent.
 
         Args:
             known_labels: (B, C): 1 present, 0 absent, −1 or NaN unknown.
@@ -84,11 +141,11 @@ class LabelHierarchy(nn.Module):
         return present - (1 - present) * (1 - absent)
 
     def loss(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
-        """The loss of C-HMCNN (MCLoss, see the class), with the asymmetric loss in place of cross-entropy (ours).
+        """The loss of C-HMCNN (MCLoss, see the class), with the asymmetric loss in place of cross-entropy.
 
         A label that is absent pays for the highest logit among itself and all below it; one that is present is paid
         for by the highest among those of them that are present too, so that a wrong child gains nothing from its
-        parent. Unknown targets take no part: neither as labels nor below others (ours).
+        parent. Unknown targets take no part: neither as labels nor below others.
 
         Args:
             logits: (B, C), not yet raised.
@@ -107,9 +164,10 @@ class LabelHierarchy(nn.Module):
         return asymmetric_loss(constrained, targets, **options)
 
 
-def make_hierarchy(config: BackboneConfig) -> LabelHierarchy | None:
-    """The hierarchy of a configuration, if it has one."""
-    return LabelHierarchy(config.label_parents, config.label_names) if config.label_parents else None
+def make_hierarchy(label_parents: LabelParents | None, label_names: Sequence[str]) -> LabelHierarchy | None:
+    """The module of a hierarchy of labels, if there is one."""
+    return LabelHierarchy(label_parents, label_names) if label_parents else None
 
 
-__all__ = ["LabelHierarchy", "make_hierarchy"]
+__all__ = ["LabelHierarchy", "LabelParents", "ancestors", "check_label_parents", "make_hierarchy"]
+__all__ += ["rename_label_parents", "top_down"]

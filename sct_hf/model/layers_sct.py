@@ -1,20 +1,22 @@
 """The layers of SCT: regions in context, semantic-related label features, region scorers."""
 
 import math
-from typing import Self, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .cache_sct import WeightsOnly
 from .configuration_sct import SCTConfig
 from .transport_sct import full_precision
+from .vocabulary_sct import Vocabulary
 
 
 def sine_positions(height: int, width: int, dim: int, device: torch.device | None = None) -> Tensor:
-    """2-D sine position code of a grid (kin; Carion et al., DETR).
+    """2-D sine position code of a grid (Carion et al., DETR, ECCV 2020).
 
     Coordinates count from 1 and are normalised to 2π at the last row and column; half of the channels code y, then
     half x, as interleaved sines and cosines of temperature 10,000.
@@ -42,14 +44,83 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device | Non
     return torch.cat((y, x), dim=-1).flatten(0, 1)
 
 
+class WeightsOnly:
+    """Keeps the last result of a function of weights alone for as long as they stay as they are.
+
+    It is kept only where no gradient is recorded and nothing is compiled or exported. Any other tensor, an in-place
+    change that autograd counts, another dtype, device or autocast computes it again; only a write through `.data`
+    goes unseen, until `clear`. A copy of it, or a pickle, is empty.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[Any, list[Tensor], Tensor] | None = None
+
+    def __call__(self, compute: Callable[[], Tensor], weights: Sequence[Tensor]) -> Tensor:
+        """Return what `compute` returns, or returned when `weights` and autocast were the same."""
+        if torch.compiler.is_compiling() or torch.is_grad_enabled() or not all(map(_countable, weights)):
+            return compute()
+        device = weights[0].device.type
+        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        key = (autocast, [(t.data_ptr(), t._version, t.dtype, t.device, t.shape, t.stride()) for t in weights])
+        kept = self._kept  # read once: another thread may replace it meanwhile
+        if kept is None or kept[0] != key:
+            # Aliases keep the storages, so that no later tensor can come to lie at the same address.
+            kept = self._kept = (key, [tensor.detach() for tensor in weights], compute())
+        return kept[2]
+
+    def clear(self) -> None:
+        """Forget the result."""
+        self._kept = None
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
+
+
+def _countable(tensor: Tensor) -> bool:
+    """Whether changes of a tensor show: it lies in memory of its own and has a count of versions."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type != "meta" and tensor.numel() > 0
+    return plain and not tensor.is_inference()
+
+
 def _plain(layer: nn.Linear) -> bool:
     """Whether the layer's weight says what it does: it has no adapter, and is neither quantised nor offloaded."""
     own = type(layer.weight) is nn.Parameter or torch.compiler.is_exporting()  # an exporter puts a type of its own
     return type(layer) is nn.Linear and own and not layer.weight.is_meta
 
 
+def as_map(regions: Tensor, grid: torch.Size) -> Tensor:
+    """Lay out what regions have (B, P, C) on their grid (H, W): (B, C, H, W)."""
+    return regions.transpose(1, 2).unflatten(2, tuple(grid))
+
+
+@dataclass(frozen=True)
+class Match:
+    """What the regions of images and the labels of a vocabulary have to do with each other."""
+
+    vocabulary: Vocabulary
+    features: Tensor  # (B, P, D₀)
+    regions: tuple[Tensor, ...]  # (B, P, D) before the encoder and after each layer
+    grid: torch.Size  # (H, W)
+    label_features: Tensor  # (B, C, D)
+    semantic_map: Tensor  # (B, P, C)
+    similarity: Tensor  # (B, P, C)
+    temperature: Tensor  # scalar
+    plan: Tensor  # (B, P, C), sums to 1 over C
+    backward_plan: Tensor  # (B, P, C), sums to 1 over P
+    prototype_plan: Tensor | None  # (B, P, C), sums to 1 over P
+    pooled_features: Tensor  # (B, C, D₀)
+    region_scores: Tensor | None = None  # (B, P, C)
+
+    def maps(self) -> dict[str, Tensor]:
+        """Semantic map, plans and region scores on the grid of regions, where there are any: (B, C, H, W) each."""
+        plans = {"transport_plan": self.plan, "backward_plan": self.backward_plan}
+        rows = {"semantic_map": self.semantic_map, "region_scores": self.region_scores, **plans}
+        rows["prototype_plan"] = self.prototype_plan
+        return {name: as_map(each, self.grid) for name, each in rows.items() if each is not None}
+
+
 class EncoderLayer(GradientCheckpointingLayer):
-    """A post-norm transformer encoder layer, ReLU; positions are added to queries and keys only (kin).
+    """A post-norm transformer encoder layer, ReLU; positions are added to queries and keys only.
 
     Args:
         dim (`int`): Width D of the tokens, a multiple of the number of heads.
@@ -82,14 +153,13 @@ class EncoderLayer(GradientCheckpointingLayer):
 class SemanticFeatures(nn.Module):
     """Semantic-related features Fˢ = W₂·GELU(BN(W₁·[E ; x_g])).
 
-    Fusing the global image feature with label embeddings is the paper's, the layers are the kin's.
+    Each label embedding is divided by its root mean square, so that text and image weigh alike whatever the encoder.
     W₁·[E ; x_g] is computed as W₁ᴱ·E + W₁ᵍ·x_g, which is the same and needs the first term once a batch, or in
     evaluation once for all.
 
     Args:
         dim (`int`): Width D.
-        config (`SCTConfig`): Gives the width D_t of label embeddings, and whether each is divided by its root mean
-            square.
+        config (`SCTConfig`): Gives the width D_t of label embeddings.
     """
 
     def __init__(self, dim: int, config: SCTConfig) -> None:
@@ -99,7 +169,6 @@ class SemanticFeatures(nn.Module):
         self.image_proj = nn.Linear(dim, fused, bias=False)
         self.norm = nn.BatchNorm1d(fused)
         self.out = nn.Linear(fused, dim)
-        self.normalize = config.normalize_label_embeddings
         self._kept_text = WeightsOnly()
 
     def train(self, mode: bool = True) -> Self:
@@ -119,13 +188,11 @@ class SemanticFeatures(nn.Module):
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
 
     def _text(self, label_embeddings: Tensor) -> Tensor:
-        if self.normalize:
-            label_embeddings = F.rms_norm(label_embeddings, label_embeddings.shape[-1:])
-        return self.text_proj(label_embeddings)
+        return self.text_proj(F.rms_norm(label_embeddings, label_embeddings.shape[-1:]))
 
 
 class LinearScores(nn.Module):
-    """Scores tokens by one weight vector a label (kin).
+    """Scores tokens by one weight vector a label.
 
     Args:
         token_dim (`int`): Width of the tokens.
@@ -141,7 +208,7 @@ class LinearScores(nn.Module):
         """Score tokens (B, P, N) to (B, P, C)."""
         return self.proj(tokens)
 
-    def own(self, tokens: Tensor, label_text: Tensor) -> Tensor:
+    def own(self, tokens: Tensor, centred: Tensor) -> Tensor:
         """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
         if not _plain(self.proj):
             return self.proj(tokens).diagonal(dim1=1, dim2=2)
@@ -150,7 +217,7 @@ class LinearScores(nn.Module):
 
 
 class LabelScores(nn.Module):
-    """Scores tokens by a scaled dot product with the projected label features, for any number of labels (ours).
+    """Scores tokens by a scaled dot product with the projected label features, for any number of labels.
 
     Args:
         token_dim (`int`): Width of the tokens.
@@ -169,7 +236,7 @@ class LabelScores(nn.Module):
 
 
 class TextScores(nn.Module):
-    """Scores tokens by the vector that a label's text is mapped to, for any number of labels (ours).
+    """Scores tokens by the vector that a label's text is mapped to, for any number of labels.
 
     Scaled so that a step of the optimizer moves a label's vector about as far as one of `LinearScores`.
 
@@ -184,13 +251,13 @@ class TextScores(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
         self.scale = (token_dim * text_dim) ** -0.5
 
-    def forward(self, tokens: Tensor, label_text: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, centred: Tensor) -> Tensor:
         """Score tokens (B, P, N) against label text (C, D_t) to (B, P, C)."""
-        return tokens @ self.proj(label_text).T * self.scale + self.bias
+        return tokens @ self.proj(centred).T * self.scale + self.bias
 
-    def own(self, tokens: Tensor, label_text: Tensor) -> Tensor:
+    def own(self, tokens: Tensor, centred: Tensor) -> Tensor:
         """Score one token a label (B, C, N), each against its own label's text (C, D_t) alone, to (B, C)."""
-        return torch.einsum("bcn,cn->bc", tokens, self.proj(label_text)) * self.scale + self.bias
+        return torch.einsum("bcn,cn->bc", tokens, self.proj(centred)) * self.scale + self.bias
 
 
 def _label_vectors(token_dim: int, config: SCTConfig) -> "LinearScores | TextScores":
@@ -206,20 +273,17 @@ SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearSco
 class SemanticMap(nn.Module):
     """Semantic map M = scores of tokens, plus those of label prototypes where there are any, and its pooling.
 
-    That M is learned is the paper's; scores by one vector a label and pooling by the maximum are the kin's. The mean,
-    prototypes and their part in the pooling are ours.
-
     Args:
         token_dim (`int`): Width of the tokens that M looks at.
         dim (`int`): Width D of the label features.
-        config (`SCTConfig`): Gives the kind of scorer, the number of labels, pooling and what prototypes weigh.
+        config (`SCTConfig`): Gives the kind of scorer, the number of labels and what prototypes weigh.
     """
 
     def __init__(self, token_dim: int, dim: int, config: SCTConfig) -> None:
         super().__init__()
         self.scores = SCORES[config.scorer](token_dim, dim, len(config.label_names))
         self.prototype_scale = config.prototype_scale
-        self.pooling, self.prototype_pooling = config.map_pooling, config.prototype_pooling
+        self.prototype_pooling = config.prototype_pooling
 
     def forward(
         self, tokens: Tensor, label_features: Tensor, prototypes: Tensor | None, familiarity: Tensor | None = None
@@ -239,17 +303,17 @@ class SemanticMap(nn.Module):
     def pool(self, semantic_map: Tensor, prototype_plan: Tensor | None) -> Tensor:
         """Pool M (B, P, C) over regions, in part by a plan (B, P, C) of the prototypes, to float32 (B, C)."""
         semantic_map = full_precision(semantic_map)
-        pooled = semantic_map.amax(1) if self.pooling == "max" else semantic_map.mean(1)  # (B, C)
+        pooled = semantic_map.mean(1)  # (B, C)
         if prototype_plan is None:
             return pooled
         return torch.lerp(pooled, (prototype_plan * semantic_map).sum(1), self.prototype_pooling)
 
 
 class RegionScorer(nn.Module):
-    """Region scores R = W₄·Dropout(GELU(W₃·Fᴿ)) with Fᴿ = [π→·Fˢ ; X] (kin for the layers, ours for the plan).
+    """Region scores R = W₄·Dropout(GELU(W₃·Fᴿ)) with Fᴿ = [π→·Fˢ ; X].
 
     W₃·[π→·Fˢ ; X] is computed as π→·(W₃ˢ·Fˢ) + W₃ˣ·X, which is the same and projects labels instead of regions.
-    In training the first term is left out of some images, so that the second learns to do without it (ours).
+    In training the first term is left out of some images, so that the second learns to do without it.
 
     Args:
         dim (`int`): Width D.
@@ -258,34 +322,32 @@ class RegionScorer(nn.Module):
 
     def __init__(self, dim: int, config: SCTConfig) -> None:
         super().__init__()
-        self.label_proj = nn.Linear(dim, 2 * dim, bias=False) if config.aligned_features else None
+        self.label_proj = nn.Linear(dim, 2 * dim, bias=False)
         self.region_proj = nn.Linear(dim, 2 * dim)
         self.dropout = nn.Dropout(config.scorer_dropout)
         self.aligned_dropout = config.aligned_dropout
         self.scores = _label_vectors(2 * dim, config)
 
-    def forward(self, regions: Tensor, label_features: Tensor, plan: Tensor, label_text: Tensor) -> Tensor:
-        """Score regions (B, P, D) with label features (B, C, D) aligned by a plan (B, P, C): (B, P, C).
+    def align(self, plan: Tensor, label_features: Tensor) -> Tensor:
+        """What a plan (B, P, C) brings regions of label features (B, C, D), projected: W₃ˢ·(π→·Fˢ), (B, P, 2D)."""
+        return plan.to(label_features.dtype) @ self.label_proj(label_features)
+
+    def forward(
+        self, regions: Tensor, label_features: Tensor, plan: Tensor, centred: Tensor, aligned: Tensor | None = None
+    ) -> Tensor:
+        """Score regions (B, P, D), joined by what a plan brings them, `aligned` (B, P, 2D) if given, to (B, P, C).
 
         With `scorer="label"` a label's vector is made of its text (C, D_t).
         """
-        aligned = None
-        if self.label_proj is not None:
-            aligned = plan.to(regions.dtype) @ self.label_proj(label_features)  # (B, P, 2D)
-            if self.training and self.aligned_dropout:
-                aligned = aligned * (torch.rand_like(aligned[:, :1, :1]) >= self.aligned_dropout)
-        return self.score(regions, aligned, label_text)
-
-    def score(self, regions: Tensor, aligned: Tensor | None, label_text: Tensor) -> Tensor:
-        """Score regions (B, P, D), joined by what transport brings them (B, P, 2D) or nothing, to (B, P, C)."""
-        hidden = self.region_proj(regions)  # (B, P, 2D)
-        if aligned is not None:
-            hidden = hidden + aligned
-        return self.scores(self.dropout(F.gelu(hidden)), label_text)
+        aligned = self.align(plan, label_features) if aligned is None else aligned  # (B, P, 2D)
+        if self.training and self.aligned_dropout:
+            aligned = aligned * (torch.rand_like(aligned[:, :1, :1]) >= self.aligned_dropout)
+        hidden = self.region_proj(regions) + aligned  # (B, P, 2D)
+        return self.scores(self.dropout(F.gelu(hidden)), centred)
 
 
 class PooledScorer(nn.Module):
-    """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where f_k is what the backward plans bring to label k (ours).
+    """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where f_k is what the backward plans bring to label k.
 
     w is the label's own, with `scorer="label"` made of its text.
 
@@ -302,10 +364,10 @@ class PooledScorer(nn.Module):
         self.dropout = nn.Dropout(config.scorer_dropout)
         self.scores = _label_vectors(2 * dim, config)
 
-    def forward(self, pooled_features: Tensor, label_features: Tensor, label_text: Tensor) -> Tensor:
+    def forward(self, pooled_features: Tensor, label_features: Tensor, centred: Tensor) -> Tensor:
         """Score pooled features (B, C, D₀) with label features (B, C, D) and text (C, D_t) to float32 (B, C)."""
         hidden = self.embed(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
-        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), label_text))
+        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), centred))
 
     def embed(self, pooled_features: Tensor) -> Tensor:
         """What of a label's features comes from the image alone: U·f (B, C, 2D) of f (B, C, D₀)."""
@@ -315,7 +377,7 @@ class PooledScorer(nn.Module):
 def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:
     """Image scores z[k] = Σ_p w[p,k]·R[p,k] in float32, of R (B, P, C): (B, C).
 
-    The weights w are softmax_p(R[·,k]) (kin), mixed with a `share` of a plan (B, P, C) over regions, if given (ours).
+    The weights w are softmax_p(R[·,k]), mixed with a `share` of a plan (B, P, C) over regions, if given.
     """
     region_scores = full_precision(region_scores)
     weights = region_scores.softmax(dim=1)  # (B, P, C)
@@ -324,13 +386,5 @@ def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 
     return (weights * region_scores).sum(dim=1)
 
 
-__all__ = [
-    "EncoderLayer",
-    "PooledScorer",
-    "RegionScorer",
-    "SemanticFeatures",
-    "SemanticMap",
-    "TextScores",
-    "aggregate",
-    "sine_positions",
-]
+__all__ = ["EncoderLayer", "LabelScores", "Match", "PooledScorer", "RegionScorer", "SemanticFeatures", "SemanticMap"]
+__all__ += ["TextScores", "WeightsOnly", "aggregate", "as_map", "sine_positions"]

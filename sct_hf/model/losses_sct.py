@@ -1,12 +1,11 @@
 """Losses for multi-label targets of which some may be unknown."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .configuration_sct import BackboneConfig
 from .transport_sct import full_precision
 
 
@@ -39,10 +38,9 @@ def asymmetric_loss(
 
     −w·(a·y·log p + (1 − y)·log(1 − p_m)) with p = sigmoid(logit + s), p_m = max(p − clip, 0) and the focal weight
     w = (1 − p_t)^γ, without gradient, where p_t and γ are interpolated by y between their values for an absent and
-    for a present label (so for y in {0, 1} exactly ASL's; soft targets as in ASL's code). The default
-    γ and clip are the kin's, which scales the mean by 1000 and bounds p by 1e-5; ASL's own are γ₋ = 4, γ₊ = 1, clip
-    0.05 and a sum. Exponents that differ between labels, their positive weights a and shifts s are for unbalanced
-    labels (see `loss_options`); without focus, a is the `pos_weight` of PyTorch's BCEWithLogitsLoss.
+    for a present label (so for y in {0, 1} exactly ASL's; soft targets as in ASL's code). ASL's own defaults are
+    γ₋ = 4, γ₊ = 1, clip 0.05 and a sum. Exponents that differ between labels, their positive weights a and shifts s
+    are for unbalanced labels; without focus, a is the `pos_weight` of PyTorch's BCEWithLogitsLoss.
 
     Args:
         logits (`Tensor` of any shape): Any float dtype; computed in float32 (float64 for float64 input).
@@ -104,21 +102,9 @@ def asymmetric_loss(
     return loss.sum() if reduction == "sum" else loss.sum() / known.sum().clamp(min=1)
 
 
-def loss_options(config: BackboneConfig, device: torch.device) -> dict[str, Any]:
-    """Arguments of `asymmetric_loss` as a configuration has them: for all labels, or one for each.
-
-    Args:
-        config (`BackboneConfig`): Its exponents, clip and `label_losses`.
-        device (`torch.device`): Where the logits are.
-
-    Returns:
-        `dict`: `gamma_neg`, `gamma_pos` and `clip`; what `label_losses` holds replaces them or joins them as float32
-        tensors (C,).
-    """
-    options: dict[str, Any] = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos, "clip": config.clip}
-    for name, values in (config.label_losses or {}).items():
-        options[name] = torch.tensor(values, dtype=torch.float32, device=device)  # (C,)
-    return options
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Σ weight · loss over losses by name; a name without a weight counts once."""
+    return torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
 
 
-__all__ = ["asymmetric_loss", "known_targets", "loss_options"]
+__all__ = ["asymmetric_loss", "known_targets", "weighted_sum"]

@@ -1,47 +1,215 @@
 """SCT: semantic-aware representation learning via conditional transport, for multi-label image classification.
 
-A reconstruction from the abstract and a summary of arXiv 2507.14918, whose equations and code were not at hand. What
-is the paper's, its kin's (CLSL, arXiv 2510.10055), the theory's or ours is said part by part. Shapes: B images,
-S input side, P = H·W regions, C labels, D feature width, D_t label-text width.
+A reconstruction from the abstract and a summary of arXiv 2507.14918; docs/method.md tells part by part what is the
+paper's. Shapes: B images, P = H·W regions, C labels, D₀ backbone width, D feature width, D_t label-text width.
 """
 
-from typing import Any
+import math
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
-from .backbone_sct import TimmBackbone
-from .base_sct import SCTModel, SCTPreTrainedModel, as_map, as_regions
+from .backbone_sct import BackbonePreTrainedModel, MultiLabelOutput, SCTModelOutput, TimmBackbone
 from .configuration_sct import SCTConfig
-from .contrast_sct import label_contrast_loss
-from .erasing_sct import erase_regions, statistics_kept
-from .hierarchy_sct import make_hierarchy
-from .known_labels_sct import check_known_labels, draw_known_labels, known_logits, without_known
-from .label_graph_sct import graph_of_labels
-from .label_parents_sct import LabelParents, check_label_parents
-from .layers_sct import PooledScorer, RegionScorer, aggregate
-from .losses_sct import asymmetric_loss, known_targets, loss_options
-from .new_labels_sct import LabelTexts, describe_new_labels, encode_new_labels, label_texts
-from .outputs_sct import MultiLabelOutput
-from .streaming_sct import streamed_logits
+from .hierarchy_sct import LabelParents, make_hierarchy
+from .layers_sct import (
+    EncoderLayer,
+    LabelScores,
+    Match,
+    PooledScorer,
+    RegionScorer,
+    SemanticFeatures,
+    SemanticMap,
+    TextScores,
+    aggregate,
+    sine_positions,
+)
+from .losses_sct import asymmetric_loss, known_targets, weighted_sum
+from .transport_sct import cosine_similarity, full_precision, plan_logits, tau, transport_loss, transport_plan
+from .vocabulary_sct import (
+    LabelTexts,
+    Vocabulary,
+    check_label_text,
+    describe_new_labels,
+    encode_new_labels,
+    make_vocabulary,
+)
 
 
-class SCTForMultiLabelClassification(SCTPreTrainedModel):
-    """SCT with its region scores and losses: images to one logit a label.
+class SCTPreTrainedModel(BackbonePreTrainedModel):
+    """Base class of the SCT models."""
 
-    Args:
-        config (`SCTConfig`): The configuration.
-    """
+    config_class = SCTConfig
+    config: SCTConfig
+    base_model_prefix = "sct"
+    _keep_in_fp32_modules_strict = ["log_temperature"]
+    _no_split_modules = ["SCTModel", "TimmBackbone", "EncoderLayer"]  # accelerate finds no place for a part's buffers
+    gives_maps = True
+
+    @property
+    def takes_new_labels(self) -> bool:  # type: ignore[override]
+        """Whether labels can be given at run time, see `vocabulary`."""
+        return self.config.scorer == "label"
+
+    @property
+    def scores_in_parts(self) -> bool:  # type: ignore[override]
+        """Whether very many labels can be scored a part at a time, see `score_in_parts`."""
+        return self.takes_new_labels
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, SCTModel):
+            init.constant_(module.log_temperature, math.log(self.config.temperature))
+            init.normal_(module.label_embeddings)
+            for given_later in (module.label_prototypes, module.seen_embeddings):
+                if given_later is not None:
+                    init.zeros_(given_later)
+        elif isinstance(module, LabelScores | TextScores):
+            init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+
+class SCTModel(SCTPreTrainedModel):
+    """Regions, label features and the transport between them: everything of SCT but the scores."""
+
+    _keys_to_ignore_on_load_unexpected = [r"^(pooled_)?scorer\."]
 
     def __init__(self, config: SCTConfig) -> None:
         super().__init__(config)
-        self.sct = SCTModel(config)
-        dim = self.sct.hidden_size
-        self.scorer = RegionScorer(dim, config)
-        wide = self.sct.backbone.num_features
-        self.pooled_scorer = PooledScorer(wide, dim, config) if config.label_pooling else None
-        self.hierarchy = make_hierarchy(config)
+        self.backbone = TimmBackbone(config)
+        num_features, count = self.backbone.num_features, len(config.label_names)
+        dim = config.hidden_size or num_features
+        if dim % 4 or dim % config.encoder_attention_heads:
+            raise ValueError(
+                f"The width of regions is {dim} (hidden_size={config.hidden_size}): set hidden_size to a multiple of "
+                f"4 and of encoder_attention_heads={config.encoder_attention_heads}."
+            )
+        self.hidden_size = dim
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.region_proj = nn.Linear(num_features, dim) if config.hidden_size else nn.Identity()
+        self.region_norm = nn.LayerNorm(dim) if config.hidden_size else nn.Identity()
+        self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
+        self.semantic_features = SemanticFeatures(dim, config)
+        self.semantic_map = SemanticMap(num_features, dim, config)
+        self.log_temperature = nn.Parameter(torch.zeros((), dtype=torch.float32))
+        self.label_embeddings: Tensor
+        self.register_buffer("label_embeddings", torch.zeros(count, config.label_embedding_size))
+        self.label_prototypes: Tensor | None
+        prototypes = torch.zeros(count, num_features) if config.label_prototypes else None
+        self.register_buffer("label_prototypes", prototypes)
+        self.seen_embeddings: Tensor | None
+        seen = config.seen_labels
+        width = config.label_embedding_size
+        self.register_buffer("seen_embeddings", None if seen is None else torch.zeros(len(seen), width))
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        backbone_features: Tensor | None = None,
+        vocabulary: Vocabulary | None = None,
+        output_hidden_states: bool | None = None,
+        output_match: bool = False,
+    ) -> SCTModelOutput | Match:
+        """Compute regions, label features and transport; arguments as of `SCTForMultiLabelClassification`.
+
+        With `output_match` it returns a `Match`, the same on rows of regions.
+        """
+        seen = self.region_features(pixel_values, backbone_features)
+        match = self.compare(*seen, vocabulary or self.vocabulary())
+        if output_match:
+            return match
+        states = match.regions if self._wants_states(output_hidden_states) else None
+        named = {"label_features": match.label_features, "pooled_features": match.pooled_features, **match.maps()}
+        return SCTModelOutput(last_hidden_state=match.regions[-1], hidden_states=states, **named)
+
+    def region_features(
+        self, pixel_values: Tensor | None, backbone_features: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...], torch.Size]:
+        """The backbone's features (B, P, D₀), the regions (B, P, D) before and after each layer, and (H, W)."""
+        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
+        grid = features.shape[-2:]
+        features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
+        regions = [self.region_norm(self.region_proj(self.input_dropout(features)))]  # (B, P, D)
+        dim, device = self.hidden_size, features.device
+        positions = sine_positions(grid[0], grid[1], dim, device) if self.encoder else None  # (P, D)
+        for layer in self.encoder:
+            regions.append(layer(regions[-1], positions))  # (B, P, D)
+        return features, tuple(regions), grid
+
+    def compare(
+        self, features: Tensor, regions: tuple[Tensor, ...], grid: torch.Size, vocabulary: Vocabulary
+    ) -> Match:
+        """Compare regions, as from `region_features`, with labels: semantic map M, and the plans that it guides."""
+        label_features = self.label_features(regions[-1].mean(dim=1), vocabulary)  # (B, C, D)
+        semantic_map = self.semantic_map(features, label_features, vocabulary.prototypes, vocabulary.familiarity)
+        # log softmax of M differs from M by a constant that either plan's softmax takes out: M serves both plans.
+        log_prior = full_precision(semantic_map)  # (B, P, C)
+        temperature = self.log_temperature.exp()
+        similarity = cosine_similarity(regions[-1], label_features)  # (B, P, C)
+        plan, backward_plan = (transport_plan(similarity, temperature, log_prior, None, dim=dim) for dim in (2, 1))
+        prototype_plan, pooling = self.prototype_plan(features, vocabulary.prototypes), backward_plan  # (B, P, C)
+        if prototype_plan is not None:
+            pooling = torch.lerp(backward_plan, prototype_plan, self.config.prototype_pooling)
+        pooled_features = pooling.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
+        seen = (vocabulary, features, regions, grid, label_features, semantic_map, similarity, temperature)
+        return Match(*seen, plan, backward_plan, prototype_plan, pooled_features)
+
+    def label_features(self, image_feature: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """Semantic-related label features (B, C, D) of global image features (B, D)."""
+        return self.semantic_features(vocabulary.embeddings, image_feature)
+
+    def prototype_plan(self, features: Tensor, prototypes: Tensor | None) -> Tensor | None:
+        """The backward plan (B, P, C) from label prototypes (C, D₀) to the backbone's features (B, P, D₀)."""
+        if prototypes is None:
+            return None
+        similarity = cosine_similarity(features, prototypes.unsqueeze(0))  # (B, P, C)
+        return transport_plan(similarity, self.config.prototype_temperature, None, None, dim=1)
+
+    def vocabulary(self, embeddings: Tensor | None = None, prototypes: Tensor | None = None) -> Vocabulary:
+        """The checkpoint's labels, or others for one call, as `forward` takes them.
+
+        Args:
+            embeddings (`Tensor` of shape (C, D_t), *optional*): Text embeddings of other labels, for `scorer="label"`.
+            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
+
+        Raises:
+            ValueError: Other labels of a linear scorer, shapes that do not fit, or prototypes missing.
+        """
+        held, seen = self.label_embeddings, self.seen_embeddings
+        trained = held if seen is None else seen
+        if embeddings is None and prototypes is None:
+            return make_vocabulary(held, self.label_prototypes, trained, self.config, own=True)
+        if embeddings is None:
+            raise ValueError("prototypes are given without embeddings: give both.")
+        if not self.takes_new_labels:
+            raise ValueError(
+                "embeddings are of no use to a linear scorer, whose weights are bound to the labels that it was "
+                "trained on: use a checkpoint trained with scorer='label'."
+            )
+        check_label_text(len(embeddings), embeddings, prototypes, self.config, self.backbone.num_features)
+        prototypes = None if prototypes is None else prototypes.to(held)
+        return make_vocabulary(embeddings.to(held), prototypes, trained, self.config, own=False)
+
+
+class SCTForMultiLabelClassification(SCTPreTrainedModel):
+    """SCT with its scores and losses: images to one logit a label."""
+
+    base_model_class: type[SCTModel] = SCTModel
+    sct: SCTModel
+
+    def __init__(self, config: SCTConfig) -> None:
+        super().__init__(config)
+        self.sct = self.base_model_class(config)
+        self.scorer = RegionScorer(self.sct.hidden_size, config)
+        self.pooled_scorer = PooledScorer(self.sct.backbone.num_features, self.sct.hidden_size, config)
+        self.hierarchy = make_hierarchy(config.label_parents, config.label_names)
         self.post_init()
         self._keys_to_ignore_on_load_unexpected = set()  # the base model's, that has no scorer, are not this one's
 
@@ -50,42 +218,15 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         """The timm backbone."""
         return self.sct.backbone
 
-    gives_maps = True
-
-    @property
-    def takes_known_labels(self) -> bool:
-        """Whether known labels inform the scores of others."""
-        return self.config.label_states
-
-    def pipeline(self, image_processor: Any, **options: Any) -> Any:
-        """Make the pipeline "multi-label-image-classification" of this model as it is in memory, trained further, say.
-
-        `options` are arguments of `MultiLabelImageClassificationPipeline`; the model stays on its device.
-        `transformers.pipeline` makes one only of a folder or of a name on the Hub.
-        """
-        from .pipeline_sct import MultiLabelImageClassificationPipeline  # so that transformers copies its file too
-
-        if getattr(self, "hf_device_map", None) is None:
-            options.setdefault("device", self.device)
-        return MultiLabelImageClassificationPipeline(model=self, image_processor=image_processor, **options)
-
     @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
         backbone_features: Tensor | None = None,
-        label_embeddings: Tensor | None = None,
-        label_prototypes: Tensor | None = None,
-        known_labels: Tensor | None = None,
+        vocabulary: Vocabulary | None = None,
         output_maps: bool = False,
-        output_label_features: bool = False,
-        output_branches: bool = False,
         output_hidden_states: bool | None = None,
-        erasing: bool = True,
-        labels_at_once: int | None = None,
-        **kwargs: Any,
     ) -> MultiLabelOutput:
         """Score images; with targets, also compute the loss.
 
@@ -93,175 +234,118 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised images.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
-            label_embeddings (`Tensor` of shape (C, D_t), *optional*): Text of other labels than the model's own, for
-                this call alone; for `scorer="label"`. The model's hierarchy says nothing of them.
-            label_prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
-            known_labels (`Tensor` of shape (B, C), *optional*): What is known beforehand and informs the scores of the
-                other labels, where the model has `label_states`: 1 present, 0 absent, −1 or NaN unknown. Known
-                labels take no part in any loss. In evaluation their logits say what is known, ±`KNOWN_LOGIT`, and what
-                follows from them in the hierarchy is known too. In training on targets they are drawn, if not given.
-            output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W): semantic map,
-                both transport plans, the prototypes' plan where there are prototypes, and region logits.
-            output_label_features (`bool`, *optional*, defaults to `False`): Whether to return Fˢ (B, C, D).
-            output_branches (`bool`, *optional*, defaults to `False`): Whether to return the logits that have a loss of
-                their own, and the features that the pooled ones are made of.
+            vocabulary (`Vocabulary`, *optional*): Other labels than the checkpoint's for this call, see `vocabulary`.
+                The model's hierarchy says nothing of them.
+            output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W).
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
-            erasing (`bool`, *optional*, defaults to `True`): Whether to train on images with erased regions too,
-                where the configuration says so.
-            labels_at_once (`int`, *optional*): Labels that go through the head together, for many labels: the same
-                logits in bounded memory, and nothing else, see `streamed_logits`. For `scorer="label"`.
-
-        Returns:
-            `MultiLabelOutput`: loss and its parts where targets are given, logits (B, C), and what was asked for.
 
         Raises:
             ValueError: An input of a wrong shape, size or value.
         """
-        if labels_at_once is not None:
-            more = output_maps or output_label_features or output_branches or output_hidden_states
-            if labels is not None or known_labels is not None or more:
-                raise ValueError(
-                    f"labels_at_once={labels_at_once} gives logits alone: leave out labels, known_labels and output_…."
-                )
-            images_and_text = (pixel_values, backbone_features, label_embeddings, label_prototypes)
-            logits = streamed_logits(self, *images_and_text, labels_at_once)
-            return MultiLabelOutput(logits=self._raised(logits, label_embeddings))
-        images = pixel_values if backbone_features is None else backbone_features
-        batch_size = 0 if images is None else images.shape[0]
-        if labels is not None:
-            self.check_targets(labels, batch_size)
-        known_labels = self._known_labels(known_labels, labels, label_embeddings, batch_size)  # (B, C), or none
-        label_weights = None
-        if labels is not None:
-            labels = labels if known_labels is None else without_known(labels, known_labels)
-            label_weights = known_targets(labels)[1]  # (B, C)
-        erasing = erasing and labels is not None and self.training and self.config.erasing_loss_weight > 0
-        if erasing:  # the backbone's map is needed twice
-            pixel_values, backbone_features = None, self.feature_map(pixel_values, backbone_features)
-        out = self.sct(
-            pixel_values,
-            label_weights,
-            backbone_features=backbone_features,
-            label_embeddings=label_embeddings,
-            label_prototypes=label_prototypes,
-            known_labels=known_labels,
-            output_backward_plan=output_maps or erasing,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
-        plan = as_regions(out.transport_plan)  # (B, P, C)
-        label_text = self.sct.centred_text(label_embeddings)  # (C, D_t)
-        region_scores = self.scorer(out.last_hidden_state, out.label_features, plan, label_text)  # (B, P, C)
-        prototype_plan = None if out.prototype_plan is None else as_regions(out.prototype_plan)  # (B, P, C)
-        logits, region_logits, pooled_logits = self.label_logits(
-            region_scores,
-            out.map_logits,
-            out.pooled_features,
-            out.label_features,
-            prototype_plan,
-            label_text,
-            self.sct.familiarity(label_embeddings),
-        )  # each (B, C), the last one or none
-        branches = {"region": region_logits, "map": out.map_logits, "pooled": pooled_logits}
-
+        match = self.match(pixel_values, backbone_features, vocabulary)
+        branches = self.branches(match, match.vocabulary)  # {"region", "map", "pooled"}: (B, C) each
+        logits = self.fuse(branches, match.vocabulary)  # (B, C)
         loss = losses = None
         if labels is not None:
-            config = self.config
-            focus = loss_options(config, region_logits.device)
-            losses = {
-                "classification": asymmetric_loss(region_logits, labels, **focus),
-                "semantic": asymmetric_loss(out.map_logits, labels, **focus),
-                "transport": out.transport_loss,
-            }
-            loss = (
-                losses["classification"]
-                + config.semantic_loss_weight * losses["semantic"]
-                + config.transport_loss_weight * losses["transport"]
-            )
-            if pooled_logits is not None:
-                losses["pooled"] = asymmetric_loss(pooled_logits, labels, **focus)
-                loss = loss + losses["pooled"]
-            if self.hierarchy is not None and config.hierarchy_loss_weight:
-                losses["hierarchy"] = self.hierarchy.loss(logits, labels, **focus)
-                loss = loss + config.hierarchy_loss_weight * losses["hierarchy"]
-            if self.pooled_scorer is not None and config.contrast_loss_weight:
-                embedded = self.pooled_scorer.embed(out.pooled_features)  # (B, C, 2D)
-                losses["contrast"] = label_contrast_loss(embedded, labels, config.contrast_temperature)
-                loss = loss + config.contrast_loss_weight * losses["contrast"]
-            if erasing and backbone_features is not None:
-                rest, judged = erase_regions(backbone_features, out.backward_plan, labels, config.erasing_share)
-                same: Any = {"label_embeddings": label_embeddings, "label_prototypes": label_prototypes}
-                same |= {"known_labels": known_labels, "erasing": False, "return_dict": True}
-                with statistics_kept(self):
-                    again = self(labels=judged, backbone_features=rest, **same)
-                losses["erasing"] = again.loss
-                loss = loss + config.erasing_loss_weight * again.loss
-        if known_labels is not None and not self.training:
-            logits = known_logits(logits, known_labels)
-        return MultiLabelOutput(
-            loss=loss,
-            logits=self._raised(logits, label_embeddings),
-            losses=losses,
-            semantic_map=out.semantic_map if output_maps else None,
-            transport_plan=out.transport_plan if output_maps else None,
-            backward_plan=out.backward_plan if output_maps else None,
-            prototype_plan=out.prototype_plan if output_maps else None,
-            region_logits=as_map(region_scores, out.semantic_map.shape[2:]) if output_maps else None,
-            label_features=out.label_features if output_label_features else None,
-            branch_logits={name: each for name, each in branches.items() if each is not None}
-            if output_branches
-            else None,
-            pooled_features=out.pooled_features if output_branches else None,
-            hidden_states=out.hidden_states,
-        )
+            losses = self.losses(branches, match, labels)
+            loss = weighted_sum(losses, self.loss_weights)
+        logits = self.finish(logits, match.vocabulary)  # (B, C)
+        more: dict[str, Any] = match.maps() if output_maps else {}
+        if self._wants_states(output_hidden_states):
+            more["hidden_states"] = match.regions
+        return MultiLabelOutput(loss=loss, logits=logits, losses=losses, branch_logits=branches, **more)
 
-    def _known_labels(
-        self, known_labels: Tensor | None, labels: Tensor | None, label_embeddings: Tensor | None, batch_size: int
-    ) -> Tensor | None:
-        """Known labels (B, C): as given, in evaluation with what they imply; drawn of the targets in training."""
-        config = self.config
-        if known_labels is not None:
-            count = len(config.label_names if label_embeddings is None else label_embeddings)
-            check_known_labels(known_labels, (batch_size, count), config.label_states)
-            if self.hierarchy is not None and not self.training and label_embeddings is None:
-                return self.hierarchy.implied(known_labels)
-        elif config.label_states and self.training and labels is not None:
-            return draw_known_labels(labels, config.known_share_max)
-        return known_labels
+    def match(
+        self, pixel_values: Tensor | None, backbone_features: Tensor | None, vocabulary: Vocabulary | None = None
+    ) -> Match:
+        """Bring images, or the backbone's map of them, together with labels, and score each region."""
+        return self._scored(self.sct(pixel_values, backbone_features, vocabulary, output_match=True))
 
-    def _raised(self, logits: Tensor, label_embeddings: Tensor | None) -> Tensor:
-        """Logits (B, C) of the model's own labels as its hierarchy wants them in evaluation; others as they are."""
-        if self.hierarchy is None or self.training or label_embeddings is not None:
+    def _scored(self, match: Match, aligned: Tensor | None = None) -> Match:
+        """A match with region scores, by what the forward plan brings regions, `aligned` (B, P, 2D) if given."""
+        seen = (match.regions[-1], match.label_features, match.plan, match.vocabulary.centred)
+        return replace(match, region_scores=self.scorer(*seen, aligned))
+
+    def branches(self, match: Match, vocabulary: Vocabulary) -> dict[str, Tensor]:
+        """The three ways to score a label, (B, C) each: by its regions, its map, its pooled features."""
+        plan, share, centred = match.prototype_plan, self.config.prototype_pooling, vocabulary.centred
+        return {
+            "region": aggregate(cast(Tensor, match.region_scores), plan, share),
+            "map": self.sct.semantic_map.pool(match.semantic_map, plan),
+            "pooled": self.pooled_scorer(match.pooled_features, match.label_features, centred),
+        }
+
+    def fuse(self, branches: dict[str, Tensor], vocabulary: Vocabulary) -> Tensor:
+        """Logits (B, C): the mean of the branches; of labels that the weights know little of, the map alone."""
+        logits = (branches["region"] + branches["map"] + branches["pooled"]) / len(branches)
+        if vocabulary.familiarity is None:
+            return logits
+        return torch.lerp(branches["map"], logits, vocabulary.familiarity.to(logits.dtype))
+
+    def losses(self, branches: dict[str, Tensor], match: Match, labels: Tensor, **focus: Any) -> dict[str, Tensor]:
+        """The asymmetric loss of each branch on targets (B, C), and the transport cost; unweighted scalars.
+
+        `focus` holds arguments of `asymmetric_loss`; those that are not given are the configuration's.
+        """
+        self.check_targets(labels, branches["region"].shape)
+        losses = {
+            name: asymmetric_loss(each, labels, **(self.config.focus | focus)) for name, each in branches.items()
+        }
+        prior, weights = full_precision(match.semantic_map), known_targets(labels)[1]  # (B, P, C), (B, C)
+        options: Any = {"region_log_prior": prior, "label_log_prior": prior, "label_weights": weights}
+        options |= {"temperature": match.temperature, "rho": self.config.rho}
+        return losses | {"transport": transport_loss(match.similarity, **options)}
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weights of losses by name; others count once."""
+        return {"map": self.config.semantic_loss_weight, "transport": self.config.transport_loss_weight}
+
+    def finish(self, logits: Tensor, vocabulary: Vocabulary) -> Tensor:
+        """Logits (B, C) of the checkpoint's labels as its hierarchy wants them in evaluation; others as they are."""
+        if self.hierarchy is None or self.training or not vocabulary.own:
             return logits
         return self.hierarchy(logits)
 
-    def label_logits(
+    def vocabulary(self, *args: Any, **kwargs: Any) -> Vocabulary:
+        """As `SCTModel.vocabulary`."""
+        return self.sct.vocabulary(*args, **kwargs)
+
+    def score_in_parts(
         self,
-        region_scores: Tensor,
-        map_logits: Tensor,
-        pooled_features: Tensor | None,
-        label_features: Tensor,
-        prototype_plan: Tensor | None,
-        label_text: Tensor,
-        familiarity: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Average what scores labels: region scores (B, P, C), M's (B, C) and those of pooled features (B, C, D₀).
+        pixel_values: Tensor | None = None,
+        backbone_features: Tensor | None = None,
+        *,
+        vocabulary: Vocabulary,
+        size: int,
+    ) -> Tensor:
+        """The logits (B, C) of very many labels, `size` of them in memory at a time.
 
-        With `familiarity` (C,), the average counts to that share; M's scores, in which prototypes are, to the rest.
+        The score of a label depends on the others by one thing: the forward plan shares each region among all labels.
+        So labels are gone through twice: for what that plan brings each region, by a running softmax, and for scores.
 
-        Returns:
-            Logits (B, C), and the region logits and pooled logits, or none, among them.
+        Raises:
+            ValueError: A linear scorer, or a size below 1.
         """
-        region_logits = aggregate(region_scores, prototype_plan, self.config.prototype_pooling)  # (B, C)
-        pooled_logits = None
-        if self.pooled_scorer is not None:
-            pooled_logits = self.pooled_scorer(pooled_features, label_features, label_text)  # (B, C)
-        own_map_logits = map_logits if self.config.fuse_map_scores else None  # (B, C)
-        kinds = [scores for scores in (region_logits, own_map_logits, pooled_logits) if scores is not None]
-        logits = sum(kinds[1:], kinds[0]) / len(kinds)  # (B, C)
-        if familiarity is not None:
-            logits = torch.lerp(map_logits, logits, familiarity.to(logits.dtype))
-        return logits, region_logits, pooled_logits
+        if size < 1 or not self.scores_in_parts:
+            raise ValueError(f"size={size} cannot be used: give one >= 1, to a model with scorer='label'.")
+        seen = self.sct.region_features(pixel_values, backbone_features)
+        parts = [vocabulary[start : start + size] for start in range(0, len(vocabulary), size)]
+        mass = brought = None  # (B, P, 1), (B, P, 2D): log Σ exp of the plan's logits so far, and what it brings
+        for part in parts:
+            match = self.sct.compare(*seen, part)
+            temperature, prior = tau(match.temperature, match.similarity), full_precision(match.semantic_map)
+            more = plan_logits(match.similarity, temperature, prior).logsumexp(2, keepdim=True)
+            aligned = self.scorer.align(match.plan, match.label_features)
+            total = more if mass is None else torch.logaddexp(mass, more)
+            share = (more - total).exp().to(aligned.dtype)
+            brought = aligned if brought is None else torch.lerp(brought, aligned, share)
+            mass = total
+        scores = []
+        for part in parts:
+            match = self._scored(self.sct.compare(*seen, part), brought)
+            scores.append(self.fuse(self.branches(match, part), part))
+        return self.finish(torch.cat(scores, dim=1), vocabulary)
 
     def set_labels(
         self,
@@ -278,62 +362,38 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
 
         Thresholds and hierarchy of the former labels go. Without `embeddings`, they and the prototypes are made by
-        what made the checkpoint's own, see `encode_new_labels`. `config.seen_labels` then keeps the names of the
-        labels that the weights were trained on, unless these are to be trained (`to_train`), or the former ones' text
-        was lost when another `num_labels` was loaded. Messages between labels (`label_graph`) go on among those that
-        stay, by their names; nobody counted the new ones. A linear scorer's labels keep theirs by their places.
+        what made the checkpoint's own, see `encode_new_labels`. `config.seen_labels` keeps the labels of training.
 
         Args:
             names (`list[str]`, or `dict` of texts by name): The labels' names, each once; with texts that stand for
                 them, where embeddings are to be made.
             embeddings (`Tensor` of shape (C, D_t), *optional*): Their text embeddings, any float dtype.
-            recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
-            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, needed where the checkpoint has
-                prototypes (`config.label_prototypes`), see `sct_hf.make_label_prototypes`.
+            recipe (`dict`, *optional*): How the embeddings were made, kept as `config.text_recipe`.
+            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the checkpoint has prototypes.
             label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
-            label_encoder (`str`, *optional*): Name or folder of the text encoder, where `config.label_text` cannot
-                tell.
-            label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`, to be averaged, in place of
-                the checkpoint's template.
-            to_train (`bool`, *optional*, defaults to `False`): Whether the weights are about to be trained on these
-                labels, which then count as seen.
+            label_encoder (`str`, *optional*): Text encoder, where `config.text_recipe` cannot tell.
+            label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`, to be averaged.
+            to_train (`bool`, *optional*, defaults to `False`): Whether training on these labels follows.
 
         Raises:
-            ValueError: A name twice, embeddings or prototypes of another count or width, prototypes missing or given
-                to a checkpoint without them, another number of labels than the weights of a linear scorer have, or a
-                hierarchy of other names.
+            ValueError: Names that repeat, or more or fewer than a linear scorer has weights for; embeddings,
+                prototypes or a hierarchy that do not fit them.
         """
+        config, sct = self.config, self.sct
         if embeddings is None:
-            texts = label_texts(names)
-            embeddings, prototypes = encode_new_labels(texts, self, label_encoder, label_templates)
-            recipe = describe_new_labels(texts, self.config, label_templates)
+            embeddings, prototypes = encode_new_labels(names, self, label_encoder, label_templates)
+            recipe = describe_new_labels(names, config, label_templates)
         names = list(names)
-        count = len(self.config.label_names)
-        if len(set(names)) != len(names):
-            raise ValueError(f"names repeat {sorted({n for n in names if names.count(n) > 1})}: give each label once.")
-        self.sct.check_label_text(len(names), embeddings, prototypes)
-        if self.config.scorer == "linear" and len(names) != count:
-            raise ValueError(
-                f"{len(names)} names for the {count} labels of a linear scorer, whose weights are bound to them: "
-                "train with scorer='label' to change the number of labels, or make a new model."
-            )
-        check_label_parents(label_parents or {}, names)
+        self.check_names(names, len(names) if self.takes_new_labels else self.num_labels, label_parents)
+        check_label_text(len(names), embeddings, prototypes, config, self.backbone.num_features)
         if to_train:
-            self.config.seen_labels = self.sct.seen_embeddings = None
-        elif self.config.seen_labels is None and names != self.config.label_names and not self.label_text_lost:
-            self.config.seen_labels = self.config.label_names
-            self.sct.seen_embeddings = self.sct.label_embeddings
-        if self.sct.label_graph is not None and self.config.scorer == "label":  # a linear scorer's are only renamed
-            self.sct.label_graph = graph_of_labels(self.sct.label_graph, self.config.label_names, names)
+            config.seen_labels = sct.seen_embeddings = None
+        elif config.seen_labels is None and names != config.label_names and not self.label_text_lost:
+            config.seen_labels, sct.seen_embeddings = config.label_names, sct.label_embeddings
         if prototypes is not None:
-            self.sct.label_prototypes = prototypes.detach().to(self.sct.label_prototypes, copy=True)
-        self.sct.label_embeddings = embeddings.detach().to(self.sct.label_embeddings, copy=True)
-        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
-        self.config.id2label = dict(enumerate(names))
-        self.config.label2id = {name: index for index, name in enumerate(names)}
-        self.config.label_text = recipe
-        self.label_text_lost = False
-        self.set_hierarchy(label_parents)
+            sct.label_prototypes = prototypes.detach().to(sct.label_prototypes, copy=True)
+        sct.label_embeddings = embeddings.detach().to(sct.label_embeddings, copy=True)
+        self.rename_labels(names, recipe, label_parents)
 
 
 __all__ = ["SCTForMultiLabelClassification", "SCTModel", "SCTPreTrainedModel"]

@@ -16,7 +16,7 @@ from transformers import Pipeline
 
 from .backbone_sct import capability
 from .image_processing_sct import open_image, to_rgb
-from .new_labels_sct import encode_new_labels, label_texts, seen_in_training
+from .vocabulary_sct import Vocabulary, encode_new_labels, label_texts, seen_in_training
 
 TASK = "multi-label-image-classification"
 
@@ -52,8 +52,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         maps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"map"`, that plan itself, (H', W')
             float32, and `"box"`.
         known_labels (`dict[str, bool]`, *optional*): Labels known to be present (True) or absent (False) in every
-            image, which inform the scores of the others, for checkpoints with `label_states`. Their own scores say
-            what is known.
+            image, which inform the scores of the others, for models that take them. Their own scores say what
+            is known.
         labels (`list[str]`, or `dict` of texts by name, *optional*): Other labels than those of the checkpoint, for
             `scorer="label"`. They are embedded by its text encoder; the model stays as it is. A dict gives texts that
             stand for a label in place of its name: a description, or a list of prompts, which are averaged. Scores
@@ -61,7 +61,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             are scored a part at a time, without heatmaps.
         label_templates (`list[str]`, *optional*): Prompts for all names of `labels`, such as `"a photo of a {}"`,
             which are averaged, in place of the checkpoint's template.
-        label_encoder (`str`, *optional*): Name or folder of that text encoder, where `config.label_text` cannot tell.
+        label_encoder (`str`, *optional*): Name or folder of that text encoder, where `config.text_recipe` cannot tell.
 
     Example:
         ```python
@@ -79,9 +79,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     _load_feature_extractor: Any = False
     _load_tokenizer: Any = False
     image_processor: Any
+    model: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._label_sets: dict[Any, tuple[Tensor, Tensor | None]] = {}
+        self._label_sets: dict[Any, Vocabulary] = {}
         super().__init__(*args, **kwargs)
         problem = self.model.config.problem_type
         if problem != "multi_label_classification":
@@ -94,8 +95,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     @property
     def label_names(self) -> list[str]:
         """The names of the checkpoint's labels, in the order of the logits."""
-        config: Any = self.model.config
-        return [str(config.id2label[label]) for label in range(config.num_labels)]
+        return [str(self.model.config.id2label[label]) for label in range(self.model.config.num_labels)]
 
     @property
     def gives_maps(self) -> bool:
@@ -212,12 +212,12 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         )
         return preprocess, forward, postprocess
 
-    def _label_set(self, texts: Any, encoder: str | None, templates: Any) -> tuple[Tensor, Tensor | None]:
-        """Embeddings and prototypes of labels; those of the last few sets are kept, by all that they depend on."""
+    def _label_set(self, texts: Any, encoder: str | None, templates: Any) -> Vocabulary:
+        """The vocabulary of labels; the last few are kept, by all that they depend on."""
         key = (tuple(texts.items()), encoder, repr(templates))
         found = self._label_sets.get(key)
         if found is None:
-            found = encode_new_labels(texts, self.model, encoder, templates)
+            found = self.model.vocabulary(*encode_new_labels(texts, self.model, encoder, templates))
             kept = list(self._label_sets.items())[1 - _KEPT_LABEL_SETS :]
             self._label_sets = dict([*kept, (key, found)])
         return found
@@ -231,7 +231,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         if not capability(self.model, "takes_known_labels"):
             raise ValueError(
                 "known_labels are of no use to this model, whose labels have no states: leave them out, or use a "
-                "checkpoint trained with label_states=True."
+                "checkpoint trained with --head sct_known_labels."
             )
         names = labels or self.label_names
         for name, present in known_labels.items():
@@ -261,22 +261,22 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         input_tensors: dict[str, Any],
         heatmaps: bool = False,
         maps: bool = False,
-        label_set: tuple[Tensor, Tensor | None] | None = None,
+        label_set: Vocabulary | None = None,
         labels: list[str] | None = None,
         known_labels: dict[str, bool] | None = None,
     ) -> dict[str, Any]:
         pixels = input_tensors["pixel_values"]
+        scored = {name: value for name, value in input_tensors.items() if name != "pixel_values"}
         options: dict[str, Any] = {"output_maps": True} if heatmaps or maps else {}
         if label_set is not None:
-            options["label_embeddings"], options["label_prototypes"] = label_set
-            many = len(label_set[0]) > _LABELS_AT_ONCE and not self.model.config.label_interaction
-            if many and "output_maps" not in options:
-                options["labels_at_once"] = _LABELS_AT_ONCE
+            if len(label_set) > _LABELS_AT_ONCE and not options and capability(self.model, "scores_in_parts"):
+                logits = self.model.score_in_parts(pixels, vocabulary=label_set, size=_LABELS_AT_ONCE)  # (B, C)
+                return scored | {"scores": logits.float().sigmoid()}
+            options["vocabulary"] = label_set
         row = self._known(labels, known_labels)
         if row is not None:
-            options["known_labels"] = row.to(pixels.device).expand(len(pixels), -1)
+            options["known"] = row.to(pixels.device).expand(len(pixels), -1)
         output = self.model(pixels, **options)
-        scored = {name: value for name, value in input_tensors.items() if name != "pixel_values"}
         scored["scores"] = output.logits.float().sigmoid()  # (B, C)
         return scored | ({"maps": output.transport_plan.float()} if heatmaps or maps else {})  # (B, C, H', W')
 
@@ -348,7 +348,7 @@ def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
 
 
 def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
-    """Box a map of weights: the part around its peak where it lies above the middle of its range (ours).
+    """Box a map of weights: the part around its peak where it lies above the middle of its range.
 
     The map is stretched to its own range and enlarged as for the overlay. The box holds the region that is connected
     to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant
@@ -405,11 +405,5 @@ def _check_name(field: str, name: Any, names: Sequence[str]) -> None:
         raise ValueError(f"{field}: no label is called {name!r}; the labels are {some}")
 
 
-__all__ = [
-    "TASK",
-    "MultiLabelImageClassificationPipeline",
-    "UnreadableImageError",
-    "heatmap_box",
-    "heatmap_overlay",
-    "select_tags",
-]
+__all__ = ["TASK", "MultiLabelImageClassificationPipeline", "UnreadableImageError", "heatmap_box", "heatmap_overlay"]
+__all__ += ["select_tags"]

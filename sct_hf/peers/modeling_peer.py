@@ -1,7 +1,7 @@
 """Peer heads on the same backbone, to compare SCT with: trained, saved and loaded as SCT is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
-from sct_hf.model.backbone_sct import TimmBackbone
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel, MultiLabelOutput, TimmBackbone
 from sct_hf.model.configuration_sct import BackboneConfig
-from sct_hf.model.hierarchy_sct import make_hierarchy
-from sct_hf.model.label_parents_sct import LabelParents, check_label_parents
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
-from sct_hf.model.outputs_sct import MultiLabelOutput
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.hierarchy_sct import LabelParents, check_label_parents, make_hierarchy
+from sct_hf.model.losses_sct import asymmetric_loss, known_targets, weighted_sum
 from sct_hf.peers.label_text_head import LabelTextHead
 from sct_hf.peers.registry import HEADS, make_head
 
@@ -47,7 +44,7 @@ class PeerConfig(BackboneConfig):
             Further arguments of the head.
         label_embedding_size (`int`, *optional*, defaults to 768):
             Width of the label-text embeddings, for heads that read them.
-        label_text (`dict`, *optional*):
+        text_recipe (`dict`, *optional*):
             How the embeddings were made: encoder, template and normalised names.
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
             Weight of the transport cost, for heads that have one (ours).
@@ -56,10 +53,10 @@ class PeerConfig(BackboneConfig):
     model_type = "sct_peer"
     keys_to_ignore_at_inference = ["losses", "branch_logits"]
 
-    head: str = "linear"
-    head_kwargs: dict[str, Any] | None = None
+    head: str = field(default="linear", metadata={"meaning": True})
+    head_kwargs: dict[str, Any] | None = field(default=None, metadata={"meaning": True})
     label_embedding_size: int = 768
-    label_text: dict[str, Any] | None = None
+    text_recipe: dict[str, Any] | None = field(default=None, metadata={"labels": True})
     transport_loss_weight: float | int = 0.1
 
     def validate_head(self) -> None:
@@ -105,7 +102,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         for queries in (module.weight for module in self.head.modules() if isinstance(module, nn.Embedding)):
             if queries.device.type != "meta":
                 queries._is_hf_initialized = True  # type: ignore[attr-defined]  # they keep their unit variance
-        self.hierarchy = make_hierarchy(config)
+        self.hierarchy = make_hierarchy(config.label_parents, config.label_names)
         self.post_init()
 
     @torch.no_grad()
@@ -129,7 +126,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         Args:
             names (`list[str]`): The labels' names, each once.
             embeddings (`Tensor` of shape (C, D_t)): Their text embeddings, any float dtype.
-            recipe (`dict`, *optional*): How the embeddings were made, kept as `config.label_text`.
+            recipe (`dict`, *optional*): How the embeddings were made, kept as `config.text_recipe`.
             label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
 
         Raises:
@@ -147,11 +144,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             )
         check_label_parents(label_parents or {}, names)
         self.label_embeddings = embeddings.detach().to(self.label_embeddings, copy=True)
-        self.config.thresholds = self.config.label_losses = None  # they belonged to the former labels
-        self.config.id2label = dict(enumerate(names))
-        self.config.label2id = {name: index for index, name in enumerate(names)}
-        self.config.label_text = recipe
-        self.set_hierarchy(label_parents)
+        self.rename_labels(names, recipe, label_parents)
 
     @can_return_tuple
     def forward(
@@ -179,13 +172,8 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         logits = self.fuse(branches)  # (B, C)
         loss = losses = None
         if labels is not None:
-            self.check_targets(labels, len(logits))
-            focus = loss_options(self.config, logits.device)
-            losses, weights = self.losses(branches, match, labels, **focus), self.loss_weights
-            if self.hierarchy is not None and self.config.hierarchy_loss_weight:
-                losses["hierarchy"] = self.hierarchy.loss(logits, labels, **focus)
-                weights["hierarchy"] = self.config.hierarchy_loss_weight
-            loss = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
+            losses = self.losses(branches, match, labels)
+            loss = weighted_sum(losses, self.loss_weights)
         if self.hierarchy is not None and not self.training:
             logits = self.hierarchy(logits)  # (B, C)
         return MultiLabelOutput(loss=loss, logits=logits, losses=losses, branch_logits=branches)
@@ -223,8 +211,10 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             labels (`Tensor` of shape (B, C)): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             **focus: Arguments of `asymmetric_loss`; those that are not given are the configuration's.
         """
-        focus = {name: getattr(self.config, name) for name in ("gamma_neg", "gamma_pos", "clip")} | focus
-        losses = {name: asymmetric_loss(logits, labels, **focus) for name, logits in branches.items()}
+        self.check_targets(labels, self.fuse(branches).shape)
+        losses = {
+            name: asymmetric_loss(logits, labels, **(self.config.focus | focus)) for name, logits in branches.items()
+        }
         if isinstance(self.head, LabelTextHead) and match.label_embeddings is not None:
             weights = known_targets(labels)[1]  # (B, C)
             transport = self.head.transport_loss(match.features, match.label_embeddings, weights)

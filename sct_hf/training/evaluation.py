@@ -1,6 +1,6 @@
 """Scores of a model on a data set."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sct_hf.errors import InputError
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.progress import progress_bar
 
 
@@ -31,7 +31,8 @@ def evaluate_model(
     channels_last: bool = True,
     description: str = "scoring",
     options: Mapping[str, Any] | None = None,
-    known_labels: Tensor | None = None,
+    known: Tensor | None = None,
+    score: Callable[..., Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score every image of a data set once.
 
@@ -43,8 +44,9 @@ def evaluate_model(
         accelerator: Of this process; decides device and number format.
         channels_last: Memory format of the images.
         description: Caption of the progress bar.
-        options: Further arguments of the model's forward, such as other labels; C is then their number.
-        known_labels: (N, C), what the model is told of each image's labels, by the index.
+        options: Further arguments of the model, such as another vocabulary; C is then the number of its labels.
+        known: (N, C), what the model is told of each image's labels, by the index.
+        score: What is called with the inputs, instead of the model.
 
     Returns:
         Scores (N, C) float32 in [0, 1], targets (N, C') float32 as the loader gives them, and index (N,) int64, all
@@ -58,10 +60,11 @@ def evaluate_model(
     for batch in progress_bar(loader, shown=accelerator.is_main_process, desc=description, unit="batch", leave=False):
         inputs = model_inputs(batch, channels_last=channels_last)
         targets = inputs.pop("labels")
-        if known_labels is not None:
-            inputs["known_labels"] = known_labels[batch["index"].cpu()].to(targets.device)
+        if known is not None:
+            inputs["known"] = known[batch["index"].cpu()].to(targets.device)
         with accelerator.autocast():
-            logits = model(**inputs, **(options or {})).logits  # (B, C)
+            found = (score or model)(**inputs, **(options or {}))
+        logits = found if isinstance(found, Tensor) else found.logits  # (B, C)
         parts = accelerator.gather((logits.float().sigmoid(), targets, batch["index"]))
         gathered.append(tuple(part.cpu().numpy() for part in parts))
     scores, truth, numbers = (np.concatenate(column) for column in zip(*gathered, strict=True))

@@ -53,7 +53,7 @@ def score_with_known_labels(
             told = model.hierarchy.implied(told.to(model.device)).cpu()
         known = told.numpy() >= 0  # (N, C)
         with_known, _, _ = evaluate_model(
-            model, loader, accelerator, description=f"known labels {share:g}", known_labels=told
+            model, loader, accelerator, description=f"known labels {share:g}", known=told
         )
         rest = np.where(known, -1, targets)
         figures = [multilabel_metrics(each, rest)["mAP"] for each in (with_known, scores)]

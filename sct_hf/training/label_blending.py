@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sct_hf.model.backbone_sct import MultiLabelOutput
 from sct_hf.model.losses_sct import known_targets
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
-from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.training.label_recovery import LabelRecovery
 from sct_hf.training.models import TaggingModel
 
@@ -71,8 +71,8 @@ class LabelBlending(LabelRecovery):
         targets = torch.where(known, values, scores)  # (B, C)
         partner_targets = torch.where(from_prototype, 1.0, values.gather(0, partner))  # (B, C)
         targets = torch.where(from_prototype | known.any(dim=0), (targets + partner_targets) / 2, torch.nan)
-        label_text = self.model.sct.centred_text(None)  # (C, D_t)
-        blended_loss = self.classification_loss(self.model.pooled_scorer(*blended, label_text), targets)
+        label_vectors = self.model.sct.centred_text(None)  # (C, D_t)
+        blended_loss = self.classification_loss(self.model.pooled_scorer(*blended, label_vectors), targets)
         return super().recovery_loss(output, labels, scores) + _WEIGHT * blended_loss
 
     @torch.no_grad()

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from sct_hf.model.backbone_sct import MultiLabelOutput
 from sct_hf.model.losses_sct import asymmetric_loss, known_targets, loss_options
-from sct_hf.model.outputs_sct import MultiLabelOutput
 from sct_hf.training.models import TaggingModel
 
 

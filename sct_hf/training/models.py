@@ -18,7 +18,7 @@ from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import atomic_write
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
-from sct_hf.label_text.vectors import LabelText
+from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
 from sct_hf.training.arguments import Arguments
@@ -46,15 +46,15 @@ def new_model(
         source = None
         if model_arguments.init_checkpoint:
             source = load_model(model_arguments.init_checkpoint, field="init_checkpoint")
-        label_text = prototypes = None
+        label_vectors = prototypes = None
         if needs_label_text(model_arguments.head):
             encoder, template = model_arguments.label_encoder, model_arguments.label_template
-            label_text = encode_labels(label_names, encoder, template=template, seed=train.seed)
+            label_vectors = encode_labels(label_names, encoder, template=template, seed=train.seed)
             if isinstance(source, SCTForMultiLabelClassification):
                 _require_same(source.config.label_names, label_names, source)
                 prototypes = _prototypes_of(source, model_arguments.label_prototypes)
             elif model_arguments.head == "sct":
-                prototypes = _label_prototypes(arguments, label_text, accelerator)
+                prototypes = _label_prototypes(arguments, label_vectors, accelerator)
         set_seed(train.seed)
         model = build_model(
             model_arguments.backbone,
@@ -62,7 +62,7 @@ def new_model(
             image_size=model_arguments.input_size,
             head=model_arguments.head,
             backbone_weights="none" if source else model_arguments.backbone_weights,
-            label_text=label_text,
+            label_vectors=label_vectors,
             label_prototypes=prototypes,
             label_parents=label_parents,
             **model_arguments.config_options(model_arguments.head),
@@ -92,7 +92,7 @@ def _freeze_stages(model: TaggingModel, count: int) -> None:
             timm_model.get_parameter(name).requires_grad_(False)
 
 
-def _label_prototypes(arguments: Arguments, label_text: LabelText, accelerator: Accelerator) -> Tensor | None:
+def _label_prototypes(arguments: Arguments, label_vectors: LabelVectors, accelerator: Accelerator) -> Tensor | None:
     """Prototypes (C, D₀) where they are asked for, or, if that is left open, where they can be had."""
     options = arguments.model
     if options.label_prototypes is False or (options.label_prototypes is None and options.map_input == "context"):
@@ -108,7 +108,7 @@ def _label_prototypes(arguments: Arguments, label_text: LabelText, accelerator: 
         accelerator.print(f"trained without label prototypes: {error}")
         return None
     accelerator.print(f"label prototypes from the {len(classifier.class_names):,} ImageNet classes of the backbone")
-    return make_label_prototypes(label_text, class_text, classifier)
+    return make_label_prototypes(label_vectors, class_text, classifier)
 
 
 def _require_same(there: list[str], here: list[str], source: TaggingModel) -> None:
@@ -182,7 +182,7 @@ def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
             "the same labels, head, backbone and sizes as it was trained with"
         )
     target.load_state_dict(old)
-    target.config.label_text = source.config.label_text
+    target.config.text_recipe = source.config.text_recipe
 
 
 def _comparable(value: object) -> object:

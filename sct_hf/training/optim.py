@@ -7,7 +7,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sct_hf.errors import InputError
-from sct_hf.model.pretrained_sct import BackbonePreTrainedModel
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 
 def parameter_groups(

@@ -12,6 +12,7 @@ from sct_hf.errors import InputError
 from sct_hf.label_text.words import label_words
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
+from sct_hf.model.backbone_sct import capability
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
@@ -54,10 +55,10 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         model = load_model(arguments.model, field="model")
         images = load_evaluation_images(data, arguments.seed)
     names, parents = model.config.label_names, model.config.label_parents
-    if arguments.known_shares and not getattr(model.config, "label_states", False):
+    if arguments.known_shares and not capability(model, "takes_known_labels"):
         raise InputError(
             f"known_shares is {arguments.known_shares}, but the labels of {arguments.model!r} have no states: give a "
-            "checkpoint trained with --label_states true"
+            "checkpoint trained with --head sct_known_labels"
         )
     images = with_parents(images, parents) if parents else images
     unseen, with_unseen = None, images

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from sct_hf.errors import InputError
 from sct_hf.metrics.zero_shot import KS, zero_shot_metrics
-from sct_hf.model.new_labels_sct import encode_new_labels
+from sct_hf.model.backbone_sct import capability
+from sct_hf.model.vocabulary_sct import encode_new_labels
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.models import TaggingModel
 from sct_hf.training.report import percent
@@ -74,10 +75,12 @@ class UnseenLabels:
     ) -> np.ndarray:
         embeddings = self._embeddings[labels]
         prototypes: Tensor | None = None if self._prototypes is None else self._prototypes[labels]
-        options: dict[str, Any] = {"label_embeddings": embeddings, "label_prototypes": prototypes}
-        if len(embeddings) > _LABELS_AT_ONCE and not getattr(model.config, "label_interaction", False):
-            options["labels_at_once"] = _LABELS_AT_ONCE
-        return evaluate_model(model, loader, accelerator, description="unseen labels", options=options)[0]
+        tagger: Any = model
+        options: dict[str, Any] = {"vocabulary": tagger.vocabulary(embeddings, prototypes)}
+        score = None
+        if len(embeddings) > _LABELS_AT_ONCE and capability(model, "scores_in_parts"):
+            score, options = tagger.score_in_parts, options | {"size": _LABELS_AT_ONCE}
+        return evaluate_model(model, loader, accelerator, description="unseen labels", options=options, score=score)[0]
 
 
 def format_zero_shot(figures: dict[str, Any]) -> str:

@@ -84,7 +84,7 @@ def test_sct_head() -> None:
     text = encode_labels(LABELS, "random:12")
     sizes: dict[str, Any] = {"hidden_size": 16, "encoder_attention_heads": 2, "encoder_ffn_dim": 24}
     sizes |= {"encoder_layers": 1, "label_interaction": False, "scorer": "linear"}
-    model = build_model("test_resnet", LABELS, image_size=64, head="sct", label_text=text, **sizes)
+    model = build_model("test_resnet", LABELS, image_size=64, head="sct", label_vectors=text, **sizes)
     model.eval()
     grid = model.backbone(torch.zeros(1, 3, 64, 64)).shape[-2:]
     regions, width, dim, labels, text_dim = int(grid.numel()), model.backbone.num_features, 16, 3, 12
@@ -106,7 +106,7 @@ def test_sct_head() -> None:
 @pytest.mark.parametrize("head", list(HEADS))
 def test_every_peer_can_be_counted(head: str) -> None:
     text = encode_labels(LABELS, "random:12")
-    cost = model_cost(build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text))
+    cost = model_cost(build_model("test_resnet", LABELS, image_size=64, head=head, label_vectors=text))
     assert 0 < cost.head_gflop < cost.gflop
 
 

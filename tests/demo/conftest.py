@@ -25,7 +25,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for kind, fields in KINDS.items():
         torch.manual_seed(3)
         text = encode_labels(LABELS, "random:12")
-        model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **fields)
+        model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, **fields)
         model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
         if kind == "label":
             model.config.thresholds = THRESHOLDS

@@ -31,7 +31,7 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
         torch.manual_seed(0)
         text = encode_labels(LABELS, "random:12")
         sct = {"hidden_size": 32, "encoder_attention_heads": 4, "encoder_ffn_dim": 48} if head == "sct" else {}
-        model = build_model(backbone, LABELS, image_size=64, head=head, label_text=text, **sct, **fields)
+        model = build_model(backbone, LABELS, image_size=64, head=head, label_vectors=text, **sct, **fields)
         model(torch.randn(4, 3, 64, 64))  # moves the running statistics off 0 and 1
         model.config.thresholds = THRESHOLDS
         folder = tmp_path_factory.mktemp(backbone) / "checkpoint"

@@ -63,7 +63,7 @@ def folder(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     fields = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
     text = encode_labels(LABELS, "random:12")
-    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, scorer="label", **fields)
+    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, scorer="label", **fields)
     model(torch.randn(8, 3, 64, 64))
     model.save_pretrained(target)
     processor = image_processor(model.config)

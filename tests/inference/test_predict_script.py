@@ -38,7 +38,7 @@ def models(tmp_path_factory) -> dict[str, str]:
     states = {"hidden_size": 32, "label_interaction": True, "label_states": True}
     for name, fields in {"sct": {"hidden_size": 32}, "linear": {"head": "linear"}, "states": states}.items():
         folder = tmp_path_factory.mktemp(name)
-        model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **fields)
+        model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, **fields)
         model.save_pretrained(folder)
         image_processor(model.config).save_pretrained(folder)
         folders[name] = str(folder)

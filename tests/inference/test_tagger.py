@@ -25,7 +25,7 @@ def tagger() -> Tagger:
     torch.manual_seed(0)
     fields = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
     text = encode_labels(LABELS, "random:12")
-    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **fields)
+    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, **fields)
     model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
     return Tagger(model, image_processor(model.config))
 

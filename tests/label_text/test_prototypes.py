@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sct_hf import LabelText, encode_classes, encode_labels, load_backbone_classifier, make_label_prototypes
+from sct_hf import LabelVectors, encode_classes, encode_labels, load_backbone_classifier, make_label_prototypes
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.errors import InputError
 
 
-def text(rows: torch.Tensor) -> LabelText:
+def text(rows: torch.Tensor) -> LabelVectors:
     names = [f"label {row}" for row in range(len(rows))]
     recipe = {"encoder": "by hand", "template": "{}", "words": names, "dim": rows.shape[1]}
-    return LabelText(names, rows.float(), recipe)
+    return LabelVectors(names, rows.float(), recipe)
 
 
 def classifier(weight: torch.Tensor) -> BackboneClassifier:

@@ -40,12 +40,12 @@ def _states(model: torch.nn.Module, tokens: list[int]) -> torch.Tensor:
 
 def test_the_mean_leaves_out_padding(bert: tuple[Path, BertModel]) -> None:
     folder, model = bert
-    label_text = encode_labels(NAMES, str(folder))
-    for row, tokens in zip(label_text.embeddings, TOKENS, strict=True):
+    label_vectors = encode_labels(NAMES, str(folder))
+    for row, tokens in zip(label_vectors.embeddings, TOKENS, strict=True):
         states = _states(model, tokens)
         mean = torch.stack([sum(state[d] for state in states) / len(states) for d in range(16)])
         torch.testing.assert_close(row, mean, rtol=1e-5, atol=1e-6)
-    assert label_text.recipe == {
+    assert label_vectors.recipe == {
         "encoder": "tiny-bert",
         "template": "{}",
         "words": ["dining table", "cat", "tv monitor"],
@@ -64,10 +64,10 @@ def test_more_labels_than_a_batch(bert: tuple[Path, BertModel]) -> None:
 
 def test_the_template_goes_around_the_words(bert: tuple[Path, BertModel]) -> None:
     folder, model = bert
-    label_text = encode_labels(["cat"], str(folder), template="a photo of a {}")
+    label_vectors = encode_labels(["cat"], str(folder), template="a photo of a {}")
     expected = _states(model, [2, 4, 5, 6, 4, 9, 3]).mean(0)
-    torch.testing.assert_close(label_text.embeddings[0], expected, rtol=1e-5, atol=1e-6)
-    assert label_text.recipe["template"] == "a photo of a {}"
+    torch.testing.assert_close(label_vectors.embeddings[0], expected, rtol=1e-5, atol=1e-6)
+    assert label_vectors.recipe["template"] == "a photo of a {}"
 
 
 @pytest.mark.parametrize("mode", ["cls", "max", "lasttoken", "mean"])
@@ -85,9 +85,9 @@ def test_a_sentence_encoder_pools_as_it_says(bert: tuple[Path, BertModel], mode:
         "mean": lambda states: states.mean(0),
     }[mode]
     expected = torch.stack([pool(_states(model, tokens)) for tokens in TOKENS])
-    label_text = encode_labels(NAMES, str(folder))
-    torch.testing.assert_close(label_text.embeddings, expected, rtol=1e-5, atol=1e-6)
-    assert label_text.recipe["pooling"] == mode
+    label_vectors = encode_labels(NAMES, str(folder))
+    torch.testing.assert_close(label_vectors.embeddings, expected, rtol=1e-5, atol=1e-6)
+    assert label_vectors.recipe["pooling"] == mode
 
 
 def _modules(folder: Path, *kinds: str, pooling: dict[str, object]) -> None:
@@ -102,9 +102,9 @@ def test_a_sentence_encoder_that_normalises(bert: tuple[Path, BertModel]) -> Non
     folder, model = bert
     _modules(folder, "Transformer", "Pooling", "Normalize", pooling={"pooling_mode_cls_token": True})
     expected = torch.stack([_states(model, tokens)[0] / _states(model, tokens)[0].norm() for tokens in TOKENS])
-    label_text = encode_labels(NAMES, str(folder))
-    torch.testing.assert_close(label_text.embeddings, expected, rtol=1e-5, atol=1e-6)
-    assert (label_text.recipe["pooling"], label_text.recipe["normalised"]) == ("cls", True)
+    label_vectors = encode_labels(NAMES, str(folder))
+    torch.testing.assert_close(label_vectors.embeddings, expected, rtol=1e-5, atol=1e-6)
+    assert (label_vectors.recipe["pooling"], label_vectors.recipe["normalised"]) == ("cls", True)
 
 
 def test_parts_of_a_sentence_encoder_that_are_not_known(bert: tuple[Path, BertModel]) -> None:
@@ -138,9 +138,9 @@ def test_a_model_of_text_and_images_gives_its_projected_text(tmp_path: Path) -> 
     _tokenizer(tmp_path)
     with torch.no_grad():  # CLIP's text feature: the state at the end token, projected
         expected = torch.stack([model.text_projection(_states(model.text_model, tokens)[-1]) for tokens in TOKENS])
-    label_text = encode_labels(NAMES, str(tmp_path))
-    torch.testing.assert_close(label_text.embeddings, expected, rtol=1e-5, atol=1e-6)
-    assert label_text.recipe["pooling"] == "projection"
+    label_vectors = encode_labels(NAMES, str(tmp_path))
+    torch.testing.assert_close(label_vectors.embeddings, expected, rtol=1e-5, atol=1e-6)
+    assert label_vectors.recipe["pooling"] == "projection"
 
 
 def test_a_folder_without_a_text_encoder(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_minilm_agrees_with_sentence_transformers(template: str) -> None:
     texts = [template.format(words) for words in ("aeroplane", "dining table", "tv monitor", "baseball bat")]
     model = library.SentenceTransformer(str(package.get_model_path()), device="cpu")
     expected = model.encode(texts, convert_to_tensor=True)
-    label_text = encode_labels(names, "minilm", template=template)
-    torch.testing.assert_close(label_text.embeddings, expected.cpu(), rtol=1e-5, atol=1e-6)
-    assert label_text.recipe["encoder"] == "minilm"
-    assert label_text.recipe["dim"] == 384
-    assert "gt_all" not in json.dumps(label_text.recipe)
+    label_vectors = encode_labels(names, "minilm", template=template)
+    torch.testing.assert_close(label_vectors.embeddings, expected.cpu(), rtol=1e-5, atol=1e-6)
+    assert label_vectors.recipe["encoder"] == "minilm"
+    assert label_vectors.recipe["dim"] == 384
+    assert "gt_all" not in json.dumps(label_vectors.recipe)

@@ -75,7 +75,7 @@ def test_one_configuration_serves_all_parts() -> None:
 
 
 def test_every_field_of_a_configuration_survives_a_round_trip(tmp_path) -> None:
-    config = tiny_config(thresholds=[0.2, 0.5, 0.9], label_text={"encoder": "by hand"}, image_size=[64, 96])
+    config = tiny_config(thresholds=[0.2, 0.5, 0.9], label_vectors={"encoder": "by hand"}, image_size=[64, 96])
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert type(loaded) is SCTConfig
@@ -121,7 +121,7 @@ def test_missing_weights_of_the_head_are_drawn_as_in_a_new_model(tmp_path) -> No
 
 @pytest.mark.parametrize("scorer", ["linear", "label"])
 def test_another_number_of_labels_on_a_trained_model(tmp_path, scorer: str) -> None:
-    model = tiny_model("cnn", scorer=scorer, thresholds=[0.2, 0.5, 0.9], label_text={"encoder": "by hand"})
+    model = tiny_model("cnn", scorer=scorer, thresholds=[0.2, 0.5, 0.9], label_vectors={"encoder": "by hand"})
     model.save_pretrained(tmp_path)
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         SCTForMultiLabelClassification.from_pretrained(tmp_path, num_labels=5)
@@ -134,7 +134,7 @@ def test_another_number_of_labels_on_a_trained_model(tmp_path, scorer: str) -> N
     assert changed == {"sct.label_embeddings"} | (scores if scorer == "linear" else set())
     for key, value in model.state_dict().items():
         assert (key in changed) or torch.equal(loaded.state_dict()[key], value), key
-    assert (loaded.config.thresholds, loaded.config.label_text) == (None, None)
+    assert (loaded.config.thresholds, loaded.config.text_recipe) == (None, None)
     names = list("abcde")
     loaded.set_labels(names, torch.randn(5, 12))
     assert loaded(images()).logits.shape == (2, 5)

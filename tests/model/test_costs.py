@@ -24,7 +24,7 @@ class Stub(nn.Module):
 @pytest.mark.parametrize("name", HEADS)
 def test_head_keeps_to_its_budget(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     hidden_size, pooling, most = HEADS[name]
-    monkeypatch.setattr("sct_hf.model.base_sct.TimmBackbone", lambda config: Stub())
+    monkeypatch.setattr("sct_hf.model.modeling_sct.TimmBackbone", lambda config: Stub())
     with torch.device("meta"):
         config = SCTConfig(hidden_size=hidden_size, label_pooling=pooling, id2label={k: str(k) for k in range(80)})
         model = SCTForMultiLabelClassification(config).eval()

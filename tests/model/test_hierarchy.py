@@ -13,8 +13,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoModelForImageClassification
 
 from sct_hf import PeerConfig, PeerForMultiLabelClassification, SCTForMultiLabelClassification
-from sct_hf.model.hierarchy_sct import LabelHierarchy
-from sct_hf.model.label_parents_sct import ancestors
+from sct_hf.model.hierarchy_sct import LabelHierarchy, ancestors
 from tests.model.conformance import assert_same_after_loading
 from tests.model.tiny import tiny_config
 

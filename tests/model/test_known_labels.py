@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from sct_hf.model.known_labels_sct import draw_known_labels
 from torch import Tensor
 from transformers import AutoModelForImageClassification, pipeline
 
 from sct_hf import SCTForMultiLabelClassification, asymmetric_loss, build_model, encode_labels, image_processor
 from sct_hf.model import modeling_sct
-from sct_hf.model.known_labels_sct import draw_known_labels
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
 from sct_hf.model.transport_sct import conditional_transport
 from tests.model.tiny import LABELS, tiny_config
@@ -289,7 +289,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Any:
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:12")
     sizes = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
-    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **sizes, **STATES)
+    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, **sizes, **STATES)
     folder = tmp_path_factory.mktemp("known")
     model.save_pretrained(folder)
     image_processor(model.config).save_pretrained(folder)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sct_hf.model.label_graph_sct import LabelMessages, graph_of_labels
 from torch import Tensor
 
 from sct_hf import SCTForMultiLabelClassification
-from sct_hf.model.label_graph_sct import LabelMessages, graph_of_labels
 from tests.model.conformance import assert_same_after_loading
 from tests.model.tiny import LABELS, tiny_config
 

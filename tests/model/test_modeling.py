@@ -131,7 +131,7 @@ def test_class_independent_scorer_takes_any_number_of_labels(make_model) -> None
     assert after.shape == (2, 5)
     assert model.config.id2label == dict(enumerate(names))
     assert model.config.label2id == {name: i for i, name in enumerate(names)}
-    assert model.config.label_text == {"encoder": "by hand"}
+    assert model.config.text_recipe == {"encoder": "by hand"}
     # Each region's mass is shared among more labels, so the old ones' scores move, but their maps do not.
     assert not torch.equal(after[:, 1:4], before)
 
@@ -153,7 +153,7 @@ def test_set_labels_survives_a_round_trip(make_model, tmp_path) -> None:
     loaded = SCTForMultiLabelClassification.from_pretrained(tmp_path)
     assert torch.equal(loaded.sct.label_embeddings, embeddings)
     assert loaded.config.label2id == {"a": 0, "b": 1, "c": 2}
-    assert loaded.config.label_text == {"encoder": "by hand"}
+    assert loaded.config.text_recipe == {"encoder": "by hand"}
 
 
 @pytest.mark.parametrize(

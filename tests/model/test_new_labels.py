@@ -17,7 +17,7 @@ from sct_hf import (
 )
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.label_text import new_labels
-from sct_hf.model.new_labels_sct import encode_new_labels, label_texts, seen_in_training
+from sct_hf.model.vocabulary_sct import encode_new_labels, label_texts, seen_in_training
 
 LABELS = ["dog", "traffic_light"]
 NEW = ["wildHorse", "dog", "cat"]
@@ -66,7 +66,7 @@ def make(
     prototypes = None
     if known is not None:
         prototypes = make_label_prototypes(text, encode_classes(known, encoder, template=template), known)
-    return build_model("test_resnet", LABELS, label_text=text, label_prototypes=prototypes, **TINY).eval()
+    return build_model("test_resnet", LABELS, label_vectors=text, label_prototypes=prototypes, **TINY).eval()
 
 
 def without_package(monkeypatch) -> None:
@@ -140,7 +140,7 @@ def test_what_is_missing_is_named(bert, monkeypatch) -> None:
     without_package(monkeypatch)
     with pytest.raises(ValueError, match=r"'bert' cannot be loaded .*Give its folder .*package sct_hf"):
         encode_new_labels(NEW, model)
-    model.config.label_text = None
+    model.config.text_recipe = None
     with pytest.raises(ValueError, match="does not say what encoded its labels"):
         encode_new_labels(NEW, model)
 
@@ -267,7 +267,7 @@ def test_unlike_labels_are_scored_by_prototypes_alone(bert, classifiers, tmp_pat
     assert (learned[:, [0, 2]] - logits[:, [0, 2]]).abs().max() < 0.1  # the plan shares regions otherwise, no more
 
     # Given for good and saved, the labels of training are remembered by their text.
-    model.set_labels(names, embeddings, model.config.label_text, prototypes)
+    model.set_labels(names, embeddings, model.config.text_recipe, prototypes)
     model.save_pretrained(tmp_path / "saved")
     again = SCTForMultiLabelClassification.from_pretrained(tmp_path / "saved").eval()
     with torch.no_grad():
@@ -278,9 +278,9 @@ def test_labels_that_are_to_be_trained_count_as_seen(bert, classifiers, tmp_path
     known = classifiers["package"] = classifier(seed=1)
     model = make(bert, known=known)
     embeddings, prototypes = encode_new_labels(NEW, model, bert)
-    model.set_labels(NEW, embeddings, model.config.label_text, prototypes)
+    model.set_labels(NEW, embeddings, model.config.text_recipe, prototypes)
     assert model.sct.familiarity(None) is not None
-    model.set_labels(NEW, embeddings, model.config.label_text, prototypes, to_train=True)
+    model.set_labels(NEW, embeddings, model.config.text_recipe, prototypes, to_train=True)
     assert model.config.seen_labels is None
     assert model.sct.familiarity(None) is None
     model.save_pretrained(tmp_path / "saved")
@@ -294,7 +294,7 @@ def test_another_number_of_labels_makes_up_no_seen_ones(bert, classifiers, tmp_p
     model = make(bert, known=known)
     embeddings, prototypes = encode_new_labels(NEW, model, bert)
     if had_seen:
-        model.set_labels(NEW, embeddings, model.config.label_text, prototypes)
+        model.set_labels(NEW, embeddings, model.config.text_recipe, prototypes)
     model.save_pretrained(tmp_path / "saved")
     count = len(model.config.label_names) + 1
     other = SCTForMultiLabelClassification.from_pretrained(

@@ -17,13 +17,13 @@ import torch
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
+from sct_hf.model.streaming_sct import streamed_logits
 from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, ViTForImageClassification, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from sct_hf import SCTForMultiLabelClassification, build_model, encode_labels, image_processor
 from sct_hf.model import modeling_sct, pipeline_sct
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, heatmap_box, heatmap_overlay
-from sct_hf.model.streaming_sct import streamed_logits
 
 LABELS = ["dog", "cat", "diningtable", "boat", "sheep"]
 TASK = "multi-label-image-classification"
@@ -59,7 +59,7 @@ def bert(tmp_path_factory) -> Path:
 def save(folder: Path, scorer: str, encoder: str, **fields: Any) -> Path:
     torch.manual_seed(0)
     text = encode_labels(LABELS, encoder, template="{}" if "random" in encoder else "a {}")
-    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, scorer=scorer, **TINY, **fields)
+    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, scorer=scorer, **TINY, **fields)
     model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
     model.save_pretrained(folder)
     image_processor(model.config).save_pretrained(folder)

@@ -43,7 +43,7 @@ def make_model(head: str):
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:12")
     fields = {"hidden_size": 32} if head == "sct" else {}
-    return build_model("test_resnet", LABELS, image_size=64, head=head, label_text=text, **fields).eval()
+    return build_model("test_resnet", LABELS, image_size=64, head=head, label_vectors=text, **fields).eval()
 
 
 def assert_is_png(path) -> None:

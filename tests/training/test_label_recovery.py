@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sct_hf import SCTConfig, SCTForMultiLabelClassification
 from sct_hf.errors import InputError
-from sct_hf.model.outputs_sct import MultiLabelOutput
+from sct_hf.model.backbone_sct import MultiLabelOutput
 from sct_hf.training import label_blending
 from sct_hf.training.arguments import TrainArguments
 from sct_hf.training.label_blending import LabelBlending, draw_partners

@@ -82,7 +82,7 @@ def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
         arguments, ["blue", "green", "red", "white"], make_accelerator(mixed_precision="no", cpu_threads=1, seed=1)
     )
     assert all(torch.equal(value, written[name]) for name, value in model.state_dict().items())
-    assert model.config.label_text["encoder"] == "random"
+    assert model.config.text_recipe["encoder"] == "random"
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -39,7 +39,7 @@ def test_the_files_agree_with_sklearn(predictions, tmp_path) -> None:
     scores, targets = predictions.scores, predictions.targets
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:12")
-    model = build_model("test_resnet", LABELS, image_size=64, hidden_size=32, label_text=text)
+    model = build_model("test_resnet", LABELS, image_size=64, hidden_size=32, label_vectors=text)
     rng = np.random.default_rng(1)
     samples = [
         (name, Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))) for name in ("image 3", "new")

@@ -21,7 +21,7 @@ def test_the_trainer_trains_evaluates_saves_and_loads(scenes, tmp_path) -> None:
     torch.manual_seed(0)
     names = scenes.label_names
     text = encode_labels(names, "random:12")
-    model = build_model("test_efficientnet", names, image_size=32, label_text=text, **TINY)
+    model = build_model("test_efficientnet", names, image_size=32, label_vectors=text, **TINY)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     config = model.config
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
-from sct_hf.model.label_parents_sct import top_down
-from sct_hf.model.label_words_sct import label_words
+from sct_hf.model.hierarchy_sct import top_down
+from sct_hf.model.vocabulary_sct import label_words
 
 HEADER = ("child", "parent")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from sct_hf.data.base import LabelledImages, features_for
-from sct_hf.model.label_parents_sct import top_down
+from sct_hf.model.hierarchy_sct import top_down
 
 
 def with_parents(images: LabelledImages, label_parents: Mapping[str, Sequence[str]]) -> LabelledImages:

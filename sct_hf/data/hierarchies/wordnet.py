@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sct_hf.errors import InputError
-from sct_hf.model.label_words_sct import label_words
+from sct_hf.model.vocabulary_sct import label_words
 
 
 def wordnet_hierarchy(label_names: Sequence[str], lexicon: str | None = None) -> dict[str, list[str]]:

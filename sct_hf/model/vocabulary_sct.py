@@ -1,0 +1,375 @@
+"""The labels of a model as one object, and how labels given at run time become one: words, text, prototypes."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
+
+from .transport_sct import cosine_similarity
+
+_COMPOUNDS = {  # written as one word in Pascal VOC
+    "diningtable": "dining table",
+    "pottedplant": "potted plant",
+    "tvmonitor": "tv monitor",
+}
+_CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])|(?<=[A-Z][A-Z])(?=[A-Z][a-z])")
+_SEPARATORS = re.compile(r"[_/\s]+|(?<=\w\w)-(?=\w\w)")
+_BATCH = 64
+_TOLERANCE = 0.02
+
+LabelTexts = Sequence[str] | Mapping[str, str | Sequence[str] | None]
+"""Names of labels; or by name a text that stands for the label, or several, or None for the name itself."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """C labels as the model reads them; a slice of it, `vocabulary[k]`, is a vocabulary of a part of the labels.
+
+    Attributes:
+        embeddings (`Tensor` of shape (C, D_t)): Text embeddings.
+        prototypes (`Tensor` of shape (C, D₀), *optional*): Prototypes in the backbone's feature space.
+        centred (`Tensor` of shape (C, D_t)): Embeddings less the mean of the labels of training, each of unit RMS.
+        familiarity (`Tensor` of shape (C,), *optional*): How much the weights know of each label, in [0, 1]; none
+            where all labels are known.
+        own (`bool`): Whether these are the checkpoint's labels, in the order of its logits.
+    """
+
+    embeddings: Tensor
+    prototypes: Tensor | None
+    centred: Tensor
+    familiarity: Tensor | None
+    own: bool
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def __getitem__(self, k: slice) -> "Vocabulary":
+        prototypes, familiarity = (None if rows is None else rows[k] for rows in (self.prototypes, self.familiarity))
+        return Vocabulary(self.embeddings[k], prototypes, self.centred[k], familiarity, own=False)
+
+
+def make_vocabulary(
+    embeddings: Tensor, prototypes: Tensor | None, trained: Tensor, config: Any, own: bool
+) -> Vocabulary:
+    """Make the vocabulary of C labels, checked already, for weights trained on labels with text `trained`.
+
+    What all labels of training have in common is taken out of each text, so that one label's lesson is not all the
+    others'. A label's familiarity is the cosine of its text, so centred, with the nearest label of training, above
+    `config.familiarity_threshold`, as a share of what is left; there is none where no prototype stands in.
+
+    Args:
+        embeddings: (C, D_t).
+        prototypes: (C, D₀), or none.
+        trained: Text (C', D_t) of the labels of training.
+        config: Of the model.
+        own: Whether these are the checkpoint's labels.
+    """
+
+    def centred(text: Tensor) -> Tensor:
+        return F.rms_norm(text - trained.mean(0), text.shape[-1:])
+
+    mine, familiarity, threshold = centred(embeddings), None, config.familiarity_threshold
+    new = not own or trained is not embeddings
+    if new and config.label_prototypes and config.scorer == "label" and threshold:
+        nearest = cosine_similarity(mine[None], centred(trained)[None])[0].amax(1)  # (C,)
+        familiarity = ((nearest - threshold) / (1 - threshold)).clamp(0, 1)
+    return Vocabulary(embeddings, prototypes, mine, familiarity, own)
+
+
+def check_label_text(
+    count: int, embeddings: Tensor, prototypes: Tensor | None, config: Any, num_features: int
+) -> None:
+    """Check the shapes of the text embeddings (C, D_t) and prototypes (C, D₀) of `count` labels.
+
+    Raises:
+        ValueError: Another count or width, prototypes missing, or given to a model without them.
+    """
+    width = config.label_embedding_size
+    if tuple(embeddings.shape) != (count, width):
+        raise ValueError(
+            f"embeddings have shape {tuple(embeddings.shape)}, but ({count}, {width}) is needed: "
+            f"{count} names, label_embedding_size={width}."
+        )
+    has = config.label_prototypes
+    if has != (prototypes is not None) or (prototypes is not None and prototypes.shape != (count, num_features)):
+        found = None if prototypes is None else tuple(prototypes.shape)
+        needed = f"({count}, {num_features})" if has else "none"
+        raise ValueError(
+            f"prototypes have shape {found}, but {needed} is needed: label_prototypes={has}. "
+            "Make them by sct_hf.make_label_prototypes where there are any."
+        )
+
+
+@dataclass(frozen=True)
+class LabelEncoders:
+    """What can embed labels beyond the text models of transformers: the package sct_hf, once it is imported.
+
+    Attributes:
+        embed: `embed(texts, encoder, recipe, as_written=bool)`, (C, D_t) float32.
+        prototypes: `prototypes(embeddings, held, encoder, config, backbone_weights)`, (C, D₀) float32.
+    """
+
+    embed: Callable[..., Tensor]
+    prototypes: Callable[..., Tensor]
+
+
+_registered: list[LabelEncoders] = []
+
+
+def register_label_encoders(encoders: LabelEncoders) -> None:
+    """Let `encode_new_labels` use further encoders, and make prototypes."""
+    _registered[:] = [encoders]
+
+
+def label_words(name: str) -> str:
+    """Write the name of a label as lower-case words with single spaces between them.
+
+    Underscores, slashes and hyphens between words become spaces ("t-shirt" keeps its hyphen), camelCase is split
+    ("iPhone" is not), and names that Pascal VOC writes as one word are parted: "diningtable" → "dining table".
+
+    Args:
+        name: A label's name, such as "traffic_light", "TrafficLight" or "tvmonitor".
+
+    Returns:
+        Its words, such as "traffic light" or "tv monitor".
+
+    Raises:
+        ValueError: The name holds no word.
+    """
+    spaced = _CAMEL.sub(" ", unicodedata.normalize("NFC", name))
+    words = _SEPARATORS.sub(" ", spaced).strip().lower()
+    if not any(character.isalnum() for character in words):
+        raise ValueError(f"label name {name!r} holds no word. Give every label a name in letters or digits.")
+    return " ".join(_COMPOUNDS.get(word, word) for word in words.split(" "))
+
+
+def _mean_pooling(hidden: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+    return (hidden * weights).sum(1) / weights.sum(1)  # (B, D)
+
+
+def _first(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden[:, 0]  # (B, D)
+
+
+def _last(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden[torch.arange(len(hidden)), mask.sum(1) - 1]  # (B, D)
+
+
+def _max(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf).amax(1)  # (B, D)
+
+
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": _mean_pooling,
+    "cls": _first,
+    "lasttoken": _last,
+    "max": _max,
+}
+
+
+def load_text_encoder(name: str, revision: str | None = None) -> tuple[Any, Any]:
+    """Load the tokenizer and the model, float32 and in evaluation mode, of a folder or a Hub name."""
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+    return tokenizer, AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32).eval()
+
+
+def embed_texts(texts: list[str], tokenizer: Any, model: Any, pooling: str, normalised: bool) -> Tensor:
+    """Encode texts; an encoder–decoder gives its encoder's vectors.
+
+    Args:
+        texts: N texts.
+        tokenizer: As from `load_text_encoder`.
+        model: As from `load_text_encoder`.
+        pooling: One of `POOLINGS` over the last hidden state, or "projection" for `get_text_features`.
+        normalised: Whether each vector is brought to length 1.
+
+    Returns:
+        (N, D) float32.
+    """
+    encode = model.get_encoder() if model.config.is_encoder_decoder else model
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    rows = []
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # texts of like length need little padding
+    with torch.inference_mode():
+        for start in range(0, len(texts), _BATCH):
+            part = [texts[index] for index in order[start : start + _BATCH]]
+            batch = tokenizer(part, padding=True, truncation=True, return_tensors="pt")
+            if pooling == "projection":
+                rows.append(model.get_text_features(**batch).pooler_output)
+            else:
+                rows.append(POOLINGS[pooling](encode(**batch).last_hidden_state, batch["attention_mask"]))
+    vectors = torch.cat(rows)[torch.tensor(order).argsort()].clone()  # (N, D)
+    return F.normalize(vectors, dim=-1) if normalised else vectors
+
+
+def label_texts(labels: Any) -> dict[str, tuple[str, ...]]:
+    """Bring labels into one form: by name the texts that stand for it, none where the name does.
+
+    Args:
+        labels: A list of names, or a dict whose values are a text (a description), a list of texts (prompts that are
+            averaged), or None.
+
+    Raises:
+        ValueError: Another form, no label, a name twice, or a text that is empty.
+    """
+    if isinstance(labels, Mapping) and labels and all(isinstance(name, str) for name in labels):
+        texts = {name: (text,) if isinstance(text, str) else tuple(text or ()) for name, text in labels.items()}
+        for name, many in texts.items():
+            if not all(isinstance(text, str) and text.strip() for text in many):
+                raise ValueError(f"labels: the texts of {name!r} are {labels[name]!r}: give one, a list, or None.")
+        return texts
+    good = isinstance(labels, list | tuple) and len(labels) > 0 and all(isinstance(name, str) for name in labels)
+    if not good or len(set(labels)) < len(labels):
+        raise ValueError(
+            f"labels is {repr(labels)[:200]}: give a list of names, each once, or a dict with texts by name."
+        )
+    return {name: () for name in labels}
+
+
+def encode_new_labels(
+    labels: LabelTexts,
+    model: Any,
+    encoder: str | None = None,
+    templates: Sequence[str] | None = None,
+    *,
+    backbone_weights: str | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Embed labels by the text encoder of a checkpoint, which is left as it is.
+
+    A name goes through the checkpoint's template, or through each of `templates`; texts that stand for a label are
+    taken as they are. The vectors of several texts are averaged, and brought back to length 1 where the encoder gives
+    vectors of length 1 (as CLIP's prompts are; Radford et al., ICML 2021). The checkpoint's own labels are embedded
+    along with them and compared with what it holds, so that another encoder than its own is noticed. With the package
+    sct_hf every encoder of `sct_hf.encode_labels` can be used; without it, those that are text models of transformers.
+    Prototypes, where the checkpoint has them, need the package.
+
+    Args:
+        labels: The C labels' names, or texts by name, see `label_texts`.
+        model: An `SCTForMultiLabelClassification` with `scorer="label"`.
+        encoder: Name or folder of the text encoder; the one that `config.text_recipe` records, if not given.
+        templates: Prompts with "{}" for the words of a name.
+        backbone_weights: Where the classifier behind the prototypes is, where the backbone's name
+            does not tell; as in training.
+
+    Returns:
+        Embeddings (C, D_t), and prototypes (C, D₀) or none, for the model's `forward`; float32.
+
+    Raises:
+        ValueError: The names or the checkpoint do not suit, or encoder, package or classifier cannot be found.
+    """
+    config = model.config
+    if getattr(config, "scorer", None) != "label":
+        raise ValueError(
+            f"labels: this checkpoint (scorer={getattr(config, 'scorer', None)!r}) scores only the labels it was "
+            "trained on. Leave labels out, or use a checkpoint trained with scorer='label'."
+        )
+    wanted = _with_templates(label_texts(labels), templates)
+    recipe = config.text_recipe or {}
+    encoder = encoder or recipe.get("encoder")
+    if not encoder:
+        raise ValueError("labels: the checkpoint does not say what encoded its labels. Give label_encoder.")
+    own = {name: tuple(recipe.get("prompts", {}).get(name, ())) for name in config.label_names}
+    every = list(dict.fromkeys([*own.items(), *wanted.items()]))  # (name, texts)
+    place = {label: row for row, label in enumerate(every)}
+    plain = list(dict.fromkeys(name for name, texts in every if not texts))
+    further = list(dict.fromkeys(text for _, texts in every for text in texts))
+    package = _registered[0] if _registered else None
+    vectors: dict[tuple[str, bool], Tensor] = {}  # by text, and whether it is a name
+    for texts, named in ((plain, True), (further, False)):
+        if texts:
+            embed = package.embed if package else _by_transformers
+            made = embed(texts, encoder, recipe, as_written=not named)
+            vectors |= {(text, named): row for text, row in zip(texts, made, strict=True)}
+    normalised = bool(recipe.get("normalised"))
+    embeddings = torch.stack(
+        [
+            _mean([vectors[text, False] for text in texts], normalised) if texts else vectors[name, True]
+            for name, texts in every
+        ]
+    )
+    if not alike(embeddings[: len(own)], model.sct.label_embeddings):
+        told = {key: value for key, value in recipe.items() if key not in ("words", "prompts")}
+        raise ValueError(
+            f"labels: label_encoder={encoder!r} does not give the embeddings that the checkpoint holds of its own "
+            f"labels. Give label_encoder, the name or folder of the encoder it was trained with ({told})."
+        )
+    prototypes = None
+    if config.label_prototypes:
+        if package is None:
+            raise ValueError(
+                "labels: this checkpoint holds a prototype of each label, and those of new labels are made by the "
+                "package sct_hf: install and import it, or use a checkpoint trained with label_prototypes=False."
+            )
+        held = model.sct.label_prototypes
+        prototypes = package.prototypes(embeddings, held, encoder, config, backbone_weights)
+    rows = [place[label] for label in wanted.items()]
+    return embeddings[rows], None if prototypes is None else prototypes[rows]
+
+
+def describe_new_labels(labels: LabelTexts, config: Any, templates: Sequence[str] | None = None) -> dict[str, Any]:
+    """How `encode_new_labels` makes embeddings, to be kept as `config.text_recipe`; arguments as there."""
+    texts = _with_templates(label_texts(labels), templates)
+    recipe = {key: value for key, value in (config.text_recipe or {}).items() if key != "prompts"}
+    prompts = {name: list(many) for name, many in texts.items() if many}
+    return recipe | {"words": [label_words(name) for name in texts]} | ({"prompts": prompts} if prompts else {})
+
+
+def seen_in_training(names: Sequence[str], config: Any) -> list[bool]:
+    """Whether a label of that name, in words, was trained on."""
+    trained = {label_words(name) for name in getattr(config, "seen_labels", None) or config.id2label.values()}
+    return [label_words(name) in trained for name in names]
+
+
+def alike(found: Tensor, held: Tensor) -> bool:
+    """Whether rows are those that a checkpoint holds, but for its precision."""
+    if found.shape != held.shape:
+        return False
+    held = held.float().cpu()
+    return bool(((found - held).norm(dim=1) <= _TOLERANCE * held.norm(dim=1)).all())
+
+
+def _with_templates(texts: dict[str, tuple[str, ...]], templates: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
+    """Texts by name, with prompts in place of a bare name."""
+    if templates is None:
+        return texts
+    good = isinstance(templates, list | tuple) and templates
+    if not good or not all(isinstance(text, str) and text.count("{}") == 1 for text in templates):
+        raise ValueError(f"label_templates is {templates!r}: give a list of prompts, each with '{{}}' once.")
+    prompts = {name: tuple(text.replace("{}", label_words(name)) for text in templates) for name in texts}
+    return {name: many or prompts[name] for name, many in texts.items()}
+
+
+def _mean(vectors: list[Tensor], normalised: bool) -> Tensor:
+    mean = torch.stack(vectors).mean(0)  # (D_t,)
+    return F.normalize(mean, dim=0) if normalised else mean
+
+
+def _by_transformers(names: list[str], encoder: str, recipe: dict[str, Any], *, as_written: bool) -> Tensor:
+    """Embeddings (C, D_t) by a text model of transformers, pooled as the recipe says."""
+    pooling = recipe.get("pooling", "mean")
+    revision = recipe.get("revision") if encoder == recipe.get("encoder") else None
+    template = recipe.get("template", "{}")
+    texts = names if as_written else [template.replace("{}", label_words(name)) for name in names]
+    try:
+        tokenizer, text_model = load_text_encoder(encoder, revision)
+    except Exception as error:
+        raise ValueError(
+            f"labels: label_encoder={encoder!r} cannot be loaded as a text model of transformers "
+            f"({str(error).splitlines()[0]}). Give its folder or Hub name as label_encoder; other encoders need the "
+            "package sct_hf, imported."
+        ) from error
+    return embed_texts(texts, tokenizer, text_model, pooling, bool(recipe.get("normalised")))
+
+
+__all__ = ["POOLINGS", "LabelEncoders", "LabelTexts", "Vocabulary", "alike", "check_label_text", "describe_new_labels"]
+__all__ += ["embed_texts", "encode_new_labels", "label_texts", "label_words", "load_text_encoder", "make_vocabulary"]
+__all__ += ["register_label_encoders", "seen_in_training"]
