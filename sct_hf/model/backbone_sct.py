@@ -262,16 +262,6 @@ class BackbonePreTrainedModel(PreTrainedModel):
         if any(hasattr(module, "gradient_checkpointing") for module in self.modules()):
             super()._set_gradient_checkpointing(enable, **kwargs)
 
-    def pipeline(self, image_processor: Any, **options: Any) -> Any:
-        """Make the pipeline "multi-label-image-classification" of this model as it is in memory, trained further, say.
-
-        `options` are arguments of `MultiLabelImageClassificationPipeline`. `transformers.pipeline` makes one only of a
-        folder or of a name on the Hub.
-        """
-        from .pipeline_sct import MultiLabelImageClassificationPipeline  # so that transformers copies its file too
-
-        return MultiLabelImageClassificationPipeline(model=self, image_processor=image_processor, **options)
-
     def get_input_embeddings(self) -> None:  # type: ignore[override]
         """Return nothing: the input is an image."""
         return None

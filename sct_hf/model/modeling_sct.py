@@ -218,6 +218,13 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         """The timm backbone."""
         return self.sct.backbone
 
+    def pipeline(self, image_processor: Any, **options: Any) -> Any:
+        """The pipeline of this model as it is in memory, which `transformers.pipeline` makes of a folder alone."""
+        from .pipeline_sct import MultiLabelImageClassificationPipeline  # so that transformers copies its file too
+
+        placed: dict[str, Any] = {} if getattr(self, "hf_device_map", None) else {"device": self.device}
+        return MultiLabelImageClassificationPipeline(model=self, image_processor=image_processor, **placed | options)
+
     @can_return_tuple
     def forward(
         self,
@@ -303,21 +310,15 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
 
     def finish(self, logits: Tensor, vocabulary: Vocabulary) -> Tensor:
         """Logits (B, C) of the checkpoint's labels as its hierarchy wants them in evaluation; others as they are."""
-        if self.hierarchy is None or self.training or not vocabulary.own:
-            return logits
-        return self.hierarchy(logits)
+        raised = self.hierarchy is not None and vocabulary.own and not self.training
+        return self.hierarchy(logits) if raised else logits
 
     def vocabulary(self, *args: Any, **kwargs: Any) -> Vocabulary:
         """As `SCTModel.vocabulary`."""
         return self.sct.vocabulary(*args, **kwargs)
 
     def score_in_parts(
-        self,
-        pixel_values: Tensor | None = None,
-        backbone_features: Tensor | None = None,
-        *,
-        vocabulary: Vocabulary,
-        size: int,
+        self, pixel_values: Any = None, backbone_features: Any = None, *, vocabulary: Vocabulary, size: int
     ) -> Tensor:
         """The logits (B, C) of very many labels, `size` of them in memory at a time.
 
