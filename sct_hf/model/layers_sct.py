@@ -103,6 +103,7 @@ class Match:
     grid: torch.Size  # (H, W)
     label_features: Tensor  # (B, C, D)
     semantic_map: Tensor  # (B, P, C)
+    log_prior: Tensor | None  # (B, P, C), of regions and labels alike; float32
     similarity: Tensor  # (B, P, C)
     temperature: Tensor  # scalar
     plan: Tensor  # (B, P, C), sums to 1 over C

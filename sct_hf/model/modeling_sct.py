@@ -55,10 +55,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
         """Whether labels can be given at run time, see `vocabulary`."""
         return self.config.scorer == "label"
 
-    @property
-    def scores_in_parts(self) -> bool:  # type: ignore[override]
-        """Whether very many labels can be scored a part at a time, see `score_in_parts`."""
-        return self.takes_new_labels
+    scores_in_parts = takes_new_labels  # type: ignore[assignment]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -149,28 +146,26 @@ class SCTModel(SCTPreTrainedModel):
         """Compare regions, as from `region_features`, with labels: semantic map M, and the plans that it guides."""
         label_features = self.label_features(regions[-1].mean(dim=1), vocabulary)  # (B, C, D)
         semantic_map = self.semantic_map(features, label_features, vocabulary.prototypes, vocabulary.familiarity)
-        # log softmax of M differs from M by a constant that either plan's softmax takes out: M serves both plans.
-        log_prior = full_precision(semantic_map)  # (B, P, C)
+        log_prior = self.log_prior(semantic_map)  # (B, P, C)
         temperature = self.log_temperature.exp()
         similarity = cosine_similarity(regions[-1], label_features)  # (B, P, C)
         plan, backward_plan = (transport_plan(similarity, temperature, log_prior, None, dim=dim) for dim in (2, 1))
-        prototype_plan, pooling = self.prototype_plan(features, vocabulary.prototypes), backward_plan  # (B, P, C)
-        if prototype_plan is not None:
+        prototype_plan, pooling = None, backward_plan  # (B, P, C)
+        if vocabulary.prototypes is not None:
+            likeness = cosine_similarity(features, vocabulary.prototypes.unsqueeze(0))  # (B, P, C)
+            prototype_plan = transport_plan(likeness, self.config.prototype_temperature, None, None, dim=1)
             pooling = torch.lerp(backward_plan, prototype_plan, self.config.prototype_pooling)
         pooled_features = pooling.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
-        seen = (vocabulary, features, regions, grid, label_features, semantic_map, similarity, temperature)
+        seen = (vocabulary, features, regions, grid, label_features, semantic_map, log_prior, similarity, temperature)
         return Match(*seen, plan, backward_plan, prototype_plan, pooled_features)
+
+    def log_prior(self, semantic_map: Tensor) -> Tensor | None:
+        """Guidance by M (B, P, C) itself: what log softmax of M differs by, either plan's softmax takes out."""
+        return full_precision(semantic_map)
 
     def label_features(self, image_feature: Tensor, vocabulary: Vocabulary) -> Tensor:
         """Semantic-related label features (B, C, D) of global image features (B, D)."""
         return self.semantic_features(vocabulary.embeddings, image_feature)
-
-    def prototype_plan(self, features: Tensor, prototypes: Tensor | None) -> Tensor | None:
-        """The backward plan (B, P, C) from label prototypes (C, D₀) to the backbone's features (B, P, D₀)."""
-        if prototypes is None:
-            return None
-        similarity = cosine_similarity(features, prototypes.unsqueeze(0))  # (B, P, C)
-        return transport_plan(similarity, self.config.prototype_temperature, None, None, dim=1)
 
     def vocabulary(self, embeddings: Tensor | None = None, prototypes: Tensor | None = None) -> Vocabulary:
         """The checkpoint's labels, or others for one call, as `forward` takes them.
@@ -190,8 +185,8 @@ class SCTModel(SCTPreTrainedModel):
             raise ValueError("prototypes are given without embeddings: give both.")
         if not self.takes_new_labels:
             raise ValueError(
-                "embeddings are of no use to a linear scorer, whose weights are bound to the labels that it was "
-                "trained on: use a checkpoint trained with scorer='label'."
+                "embeddings are given to a linear scorer, whose weights are bound to its labels: use a checkpoint "
+                "trained with scorer='label'."
             )
         check_label_text(len(embeddings), embeddings, prototypes, self.config, self.backbone.num_features)
         prototypes = None if prototypes is None else prototypes.to(held)
@@ -284,7 +279,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
 
     def fuse(self, branches: dict[str, Tensor], vocabulary: Vocabulary) -> Tensor:
         """Logits (B, C): the mean of the branches; of labels that the weights know little of, the map alone."""
-        logits = (branches["region"] + branches["map"] + branches["pooled"]) / len(branches)
+        first, *others = branches.values()
+        logits = sum(others, first) / len(branches)
         if vocabulary.familiarity is None:
             return logits
         return torch.lerp(branches["map"], logits, vocabulary.familiarity.to(logits.dtype))
@@ -298,9 +294,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         losses = {
             name: asymmetric_loss(each, labels, **(self.config.focus | focus)) for name, each in branches.items()
         }
-        prior, weights = full_precision(match.semantic_map), known_targets(labels)[1]  # (B, P, C), (B, C)
-        options: Any = {"region_log_prior": prior, "label_log_prior": prior, "label_weights": weights}
-        options |= {"temperature": match.temperature, "rho": self.config.rho}
+        options: Any = {"region_log_prior": match.log_prior, "label_log_prior": match.log_prior}
+        options |= {
+            "label_weights": known_targets(labels)[1],
+            "temperature": match.temperature,
+            "rho": self.config.rho,
+        }
         return losses | {"transport": transport_loss(match.similarity, **options)}
 
     @property
@@ -310,8 +309,9 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
 
     def finish(self, logits: Tensor, vocabulary: Vocabulary) -> Tensor:
         """Logits (B, C) of the checkpoint's labels as its hierarchy wants them in evaluation; others as they are."""
-        raised = self.hierarchy is not None and vocabulary.own and not self.training
-        return self.hierarchy(logits) if raised else logits
+        if self.hierarchy is None or self.training or not vocabulary.own:
+            return logits
+        return self.hierarchy(logits)
 
     def vocabulary(self, *args: Any, **kwargs: Any) -> Vocabulary:
         """As `SCTModel.vocabulary`."""
@@ -335,8 +335,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         mass = brought = None  # (B, P, 1), (B, P, 2D): log Σ exp of the plan's logits so far, and what it brings
         for part in parts:
             match = self.sct.compare(*seen, part)
-            temperature, prior = tau(match.temperature, match.similarity), full_precision(match.semantic_map)
-            more = plan_logits(match.similarity, temperature, prior).logsumexp(2, keepdim=True)
+            temperature = tau(match.temperature, match.similarity)
+            more = plan_logits(match.similarity, temperature, match.log_prior).logsumexp(2, keepdim=True)
             aligned = self.scorer.align(match.plan, match.label_features)
             total = more if mass is None else torch.logaddexp(mass, more)
             share = (more - total).exp().to(aligned.dtype)
