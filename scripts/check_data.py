@@ -1,12 +1,13 @@
 """Check data before training: `python scripts/check_data.py --dataset csv --train_file train.csv ...`, see --help."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sct_hf.data.problems import DataError
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
+from sct_hf.options import CheckedOptions, option
 from sct_hf.training.arguments import DataArguments
 from sct_hf.training.data_checks import check_run_data
 from sct_hf.training.label_figure import label_figure
@@ -15,10 +16,10 @@ from sct_hf.training.run_data import load_run_data
 
 
 @dataclass
-class CheckArguments:
+class CheckArguments(CheckedOptions):
     """Where the plot goes."""
 
-    plot: str = field(default="outputs/labels.png", metadata={"help": "PNG of counts and of labels seen together."})
+    plot: str = option("outputs/labels.png", "PNG of counts and of labels seen together.", group="output")
 
 
 def main() -> int:

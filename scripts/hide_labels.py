@@ -7,28 +7,27 @@ names the labels that are hidden; `--dataset csv --train_file known10.csv` reads
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sct_hf.data.write_csv import write_csv
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
-from sct_hf.training.parsing import parse_with_recipe
+from sct_hf.options import CheckedOptions, option
+from sct_hf.training.parsing import parse_with_training
 from sct_hf.training.run_data import load_training_images
 
 
 @dataclass
-class OutputArguments:
+class OutputArguments(CheckedOptions):
     """Where the table goes."""
 
-    output_file: str = field(default="training.csv", metadata={"help": "The CSV file to write."})
+    output_file: str = option("training.csv", "The CSV file to write.", group="output")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the file, and return the exit code: 0, or 2 for input that cannot be used."""
-    kinds = (OutputArguments, DataArguments, ModelArguments, TrainArguments)
     try:
-        output, data, _, train = parse_with_recipe(argv, *kinds, default=None)
-        training = load_training_images(data, train.seed)
+        output, arguments = parse_with_training(argv, OutputArguments, default=None)
+        training = load_training_images(arguments.data, arguments.train.seed)
         write_csv(training, output.output_file)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

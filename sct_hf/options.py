@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -25,6 +26,7 @@ class OptionFacts:
             learnt. Words before the path, with a colon each, are passed over ("glove:vectors.txt").
         card: Whether the model card's table shows it always, only where it is not the default, or never.
         recorded: Whether the command that a run writes down repeats it.
+        config: Whether it is a field of the model's configuration, which takes the value unless it is None.
         unset: What holds where the value is None, in the words of `--help` ("the model's").
         within: The numbers that are accepted: "> 0", ">= 0", or an interval such as "[0, 1)".
     """
@@ -35,6 +37,7 @@ class OptionFacts:
     file: bool
     card: Card
     recorded: bool
+    config: bool
     unset: str | None
     within: str | None
 
@@ -62,6 +65,7 @@ def option(
     file: bool = False,
     card: Card = "changed",
     recorded: bool = True,
+    config: bool = False,
     unset: str | None = None,
     within: str | None = None,
 ) -> Any:
@@ -70,13 +74,14 @@ def option(
     `contrast_loss_weight: float = option(0.0, "Weight of the contrast.", group="contrast", within=">= 0")`
 
     Args:
-        default: Its default; a list is copied for each object.
+        default: Its default; a list or dict is copied for each object.
         help: As all that follow, see `OptionFacts`.
         group: Title of its part of `--help`.
         identity: Whether it decides what is learnt.
         file: Whether it may name a file whose content decides what is learnt.
         card: When the model card shows it.
         recorded: Whether the recorded command repeats it.
+        config: Whether the model's configuration takes its value.
         unset: What holds where the value is None; needed for that default, and for no other.
         within: The numbers that are accepted.
 
@@ -87,10 +92,10 @@ def option(
         raise ValueError(f"option {help!r}: give unset, what holds without a value, just where the default is None")
     if within is not None and _RANGE.fullmatch(within) is None:
         raise ValueError(f"option {help!r}: within is {within!r}; write '> 0', '>= 0', or an interval as '[0, 1)'")
-    facts = OptionFacts(help, group, identity, file, card, recorded, unset, within)
+    facts = OptionFacts(help, group, identity, file, card, recorded, config, unset, within)
     metadata = {_FACTS: facts, "help": help}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

@@ -1,25 +1,34 @@
 """Variants of SCT, one change at a time, judged on parts held out of train."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sct_hf.benchmark.cells import machines, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, contender
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, named, refuse_settings, with_settings
+from sct_hf.benchmark.settings import (
+    BENCHMARK,
+    BenchmarkArguments,
+    Settings,
+    file_name,
+    named,
+    refuse_settings,
+    value_of,
+    with_settings,
+)
 from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
 from sct_hf.metrics.frequency import GROUPS
-from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.options import option, options_of
 from sct_hf.peers.registry import reads_label_text
-from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
+from sct_hf.training.arguments import HELD_OUT, Arguments, ModelArguments
+from sct_hf.training.model_settings import config_fields
 
 RUNS, TABLE = "runs", "ablation"
 TOGETHER = "together"
-_DEFAULTS = SCTConfig()
 _METRICS = ("mAP", "CF1", "OF1")
 _GROUP_METRICS = tuple(f"mAP_{group}" for group in GROUPS)
 _RUN_COLUMNS = ("variant", "changes", "train_size", "fold", "seed", "scored_on", *_METRICS, "seconds_an_epoch")
@@ -29,31 +38,22 @@ _RUN_COLUMNS = ("variant", "changes", "train_size", "fold", "seed", "scored_on",
 class AblationArguments(BenchmarkArguments):
     """What the ablation is told, beside the options of scripts/train.py, which change the base."""
 
-    variants: list[str] = field(
-        default_factory=lambda: list(VARIANTS),
-        metadata={"help": f"Which variants: of {', '.join([*VARIANTS, *FURTHER_VARIANTS])}. The base always runs."},
+    variants: list[str] = option(
+        list(VARIANTS),
+        f"Which variants: of {', '.join([*VARIANTS, *FURTHER_VARIANTS])}. The base always runs.",
+        group=BENCHMARK,
     )
-    together: list[str] = field(
-        default_factory=list, metadata={"help": "Variants whose changes are made at once, as one more variant."}
+    together: list[str] = option([], "Variants whose changes are made at once, as one more variant.", group=BENCHMARK)
+    contender: str = option("sct", f"Whose settings the base has: one of {', '.join(CONTENDERS)}.", group=BENCHMARK)
+    folds: int = option(
+        2, "Parts held out of train, each a share --holdout, drawn by their number.", group=BENCHMARK, within="> 0"
     )
-    contender: str = field(
-        default="sct", metadata={"help": f"Whose settings the base has: one of {', '.join(CONTENDERS)}."}
-    )
-    folds: int = field(default=2, metadata={"help": "Parts held out of train, each a share --holdout, drawn anew."})
-    seeds: int = field(default=2, metadata={"help": "Runs on each part, from --seed on."})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("folds", "seeds"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give a number > 0")
+    seeds: int = option(2, "Runs on each part, from --seed on.", group=BENCHMARK, within="> 0")
 
 
 def ablation(
     arguments: AblationArguments,
-    data: DataArguments,
-    model: ModelArguments,
-    train: TrainArguments,
+    training: Arguments,
     *,
     said: Collection[str] = (),
 ) -> int:
@@ -64,9 +64,8 @@ def ablation(
 
     Args:
         arguments: Which variants, sizes, folds and seeds.
-        data: Of every run; `holdout` is the share that is held out.
-        model: Of the base, but for what the contender sets and `said` does not name.
-        train: Of the base; `output_dir` is the benchmark's folder.
+        training: Of the base, but for what the contender sets and `said` does not name; `holdout` is the share that
+            is held out, `output_dir` the benchmark's folder.
         said: Names of the options on the command line, which win over the contender's settings.
 
     Returns:
@@ -76,9 +75,10 @@ def ablation(
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
     refuse_settings(said, {"head": "give --contender"})
+    data, train = training.data, training.train
     if data.holdout == 0:
         raise InputError("holdout is 0: variants are judged on a part held out of train; give its share, such as 0.25")
-    given = shared_arguments(Arguments(data, model, train), arguments.jobs)
+    given = shared_arguments(training, arguments.jobs)
     judged: Settings = {"eval_split": HELD_OUT, "draw_from_rest": True}
     base = with_settings(given, contender(arguments.contender).base(said), judged)
     variants = _variants(arguments, base)
@@ -109,18 +109,14 @@ def ablation(
 def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settings]:
     """The base and the variants asked for, without those that change nothing."""
     known = VARIANTS | FURTHER_VARIANTS
-    for option in ("variants", "together"):
-        for name in getattr(arguments, option):
+    for asked in ("variants", "together"):
+        for name in getattr(arguments, asked):
             if name not in known:
-                raise InputError(f"{option} has {name!r}: choose of {', '.join(known)}")
+                raise InputError(f"{asked} has {name!r}: choose of {', '.join(known)}")
     wanted = {name: known[name] for name in arguments.variants}
     if arguments.together:
         wanted[TOGETHER] = {name: value for part in arguments.together for name, value in known[part].items()}
-    values = base.to_dict()
-    # A field left open is the configuration's to set; prototypes left open are used where they can be had.
-    left_open = {key for key, value in values.items() if value is None and hasattr(_DEFAULTS, key)}
-    values |= {key: getattr(_DEFAULTS, key) for key in left_open - {"label_prototypes"}}
-    same = [name for name, settings in wanted.items() if all(values[key] == value for key, value in settings.items())]
+    same = [name for name, settings in wanted.items() if _has(base, settings)]
     if same:
         print(f"left out, since the base has them already: {', '.join(same)}", flush=True)
     ignored = _ignored_by(base.model.head)
@@ -130,13 +126,21 @@ def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settin
     return {BASE: {}} | {name: settings for name, settings in wanted.items() if name not in (*same, *idle)}
 
 
+def _has(base: Arguments, settings: Settings) -> bool:
+    """Whether the base has all of these; prototypes left open are not known beforehand."""
+    given = base.model.label_prototypes
+    return all(
+        (given if name == "label_prototypes" else value_of(base, name)) == value for name, value in settings.items()
+    )
+
+
 def _ignored_by(head: str) -> set[str]:
     """The fields that variants change and a peer head does not read; none of SCT."""
     if head == "sct":
         return set()
     read = {"gamma_neg", "gamma_pos", "clip"} | ({"label_encoder"} if reads_label_text(head) else set())
     read |= {"transport_loss_weight"} if head == "patchct" else set()
-    return {option.name for option in fields(ModelArguments)} - read
+    return {*options_of(ModelArguments), *config_fields("sct")} - read
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -174,10 +178,14 @@ def _by_pair(runs: Sequence[Mapping[str, Any]], metric: str) -> dict[Any, float]
     return {(run["fold"], run["seed"]): 100 * run[metric] for run in runs}
 
 
+def _given(base: Arguments, name: str) -> Any:
+    """What the base says of a setting; None if it leaves it to the configuration."""
+    return base.to_dict().get(name, base.model.set.get(name))
+
+
 def _write(folder: Path, rows: list[dict[str, Any]], base: Arguments, arguments: AblationArguments) -> None:
-    values = base.to_dict()
     fields = dict.fromkeys(name for variant in (VARIANTS | FURTHER_VARIANTS).values() for name in variant)
-    own = {name: values[name] for name in fields if values[name] is not None}
+    own = {name: value for name in fields if (value := _given(base, name)) is not None}
     about = (
         f"{base.data.dataset}, {base.model.backbone}, {'frozen' if base.train.freeze_backbone else 'fine-tuned'}. "
         f"Judged on {arguments.folds} part(s) held out of {base.data.train_split} ({base.data.holdout:g} each, drawn "

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,21 @@ import pandas as pd
 from sct_hf.benchmark.cells import Cell, machines, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, WIDE, contender
 from sct_hf.benchmark.plots import accuracy_against_cost, accuracy_against_images
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, TrainSize, file_name, named, refuse_settings
+from sct_hf.benchmark.settings import (
+    BENCHMARK,
+    BenchmarkArguments,
+    Settings,
+    TrainSize,
+    file_name,
+    named,
+    refuse_settings,
+    value_of,
+)
 from sct_hf.benchmark.statistics import spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
+from sct_hf.options import option
+from sct_hf.training.arguments import HELD_OUT, Arguments
 
 SEARCH, FINAL = "search", "final"
 RUNS, TABLE = "runs", "accuracy"
@@ -31,39 +41,31 @@ _RUN_COLUMNS = (
 class AccuracyArguments(BenchmarkArguments):
     """What the comparison of heads is told, beside the options of scripts/train.py."""
 
-    heads: list[str] = field(
-        default_factory=lambda: [name for name in CONTENDERS if name != WIDE],
-        metadata={"help": f"Contenders: {', '.join(CONTENDERS)}; all but {WIDE} by default."},
+    heads: list[str] = option(
+        [name for name in CONTENDERS if name != WIDE],
+        f"Contenders: {', '.join(CONTENDERS)}; all but {WIDE} by default.",
+        group=BENCHMARK,
     )
-    seeds: int = field(default=5, metadata={"help": "Final runs of each head, from --seed on."})
-    search_folds: int = field(
-        default=1,
-        metadata={
-            "help": "Parts held out of train (each a share --holdout, drawn anew) on which every setting of a head's "
-            "grid is tried; 0 takes the learning rate and weight decay of the recipe."
-        },
+    seeds: int = option(5, "Final runs of each head, from --seed on.", group=BENCHMARK, within="> 0")
+    search_folds: int = option(
+        1,
+        "Parts held out of train (each a share --holdout, drawn by its number) on which every setting of a head's "
+        "grid is tried; 0 takes the learning rate and weight decay of the recipe.",
+        group=BENCHMARK,
+        within=">= 0",
     )
-    init_from: str | None = field(
-        default=None,
-        metadata={
-            "help": "Folder of another such comparison, with --keep_weights: each final run goes out from its run of "
-            "the same head, size and seed, and takes over what was chosen there but learning rate and weight decay."
-        },
+    init_from: str | None = option(
+        None,
+        "Folder of another such comparison, with --keep_weights: each final run goes out from its run of the same "
+        "head, size and seed, and takes over what was chosen there but learning rate and weight decay.",
+        group=BENCHMARK,
+        unset="none",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.seeds < 1:
-            raise InputError(f"seeds is {self.seeds}: give a number > 0")
-        if self.search_folds < 0:
-            raise InputError(f"search_folds is {self.search_folds}: give a number >= 0")
 
 
 def accuracy(
     arguments: AccuracyArguments,
-    data: DataArguments,
-    model: ModelArguments,
-    train: TrainArguments,
+    training: Arguments,
     *,
     said: Collection[str] = (),
 ) -> int:
@@ -76,9 +78,8 @@ def accuracy(
 
     Args:
         arguments: Which heads, sizes and seeds.
-        data: Of every run; `holdout` is the share that is held out in the search.
-        model: Of every run, but for what contenders set.
-        train: Of every run, but for what contenders and sizes set; `output_dir` is the benchmark's folder.
+        training: Of every run, but for what contenders and sizes set; `holdout` is the share that is held out in the
+            search, `output_dir` the benchmark's folder.
         said: Names of the options on the command line: what the comparison sets itself is refused there.
 
     Returns:
@@ -88,8 +89,9 @@ def accuracy(
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
     names = list(dict.fromkeys(arguments.heads))
-    _check(arguments, data, names, said)
-    base = shared_arguments(Arguments(data, model, train), arguments.jobs)
+    data, train = training.data, training.train
+    _check(arguments, training, names, said)
+    base = shared_arguments(training, arguments.jobs)
     whole: Settings = {"holdout": 0.0, "draw_from_rest": True}
     for name in names:  # what cannot be used is said before anything runs
         make_cell(base, Path(), {}, contender(name).settings, *contender(name).candidates()[:1], whole)
@@ -114,14 +116,14 @@ def accuracy(
     return len(failed)
 
 
-def _check(arguments: AccuracyArguments, data: DataArguments, names: Sequence[str], said: Collection[str]) -> None:
-    set_here: dict[str, str] = {}
+def _check(arguments: AccuracyArguments, training: Arguments, names: Sequence[str], said: Collection[str]) -> None:
+    data, set_here = training.data, dict[str, str]()
     for name in names:
         one = contender(name, "heads")
-        searched = [option for option in one.grid if arguments.search_folds or option not in _RATES]
+        searched = [key for key in one.grid if arguments.search_folds or key not in _RATES]
         chosen = searched if arguments.search_folds or arguments.init_from else []
-        for option, value in {**one.settings, **{option: one.grid[option] for option in chosen}}.items():
-            set_here[option] = f"{one.title} has {value} (sct_hf/benchmark/contenders.py)"
+        for key, value in {**one.settings, **{key: one.grid[key] for key in chosen}}.items():
+            set_here[key] = f"{one.title} has {value} (sct_hf/benchmark/contenders.py)"
     refuse_settings(said, set_here)
     if data.eval_split == HELD_OUT:
         raise InputError(
@@ -163,7 +165,7 @@ def choose(cells: Sequence[Cell], size: str, name: str, folds: int) -> Choice | 
             continue
         row = cell.row()
         if row is not None:
-            settings[row["setting"]] = {field: cell.arguments.to_dict()[field] for field in contender(name).grid}
+            settings[row["setting"]] = {field: value_of(cell.arguments, field) for field in contender(name).grid}
             scores.setdefault(row["setting"], []).append(row["mAP"])
     means = {setting: spread(values).mean for setting, values in scores.items() if len(values) == folds}
     if not means:
@@ -245,6 +247,7 @@ def _source(folder: str, name: str, size: TrainSize, seed: int) -> tuple[str, Se
             "that comparison in a new output_dir, with --keep_weights"
         )
     arguments = json.loads(found["arguments"].iloc[0])
+    arguments |= arguments["set"]
     return str(source), {field: arguments[field] for field in contender(name).grid if field not in _RATES}
 
 

@@ -1,17 +1,19 @@
 """The heads that are compared, each with its own settings and a small grid to search.
 
-To add one, add an entry. Its settings and grid may name what belongs to a head (fields of `ModelArguments`, learning
-rate and weight decay); what all heads share is refused here, and comes from the recipe.
+To add one, add an entry. Its settings and grid may name what belongs to a head (options of the model, fields of the
+head's configuration, learning rate and weight decay); what all heads share is refused, and comes from the recipe.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 from sct_hf.benchmark.settings import Settings
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import ModelArguments
+from sct_hf.options import options_of
+from sct_hf.training.arguments import training_options
+from sct_hf.training.model_arguments import MODEL
 
 _DECAYS = (1e-2, 1e-1)
 # Heads of a few thousand weights get six or eight settings, those with layers of attention four or six, SCT four.
@@ -43,7 +45,7 @@ class Contender:
 
     def __post_init__(self) -> None:
         for name in [*self.settings, *self.grid]:
-            if name not in _OWN:
+            if name in _SHARED:
                 raise InputError(
                     f"contender {self.title!r} sets {name!r}, which all heads share: set it in the recipe"
                 )
@@ -69,8 +71,9 @@ class Contender:
         ]
 
 
-_SHARED = {"backbone", "backbone_weights", "image_size", "compare_head", "init_checkpoint"}
-_OWN = {option.name for option in fields(ModelArguments)} - _SHARED | {"learning_rate", "weight_decay"}
+_SHARED = {
+    name for name, (_, facts) in options_of(*training_options()).items() if facts.group != MODEL and name not in _RATES
+}
 
 CONTENDERS: dict[str, Contender] = {
     "sct": Contender("SCT", _SCT, _SCT_RATES),
@@ -85,14 +88,14 @@ CONTENDERS: dict[str, Contender] = {
     "ml_decoder": Contender("ML-Decoder", {"head": "ml_decoder", "gamma_neg": 2.0}, _LOW_RATES),
     "query2label": Contender(
         "Query2Label",
-        {"head": "query2label", "head_kwargs": '{"hidden_size": 256, "ffn_dim": 512}', "gamma_neg": 2.0},
+        {"head": "query2label", "head_kwargs": {"hidden_size": 256, "ffn_dim": 512}, "gamma_neg": 2.0},
         {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": _DECAYS},
     ),
     "bilinear_attention": Contender(
         "bilinear attention",
         {
             "head": "bilinear_attention",
-            "head_kwargs": '{"hidden_size": 256, "output_size": 512}',
+            "head_kwargs": {"hidden_size": 256, "output_size": 512},
             "gamma_neg": 2.0,
         },
         {"learning_rate": (3e-3, 1e-2, 3e-2), "weight_decay": _DECAYS},

@@ -1,18 +1,26 @@
 """Training with incomplete labels: treatments of unknown labels over the share of labels that is known."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sct_hf.benchmark.cells import Cell, machines, make_cell, prepare, run_cells, shared_arguments
 from sct_hf.benchmark.contenders import CONTENDERS, contender
 from sct_hf.benchmark.plots import accuracy_against_known
-from sct_hf.benchmark.settings import BenchmarkArguments, Settings, file_name, refuse_settings, with_settings
+from sct_hf.benchmark.settings import (
+    BENCHMARK,
+    BenchmarkArguments,
+    Settings,
+    file_name,
+    refuse_settings,
+    with_settings,
+)
 from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, ModelArguments, TrainArguments
+from sct_hf.options import option
+from sct_hf.training.arguments import HELD_OUT, Arguments
 
 RUNS, TABLE = "runs", "partial"
 BASE, BLEND = "ignore", "blend"
@@ -37,26 +45,20 @@ _RUN_COLUMNS = ("variant", "known", "train_size", "seed", "scored_on", "mAP", "C
 class PartialArguments(BenchmarkArguments):
     """What the sweep over known labels is told, beside the options of scripts/train.py."""
 
-    proportions: list[float] = field(
-        default_factory=lambda: [0.1, 0.3, 0.5, 0.7, 0.9],
-        metadata={"help": "Probabilities that an entry is known; 1 for a run with all of them, to compare with."},
+    proportions: list[float] = option(
+        [0.1, 0.3, 0.5, 0.7, 0.9],
+        "Probabilities that an entry is known; 1 for a run with all of them, to compare with.",
+        group=BENCHMARK,
     )
-    with_single_positive: bool = field(
-        default=True, metadata={"help": "Also keep one present label of each image known, alone."}
+    with_single_positive: bool = option(
+        True, "Also keep one present label of each image known, alone.", group=BENCHMARK
     )
-    treatments: list[str] = field(
-        default_factory=lambda: list(TREATMENTS),
-        metadata={"help": f"Of unknown labels: {', '.join(TREATMENTS)}."},
-    )
-    seeds: int = field(default=3, metadata={"help": "Runs of each, from --seed on, each with a mask of its own."})
-    contender: str = field(
-        default="sct", metadata={"help": f"Whose settings the model has: one of {', '.join(CONTENDERS)}."}
-    )
+    treatments: list[str] = option(list(TREATMENTS), f"Of unknown labels: {', '.join(TREATMENTS)}.", group=BENCHMARK)
+    seeds: int = option(3, "Runs of each, from --seed on, each with a mask of its own.", group=BENCHMARK, within="> 0")
+    contender: str = option("sct", f"Whose settings the model has: one of {', '.join(CONTENDERS)}.", group=BENCHMARK)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seeds < 1:
-            raise InputError(f"seeds is {self.seeds}: give a number > 0")
         for name in self.treatments:
             if name not in TREATMENTS:
                 raise InputError(f"treatments has {name!r}: choose of {', '.join(TREATMENTS)}")
@@ -69,9 +71,7 @@ class PartialArguments(BenchmarkArguments):
 
 def partial(
     arguments: PartialArguments,
-    data: DataArguments,
-    model: ModelArguments,
-    train: TrainArguments,
+    training: Arguments,
     *,
     said: Collection[str] = (),
 ) -> int:
@@ -83,9 +83,8 @@ def partial(
 
     Args:
         arguments: Which proportions, treatments and seeds.
-        data: Of every run.
-        model: Of every run, but for what the contender sets and `said` does not name.
-        train: Of every run; `output_dir` is the benchmark's folder.
+        training: Of every run, but for what the contender sets and `said` does not name; `output_dir` is the
+            benchmark's folder.
         said: Names of the options on the command line, which win over the contender's settings.
 
     Returns:
@@ -95,7 +94,8 @@ def partial(
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
     refuse_settings(said, _SET_HERE)
-    given = shared_arguments(Arguments(data, model, train), arguments.jobs)
+    data, train = training.data, training.train
+    given = shared_arguments(training, arguments.jobs)
     kept = {} if data.eval_split == HELD_OUT else {"holdout": 0.0}
     base = with_settings(given, contender(arguments.contender).base(said), kept, {"draw_from_rest": True})
     if BLEND in arguments.treatments and base.model.head != "sct":

@@ -3,14 +3,18 @@
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
+from sct_hf.options import CheckedOptions, option, options_of
+from sct_hf.training.arguments import Arguments, TrainArguments, training_options
+from sct_hf.training.model_settings import config_class, config_fields, head_names
 
 ALL = "all"
+BENCHMARK = "benchmark"
+"""The group of a benchmark's own options."""
 _SET_BY_BENCHMARKS = {
     "compare_head": "heads are compared by accuracy --heads",
     "draw_from_rest": "it is always so here",
@@ -23,29 +27,26 @@ _BATCHES = 12
 _SMALLEST_BATCH = 8
 
 Settings = dict[str, Any]
-"""Values by name of a field of `DataArguments`, `ModelArguments` or `TrainArguments`."""
+"""Values by name of an option of training, or of a field that `--set` sets."""
 
 
 @dataclass
-class BenchmarkArguments:
+class BenchmarkArguments(CheckedOptions):
     """What every benchmark of whole training runs is told, beside the options of scripts/train.py."""
 
-    train_sizes: list[str] = field(
-        default_factory=lambda: [ALL],
-        metadata={
-            "help": "Numbers of training images, drawn by seed, or all; as SIZE, or SIZE:EPOCHS:BATCH_SIZE. By "
-            "default a small size gets smaller batches, and epochs for 400 steps at least."
-        },
+    train_sizes: list[str] = option(
+        [ALL],
+        "Numbers of training images, drawn by seed, or all; as SIZE, or SIZE:EPOCHS:BATCH_SIZE. By default a small "
+        "size gets smaller batches, and epochs for 400 steps at least.",
+        group=BENCHMARK,
     )
-    jobs: int = field(
-        default=1,
-        metadata={"help": "Runs at a time, each a process of its own; 0 does all in this process, for debugging."},
+    jobs: int = option(
+        1,
+        "Runs at a time, each a process of its own; 0 does all in this process, for debugging.",
+        group=BENCHMARK,
+        within=">= 0",
     )
-    keep_weights: bool = field(default=False, metadata={"help": "Keep the trained models of the runs."})
-
-    def __post_init__(self) -> None:
-        if self.jobs < 0:
-            raise InputError(f"jobs is {self.jobs}: give a number >= 0")
+    keep_weights: bool = option(False, "Keep the trained models of the runs.", group=BENCHMARK)
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,26 @@ def with_settings(arguments: Arguments, *settings: Mapping[str, Any]) -> Argumen
         InputError: A name that is no field (with the nearest ones), or a value that does not fit.
     """
     changes = {name: value for one in settings for name, value in one.items()}
-    parts: list[Any] = []
-    for part in (arguments.data, arguments.model, arguments.train):
-        own = {option.name for option in fields(part)}
-        parts.append(replace(part, **{name: changes.pop(name) for name in own & changes.keys()}))
-    if changes:
-        name = next(iter(changes))
-        near = difflib.get_close_matches(name, FIELDS, n=3)
-        raise InputError(f"a setting has {name!r}, which is no option of training; did you mean {' or '.join(near)}?")
-    return Arguments(*parts)
+    options = options_of(*training_options())
+    fields = config_fields(*head_names())
+    for name in changes:
+        if name not in options and name not in fields:
+            near = difflib.get_close_matches(name, [*options, *fields], n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise InputError(f"a setting has {name!r}, which is no option of training{hint}")
+    model = arguments.model.with_head(changes["head"]) if "head" in changes else arguments.model
+    of_config = {name: value for name, value in changes.items() if name not in options}
+    merged = model.set | changes.get("set", {}) | of_config
+    return replace(arguments, model=model).with_values(changes | {"set": merged})
+
+
+def value_of(arguments: Arguments, name: str) -> Any:
+    """The value of a setting: of the option, or else of the field of the head's configuration."""
+    value = arguments.to_dict().get(name)
+    if value is None and name in config_fields(head := arguments.model.head):
+        options = arguments.model.config_options(head)
+        return options[name] if name in options else getattr(config_class(head)(), name)
+    return value
 
 
 def refuse_settings(said: Collection[str], set_here: Mapping[str, str] | None = None) -> None:
@@ -134,9 +146,6 @@ def refuse_settings(said: Collection[str], set_here: Mapping[str, str] | None = 
     for name, remedy in (_SET_BY_BENCHMARKS | dict(set_here or {})).items():
         if name in said:
             raise InputError(f"{name} is set by the benchmark itself: leave it out; {remedy}")
-
-
-FIELDS = [option.name for kind in (DataArguments, ModelArguments, TrainArguments) for option in fields(kind)]
 
 
 def named(settings: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The speed benchmark: heads, transport losses, input pipeline, metrics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,68 +15,69 @@ from sct_hf.benchmark.speed_pipeline import measure_pipeline
 from sct_hf.benchmark.speed_transport import measure_transport
 from sct_hf.benchmark.tables import write_rows
 from sct_hf.errors import InputError
+from sct_hf.options import CheckedOptions, option
 from sct_hf.training.devices import cpu_name
 
 Rows = list[dict[str, Any]]
 FIGURE = "speed.png"
-
-
-def _option(default: Any, description: str) -> Any:
-    return field(default=default, metadata={"help": description})
+_ALL, _HEADS, _OTHER, _PIPELINE = "benchmark", "heads", "transport losses and metrics", "input pipeline"
 
 
 @dataclass
-class SpeedArguments:
+class SpeedArguments(CheckedOptions):
     """What is measured. Lists that are empty by default depend on the device."""
 
-    output_dir: str = _option("outputs/speed", "Folder for tables and image.")
-    parts: list[str] = field(
-        default_factory=lambda: ["heads", "transport", "metrics"],
-        metadata={"help": "heads, transport, metrics, pipeline (which needs --images)."},
+    output_dir: str = option("outputs/speed", "Folder for tables and image.", group=_ALL)
+    parts: list[str] = option(
+        ["heads", "transport", "metrics"],
+        "heads, transport, metrics, pipeline (which needs --images).",
+        group=_ALL,
     )
-    device: str | None = _option(None, "Such as cpu or cuda; the machine's accelerator, if it has one, by default.")
-    cpu_threads: int = _option(0, "Threads on CPU; 0 for torch's default.")
-    rounds: int = _option(9, "Measurements of each call.")
-    budget: float = _option(60.0, "Seconds for a group of calls that are measured in turns, after two rounds of it.")
-    settings: list[str] = field(
-        default_factory=lambda: ["resnet101:448:80", "tf_efficientnet_lite0:224:20"],
-        metadata={"help": "backbone:pixels:labels on which heads are measured."},
+    device: str | None = option(
+        None, "Such as cpu or cuda.", group=_ALL, unset="the machine's accelerator, if it has one"
     )
-    heads: list[str] = field(
-        default_factory=lambda: list(ALL_HEADS),
-        metadata={"help": "Heads that are measured; linear is always one of them."},
+    cpu_threads: int = option(0, "Threads on CPU; 0 for torch's default.", group=_ALL, within=">= 0")
+    rounds: int = option(9, "Measurements of each call.", group=_ALL, within="> 0")
+    budget: float = option(
+        60.0, "Seconds for a group of calls that are measured in turns, after two rounds of it.", group=_ALL
     )
-    batch_sizes: list[int] = field(
-        default_factory=list, metadata={"help": "Images in a batch; 1 and 4 on CPU, 1 and 64 elsewhere."}
+    settings: list[str] = option(
+        ["resnet101:448:80", "tf_efficientnet_lite0:224:20"],
+        "backbone:pixels:labels on which heads are measured.",
+        group=_HEADS,
     )
-    dtypes: list[str] = field(
-        default_factory=list, metadata={"help": "float32, bfloat16 (autocast); both unless on CPU, and there float32."}
+    heads: list[str] = option(list(ALL_HEADS), "Heads that are measured; linear is always one of them.", group=_HEADS)
+    batch_sizes: list[int] = option(
+        [], "Images in a batch; by default 1 and 4 on CPU, 1 and 64 elsewhere.", group=_HEADS, within="> 0"
     )
-    modes: list[str] = field(
-        default_factory=list, metadata={"help": "eager, compiled; both unless on CPU, and there eager."}
+    dtypes: list[str] = option(
+        [], "float32, bfloat16 (autocast); by default both unless on CPU, and there float32.", group=_HEADS
     )
-    lean_hidden_size: int = _option(256, "hidden_size of sct_lean.")
-    lean_ffn_dim: int = _option(512, "encoder_ffn_dim of sct_lean.")
-    label_counts: list[int] = field(
-        default_factory=lambda: [80, 1000, 10000], metadata={"help": "Numbers of labels of the transport losses."}
+    modes: list[str] = option([], "eager, compiled; by default both unless on CPU, and there eager.", group=_HEADS)
+    lean_hidden_size: int = option(256, "hidden_size of sct_lean.", group=_HEADS, within="> 0")
+    lean_ffn_dim: int = option(512, "encoder_ffn_dim of sct_lean.", group=_HEADS, within="> 0")
+    label_counts: list[int] = option(
+        [80, 1000, 10000], "Numbers of labels of the transport losses.", group=_OTHER, within="> 0"
     )
-    transport_batch_size: int = _option(1, "Images in a batch of the transport losses.")
-    metrics_images: int = _option(40137, "Images of the metrics; those of COCO's val2014 with annotations.")
-    metrics_labels: int = _option(80, "Labels of the metrics.")
-    images: str | None = _option(None, "Folder with images for the input pipeline.")
-    pipeline_backbone: str = _option("tf_efficientnet_lite0", "Backbone of the training steps that images are for.")
-    pipeline_pixels: int = _option(224, "Side of its square images.")
-    pipeline_images: int = _option(192, "Images to read at most.")
-    pipeline_batch_size: int = _option(32, "Images in a batch.")
-    pipeline_heads: list[str] = field(
-        default_factory=lambda: ["linear"],
-        metadata={"help": "Heads of the training steps; sct is the lean one."},
+    transport_batch_size: int = option(1, "Images in a batch of the transport losses.", group=_OTHER, within="> 0")
+    metrics_images: int = option(
+        40137, "Images of the metrics; those of COCO's val2014 with annotations.", group=_OTHER, within="> 0"
     )
-    workers: list[int] = field(
-        default_factory=lambda: [0, 1, 2], metadata={"help": "Numbers of processes that read images."}
+    metrics_labels: int = option(80, "Labels of the metrics.", group=_OTHER, within="> 0")
+    images: str | None = option(None, "Folder with images for the input pipeline.", group=_PIPELINE, unset="none")
+    pipeline_backbone: str = option(
+        "tf_efficientnet_lite0", "Backbone of the training steps that images are for.", group=_PIPELINE
     )
+    pipeline_pixels: int = option(224, "Side of its square images.", group=_PIPELINE, within="> 0")
+    pipeline_images: int = option(192, "Images to read at most.", group=_PIPELINE, within="> 0")
+    pipeline_batch_size: int = option(32, "Images in a batch.", group=_PIPELINE, within="> 0")
+    pipeline_heads: list[str] = option(
+        ["linear"], "Heads of the training steps; sct is the lean one.", group=_PIPELINE
+    )
+    workers: list[int] = option([0, 1, 2], "Numbers of processes that read images.", group=_PIPELINE, within=">= 0")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, known in (
             ("parts", tuple(PARTS)),
             ("heads", ALL_HEADS),
@@ -87,16 +88,6 @@ class SpeedArguments:
             for value in getattr(self, name):
                 if value not in known:
                     raise InputError(f"{name} has {value!r}: choose from {', '.join(known)}")
-        for name in ("rounds", "lean_hidden_size", "lean_ffn_dim", "transport_batch_size", "metrics_images"):
-            _require_positive(name, getattr(self, name))
-        for name in ("metrics_labels", "pipeline_pixels", "pipeline_images", "pipeline_batch_size"):
-            _require_positive(name, getattr(self, name))
-        for name in ("batch_sizes", "label_counts"):
-            for value in getattr(self, name):
-                _require_positive(name, value)
-        for name, least in (("cpu_threads", self.cpu_threads), ("workers", min(self.workers, default=0))):
-            if least < 0:
-                raise InputError(f"{name} is {getattr(self, name)}: give numbers >= 0")
         if "pipeline" in self.parts and not self.images:
             raise InputError("images is missing: give a folder with images, or leave pipeline out of parts")
 
@@ -104,11 +95,6 @@ class SpeedArguments:
     def lean(self) -> dict[str, Any]:
         """Fields of `SCTConfig` that make the lean SCT."""
         return {"hidden_size": self.lean_hidden_size, "encoder_ffn_dim": self.lean_ffn_dim}
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise InputError(f"{name} is {value}: give a number > 0")
 
 
 def speed(arguments: SpeedArguments) -> dict[str, Rows]:

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -11,7 +10,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import BEGIN, END, Notes
-from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
+from sct_hf.options import default_of, options_of
+from sct_hf.training.arguments import training_options
+from sct_hf.training.model_settings import setting_word
 
 TASK = "image-classification"
 _TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -41,22 +42,6 @@ _RESULTS = {
     **{"OP": "precision", "OR": "recall", "OF1": "f1", "CF1_top3": "f1", "OF1_top3": "f1"},
     "exact_match": "exact_match",
 }
-_SETTINGS = (
-    *("backbone_weights", "label_encoder", "label_template", "batch_size", "gradient_accumulation", "learning_rate"),
-    *("backbone_learning_rate", "weight_decay", "ema_decay", "mixed_precision", "freeze_backbone", "holdout"),
-    *("flip", "cutout", "rand_augment", "collage", "positive_weights", "label_gammas", "logit_adjustment"),
-    *("hierarchy", "hierarchy_loss_weight"),
-)
-# Shown where they are not as by default, which is off.
-_FURTHER_SETTINGS = (
-    *("known_proportion", "single_positive", "mask_seed", "unknown_labels", "recovery_weight", "recovery_temperature"),
-    *("recovery_warmup", "unseen_labels", "unseen_images", "shots", "freeze_stages", "resampling"),
-    *("repeat_threshold", "contrast_loss_weight", "erasing_loss_weight", "holdout_stratified", "label_graph"),
-    *("label_interaction", "label_states", "known_share_max"),
-)
-_DEFAULTS = {
-    option.name: option.default for part in (DataArguments, ModelArguments, TrainArguments) for option in fields(part)
-}
 
 
 def make_card(
@@ -74,10 +59,6 @@ def make_card(
     config, arguments, metrics = run.model.config, run.arguments, run.metrics
     thresholds = config.thresholds or [0.5] * len(config.label_names)
     rows = run.per_label.assign(threshold=thresholds).to_dict("records")
-    settings = {name: arguments.get(name) for name in _SETTINGS}
-    settings |= {
-        name: arguments[name] for name in _FURTHER_SETTINGS if arguments.get(name, _DEFAULTS[name]) != _DEFAULTS[name]
-    }
     content = {
         "name": repo_id.split("/")[-1],
         "repo_id": repo_id,
@@ -91,7 +72,7 @@ def make_card(
         "metrics": metrics,
         "arguments": arguments,
         "command": _command(run.record["command"]),
-        "settings": [(name, _without_folder(str(value))) for name, value in settings.items() if value is not None],
+        "settings": _settings(arguments),
         "open_to_labels": config.scorer == "label",
         "versions": run.record["versions"],
         "notes": notes.text,
@@ -135,6 +116,24 @@ def card_data(run: TrainedRun, repo_id: str, notes: Notes, examples: Sequence[st
         "eval_results": results,
     }
     return ModelCardData(**fields | notes.metadata | fixed)
+
+
+def _settings(arguments: dict[str, Any]) -> list[tuple[str, str]]:
+    """The options that the card shows, and their values in words: those always shown, then those that were changed."""
+    options = options_of(*training_options())
+    shown = [name for name, (_, facts) in options.items() if facts.card == "always"]
+    shown += [
+        name
+        for name, (one, facts) in options.items()
+        if facts.card == "changed" and arguments.get(name, default_of(one)) != default_of(one)
+    ]
+    return [(name, _words(arguments[name])) for name in shown if arguments.get(name) is not None]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(setting_word(name, one) for name, one in value.items())
+    return _without_folder(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _base_model(arguments: dict[str, Any]) -> Any:

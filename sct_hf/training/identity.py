@@ -7,20 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sct_hf.files import sha256_of_files
+from sct_hf.options import options_of
 from sct_hf.training.arguments import Arguments
-
-# What may differ between a run and its continuation: none of it decides what is learnt.
-_NOT_IDENTITY = {
-    *("output_dir", "overwrite_output_dir", "resume", "report_to", "log_every", "checkpoint_every"),
-    *("figures", "frequency_groups"),
-    *("keep_checkpoints", "cache_dir", "num_workers", "cpu_threads", "compare_head", "check_data", "allow_unlabelled"),
-}
-# What may be the path of a file, or of a folder with weights, whose content decides what is learnt.
-_READ_FROM_FILES = (
-    *("backbone_weights", "eval_file", "hierarchy", "init_checkpoint", "label_encoder", "label_gammas"),
-    *("labels_file", "positive_weights", "train_file", "unseen_labels"),
-)
-_BEFORE_PATHS = ("shuffled:", "glove:")
 
 
 def run_identity(arguments: Arguments) -> dict[str, Any]:
@@ -29,11 +17,14 @@ def run_identity(arguments: Arguments) -> dict[str, Any]:
     Args:
         arguments: Of a run.
     """
-    values = {name: value for name, value in sorted(arguments.to_dict().items()) if name not in _NOT_IDENTITY}
-    for name in _READ_FROM_FILES:
-        if values[name] is not None and (content := _content(values[name])):
-            values[name] = f"{values[name]}, SHA-256 {content}"
-    return json.loads(json.dumps(values))
+    values = {}
+    for part in arguments.parts():
+        for name, (_, facts) in options_of(part).items():
+            if facts.identity:
+                values[name] = value = getattr(part, name)
+                if facts.file and value is not None and (content := _content(value)):
+                    values[name] = f"{value}, SHA-256 {content}"
+    return json.loads(json.dumps(dict(sorted(values.items()))))
 
 
 def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
@@ -56,12 +47,13 @@ def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
 
 def _content(value: str) -> str:
     """Digest of the file that `value` names, or of the weights in a folder; nothing if it names neither."""
-    for prefix in _BEFORE_PATHS:
-        value = value.removeprefix(prefix)
-    if os.path.isfile(value):  # labels in a row, which may be too long for a path, are none
-        return _sha256((_state(value),))
-    weights = sorted(map(str, Path(value).glob("*.safetensors"))) if os.path.isdir(value) else []
-    return _sha256(tuple(map(_state, weights))) if weights else ""
+    words = value.split(":")
+    for path in (":".join(words[place:]) for place in range(len(words))):  # glove:PATH, shuffled:glove:PATH
+        if os.path.isfile(path):  # labels in a row, which may be too long for a path, are none
+            return _sha256((_state(path),))
+        if os.path.isdir(path) and (weights := sorted(map(str, Path(path).glob("*.safetensors")))):
+            return _sha256(tuple(map(_state, weights)))
+    return ""
 
 
 def _state(path: str) -> tuple[str, int, int]:

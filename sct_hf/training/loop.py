@@ -53,10 +53,9 @@ def train(arguments: Arguments) -> dict[str, Any]:
     metrics = _train_one(arguments, folder, run_data, accelerator, summaries)
     other = arguments.model.compare_head
     if other != "none":
-        head_kwargs = arguments.model.head_kwargs if arguments.model.head == "sct" else None
         inner = replace(
             arguments,
-            model=replace(arguments.model, head=other, compare_head="none", head_kwargs=head_kwargs),
+            model=arguments.model.with_head(other),
             train=replace(
                 arguments.train, output_dir=str(folder.path / other), resume=True, overwrite_output_dir=False
             ),

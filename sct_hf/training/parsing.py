@@ -1,49 +1,35 @@
 """The command line of a training run, and the recipes below it."""
 
 import difflib
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, get_type_hints
 
 import yaml
-from transformers import HfArgumentParser
 
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
+from sct_hf.options import choices_of, option, options_of
+from sct_hf.training.arguments import Arguments, option_words, training_options
+from sct_hf.training.model_settings import config_fields, head_names, read_setting, retired_fields, setting_word
+from sct_hf.training.option_parser import OptionParser
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "scenes"
+_SETTINGS = "set"
 
 
-class _Parser(HfArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see --help")
+@dataclass
+class RecipeArguments:
+    """Where defaults come from."""
 
-
-def _parser(*kinds: Any, add_help: bool = True) -> _Parser:
-    return _Parser(kinds, allow_abbrev=False, add_help=add_help)
-
-
-def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
-    """Parse a command line into one object of each of the dataclasses `kinds`.
-
-    Args:
-        argv: The arguments; those of the process if None.
-        kinds: Dataclasses as `HfArgumentParser` takes them.
-
-    Raises:
-        InputError: An unknown option (named with the nearest ones), or a value that does not fit.
-    """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(*kinds)
-    unknown = parser.parse_known_args(arguments)[1]
-    if unknown:
-        name = unknown[0].lstrip("-").split("=")[0].replace("-", "_")
-        raise InputError(f"{unknown[0]} is no option{_nearest(name, _names(*kinds))}")
-    return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
+    recipe: str | None = option(
+        None,
+        "Recipe by name, or a YAML file of `option: value` lines; the command line wins over it.",
+        group="recipe",
+        unset=f"none; {DEFAULT_RECIPE} for a training without --dataset",
+    )
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
@@ -59,73 +45,139 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         InputError: An unknown recipe, key or option (named with the nearest ones), or a value that does not fit.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    unsaid = not any(word.split("=")[0] == "--dataset" for word in arguments)
-    values = parse_with_recipe(
-        arguments, DataArguments, ModelArguments, TrainArguments, default=DEFAULT_RECIPE if unsaid else None
-    )
-    return Arguments(*values)
+    without_data = "dataset" not in options_said(arguments)
+    return parse_with_training(arguments, default=DEFAULT_RECIPE if without_data else None)[0]
 
 
-def parse_with_recipe(argv: Sequence[str] | None, *kinds: type, default: str | None) -> tuple[Any, ...]:
-    """Parse a command line into one object of each of `kinds`, on top of the recipe it names.
+def parse_with_training(argv: Sequence[str] | None, *kinds: type, default: str | None) -> tuple[Any, ...]:
+    """Parse a command line that takes the options of training beside its own, on top of the recipe it names.
 
     Args:
         argv: The arguments; those of the process if None.
-        kinds: Dataclasses as `HfArgumentParser` takes them.
+        kinds: Dataclasses of the command's own options.
         default: Recipe of a command line that names none.
+
+    Returns:
+        An object of each of `kinds`, and the `Arguments` of training.
 
     Raises:
         InputError: As `parse`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    recipe = _parser(RecipeArguments, add_help=False).parse_known_args(arguments)[0].recipe or default
-    defaults = [] if recipe is None else _recipe_words(recipe, _names(*kinds))
-    return parse_into([*defaults, *arguments], RecipeArguments, *kinds)[1:]
+    every = (RecipeArguments, *kinds, *training_options())
+    recipe = OptionParser([RecipeArguments], add_help=False).parse_known_args(arguments)[0].recipe or default
+    told = {} if recipe is None else _read_recipe(recipe, every)
+    words = [word for name, value in told.items() if name != _SETTINGS for word in option_words(name, value)]
+    if _SETTINGS in told:
+        heads = OptionParser(every, add_help=False).parse_known_args([*words, *arguments])[0]
+        settings = _of_heads(told[_SETTINGS], heads.head, heads.compare_head)
+        words += option_words(_SETTINGS, settings) if settings else []
+    values = parse_into([*words, *arguments], *every)[1:]
+    return (*values[: len(kinds)], Arguments.of(values[len(kinds) :]))
+
+
+def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
+    """Parse a command line into one object of each of the dataclasses `kinds`.
+
+    Args:
+        argv: The arguments; those of the process if None.
+        kinds: Dataclasses of options.
+
+    Raises:
+        InputError: An unknown option (named with the nearest ones), or a value that does not fit.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = OptionParser(kinds, usage="%(prog)s [--option value ...]", epilog=_epilog(kinds))
+    unknown = parser.parse_known_args(arguments)[1]
+    if unknown:
+        word, equals, value = unknown[0].partition("=")
+        if not equals and len(unknown) > 1 and not unknown[1].startswith("--"):
+            value = unknown[1]
+        name = word.lstrip("-").replace("-", "_")
+        raise InputError(f"{word} is no option{_remedy(name, value, kinds)}")
+    return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
 
 
 def options_said(argv: Sequence[str]) -> set[str]:
-    """Names of the options on a command line, without those of its recipe."""
-    return {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
+    """Names of the options on a command line, and of the fields that it sets, without those of its recipe."""
+    said, last = set[str](), ""
+    for word in argv:
+        if word.startswith("--"):
+            name, _, word = word[2:].partition("=")
+            last = name.replace("-", "_")
+            said.add(last)
+        if last == _SETTINGS and "=" in word:
+            said.add(word.partition("=")[0])
+    return said
 
 
-@dataclass
-class RecipeArguments:
-    """Where defaults come from."""
+def _epilog(kinds: Sequence[type]) -> str:
+    text = "A switch takes true or false; --no_NAME is short for --NAME false where true is the default."
+    options = options_of(*kinds)
+    if _SETTINGS not in options:
+        return text
+    fields = {head: [name for name in config_fields(head) if name not in options] for head in head_names()}
+    heads: dict[str, list[str]] = {}
+    for head, names in fields.items():
+        heads.setdefault(", ".join(names), []).append(head)
+    listed = "; ".join(f"of {', '.join(of)}: {names}" for names, of in heads.items())
+    return f"{text} Fields of --{_SETTINGS} {listed}."
 
-    recipe: str | None = field(
-        default=None, metadata={"help": "Recipe by name, or a YAML file; train.py without --dataset takes scenes."}
-    )
 
-
-def _recipe_words(recipe: str, known: Sequence[str]) -> list[str]:
-    """The recipe as words of a command line, so that both pass through the same checks."""
+def _read_recipe(recipe: str, kinds: Sequence[type]) -> dict[str, Any]:
+    """What a recipe says, by option; values are checked as words of a command line are."""
     names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     path = RECIPES / f"{recipe}.yaml" if recipe in names else Path(recipe)
     if not path.is_file():
         raise InputError(f"recipe is {recipe!r}: give a YAML file or one of {', '.join(names)}")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        told = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise InputError(f"recipe {path} is not YAML: {error}") from error
-    if not isinstance(settings, dict):
-        raise InputError(f"recipe {path} holds {type(settings).__name__}: write one `option: value` a line")
-    words = []
-    for name, value in settings.items():
+    if not isinstance(told, dict):
+        raise InputError(f"recipe {path} holds {type(told).__name__}: write one `option: value` a line")
+    known = options_of(*kinds)
+    for name, value in told.items():
         if name not in known:
-            raise InputError(f"recipe {path} has {name!r}, which is no option{_nearest(str(name), known)}")
-        if isinstance(value, list):
-            words += [f"--{name}", *map(str, value)]
-        elif isinstance(value, dict):
-            words.append(f"--{name}={json.dumps(value)}")
-        elif value is not None:
-            words.append(f"--{name}={value}")
-    return words
+            raise InputError(f"recipe {path} has {name!r}, which is no option{_remedy(str(name), value, kinds)}")
+    settings = told.get(_SETTINGS)
+    if not isinstance(settings, Mapping | None):
+        raise InputError(f"recipe {path} has {_SETTINGS}: {settings!r}; write `field: value` lines below it")
+    if settings:
+        told[_SETTINGS] = {str(name): _read(str(name), value) for name, value in settings.items()}
+    return {name: value for name, value in told.items() if value is not None}
 
 
-def _names(*kinds: type) -> list[str]:
-    return [option.name for kind in kinds for option in fields(kind)]
+def _of_heads(settings: Mapping[str, Any], head: str, compare_head: str) -> dict[str, Any]:
+    """A recipe's settings without those that other heads have, and the heads of this run have not."""
+    heads = [one for one in (head, compare_head) if one in head_names()]
+    own, every = config_fields(*heads), config_fields(*head_names())
+    return {name: value for name, value in settings.items() if name in own or name not in every}
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
+def _read(name: str, value: Any) -> Any:
+    """A value as `--set` reads it; YAML takes 1e-3 for a text."""
+    return read_setting(f"{name}={value}")[1] if isinstance(value, str) else value
+
+
+def _remedy(name: str, value: Any, kinds: Sequence[type]) -> str:
+    """What to give in place of an unknown option: a setting, a choice of another option, or the nearest names."""
+    options = options_of(*kinds)
+    names = list(options)
+    if _SETTINGS in options:
+        fields, retired = config_fields(*head_names()), retired_fields(*head_names())
+        for key, switch in ((name, "true"), (name.removeprefix("no_"), "false")):
+            if key in fields:
+                word = setting_word(key, _read(key, switch if value == "" else value))
+                return f": give --{_SETTINGS} {word}, or write it below `{_SETTINGS}:` in a recipe"
+            if key in retired:
+                return f": {retired[key]}"
+        names += fields
+    hints = {key: value for kind in kinds for key, value in get_type_hints(kind).items()}
+    positive = name.removeprefix("no_")
+    for other in options:
+        if positive in choices_of(hints[other]):
+            choices = ", ".join(map(str, choices_of(hints[other])))
+            return f": it is a choice of --{other}; give there all that you want of {choices}"
+    near = difflib.get_close_matches(name, names, n=3)
     return f"; did you mean {' or '.join(near)}?" if near else "; see --help"

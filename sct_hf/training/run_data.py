@@ -281,7 +281,8 @@ def _image_datasets(
 ) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
     config, data = model.config, arguments.data
     look = (config.image_size, config.image_mean, config.image_std)
-    augment = train_transform(*look, flip=data.flip, cutout=data.cutout, rand_augment=data.rand_augment)
+    changes: Any = data.augmentations
+    augment = train_transform(*look, **changes)
     plain = eval_transform(*look)
     return (
         ImageDataset(run_data.training, augment, arguments.train.seed, draft_side=max(config.input_size)),

@@ -10,8 +10,8 @@ from sct_hf.benchmark.ablation import AblationArguments, ablation
 from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
 from sct_hf.benchmark.contenders import CONTENDERS, Contender
 from sct_hf.benchmark.partial import PartialArguments, partial
-from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
-from sct_hf.training.parsing import options_said, parse_with_recipe
+from sct_hf.training.parsing import options_said, parse_with_training
+from tests.words import command_words
 
 Benchmark = Callable[..., int]
 COMMANDS: dict[str, tuple[type, Benchmark]] = {
@@ -41,12 +41,8 @@ def run_benchmark(table: Path, tmp_path: Path) -> Benchmark:
             **{"cache_dir": tmp_path / "cache", "ema_decay": 0.5, "holdout": 0.3, "cpu_threads": 1, "jobs": 0},
             **{"train_sizes": ["all:2:4"], "allow_unlabelled": True},
         }
-        words: list[str] = []
-        for name, value in (defaults | options).items():
-            words += [f"--{name}", *map(str, value)] if isinstance(value, list) else [f"--{name}={value}"]
         kind, function = COMMANDS[command]
-        kinds = (kind, DataArguments, ModelArguments, TrainArguments)
-        said = options_said([f"--{name}" for name in options])
-        return function(*parse_with_recipe(words, *kinds, default="benchmark_frozen"), said=said)
+        values = parse_with_training(command_words(defaults | options, kind), kind, default="benchmark_frozen")
+        return function(*values, said=options_said(command_words(options, kind)))
 
     return run

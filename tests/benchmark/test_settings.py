@@ -1,7 +1,7 @@
 import pytest
 
 from sct_hf.benchmark.contenders import CONTENDERS, Contender
-from sct_hf.benchmark.settings import TrainSize, file_name, named, train_size, with_settings
+from sct_hf.benchmark.settings import TrainSize, file_name, named, train_size, value_of, with_settings
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
 
@@ -32,8 +32,13 @@ def test_train_sizes_of_another_form(text: str) -> None:
 
 def test_later_settings_win_and_the_base_stays() -> None:
     changed = with_settings(BASE, {"epochs": 3, "rho": 0.25}, {"epochs": 4, "holdout": 0.5})
-    assert (changed.train.epochs, changed.model.rho, changed.data.holdout) == (4, 0.25, 0.5)
-    assert (BASE.train.epochs, BASE.model.rho) == (12, None)
+    assert (changed.train.epochs, changed.model.set, changed.data.holdout) == (4, {"rho": 0.25}, 0.5)
+    assert (BASE.train.epochs, BASE.model.set) == (12, {})
+    assert [value_of(changed, name) for name in ("epochs", "rho", "clip", "scorer")] == [4, 0.25, 0.0, "linear"]
+    peer = with_settings(changed, {"head": "linear", "gamma_neg": 3.0})
+    assert peer.model.set == {"gamma_neg": 3.0}  # rho is none of its fields
+    with pytest.raises(InputError, match="rho is no field of head linear"):
+        with_settings(peer, {"rho": 0.5})
     with pytest.raises(InputError, match="'epoch', which is no option of training; did you mean epochs"):
         with_settings(BASE, {"epoch": 3})
     with pytest.raises(InputError, match="epochs is 0"):
@@ -66,7 +71,7 @@ def test_every_contender_can_be_used(name: str) -> None:
 
 
 def test_names_of_settings() -> None:
-    assert named({"learning_rate": 3e-3, "head_kwargs": '{"a": 1}', "flip": True}) == (
-        'learning_rate=0.003, head_kwargs={"a": 1}, flip=True'
+    assert named({"learning_rate": 3e-3, "head_kwargs": {"a": 1}, "figures": True}) == (
+        "learning_rate=0.003, head_kwargs={'a': 1}, figures=True"
     )
     assert str(file_name('learning_rate=0.003, head_kwargs={"a": 1}')) == "learning_rate=0.003,head_kwargs=_a_1"

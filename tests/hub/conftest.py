@@ -18,6 +18,7 @@ from PIL import Image
 from sct_hf.training.loop import train
 from sct_hf.training.parsing import parse
 from tests.hub.stand_in import OWNER, Hub, running
+from tests.words import command_words
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, table: Path) -> Path:
         **{"report_to": "none", "figures": False, "cpu_threads": 1, "holdout": 0.2, "output_dir": folder},
         "allow_unlabelled": True,
     }
-    train(parse([f"--{name}={value}" for name, value in options.items()]))
+    train(parse(command_words(options)))
     return folder
 
 

@@ -9,6 +9,7 @@ import pytest
 from sct_hf.training import report
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.parsing import parse
+from tests.words import command_words, with_defaults
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def words(table: Path) -> Callable[..., list[str]]:
             **{"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "ema_decay": 0.9, "report_to": "none"},
             **{"cpu_threads": 1, "allow_unlabelled": True},
         }
-        return [f"--{name}={value}" for name, value in (defaults | options).items()]
+        return command_words(with_defaults(options, defaults))
 
     return make
 

@@ -1,12 +1,12 @@
+import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import DataArguments, ModelArguments, TrainArguments
+from sct_hf.training.arguments import ModelArguments, TrainArguments
 from sct_hf.training.parsing import RECIPES, parse
 
 Recipe = Callable[[str], str]
@@ -24,15 +24,27 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def test_recipe_over_defaults_and_command_line_over_recipe(recipe: Recipe) -> None:
     own = recipe(
-        "dataset: voc2007\nimage_size: [224, 256]\nlearning_rate: 1e-3\nflip: false\nhidden_size: 64\nclip: null\n"
+        "dataset: voc2007\nimage_size: [224, 256]\nlearning_rate: 1e-3\naugment: flip\nhidden_size: 64\nscorer: null\n"
+        "set:\n  rho: 0.5\n  temperature: 1e-2\n  guidance: none\n"
     )
-    arguments = parse(["--recipe", own, "--image_size", "96", "--learning_rate=0.5", "--no_cutout", "--rho", "0.25"])
+    words = [
+        "--recipe",
+        own,
+        "--image_size",
+        "96",
+        "--learning_rate=0.5",
+        "--set",
+        "rho=0.25",
+        "--set=encoder_layers=2",
+    ]
+    arguments = parse(words)
     assert arguments.data.dataset == "voc2007"
     assert arguments.model.input_size == 96
     assert arguments.train.learning_rate == 0.5
-    assert (arguments.data.flip, arguments.data.cutout, arguments.data.rand_augment) == (False, False, True)
+    assert arguments.data.augmentations == {"flip": True, "cutout": False, "rand_augment": False}
     assert arguments.train.batch_size == TrainArguments().batch_size
-    assert arguments.model.config_options("sct") == {"hidden_size": 64, "rho": 0.25}
+    settings = {"rho": 0.25, "temperature": 0.01, "guidance": "none", "encoder_layers": 2}
+    assert arguments.model.config_options("sct") == {"hidden_size": 64} | settings
     assert arguments.model.config_options("linear") == {}
     assert parse(["--recipe", own]).model.input_size == [224, 256]
 
@@ -47,6 +59,8 @@ def test_without_recipe_and_data_set_it_is_scenes() -> None:
 def test_every_recipe_says_only_what_it_changes(path: Path) -> None:
     arguments = parse(["--recipe", path.stem])
     values, wanted = arguments.to_dict(), yaml.safe_load(path.read_text(encoding="utf-8"))
+    if isinstance(wanted.get("augment"), str):
+        wanted["augment"] = [wanted["augment"]]
     wanted = {name: float(value) if isinstance(values[name], float) else value for name, value in wanted.items()}
     wanted["image_size"] = [wanted["image_size"]]
     assert {name: values[name] for name in wanted} == wanted
@@ -100,43 +114,101 @@ def test_wrong_option(words: list[str], message: str) -> None:
         parse(words)
 
 
+def test_settings_of_a_recipe_are_for_the_heads_that_have_them(recipe: Recipe) -> None:
+    own = recipe("dataset: voc2007\nset: {dropout: 0.2, gamma_neg: 3}\n")
+    assert parse(["--recipe", own, "--head=linear"]).model.set == {"gamma_neg": 3}
+    both = parse(["--recipe", own, "--head=linear", "--compare_head=sct"]).model
+    assert both.set == {"dropout": 0.2, "gamma_neg": 3}
+    assert (both.config_options("linear"), both.config_options("sct")) == ({"gamma_neg": 3}, both.set)
+    with pytest.raises(InputError, match=r"set has dropuot=0\.2, .*did you mean dropout"):
+        parse(["--recipe", recipe("dataset: voc2007\nset: {dropuot: 0.2}\n")])
+
+
 @pytest.mark.parametrize("name", ["scenes", "voc2007", "voc2007_small"])
 def test_a_run_tells_a_command_that_asks_for_the_same(name: str) -> None:
-    arguments = parse([f"--recipe={name}", "--image_size", "96", "128", "--flip=false", "--output_dir=my run"])
+    arguments = parse([f"--recipe={name}", "--image_size", "96", "128", "--augment=none", "--output_dir=my run"])
     words = arguments.command()
     assert words[:3] == ["accelerate", "launch", "scripts/train.py"]
     assert not [word for word in words if "recipe" in word]
     assert parse(words[3:]) == arguments
 
 
-def test_names_are_unique_and_explained() -> None:
-    options = [option for kind in (DataArguments, ModelArguments, TrainArguments) for option in fields(kind)]
-    names = [option.name for option in options]
-    assert len(set(names)) == len(names)
-    assert all(option.metadata["help"] for option in options)
-
-
 def test_head_kwargs_go_to_the_peer_head(recipe: Recipe) -> None:
     text = '{"hidden_size": 64, "num_heads": 2}'
-    model = parse(["--head", "query2label", "--head_kwargs", text, "--transport_loss_weight", "0.5"]).model
+    words = ["--head", "query2label", "--set", f"head_kwargs={text}", "--transport_loss_weight", "0.5"]
+    model = parse(["--dataset", "voc2007", *words]).model
     wanted = {"head_kwargs": {"hidden_size": 64, "num_heads": 2}, "transport_loss_weight": 0.5}
     assert model.config_options("query2label") == wanted
-    own = recipe("dataset: voc2007\nhead: sct\ncompare_head: query2label\nhead_kwargs: {hidden_size: 64}\n")
+    own = recipe("dataset: voc2007\nhead: sct\ncompare_head: query2label\nset: {head_kwargs: {hidden_size: 64}}\n")
     model = parse(["--recipe", own]).model
     assert "head_kwargs" not in model.config_options("sct")
     assert model.config_options("query2label") == {"head_kwargs": {"hidden_size": 64}}
+    assert model.with_head("query2label").set == {"head_kwargs": {"hidden_size": 64}}
+    model = ModelArguments(
+        head="csra", compare_head="linear", set={"head_kwargs": {"residual_weight": 0.2}, "clip": 0}
+    )
+    assert model.with_head("linear").set == {"clip": 0}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--head", "csra", "--head_kwargs", "{hidden"], "head_kwargs is '{hidden': write a JSON object, such as"),
-        (["--head", "csra", "--head_kwargs", "[1]"], r"head_kwargs=\[1\] does not suit head='csra'.*mapping"),
-        (["--head", "csra", "--head_kwargs", '{"lam": 1}'], "does not suit head='csra'.*'lam'"),
-        (["--compare_head", "query2label", "--head_kwargs", '{"hidden_size": 6}'], "does not suit head='query2label'"),
-        (["--compare_head", "none", "--head_kwargs", "{}"], "it is for a peer head; choose one by --head"),
+        (
+            ["--head", "csra", "--set", "head_kwargs={hidden"],
+            "head csra cannot be used: .*'head_kwargs'.*'{hidden'",
+        ),
+        (["--head", "csra", "--set", "head_kwargs=[1]"], r"of head csra cannot be used: .*'head_kwargs'.*\[1\]"),
+        (["--head", "csra", "--set", 'head_kwargs={"lam": 1}'], "does not suit head='csra'.*'lam'"),
+        (["--compare_head=query2label", "--set", "head_kwargs={hidden_size: 6}"], "does not suit head='query2label'"),
+        (["--set", "head_kwargs={}"], "head_kwargs is no field of head sct"),
     ],
 )
 def test_head_kwargs_that_cannot_be_used(words: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse(["--head", "sct", *words])
+        parse(["--dataset", "voc2007", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--set", "encoder_layer=2"],
+            "set has encoder_layer=2, .*; did you mean encoder_layers",
+        ),
+        (["--set", "hidden_size=2"], "set has hidden_size=2, which is an option: give --hidden_size"),
+        (["--set", "dropout"], "--set: 'dropout' is no setting: write field=value"),
+        (["--set", "dropout=much"], "settings of head sct cannot be used: .*'dropout'.*'much'"),
+        (
+            ["--set", "dropout=2"],
+            r"head sct cannot be used: dropout=2 cannot be used: give a number in \[0, 1\)",
+        ),
+        (["--head", "linear", "--set", "dropout=0.2"], "dropout is no field of head linear"),
+        (["--augment", "none", "flip"], "augment is .*: leave none out"),
+    ],
+)
+def test_settings_that_cannot_be_used(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse(["--dataset", "voc2007", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dropout", "0.2"], "--dropout is no option: give --set dropout=0.2, or"),
+        (["--gamma_neg=3"], "--gamma_neg is no option: give --set gamma_neg=3, or"),
+        (["--head_kwargs", '{"hidden_size": 8}'], """give --set head_kwargs={"hidden_size": 8}, or"""),
+        (["--flip=false"], "--flip is no option: it is a choice of --augment; give .* flip, cutout, rand_augment"),
+        (["--no_cutout"], "--no_cutout is no option: it is a choice of --augment"),
+        (["--encoder_layer=1"], "--encoder_layer is no option; did you mean encoder_layers"),
+    ],
+)
+def test_an_option_of_before_is_told_where_it_is_now(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message) if "{" in message else message):
+        parse(["--dataset", "voc2007", *words])
+
+
+def test_a_recipe_of_before_is_told_where_its_keys_are_now(recipe: Recipe) -> None:
+    with pytest.raises(InputError, match=r"'dropout', which is no option: give --set dropout=0\.2, or write it below"):
+        parse(["--recipe", recipe("dropout: 0.2\n")])
+    with pytest.raises(InputError, match="has set: 3; write `field: value` lines below it"):
+        parse(["--recipe", recipe("set: 3\n")])

@@ -15,7 +15,7 @@ from sct_hf.training.loop import train
 from sct_hf.training.models import new_model, set_train_mode
 
 Tiny = Callable[..., Arguments]
-PLAIN = {"flip": False, "cutout": False, "rand_augment": False}
+PLAIN = {"augment": "none"}
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -129,7 +129,7 @@ def test_what_cannot_be_scored_or_trained_with_known_labels(
     tmp_path: Path, tiny: Callable[..., Arguments], data: dict[str, Any]
 ) -> None:
     for share in ("0", "1"):
-        with pytest.raises(InputError, match=r"known_shares is \[.*\]: give fractions between 0 and 1"):
+        with pytest.raises(InputError, match=r"known_shares is \[.*\]: give a number in \(0, 1\)"):
             score("--known_shares", share, model=tmp_path, **data)
     states = {"label_states": True, "report_to": "none"}
     with pytest.raises(InputError, match=r"label_states=True cannot be used: .* label_interaction=True"):

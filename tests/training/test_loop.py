@@ -21,7 +21,7 @@ from sct_hf.training.loop import train
 from sct_hf.training.models import new_model
 
 Tiny = Callable[..., Arguments]
-PLAIN = {"flip": False, "cutout": False, "rand_augment": False}
+PLAIN = {"augment": "none"}
 RESULTS = {
     *("config.json", "model.safetensors", "preprocessor_config.json", "training_args.json", "history.json"),
     *("metrics.json", "per_label.csv", "predictions.parquet", "curves.png", "tags.png"),
@@ -68,7 +68,7 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
-    options = {"head_kwargs": '{"hidden_size": 8}', "transport_loss_weight": 0.6, "seed": 3}
+    options = {"head_kwargs": {"hidden_size": 8}, "transport_loss_weight": 0.6, "seed": 3}
     train(tiny(output_dir=tmp_path / "run", compare_head="patchct", epochs=1, **options))
     folder = tmp_path / "run" / "patchct"
     for row in json.loads((folder / "history.json").read_text()):

@@ -16,7 +16,7 @@ from sct_hf.training.loop import train
 from sct_hf.training.run_data import load_run_data
 
 Tiny = Callable[..., Arguments]
-PLAIN = {"flip": False, "cutout": False, "rand_augment": False}
+PLAIN = {"augment": "none"}
 
 
 @pytest.mark.usefixtures("no_figures")

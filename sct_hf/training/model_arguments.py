@@ -1,0 +1,162 @@
+"""Which model is trained: head, backbone, label text, and fields of the head's configuration."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sct_hf.options import CheckedOptions, option, options_of, require
+from sct_hf.peers.registry import HEADS
+from sct_hf.training.model_settings import check_configuration, check_settings, config_fields
+
+MODEL = "model"
+"""The group of options that belong to a head: heads that are compared may differ in them."""
+_BACKBONE, _OBJECTIVE, _RECORDS = "backbone", "what is learnt from labels", "output"
+_MODELS = "the model's"
+
+
+@dataclass
+class ModelArguments(CheckedOptions):
+    """Which model is trained. Fields that default to None leave the choice to the model's configuration."""
+
+    head: str = option("sct", f"Head on the backbone: sct, {', '.join(HEADS)}.", group=MODEL, card="never")
+    compare_head: str = option(
+        "none",
+        f"Head that is trained afterwards on the same data: none, sct, {', '.join(HEADS)}.",
+        group=_RECORDS,
+        identity=False,
+        card="never",
+    )
+    backbone: str = option("resnet101", "Any timm model with a feature map or tokens.", group=_BACKBONE, card="never")
+    backbone_weights: str = option(
+        "pretrained",
+        "none, pretrained (timm's own), package, or a weights file.",
+        group=_BACKBONE,
+        file=True,
+        card="always",
+    )
+    init_checkpoint: str | None = option(
+        None,
+        "Checkpoint, by folder or Hub name, whose weights training starts from.",
+        group=_BACKBONE,
+        file=True,
+        card="never",
+        unset="none",
+    )
+    image_size: list[int] = option(
+        [448],
+        "Side of the square input in pixels, or height and width.",
+        group=_BACKBONE,
+        within="> 0",
+        card="never",
+    )
+    hidden_size: int = option(
+        0,
+        "Width to which regions are projected; 0 keeps the backbone's.",
+        group=MODEL,
+        within=">= 0",
+        card="never",
+        config=True,
+    )
+    label_encoder: str = option(
+        "bert-base-uncased", "Text encoder of the label names.", group=MODEL, file=True, card="always"
+    )
+    label_template: str = option("{}", "Prompt around each label name.", group=MODEL, card="always")
+    label_prototypes: bool | None = option(
+        None,
+        "Use prototypes of the labels, made by the backbone's ImageNet classifier.",
+        group=MODEL,
+        card="never",
+        unset="where the backbone has one",
+    )
+    scorer: str | None = option(
+        None,
+        "linear, or label: by the labels' text, for any number of labels.",
+        group=MODEL,
+        card="never",
+        unset=_MODELS,
+        config=True,
+    )
+    transport_loss_weight: float | None = option(
+        None,
+        "Weight of the transport cost, of sct and patchct.",
+        group=MODEL,
+        card="never",
+        unset=_MODELS,
+        config=True,
+    )
+    set: dict[str, Any] = option(
+        {},
+        "Rarer fields of the head's configuration, as field=value; several, or several times.",
+        group=MODEL,
+    )
+    contrast_loss_weight: float | None = option(
+        None,
+        "Weight of the contrast between the labels of a batch, of sct.",
+        group=_OBJECTIVE,
+        unset="0",
+        config=True,
+    )
+    contrast_temperature: float | None = option(
+        None, "Temperature of that contrast.", group=_OBJECTIVE, unset="0.1", config=True
+    )
+    erasing_loss_weight: float | None = option(
+        None,
+        "Weight of the loss of images without the regions that one of their labels is seen by, of sct.",
+        group=_OBJECTIVE,
+        unset="0",
+        config=True,
+    )
+    erasing_share: float | None = option(
+        None, "Share of the regions that are erased.", group=_OBJECTIVE, unset="0.2", config=True
+    )
+    hierarchy_loss_weight: float | None = option(
+        None,
+        "Weight of the loss of scores that agree with --hierarchy.",
+        group=_OBJECTIVE,
+        unset="0",
+        config=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, other in (("head", "sct"), ("compare_head", "none")):
+            value, choices = getattr(self, name), dict.fromkeys((other, "sct", *HEADS))
+            require(value in choices, name, value, f"choose one of {', '.join(choices)}")
+        alone = self.init_checkpoint is None or self.compare_head == "none"
+        require(alone, "init_checkpoint", self.init_checkpoint, "it fits one head only; leave out --compare_head")
+        sides = self.image_size
+        require(len(sides) in (1, 2), "image_size", sides, "give one side, or height and width")
+        self.set = dict(sorted(self.set.items()))
+        check_settings(self.set, self.heads, options_of(self))
+        for head in self.heads:
+            values = self.config_options(head)
+            values.pop("hierarchy_loss_weight", None)  # needs the labels' parents as well
+            check_configuration(head, values)
+
+    @property
+    def heads(self) -> list[str]:
+        """Names of the heads that are trained, one or two."""
+        return [self.head, *([] if self.compare_head == "none" else [self.compare_head])]
+
+    @property
+    def input_size(self) -> int | list[int]:
+        """The side of the square input in pixels, or [height, width]."""
+        return self.image_size[0] if len(self.image_size) == 1 else self.image_size
+
+    def with_head(self, head: str) -> "ModelArguments":
+        """The same for another head alone, with those of the settings that it has."""
+        return replace(self, head=head, compare_head="none", set=self._settings(head))
+
+    def config_options(self, head: str) -> dict[str, Any]:
+        """Return what goes into the configuration of a model with `head`: what is set of its fields."""
+        known = config_fields(head)
+        passed = {name: getattr(self, name) for name, (_, facts) in options_of(self).items() if facts.config}
+        options = {name: value for name, value in passed.items() if value is not None and name in known}
+        if not self.hidden_size:
+            options.pop("hidden_size", None)
+        return options | self._settings(head)
+
+    def _settings(self, head: str) -> dict[str, Any]:
+        """The settings that `head` has; arguments of a peer head are those of the first that is one."""
+        known = config_fields(head)
+        others = {"head_kwargs"} if head != self.head and self.head in HEADS else set()
+        return {name: value for name, value in self.set.items() if name in known and name not in others}

@@ -1,0 +1,123 @@
+"""`--set field=value`: fields of a head's configuration that have no option of their own, read and checked."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+import yaml
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig
+
+from sct_hf.errors import InputError
+from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
+from sct_hf.peers.modeling_peer import PeerConfig
+from sct_hf.peers.registry import HEADS, make_head
+
+_PEER_WIDTHS = (64, 2, 64)
+"""Features, labels and text of the peer head that tries arguments; it has no weights."""
+
+
+def head_names() -> tuple[str, ...]:
+    """Every head by name: SCT, and the registered peer heads."""
+    return ("sct", *HEADS)
+
+
+def config_class(head: str) -> type[BackboneConfig]:
+    """The configuration class of a model with `head`."""
+    return SCTConfig if head == "sct" else PeerConfig
+
+
+def config_fields(*heads: str) -> list[str]:
+    """Names of the fields of the heads' configurations that a user may set: not those that labels bring along."""
+    of_transformers = {one.name for one in fields(PreTrainedConfig)}
+    return list(
+        dict.fromkeys(
+            one.name
+            for head in heads
+            for one in fields(config_class(head))
+            if one.name not in of_transformers and one.name != "head" and not one.metadata.get("labels")
+        )
+    )
+
+
+def retired_fields(*heads: str) -> dict[str, str]:
+    """Fields of earlier versions by name, with the remedy."""
+    found: dict[str, str] = {}
+    for head in heads:
+        retired: Mapping[str, tuple[Any, str]] = getattr(config_class(head), "retired_fields", {})
+        found |= {name: remedy for name, (_, remedy) in retired.items()}
+    return found
+
+
+def read_setting(word: str) -> tuple[str, Any]:
+    """Read "field=value"; the value is JSON or, failing that, YAML, so that a word is a text.
+
+    Raises:
+        ValueError: A word without "=".
+    """
+    name, equals, text = word.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"{word!r} is no setting: write field=value")
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return name, yaml.safe_load(text)
+    except yaml.YAMLError:
+        return name, text
+
+
+def setting_word(name: str, value: Any) -> str:
+    """`name` and `value` as a word that `read_setting` reads as the same."""
+    plain = f"{name}={value}"
+    if isinstance(value, str) and read_setting(plain) == (name, value):
+        return plain
+    return f"{name}={json.dumps(value, ensure_ascii=False)}"
+
+
+def check_settings(settings: Mapping[str, Any], heads: Iterable[str], options: Iterable[str]) -> None:
+    """Refuse settings that no head has, or that are options by themselves.
+
+    Args:
+        settings: Values by field.
+        heads: Names of the heads that are trained.
+        options: Names of fields that have an option.
+
+    Raises:
+        InputError: Such a setting, with the nearest names, or with what is in its place.
+    """
+    heads, options = list(heads), set(options)
+    known, retired = [name for name in config_fields(*heads) if name not in options], retired_fields(*heads)
+    for name, value in settings.items():
+        if name in options:
+            raise InputError(f"set has {setting_word(name, value)}, which is an option: give --{name}")
+        if name in retired:
+            raise InputError(f"set has {setting_word(name, value)}, a field of earlier versions: {retired[name]}")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            remedy = f"did you mean {' or '.join(near)}?" if near else f"choose of {', '.join(known)}"
+            raise InputError(
+                f"set has {setting_word(name, value)}, but {name} is no field of head {' or '.join(heads)}; {remedy}"
+            )
+
+
+def check_configuration(head: str, values: Mapping[str, Any]) -> None:
+    """Try values on the configuration of `head`, and on a peer head without weights, before anything is loaded.
+
+    Raises:
+        InputError: A value of a wrong type or out of range.
+    """
+    try:
+        if head == "sct":
+            config_class(head)(**values)
+        else:
+            PeerConfig(head=head, **values)
+            with torch.device("meta"):
+                make_head(head, *_PEER_WIDTHS, values.get("head_kwargs"))
+    except (StrictDataclassError, ValueError, TypeError) as error:
+        reason = " ".join(str(error.__cause__ or error).split()) if isinstance(error, StrictDataclassError) else error
+        raise InputError(f"the settings of head {head} cannot be used: {reason}") from error

@@ -1,0 +1,185 @@
+"""How a model is trained: schedule, optimizer, unknown and unbalanced labels, records."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sct_hf.options import CheckedOptions, option, require
+
+_TRAINING, _OBJECTIVE, _RECORDS, _FROZEN = "training", "what is learnt from labels", "output", "frozen backbone"
+
+
+@dataclass
+class TrainArguments(CheckedOptions):
+    """How a model is trained."""
+
+    output_dir: str = option("outputs/run", "Folder of the run.", group=_RECORDS, identity=False, card="never")
+    overwrite_output_dir: bool = option(
+        False,
+        "Start from the beginning where another run lies.",
+        group=_RECORDS,
+        identity=False,
+        card="never",
+        recorded=False,
+    )
+    resume: bool = option(
+        False,
+        "Go on from the newest checkpoint of the same run.",
+        group=_RECORDS,
+        identity=False,
+        card="never",
+        recorded=False,
+    )
+    epochs: int = option(60, "Passes over the training images.", group=_TRAINING, within="> 0", card="never")
+    batch_size: int = option(
+        64, "Images in a batch, over all processes.", group=_TRAINING, within="> 0", card="always"
+    )
+    unknown_labels: Literal["ignore", "negative", "recover", "blend"] = option(
+        "ignore",
+        "Unknown labels in training: left out of the losses, taken as absent, recovered by the averaged model, or "
+        "recovered and blended with known ones of other images and with prototypes.",
+        group=_OBJECTIVE,
+    )
+    recovery_weight: float = option(1.0, "Weight of the loss on recovered labels.", group=_OBJECTIVE, within=">= 0")
+    recovery_temperature: float = option(
+        0.5,
+        "Divides the logits that recovered labels are made of; below 1, labels are nearer to 0 and 1.",
+        group=_OBJECTIVE,
+        within="> 0",
+    )
+    recovery_warmup: float = option(
+        0.25, "Share of the steps in which that weight rises from 0.", group=_OBJECTIVE, within="[0, 1]"
+    )
+    gradient_accumulation: int = option(
+        1, "Batches to one optimizer step.", group=_TRAINING, within="> 0", card="always"
+    )
+    learning_rate: float = option(
+        1e-4, "Peak of the one-cycle schedule.", group=_TRAINING, within="> 0", card="always"
+    )
+    backbone_learning_rate: float | None = option(
+        None, "Peak for the backbone.", group=_TRAINING, unset="the same as the head's"
+    )
+    weight_decay: float = option(
+        1e-4, "AdamW's decay of weights; norms and biases have none.", group=_TRAINING, within=">= 0", card="always"
+    )
+    pct_start: float = option(
+        0.2, "Share of the steps in which the learning rate rises.", group=_TRAINING, within="(0, 1)", card="never"
+    )
+    positive_weights: str | None = option(
+        None,
+        "Weight of each label's positives in the loss: auto, sqrt, or a CSV file with the columns label, weight.",
+        group=_OBJECTIVE,
+        file=True,
+        unset="1 for all",
+    )
+    label_gammas: str | None = option(
+        None,
+        "Focusing exponents of each label: auto, or a CSV file with label, and gamma_neg or gamma_pos.",
+        group=_OBJECTIVE,
+        file=True,
+        unset="the same for all",
+    )
+    logit_adjustment: float | None = option(
+        None,
+        "Add so many times each label's log-odds in training to the logits of the loss.",
+        group=_OBJECTIVE,
+        within=">= 0",
+        unset="nothing is added",
+    )
+    max_grad_norm: float = option(
+        0.0,
+        "Gradients are clipped to this norm; 0 for no clipping.",
+        group=_TRAINING,
+        within=">= 0",
+        card="never",
+    )
+    ema_decay: float = option(
+        0.9997,
+        "Decay of the averaged weights; 0 for no averaging.",
+        group=_TRAINING,
+        within="[0, 1)",
+        card="always",
+    )
+    ema_warmup: bool = option(True, "Average over fewer steps at first.", group=_TRAINING, card="never")
+    mixed_precision: Literal["no", "fp16", "bf16"] = option(
+        "no", "Number format of the forward pass.", group=_TRAINING, card="always"
+    )
+    seed: int = option(0, "Seed of everything that is random.", group=_TRAINING, card="never")
+    freeze_backbone: bool = option(False, "Train the head only.", group=_FROZEN, card="always")
+    freeze_stages: int = option(
+        0,
+        "Train the backbone without its first stages, so many of them as timm counts them.",
+        group=_FROZEN,
+        within=">= 0",
+    )
+    freeze_batch_norm: bool = option(
+        False, "Keep the statistics of the backbone's batch norms.", group=_FROZEN, card="never"
+    )
+    cache_features: bool = option(
+        False,
+        "Compute the maps of a frozen backbone once; fixed views replace --augment.",
+        group=_FROZEN,
+        card="never",
+    )
+    cache_dir: str | None = option(
+        None,
+        "Folder of the cached maps.",
+        group=_FROZEN,
+        identity=False,
+        card="never",
+        unset="the user's cache folder",
+    )
+    cached_views: int = option(
+        4, "Views of each training image in the cache.", group=_FROZEN, within="> 0", card="never"
+    )
+    channels_last: bool = option(True, "Memory format of the backbone.", group=_TRAINING, card="never")
+    cpu_threads: int = option(
+        0,
+        "Threads of each process on CPU; 0 shares all cores among the processes.",
+        group=_TRAINING,
+        identity=False,
+        card="never",
+        within=">= 0",
+    )
+    save_dtype: Literal["float32", "float16", "bfloat16"] = option(
+        "float32",
+        "Number format of matrices and kernels in the saved file; the model computes in float32.",
+        group=_RECORDS,
+        card="never",
+    )
+    figures: bool = option(True, "Draw curves.png and tags.png.", group=_RECORDS, identity=False, card="never")
+    report_to: str = option(
+        "tensorboard",
+        "Trackers, comma-separated: tensorboard, wandb, ..., or none.",
+        group=_RECORDS,
+        identity=False,
+        card="never",
+    )
+    checkpoint_every: int = option(
+        0,
+        "Optimizer steps between checkpoints; 0 for the ends of epochs alone.",
+        group=_RECORDS,
+        identity=False,
+        card="never",
+        within=">= 0",
+    )
+    keep_checkpoints: int = option(
+        1, "Newest checkpoints to keep.", group=_RECORDS, identity=False, card="never", within="> 0"
+    )
+    log_every: int = option(
+        20,
+        "Optimizer steps between reports to the trackers.",
+        group=_RECORDS,
+        identity=False,
+        card="never",
+        within="> 0",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cache_features:
+            require(self.freeze_backbone, "cache_features", True, "it needs --freeze_backbone as well")
+
+    @property
+    def trackers(self) -> list[str]:
+        """Names of the trackers to report to."""
+        return [name.strip() for name in self.report_to.split(",") if name.strip() not in ("", "none")]
