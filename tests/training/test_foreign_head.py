@@ -37,7 +37,7 @@ def toy() -> Iterator[str]:
 
 
 def test_it_trains_is_saved_and_loads(tmp_path: Path, tiny: Callable[..., Arguments], toy: str) -> None:
-    options = {"head": toy, "head_kwargs": '{"bias": false}', "figures": False}
+    options = {"head": toy, "head_kwargs": {"bias": False}, "figures": False}
     train(tiny(output_dir=tmp_path / "run", compare_head="linear", **options))
     for row in json.loads((tmp_path / "run" / "history.json").read_text()):
         assert row["loss"] == pytest.approx(row["losses/brightest"] + 0.5 * row["losses/mean"], rel=1e-5)
