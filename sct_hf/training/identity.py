@@ -37,11 +37,21 @@ def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
         ours: Of the run that is asked for.
     """
 
-    def told(values: dict[str, Any], name: str) -> str:
-        return repr(values[name]) if name in values else "unknown"
+    def told(values: dict[str, Any], path: tuple[str, ...]) -> str:
+        value: Any = values
+        for key in path:
+            if key not in value:
+                return "unknown" if value is values else "not set"
+            value = value[key]
+        return repr(value)
 
-    names = [name for name in sorted({*theirs, *ours}) if told(theirs, name) != told(ours, name)]
-    texts = [f"{name} ({told(theirs, name)} there, {told(ours, name)} here)" for name in names[:5]]
+    def paths(values: dict[str, Any]) -> set[tuple[str, ...]]:
+        """Names of fields, and of the entries of a field that has entries."""
+        of_entries = {(name, key) for name, value in values.items() if isinstance(value, dict) for key in value}
+        return of_entries | {(name,) for name, value in values.items() if not isinstance(value, dict)}
+
+    names = [path for path in sorted(paths(theirs) | paths(ours)) if told(theirs, path) != told(ours, path)]
+    texts = [f"{' '.join(path)} ({told(theirs, path)} there, {told(ours, path)} here)" for path in names[:5]]
     return ", ".join(texts) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

@@ -49,7 +49,7 @@ def test_it_trains_is_saved_and_loads(tmp_path: Path, tiny: Callable[..., Argume
     expected = (regions @ model.head.classifier.weight.T).amax(1)
     torch.testing.assert_close(model(backbone_features=features).logits, expected)
     with pytest.raises(InputError, match=r"head_kwargs=.* does not suit head='toy'"):
-        tiny(**options | {"head_kwargs": '{"wide": 3}'})
+        tiny(**options | {"head_kwargs": {"wide": 3}})
 
 
 def test_where_its_module_is_not_imported_the_remedy_is_said(

@@ -18,6 +18,15 @@ def test_a_field_that_only_one_run_knows_is_named() -> None:
     assert difference({"epochs": 3, "flip": None}, {"epochs": 3}) == "flip (None there, unknown here)"
 
 
+def test_a_setting_that_differs_is_named() -> None:
+    theirs = {"epochs": 3, "set": {"rho": 0.5, "clip": 0}}
+    assert difference(theirs, {"epochs": 3, "set": {"rho": 0.25, "clip": 0}}) == "set rho (0.5 there, 0.25 here)"
+    assert difference(theirs, {"epochs": 3, "set": {"rho": 0.5}}) == "set clip (0 there, not set here)"
+    assert difference(theirs, {"epochs": 3}) == "set clip (0 there, unknown here), set rho (0.5 there, unknown here)"
+    assert difference({"set": {}}, {"set": {"a": {"b": 1}}}) == "set a (not set there, {'b': 1} here)"
+    assert difference(theirs, dict(theirs)) == ""
+
+
 def test_identity_is_what_decides_the_outcome(tiny: Tiny) -> None:
     run = run_identity(tiny(seed=1))
     same = run_identity(tiny(seed=1, resume=True, output_dir="x", num_workers=1, report_to="tensorboard"))

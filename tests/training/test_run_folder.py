@@ -42,7 +42,7 @@ def test_finished_run_says_so(tmp_path: Path, tiny: Tiny) -> None:
 
 def test_another_run_is_refused_by_what_differs(tmp_path: Path, tiny: Tiny) -> None:
     started(tiny(output_dir=tmp_path, seed=1, rho=0.3))
-    with pytest.raises(InputError, match=r"which differs in rho \(0\.3 there, None here\), seed \(1 there"):
+    with pytest.raises(InputError, match=r"which differs in seed \(1 there, 0 here\), set rho \(0\.3 there, not set"):
         RunFolder(tiny(output_dir=tmp_path, resume=True, checkpoint_every=5))
 
 
