@@ -6,6 +6,7 @@ from typing import Any
 from sct_hf.options import options_of
 from sct_hf.training.arguments import option_words, training_options
 from sct_hf.training.model_settings import config_fields
+from sct_hf.training.parsing import RecipeArguments
 
 
 def with_defaults(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def with_defaults(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dic
 
 def command_words(values: Mapping[str, Any], *kinds: type) -> list[str]:
     """Options of training and of `kinds` as such; all else as fields of the model's configuration."""
-    options = options_of(*kinds, *training_options())
+    options = options_of(RecipeArguments, *kinds, *training_options())
     words = [word for name, value in values.items() if name in options for word in option_words(name, value)]
     fields = {name: value for name, value in values.items() if name not in options}
     return words + (option_words("set", fields) if fields else [])

@@ -94,7 +94,7 @@ def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
         if not equals and len(unknown) > 1 and not unknown[1].startswith("--"):
             value = unknown[1]
         name = word.lstrip("-").replace("-", "_")
-        raise InputError(f"{word} is no option{_remedy(name, value, kinds)}")
+        raise InputError(f"{unknown[0]} is no option{_remedy(name, value, kinds)}")
     return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
 
 

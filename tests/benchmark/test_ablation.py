@@ -9,7 +9,7 @@ import pytest
 
 from sct_hf.benchmark import cells
 from sct_hf.benchmark.contenders import CONTENDERS
-from sct_hf.benchmark.settings import with_settings
+from sct_hf.benchmark.settings import value_of, with_settings
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments, DataArguments, ModelArguments, TrainArguments
@@ -93,8 +93,8 @@ def test_the_command_line_wins_over_the_contender(tmp_path: Path, run_benchmark:
     assert run_benchmark("ablation", output_dir=tmp_path / "out", hidden_size=24, **options) == 0
     used = pd.read_parquet(tmp_path / "out" / "runs.parquet").set_index("variant")["arguments"].map(json.loads)
     assert [used[name]["hidden_size"] for name in (BASE, "hidden size 128")] == [24, 128]
-    assert [used[name]["gamma_neg"] for name in (BASE, "hidden size 128")] == [3.0, 3.0]
-    assert used[BASE]["encoder_ffn_dim"] == 16  # the contender's
+    assert [used[name]["set"]["gamma_neg"] for name in (BASE, "hidden size 128")] == [3.0, 3.0]
+    assert used[BASE]["set"]["encoder_ffn_dim"] == 16  # the contender's
     assert f"1 thread(s) each, on {cpu_name()}" in (tmp_path / "out" / "ablation.md").read_text()
 
 
@@ -122,7 +122,7 @@ def test_every_variant_can_be_used() -> None:
     base = Arguments(DataArguments(), ModelArguments(), TrainArguments())
     for settings in (VARIANTS | FURTHER_VARIANTS).values():
         changed = with_settings(base, settings)
-        assert {name: changed.to_dict()[name] for name in settings} == settings
+        assert {name: value_of(changed, name) for name in settings} == settings
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,14 @@ def test_settings_that_cannot_be_used(words: list[str], message: str) -> None:
     ("words", "message"),
     [
         (["--dropout", "0.2"], "--dropout is no option: give --set dropout=0.2, or"),
-        (["--gamma_neg=3"], "--gamma_neg is no option: give --set gamma_neg=3, or"),
+        (["--gamma_neg=3"], "--gamma_neg=3 is no option: give --set gamma_neg=3, or"),
         (["--head_kwargs", '{"hidden_size": 8}'], """give --set head_kwargs={"hidden_size": 8}, or"""),
-        (["--flip=false"], "--flip is no option: it is a choice of --augment; give .* flip, cutout, rand_augment"),
+        (
+            ["--flip=false"],
+            "--flip=false is no option: it is a choice of --augment; give .* flip, cutout, rand_augment",
+        ),
         (["--no_cutout"], "--no_cutout is no option: it is a choice of --augment"),
-        (["--encoder_layer=1"], "--encoder_layer is no option; did you mean encoder_layers"),
+        (["--encoder_layer=1"], "--encoder_layer=1 is no option; did you mean encoder_layers"),
     ],
 )
 def test_an_option_of_before_is_told_where_it_is_now(words: list[str], message: str) -> None:
