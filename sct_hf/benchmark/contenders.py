@@ -78,8 +78,8 @@ _SHARED = {
 CONTENDERS: dict[str, Contender] = {
     "sct": Contender("SCT", _SCT, _SCT_RATES),
     "sct_faithful": Contender(
-        "SCT, full width, no label pooling",
-        _SCT | {"hidden_size": 0, "encoder_ffn_dim": 2048, "label_pooling": False},
+        "SCT, full width",
+        _SCT | {"hidden_size": 0, "encoder_ffn_dim": 2048},
         {"learning_rate": (1e-3, 2e-3, 4e-3)},
     ),
     "linear": Contender("linear, ASL", {"head": "linear", "gamma_neg": 2.0}),

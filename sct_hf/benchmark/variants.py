@@ -14,50 +14,25 @@ VARIANTS: dict[str, Settings] = {
     "transport loss 0.1": {"transport_loss_weight": 0.1},
     "transport loss 0.3": {"transport_loss_weight": 0.3},
     "transport loss 1": {"transport_loss_weight": 1.0},
-    # all that transports: its loss, the label features it brings to regions, its part in pooling,
-    # the features it brings to labels
-    "no aligned label features": {"aligned_features": False},
+    # the label features that transport brings to regions, and its part in pooling
     "aligned features always": {"aligned_dropout": 0.0},
     "no pooling by the plan": {"prototype_pooling": 0.0},
-    "no label pooling": {"label_pooling": False},
-    "no transport at all": {
-        **{"transport_loss_weight": 0.0, "aligned_features": False},
-        **{"prototype_pooling": 0.0, "label_pooling": False},
-    },
     # what label text and the backbone's classifier say of labels beforehand
     "no prototypes": {"label_prototypes": False},
     "prototypes in the pooling only": {"prototype_scale": 0.0},
     "prototype temperature 0.02": {"prototype_temperature": 0.02},
     "prototype temperature 0.1": {"prototype_temperature": 0.1},
-    # the semantic map
-    "region scores only": {"fuse_map_scores": False, "label_pooling": False},
-    "map after the encoder": {"label_prototypes": False, "map_input": "context"},
-    "map pooled by its maximum": {"map_pooling": "max"},
-    "as the kin has it": {
-        **{"label_prototypes": False, "map_input": "context", "map_pooling": "max"},
-        **{"fuse_map_scores": False, "label_pooling": False, "aligned_dropout": 0.0},
-    },
     # the semantic map's loss, λ₁
-    "no semantic loss": {"semantic_loss_weight": 0.0, "fuse_map_scores": False},
-    # the temperature of the plans, τ
-    "temperature fixed": {"learn_temperature": False},
+    "no semantic loss": {"semantic_loss_weight": 0.0},
+    # the initial temperature of the plans, τ
     "temperature 0.03": {"temperature": 0.03},
     "temperature 0.3": {"temperature": 0.3},
-    # guidance by the semantic map
-    "guidance none": {"guidance": "none"},
-    "guidance detached": {"guidance": "detached"},
-    "guidance prior": {"guidance": "prior"},
     # the direction of the transport cost
     "regions to labels only": {"rho": 1.0},
     "labels to regions only": {"rho": 0.0},
-    # what goes in: regions, their dropout, label vectors
-    "no projection norm": {"projection_norm": False},
+    # what goes in
     "no input dropout": {"input_dropout": 0.0},
-    "label vectors as they are": {"normalize_label_embeddings": False},
     # architecture
-    "label interaction": {"label_interaction": True},
-    "label states": {"label_interaction": True, "label_states": True},
-    "label graph": {"label_graph": True},
     "no encoder": {"encoder_layers": 0},
     "one encoder layer": {"encoder_layers": 1},
     "hidden size 128": {"hidden_size": 128},

@@ -15,7 +15,10 @@ from .hierarchy_sct import ancestors, check_label_parents, rename_label_parents
 
 
 def _field(default: Any, **marks: bool) -> Any:
-    """A field with marks: `meaning` where the same weights mean something else by it, `labels` where it is theirs."""
+    """A field with marks.
+
+    `meaning`: the same weights mean something else by it. `labels`: it is theirs. `made`: the labels' text makes it.
+    """
     return field(default=default, metadata=marks)
 
 
@@ -277,9 +280,9 @@ class SCTConfig(BackboneConfig):
 
     hidden_size: int | None = _field(None, meaning=True)
     input_dropout: float | int = 0.0
-    label_embedding_size: int = 768
+    label_embedding_size: int = _field(768, made=True)
     text_recipe: dict[str, Any] | None = _field(None, labels=True)
-    seen_labels: list[str] | None = None
+    seen_labels: list[str] | None = _field(None, made=True)
     encoder_layers: int = 1
     encoder_attention_heads: int = _field(8, meaning=True)
     encoder_ffn_dim: int = 2048

@@ -53,9 +53,9 @@ class PeerConfig(BackboneConfig):
     model_type = "sct_peer"
     keys_to_ignore_at_inference = ["losses", "branch_logits"]
 
-    head: str = field(default="linear", metadata={"meaning": True})
+    head: str = field(default="linear", metadata={"meaning": True, "made": True})
     head_kwargs: dict[str, Any] | None = field(default=None, metadata={"meaning": True})
-    label_embedding_size: int = 768
+    label_embedding_size: int = field(default=768, metadata={"made": True})
     text_recipe: dict[str, Any] | None = field(default=None, metadata={"labels": True})
     transport_loss_weight: float | int = 0.1
 

@@ -38,7 +38,7 @@ def config_fields(*heads: str) -> list[str]:
             one.name
             for head in heads
             for one in fields(config_class(head))
-            if one.name not in of_transformers and one.name != "head" and not one.metadata.get("labels")
+            if one.name not in of_transformers and not {"labels", "made"} & one.metadata.keys()
         )
     )
 

@@ -1,6 +1,7 @@
 """The model of a run: made from arguments, put into training mode, and saved."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,19 +20,12 @@ from sct_hf.files import atomic_write
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelVectors
+from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
 from sct_hf.training.arguments import Arguments
 
 TaggingModel = SCTForMultiLabelClassification | PeerForMultiLabelClassification
-
-# Fields of a configuration that change what the same weights mean.
-_MEANING = (
-    *("model_type", "head", "head_kwargs", "backbone", "backbone_kwargs", "image_mean", "image_std", "hidden_size"),
-    *("projection_norm", "encoder_attention_heads", "normalize_label_embeddings", "guidance", "scorer"),
-    *("label_prototypes", "prototype_scale", "prototype_temperature", "prototype_pooling", "map_input", "map_pooling"),
-    *("fuse_map_scores", "label_pooling", "aligned_features"),
-)
 
 
 def new_model(
@@ -167,7 +161,7 @@ def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
     old, new = source.state_dict(), target.state_dict()
     reasons = [
         f"{name} is {getattr(source.config, name, None)!r} there and {getattr(target.config, name, None)!r} here"
-        for name in _MEANING
+        for name in ["model_type", *dict.fromkeys([*_meaning(source.config), *_meaning(target.config)])]
         if _comparable(getattr(source.config, name, None)) != _comparable(getattr(target.config, name, None))
     ]
     reasons += [
@@ -185,6 +179,11 @@ def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
         )
     target.load_state_dict(old)
     target.config.text_recipe = source.config.text_recipe
+
+
+def _meaning(config: BackboneConfig) -> list[str]:
+    """Names of the fields that change what the same weights mean."""
+    return [one.name for one in fields(config) if one.metadata.get("meaning")]
 
 
 def _comparable(value: object) -> object:

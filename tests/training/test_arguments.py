@@ -25,7 +25,7 @@ def recipe(tmp_path: Path) -> Recipe:
 def test_recipe_over_defaults_and_command_line_over_recipe(recipe: Recipe) -> None:
     own = recipe(
         "dataset: voc2007\nimage_size: [224, 256]\nlearning_rate: 1e-3\naugment: flip\nhidden_size: 64\nscorer: null\n"
-        "set:\n  rho: 0.5\n  temperature: 1e-2\n  guidance: none\n"
+        "set:\n  rho: 0.5\n  temperature: 1e-2\n"
     )
     words = [
         "--recipe",
@@ -43,7 +43,7 @@ def test_recipe_over_defaults_and_command_line_over_recipe(recipe: Recipe) -> No
     assert arguments.train.learning_rate == 0.5
     assert arguments.data.augmentations == {"flip": True, "cutout": False, "rand_augment": False}
     assert arguments.train.batch_size == TrainArguments().batch_size
-    settings = {"rho": 0.25, "temperature": 0.01, "guidance": "none", "encoder_layers": 2}
+    settings = {"rho": 0.25, "temperature": 0.01, "encoder_layers": 2}
     assert arguments.model.config_options("sct") == {"hidden_size": 64} | settings
     assert arguments.model.config_options("linear") == {}
     assert parse(["--recipe", own]).model.input_size == [224, 256]
@@ -182,6 +182,8 @@ def test_head_kwargs_that_cannot_be_used(words: list[str], message: str) -> None
             ["--set", "dropout=2"],
             r"head sct cannot be used: dropout=2 cannot be used: give a number in \[0, 1\)",
         ),
+        (["--set", "guidance=none"], "set has guidance=none, a field of earlier versions: this part is fixed"),
+        (["--set", "text_recipe={}"], "text_recipe is no field of head sct"),  # the labels bring it
         (["--head", "linear", "--set", "dropout=0.2"], "dropout is no field of head linear"),
         (["--augment", "none", "flip"], "augment is .*: leave none out"),
     ],
@@ -201,6 +203,8 @@ def test_settings_that_cannot_be_used(words: list[str], message: str) -> None:
             ["--flip=false"],
             "--flip=false is no option: it is a choice of --augment; give .* flip, cutout, rand_augment",
         ),
+        (["--map_pooling=max"], "--map_pooling=max is no option: this part is fixed since"),
+        (["--no_label_pooling"], "--no_label_pooling is no option: this part is fixed since"),
         (["--no_cutout"], "--no_cutout is no option: it is a choice of --augment"),
         (["--encoder_layer=1"], "--encoder_layer=1 is no option; did you mean encoder_layers"),
     ],
