@@ -247,7 +247,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             UnreadableImageError: It cannot be read.
         """
         try:
-            image = to_rgb(input_) if isinstance(input_, Image.Image) else open_image(os.fspath(input_))
+            image = to_rgb(input_) if isinstance(input_, Image.Image) else open_image(input_)
         except Exception as error:  # broken files make Pillow's decoders raise almost anything
             raise UnreadableImageError(
                 f"image {str(input_)[:200]!r} cannot be read ({str(error)[:200]}): give a PIL image, a file, "

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForImageClassification
+from transformers import AutoModelForImageClassification, pipeline
 
 from sct_hf.data import eval_transform
+from sct_hf.model.pipeline_sct import select_tags
 from tests.export.tiny import LABELS, THRESHOLDS
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="run_onnx.py needs onnxruntime")
 
 BLOCKED = ("torch", "torchvision", "timm", "transformers", "sct_hf", "datasets", "safetensors")
 
@@ -65,6 +68,53 @@ def test_runs_where_torch_cannot_be_imported(
     )
     assert done.returncode == 0, done.stderr
     check_output(done.stdout, checkpoint, files, transform)
+
+
+def test_tags_are_those_of_the_pipeline(
+    exported: Path, checkpoint: Path, images: Path, example: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images of the model's size, on the real graph; for others, resizing is a level or two apart."""
+    tagger = pipeline("multi-label-image-classification", model=str(checkpoint), device="cpu")
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    for number in range(6):
+        path = str(images / f"{number}.png")
+        (logits,) = session.run(["logits"], {"pixel_values": example.preprocess(path)})[0]
+        found, wanted = example.tags(logits), tagger(path)
+        assert [label for label, _ in found] == [tag["label"] for tag in wanted]
+        scores = [tag["score"] for tag in wanted]
+        assert [score for _, score in found] == pytest.approx(scores, abs=1e-4 if number < 3 else 5e-3)
+
+
+def test_choosing_is_that_of_the_pipeline(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    for spread in (0.1, 3, 200):
+        for _ in range(50):
+            logits = rng.normal(0, spread, len(LABELS)).round(1).astype(np.float32)  # rounded, so that some are equal
+            thresholds = rng.random(len(LABELS)).tolist()
+            monkeypatch.setitem(example.EXPORT, "thresholds", thresholds)
+            scores = torch.from_numpy(logits).sigmoid().numpy()
+            wanted = select_tags(scores, np.array(thresholds, dtype=np.float32))
+            found = example.tags(logits)
+            assert [label for label, _ in found] == [LABELS[label] for label in wanted]
+            assert [score for _, score in found] == pytest.approx(scores[wanted].tolist(), abs=1e-6)
+
+
+def test_scores_that_are_no_numbers_are_refused(example: ModuleType) -> None:
+    with pytest.raises(ValueError, match="not numbers"):
+        example.tags(np.array([0.0, np.nan, 1.0], dtype=np.float32))
+
+
+def test_goes_on_past_a_broken_image(
+    example: ModuleType, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.png").write_bytes((images / "0.png").read_bytes()[:300])
+    exif = b"Exif\x00\x00\x00M\x00\xff\x00\x00\x00\x08\x00\x01\x01\xff\x00\x00\x00\x00\xff\x01\x00\x06\x00\x00"
+    Image.open(images / "1.png").convert("RGB").save(tmp_path / "exif.jpg", exif=exif)
+    words = [images / "0.png", tmp_path / "broken.png", tmp_path / "absent.png", tmp_path / "exif.jpg"]
+    assert example.main([str(word) for word in words]) == 1
+    out, errors = capsys.readouterr()
+    assert [line.split("\t")[0] for line in out.splitlines()] == [str(words[0]), str(words[3])]
+    assert [line.split(": ")[0] for line in errors.splitlines()] == [str(words[1]), str(words[2])]
 
 
 @pytest.mark.slow

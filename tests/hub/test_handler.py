@@ -144,6 +144,29 @@ def test_parameters(ask, wanted) -> None:
     assert list(scores(ask(inputs=encoded()))) == by_half
 
 
+def test_parameters_as_text_of_a_query(ask, wanted) -> None:
+    order = sorted(LABELS, key=lambda name: -wanted[name].expected)
+    tags = ask(inputs=encoded(), parameters={"threshold": "0", "top_k": "2", "heatmaps": "true"})
+    assert [tag["label"] for tag in tags] == order[:2]
+    assert all("heatmap" in tag for tag in tags)
+    assert not any("heatmap" in tag for tag in ask(inputs=encoded(), parameters={"heatmaps": "False"}))
+    cases = {
+        "top_k is 'two'": {"top_k": "two"},
+        "top_k is 0": {"top_k": "0"},
+        "heatmaps is 'yes'": {"heatmaps": "yes"},
+        "known_labels is 'dog'": {"known_labels": "dog"},
+    }
+    for message, parameters in cases.items():
+        assert message in ask(inputs=encoded(), parameters=parameters)["error"], message
+
+
+def test_known_labels_are_passed_on(ask) -> None:
+    for known in ({"dog": True}, '{"dog": true}'):
+        found = ask(inputs=encoded(), parameters={"known_labels": known})
+        assert "known_labels are of no use to this model" in found["error"]  # whose labels have no states
+    assert "known_labels is [1]" in ask(inputs=encoded(), parameters={"known_labels": [1]})["error"]
+
+
 def test_heatmaps_are_png_files_in_base64(ask) -> None:
     (tag,) = ask(inputs=encoded(), parameters={"threshold": 0, "top_k": 1, "heatmaps": True})
     with Image.open(io.BytesIO(base64.b64decode(tag["heatmap"]))) as image:
@@ -163,6 +186,7 @@ def test_what_cannot_be_answered_is_said(ask, folder) -> None:
         "image cannot be read": {"inputs": base64.b64encode(b"no image").decode()},
         "holds a int": {"inputs": 7},
         "fetches no URL": {"inputs": "http://127.0.0.1/a.png"},
+        "inputs has 65 images: send 64 at most": {"inputs": [encoded()] * 65},
         "need the package sct_hf": {"inputs": encoded(), "parameters": {"labels": ["horse"]}},
     }
     for message, request in cases.items():
@@ -252,7 +276,33 @@ def test_private_addresses(address_: str) -> None:
         handler._check_public("1.1.1.1", address_)
 
 
+@pytest.mark.parametrize("payload", [[1], "image", None, 7])
+def test_a_payload_that_is_no_object_is_refused(folder, payload) -> None:
+    with pytest.raises(ValueError, match="inputs is missing: send"):
+        handler.EndpointHandler(str(folder))(payload)
+
+
 def test_images_of_too_many_pixels_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(handler, "_MAX_PIXELS", 2399)
-    with pytest.raises(ValueError, match="more than 2,399 pixels"):
-        handler.read_image(encoded())
+    for source in (encoded(), base64.b64decode(encoded()), Image.fromarray(PIXELS)):
+        with pytest.raises(ValueError, match="more than 2,399 pixels"):
+            handler.read_image(source)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"heatmaps": True}])
+def test_images_of_a_list_are_decoded_as_they_are_scored(folder, monkeypatch, parameters) -> None:
+    """No more of them are held than one forward pass takes."""
+    answers = handler.EndpointHandler(str(folder))
+    read, most = [], []
+    decode = handler.read_image
+
+    def count(*_: object) -> None:
+        most.append(len(read))
+        read.clear()
+
+    answers.pipeline.model.register_forward_hook(count)
+    monkeypatch.setattr(handler, "read_image", lambda source: (read.append(1), decode(source))[1])
+    found = answers({"inputs": [encoded()] * 20, "parameters": parameters})
+    assert len(found) == 20
+    assert sum(most) == 20
+    assert max(most) <= (1 if parameters else handler._BATCH) + 1  # the pipeline looks at the first one beforehand

@@ -18,6 +18,12 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from sct_hf import build_model, encode_labels, image_processor
 
 LABELS = ["dog", "cat", "traffic/light"]
+KINDS = {
+    "sct": {"hidden_size": 32},
+    "label": {"hidden_size": 32, "scorer": "label"},
+    "linear": {"head": "linear"},
+    "states": {"hidden_size": 32, "label_interaction": True, "label_states": True},
+}
 SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
 
 
@@ -35,8 +41,7 @@ def models(tmp_path_factory) -> dict[str, str]:
     torch.manual_seed(0)
     folders = {}
     text = encode_labels(LABELS, "random:12")
-    states = {"hidden_size": 32, "label_interaction": True, "label_states": True}
-    for name, fields in {"sct": {"hidden_size": 32}, "linear": {"head": "linear"}, "states": states}.items():
+    for name, fields in KINDS.items():
         folder = tmp_path_factory.mktemp(name)
         model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, **fields)
         model.save_pretrained(folder)
@@ -110,6 +115,23 @@ def test_known_labels(predict, models, images, capsys) -> None:
     assert {tag["label"]: tag["score"] for tag in told} == pytest.approx(dict(zip(LABELS, expected, strict=True)))
 
 
+def test_other_labels_with_boxes(predict, models, images, tmp_path, capsys) -> None:
+    (tmp_path / "labels.txt").write_text("fire engine\nhorse\n")
+    words = [f"--model={models['label']}", "--threshold=0", "--boxes", str(images / "one")]
+    names = ["--labels=wild boar, dog", f"--labels_file={tmp_path / 'labels.txt'}", "--labels", "cow"]
+    assert predict([*words, *names, "--format=json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert {tag["label"]: tag["seen"] for tag in row["tags"]} == {
+        **dict.fromkeys(["wild boar", "cow", "fire engine", "horse"], False),
+        "dog": True,
+    }
+    assert all(set(tag["box"]) == {"xmin", "ymin", "xmax", "ymax"} for tag in row["tags"])
+    assert predict([*words, *names, "--format=csv"]) == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["label"] for row in table] == [tag["label"] for tag in row["tags"]]
+    assert [int(row["xmax"]) for row in table] == [tag["box"]["xmax"] for tag in row["tags"]]
+
+
 def test_heatmaps_of_every_tag(predict, models, images, tmp_path, capsys) -> None:
     folder = tmp_path / "maps"
     code = predict([f"--model={models['sct']}", "--threshold=0", "--top_k=3", f"--heatmaps={folder}", str(images)])
@@ -126,6 +148,11 @@ def test_heatmaps_of_every_tag(predict, models, images, tmp_path, capsys) -> Non
     ("words", "message"),
     [
         (["--model={linear}", "--heatmaps=maps"], "no transport plan"),
+        (["--model={sct}", "--boxes"], "boxes: a table has no room"),
+        (["--model={linear}", "--boxes", "--format=csv"], "no transport plan"),
+        (["--model={sct}", "--labels=horse"], "scores only the labels it was trained on"),
+        (["--model={label}", "--labels=horse,horse"], "give a list of names, each once"),
+        (["--model={label}", "--labels_file=absent.txt"], "labels_file is 'absent.txt'"),
         (["--model=./absent"], "'./absent' cannot be loaded"),
         (["--model={sct}", "--threshold=2"], "threshold is 2.0"),
         (["--model={sct}", "--top_k=0"], "top_k is 0"),

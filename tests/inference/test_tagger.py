@@ -12,9 +12,11 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
-from sct_hf.inference.files import common_folder, find_images
+from sct_hf.inference.files import common_folder, find_images, read_names
 from sct_hf.inference.formats import format_tags
+from sct_hf.inference.heatmaps import write_heatmaps
 from sct_hf.inference.tagger import Tags
+from sct_hf.model.pipeline_sct import heatmap_box
 
 LABELS = ["dog", "cat", "dining table", "boat", "sheep"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -121,6 +123,32 @@ def test_broken_files_are_reported_and_the_rest_goes_on(tagger, tmp_path) -> Non
     assert dict(results[-1].tags) == pytest.approx(dict(results[0].tags), abs=1e-6)
 
 
+def test_metadata_that_cannot_be_read_stops_nobody(tagger, tmp_path) -> None:
+    exif = b"Exif\x00\x00\x00M\x00\xff\x00\x00\x00\x08\x00\x01\x01\xff\x00\x00\x00\x00\xff\x01\x00\x06\x00\x00"
+    paths = [
+        save(tmp_path, "a.png", Image.fromarray(PIXELS)),
+        save(tmp_path, "b.png", Image.fromarray(PIXELS), exif=exif),
+        save(tmp_path, "c.png", Image.fromarray(PIXELS)),
+    ]
+    expected = by_hand(tagger, PIXELS)[0]
+    assert all_scores(tagger, *paths) == [pytest.approx(expected, abs=1e-5)] * 3
+
+
+def test_a_name_that_no_file_can_have_is_reported(tagger) -> None:
+    (found,) = tagger.tag([Path("a" * 300 + ".png")])
+    assert "too long" in found.error
+
+
+@pytest.mark.parametrize("settings", [{"do_normalize": [True]}, {"image_mean": [0.5, 0.5]}, {"size": {"height": -1}}])
+def test_an_image_processor_that_prepares_nothing_is_refused_when_loaded(tagger, tmp_path, settings) -> None:
+    tagger.model.save_pretrained(tmp_path)
+    tagger.processor.save_pretrained(tmp_path)
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    with pytest.raises(InputError, match=r"^model: .*preprocessor_config\.json"):
+        Tagger.from_pretrained(tmp_path, "cpu")
+
+
 def test_threshold_and_top_k(tagger, tmp_path) -> None:
     path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
     (ranked,) = ([*found.tags] for found in tagger.tag([path], threshold=0))
@@ -139,6 +167,17 @@ def test_maps_are_the_transport_plan_of_the_tags(tagger, tmp_path) -> None:
     assert len(found.maps) == 2
     for label, weights in found.maps.items():
         np.testing.assert_allclose(weights, plan[LABELS.index(label)].numpy(), atol=1e-5)
+
+
+def test_boxes_come_with_maps_in_pixels_of_the_image(tagger, tmp_path) -> None:
+    path = save(tmp_path, "a.png", Image.fromarray(PIXELS).resize((150, 70)))
+    (plain,) = tagger.tag([path], threshold=0)
+    assert (plain.boxes, plain.seen) == (None, None)
+    found, broken = tagger.tag([path, tmp_path / "absent.png"], threshold=0, top_k=2, maps=True)
+    assert broken.boxes == {}
+    assert list(found.boxes) == list(found.maps)
+    for label, box in found.boxes.items():
+        assert box == heatmap_box(found.maps[label], (150, 70))
 
 
 def test_a_checkpoint_folder_loads(tagger, tmp_path) -> None:
@@ -235,6 +274,52 @@ def test_formats() -> None:
         "longer/b.png  (no tag)",
         "c.png         error: no such file",
     ]
+
+
+def test_formats_tell_boxes_and_what_was_seen() -> None:
+    box = {"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
+    results = [
+        Tags(Path("a.png"), [("dog", 0.5)], boxes={"dog": box}, seen={"dog": False}),
+        Tags(Path("b.png"), boxes={}, seen={}),
+        Tags(Path("c.png"), error="no such file", boxes={}, seen={}),
+    ]
+    assert json.loads(format_tags(results, "json")) == [
+        {"path": "a.png", "tags": [{"label": "dog", "score": 0.5, "seen": False, "box": box}]},
+        {"path": "b.png", "tags": []},
+        {"path": "c.png", "tags": [], "error": "no such file"},
+    ]
+    header = ["path", "label", "score", "seen", "xmin", "ymin", "xmax", "ymax", "error"]
+    assert list(csv.reader(io.StringIO(format_tags(results, "csv")))) == [
+        header,
+        ["a.png", "dog", "0.5", "False", "1", "2", "30", "40", ""],
+        ["b.png", *[""] * 8],
+        ["c.png", *[""] * 7, "no such file"],
+    ]
+    assert next(csv.reader(io.StringIO(format_tags(results[2:], "csv")))) == header  # whatever was found
+
+
+def test_heatmaps_have_names_that_files_can_have(tmp_path) -> None:
+    path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
+    long = "消防車" * 100
+    labels = ["traffic/light", "消防車", 'a:b*"c', long, long + "犬", "50%"]
+    maps = {label: np.eye(3, dtype=np.float32) for label in labels}
+    written = write_heatmaps(Tags(path, maps=maps), tmp_path / "maps", tmp_path)
+    names = [file.name for file in written]
+    assert names[:3] == ["a.png-traffic%2Flight.png", "a.png-消防車.png", "a.png-a%3Ab%2A%22c.png"]
+    assert names[5] == "a.png-50%25.png"
+    assert len(set(names)) == len(labels)
+    assert all(file.is_file() and len(file.name.encode()) <= 255 for file in written)
+    assert names[3].startswith("a.png-消防車消防車")
+
+
+def test_names_of_labels_in_a_file(tmp_path) -> None:
+    (tmp_path / "labels.txt").write_text("\ufeffwild boar\n\n  fire engine \r\ndog", encoding="utf-8")
+    assert read_names(tmp_path / "labels.txt") == ["wild boar", "fire engine", "dog"]
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    for name, reason in {"empty.txt": "holds no name", "latin.txt": "not UTF-8", "absent.txt": "No such file"}.items():
+        with pytest.raises(InputError, match=rf"labels_file is .*{name}.*{reason}"):
+            read_names(tmp_path / name)
 
 
 def test_thresholds_of_the_checkpoint_are_the_default(tagger, tmp_path) -> None:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from sct_hf.model import pipeline_sct
 from sct_hf.model.pipeline_sct import heatmap_box, heatmap_overlay
 
 
@@ -24,6 +25,29 @@ def test_overlay_mixes_enlarged_weights_in_colour_with_the_grey_image() -> None:
     overlay = heatmap_overlay(Image.new("L", (100, 60), 200), weights)
     assert (overlay.size, overlay.mode) == ((100, 60), "RGB")
     np.testing.assert_allclose(np.asarray(overlay), expected, atol=6)
+
+
+def slow_overlay(image: Image.Image, weights: np.ndarray) -> np.ndarray:
+    """Each pixel by itself, in float64: its colour from the 16 of the palette, mixed with its grey."""
+    low, high = weights.min(), weights.max()
+    stretched = Image.fromarray(((weights - low) / (high - low)).astype(np.float32))
+    fine = np.asarray(stretched.resize(image.size, Image.Resampling.BILINEAR), dtype=np.float64)  # (H, W)
+    colours = np.array([list(bytes.fromhex(colour)) for colour in pipeline_sct._INFERNO.split()])
+    colour = np.stack([np.interp(fine, np.linspace(0, 1, 16), channel) for channel in colours.T], axis=-1)
+    grey = np.asarray(image.convert("L"), dtype=np.float64)[..., None]
+    return ((1 - 0.75 * fine[..., None]) * grey + 0.75 * fine[..., None] * colour).round()
+
+
+@pytest.mark.parametrize("size", [(640, 427), (301, 1000), (5, 3), (1, 200), (200, 1), (64, 64), (7, 129)])
+@pytest.mark.parametrize("cells", [(14, 14), (1, 1), (3, 40), (32, 2)])
+def test_overlay_is_within_a_level_of_a_slow_one(size: tuple[int, int], cells: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    weights = rng.random(cells).astype(np.float32) ** 3
+    if weights.size == 1:
+        weights = np.concatenate([weights, weights + 1])
+    apart = np.abs(np.asarray(heatmap_overlay(image, weights), dtype=float) - slow_overlay(image, weights))
+    assert apart.max() <= 1
 
 
 def test_overlay_of_constant_weights_is_the_grey_image_upright() -> None:

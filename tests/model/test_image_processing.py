@@ -19,7 +19,7 @@ from transformers import AutoImageProcessor, ViTImageProcessor
 
 from sct_hf import SCTImageProcessor, SCTImageProcessorPil, Tagger, image_processor
 from sct_hf.data import eval_transform
-from sct_hf.model.image_processing_sct import to_rgb
+from sct_hf.model.image_processing_sct import open_image, to_rgb
 from tests.model.tiny import tiny_config
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -235,6 +235,29 @@ def test_base64_text_and_what_is_no_image(processor) -> None:
         processor("absent.jpg")
     with pytest.raises(TypeError):
         processor(3.5)
+
+
+def test_metadata_is_read_once_and_left_out(tmp_path) -> None:
+    """EXIF that cannot be read stops nothing; an orientation beside what cannot be read still turns."""
+    pixels = random_image(20, 30)
+    broken = b"Exif\x00\x00\x00M\x00\xff\x00\x00\x00\x08\x00\x01\x01\xff\x00\x00\x00\x00\xff\x01\x00\x06\x00\x00"
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name, exif, turns in (("broken.png", broken, 0), ("turned.png", turned, -1), ("plain.png", None, 0)):
+        Image.fromarray(pixels).save(tmp_path / name, **({} if exif is None else {"exif": exif}))
+        with Image.open(tmp_path / name) as file:
+            image = to_rgb(file)
+        assert not image.info
+        for _ in range(2):  # once more, nothing is left to turn or to fail
+            np.testing.assert_array_equal(np.asarray(image), np.rot90(pixels, k=turns))
+            image = to_rgb(image)
+
+
+def test_16_bits_in_base64_are_scaled() -> None:
+    grey, file = random_image(9, 9)[..., 0], io.BytesIO()
+    Image.fromarray(grey.astype(np.uint16) * 257).save(file, "PNG")
+    image = open_image(base64.b64encode(file.getvalue()).decode())
+    np.testing.assert_array_equal(np.asarray(image), np.stack([grey] * 3, -1))
 
 
 # Saved, loaded and shipped
