@@ -15,8 +15,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 
 from sct_hf.errors import InputError
 from sct_hf.inference.scoring import run_together
-from sct_hf.model.new_labels_sct import LabelTexts
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, UnreadableImageError
+from sct_hf.model.vocabulary_sct import LabelTexts
 from sct_hf.network import failure_reason
 
 

@@ -170,6 +170,11 @@ class MultiLabelOutput(ModelOutput):
     region_scores: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.branch_logits is not None:  # pipelines of transformers take batches apart in these, not in dicts
+            self.branch_logits = ModelOutput(self.branch_logits)
+        super().__post_init__()
+
 
 @dataclass
 class SCTModelOutput(ModelOutput):

@@ -155,29 +155,25 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def thresholds(
         self, names: Sequence[str] | None = None, threshold: float | Mapping[str, float] | None = None
     ) -> list[float]:
-        """Tell from which score each label is a tag.
+        """Tell from which score each of C labels is a tag.
 
         Args:
-            names: The C labels' names, those of the checkpoint or others; a label that it does not know has 0.5.
+            names: The labels' names, those of the checkpoint or others; a label that it does not know has 0.5.
             threshold: One number for all labels, or numbers by name, before the checkpoint's own.
-
-        Returns:
-            C scores.
 
         Raises:
             ValueError: A threshold outside [0, 1], or for a name that is not among `names`.
         """
         names = self.label_names if names is None else names
-        given = threshold if isinstance(threshold, Mapping) else dict.fromkeys(names, threshold)
+        given: Mapping[str, Any] = threshold if isinstance(threshold, Mapping) else dict.fromkeys(names, threshold)
         for name, value in given.items():
             _check_name("threshold", name, names)
             real = isinstance(value, float | int | np.number) and not isinstance(value, bool)
             if value is not None and not (real and 0 <= value <= 1):
                 raise ValueError(f"threshold is {value!r}: give a score from 0 to 1, or such scores by label")
         own = dict(zip(self.label_names, getattr(self.model.config, "thresholds", None) or (), strict=False))
-        return [
-            float(own.get(name, self.THRESHOLD) if (value := given.get(name)) is None else value) for name in names
-        ]
+        found = own | {name: value for name, value in given.items() if value is not None}
+        return [float(found.get(name, self.THRESHOLD)) for name in names]
 
     def _sanitize_parameters(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         unknown = sorted(set(arguments) - set(_ARGUMENTS))
@@ -202,13 +198,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         for name, use in (("label_encoder", "encode"), ("label_templates", "be put into")):
             if name in given and "labels" not in given:
                 raise ValueError(f"{name} is given without labels, which it would {use}: give labels too.")
+        running = ("heatmaps", "maps", "label_set", "labels", "known_labels")
         preprocess, forward, postprocess = (
             {name: given[name] for name in names if name in given}
-            for names in (
-                ("heatmaps",),
-                ("heatmaps", "maps", "label_set", "labels", "known_labels"),
-                ("threshold", "top_k", "labels", "maps"),
-            )
+            for names in (("heatmaps",), running, ("threshold", "top_k", "labels", "maps"))
         )
         return preprocess, forward, postprocess
 
@@ -217,7 +210,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         key = (tuple(texts.items()), encoder, repr(templates))
         found = self._label_sets.get(key)
         if found is None:
-            found = self.model.vocabulary(*encode_new_labels(texts, self.model, encoder, templates))
+            text = encode_new_labels(texts, self.model, encoder, templates)  # refuses models that take none
+            found = self.model.vocabulary(*text)
             kept = list(self._label_sets.items())[1 - _KEPT_LABEL_SETS :]
             self._label_sets = dict([*kept, (key, found)])
         return found
@@ -268,14 +262,14 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         pixels = input_tensors["pixel_values"]
         scored = {name: value for name, value in input_tensors.items() if name != "pixel_values"}
         options: dict[str, Any] = {"output_maps": True} if heatmaps or maps else {}
+        row = self._known(labels, known_labels)
+        if row is not None:
+            options["known"] = row.to(pixels.device).expand(len(pixels), -1)
         if label_set is not None:
             if len(label_set) > _LABELS_AT_ONCE and not options and capability(self.model, "scores_in_parts"):
                 logits = self.model.score_in_parts(pixels, vocabulary=label_set, size=_LABELS_AT_ONCE)  # (B, C)
                 return scored | {"scores": logits.float().sigmoid()}
             options["vocabulary"] = label_set
-        row = self._known(labels, known_labels)
-        if row is not None:
-            options["known"] = row.to(pixels.device).expand(len(pixels), -1)
         output = self.model(pixels, **options)
         scored["scores"] = output.logits.float().sigmoid()  # (B, C)
         return scored | ({"maps": output.transport_plan.float()} if heatmaps or maps else {})  # (B, C, H', W')
@@ -339,8 +333,7 @@ def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
     width, height = mixed.size
     for top in range(0, height, _STRIP):
         bottom = min(top + _STRIP, height)
-        share = levels.height / height
-        part = (0, top * share, levels.width, bottom * share)
+        part = (0, top * levels.height / height, levels.width, bottom * levels.height / height)
         fine = levels.resize((width, bottom - top), Image.Resampling.BILINEAR, box=part)
         colours = Image.fromarray(table[(np.asarray(fine) + 0.5).astype(np.intp)], "RGBA")
         mixed.paste(colours, (0, top), mask=colours)
@@ -377,12 +370,8 @@ def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
         part &= high
     rows, columns = (np.flatnonzero(part[1:-1, 1:-1].any(axis)) for axis in (1, 0))
     across, down = width / fine.shape[1], height / fine.shape[0]
-    return {
-        "xmin": round(columns[0] * across),
-        "ymin": round(rows[0] * down),
-        "xmax": round((columns[-1] + 1) * across),
-        "ymax": round((rows[-1] + 1) * down),
-    }
+    bounds = (columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down)
+    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(round, bounds), strict=True))
 
 
 def _stretched(weights: Any, top: int) -> Image.Image:

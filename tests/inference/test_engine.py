@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a label scorer with a threshold for each label."""
     torch.manual_seed(3)
     text = encode_labels(LABELS, "random:12")
-    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, scorer="label", hidden_size=32)
+    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, scorer="label", hidden_size=32)
     model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
     model.config.thresholds = THRESHOLDS
     folder = tmp_path_factory.mktemp("label")

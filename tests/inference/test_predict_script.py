@@ -22,7 +22,7 @@ KINDS = {
     "sct": {"hidden_size": 32},
     "label": {"hidden_size": 32, "scorer": "label"},
     "linear": {"head": "linear"},
-    "states": {"hidden_size": 32, "label_interaction": True, "label_states": True},
+    "states": {"head": "sct_known_labels", "hidden_size": 32},
 }
 SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
 
@@ -111,7 +111,7 @@ def test_known_labels(predict, models, images, capsys) -> None:
     told = json.loads(capsys.readouterr().out)[0]["tags"]
     model = AutoModelForImageClassification.from_pretrained(models["states"])
     pixels = AutoImageProcessor.from_pretrained(models["states"])(row["path"], return_tensors="pt")["pixel_values"]
-    expected = model(pixels, known_labels=torch.tensor([[1, -1, -1]])).logits.sigmoid()[0].tolist()
+    expected = model(pixels, known=torch.tensor([[1, -1, -1]])).logits.sigmoid()[0].tolist()
     assert {tag["label"]: tag["score"] for tag in told} == pytest.approx(dict(zip(LABELS, expected, strict=True)))
 
 

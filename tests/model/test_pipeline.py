@@ -17,12 +17,11 @@ import torch
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from sct_hf.model.streaming_sct import streamed_logits
 from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, ViTForImageClassification, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 from sct_hf import SCTForMultiLabelClassification, build_model, encode_labels, image_processor
-from sct_hf.model import modeling_sct, pipeline_sct
+from sct_hf.model import pipeline_sct
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, heatmap_box, heatmap_overlay
 
 LABELS = ["dog", "cat", "diningtable", "boat", "sheep"]
@@ -291,7 +290,7 @@ def test_texts_and_templates_stand_for_names(folders, bert, images) -> None:
     )
     with torch.no_grad():
         pixels = tagger.image_processor(Image.open(path), return_tensors="pt")["pixel_values"]
-        logits = tagger.model(pixels, label_embeddings=embeddings).logits[0]
+        logits = tagger.model(pixels, vocabulary=tagger.model.vocabulary(embeddings)).logits[0]
     assert named(found) == pytest.approx(dict(zip(texts, logits.sigmoid().tolist(), strict=True)), abs=1e-5)
 
 
@@ -302,11 +301,13 @@ def test_very_many_labels_are_scored_a_part_at_a_time(folders, bert, images, mon
     whole = ask(labels=names)
     asked = []
 
-    def spy(*arguments: Any) -> torch.Tensor:
-        asked.append(arguments[-1])
-        return streamed_logits(*arguments)
+    score_in_parts = tagger.model.score_in_parts
 
-    monkeypatch.setattr(modeling_sct, "streamed_logits", spy)
+    def spy(*arguments: Any, size: int, **options: Any) -> torch.Tensor:
+        asked.append(size)
+        return score_in_parts(*arguments, size=size, **options)
+
+    monkeypatch.setattr(tagger.model, "score_in_parts", spy)
     monkeypatch.setattr(pipeline_sct, "_LABELS_AT_ONCE", 5)
     assert named(ask(labels=names)) == pytest.approx(named(whole), abs=1e-5)
     ask(labels=names, heatmaps=True)
@@ -392,7 +393,7 @@ def test_image_feature_extraction_gives_a_vector_a_label(folders, images) -> Non
     pixels = np.asarray(Image.open(images[0])) / 255
     values = (pixels - np.array(model.config.image_mean)) / np.array(model.config.image_std)
     with torch.no_grad():
-        out = model(torch.tensor(values, dtype=torch.float32).permute(2, 0, 1)[None], output_label_features=True)
+        out = model.sct(torch.tensor(values, dtype=torch.float32).permute(2, 0, 1)[None])
     torch.testing.assert_close(found, out.label_features, rtol=1e-4, atol=1e-4)
     both = extractor([str(path) for path in images[:2]], batch_size=2)
     assert np.shape(both[0]) == np.shape(both[1]) == (1, len(LABELS), 32)

@@ -29,7 +29,7 @@ def make_model() -> Any:
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:12")
     fields = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4, "scorer": "label"}
-    model = build_model("test_resnet", LABELS, image_size=64, label_text=text, **fields)
+    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, **fields)
     model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
     return model.eval()
 
