@@ -27,18 +27,19 @@ def main() -> int:
     try:
         arguments, data = parse_into(None, CheckArguments, DataArguments)
         listings = check_run_data(data)
-        run_data = load_run_data(data, seed=0)
+        run_data = load_run_data(data, 0, listings)
     except DataError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
+        for note in error.notes:
+            print(f"note: {note}", file=sys.stderr)
         print(f"error: {len(error.problems)} problems in the data", file=sys.stderr)
         return 2
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     summaries = [summarise(images) for images in (run_data.whole, run_data.evaluation)]
-    notes = [listing.notes for listing in listings] + [[], []]
-    for summary, noted in zip(summaries, notes, strict=False):
+    for summary, noted in zip(summaries, [*listings.notes, []], strict=False):
         print(format_summary(summary, noted) + "\n")
     label_figure(summaries, Path(arguments.plot))
     print(f"The plot is in {arguments.plot}")

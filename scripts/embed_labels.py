@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from sct_hf.data.registry import load_data
+from sct_hf.data import load_data
 from sct_hf.data.scenes import SCENE_LABELS
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError

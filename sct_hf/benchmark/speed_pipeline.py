@@ -6,15 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from datasets import Dataset
-from datasets import Image as ImageColumn
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from sct_hf.data import ImageDataset, LabelledImages, train_transform
-from sct_hf.data.base import features_for
+from sct_hf.data.image_sources import ImageFiles
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.inference.files import find_images
@@ -38,10 +37,9 @@ def images_in(folder: str | Path, count: int) -> LabelledImages:
     if not found:
         raise InputError(f"images is {str(folder)!r}: give a folder with images")
     paths = [str(found[place]) for place in range(0, len(found), -(-len(found) // count))]
-    empty: list[list[int]] = [[] for _ in paths]
-    columns = {"image_id": [Path(path).stem for path in paths], "image": paths, "labels": empty, "unknown": empty}
     names = [f"label_{number}" for number in range(_LABELS)]
-    return LabelledImages(Dataset.from_dict(columns, features=features_for(names)), "images", "train")
+    marks = np.zeros((len(paths), _LABELS), dtype=np.int8)
+    return LabelledImages(ImageFiles(paths), marks, names, [Path(path).stem for path in paths], "images", "train")
 
 
 def measure_pipeline(
@@ -145,8 +143,7 @@ def _training_step(backbone: str, pixels: int, head: str, options: dict[str, Any
 
 
 def _decode_rate(images: LabelledImages) -> float:
-    encoded = images.dataset.cast_column("image", ImageColumn(decode=False))
-    paths = [row["image"]["path"] for row in encoded]
+    paths = [images.encoded(index)["path"] for index in range(len(images))]
     for path in paths[:10]:
         _decode(path)
     started = time.perf_counter()

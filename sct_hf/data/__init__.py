@@ -1,8 +1,15 @@
-"""Multi-label image data sets, read through `datasets`, and their way to tensors."""
+"""Multi-label image data sets in many formats, and their way to tensors.
 
+Reading goes in three steps: a reader lists a split (`sct_hf.data.registry`), each image is looked at once
+(`sct_hf.data.looks`), and labels become one int8 matrix (`sct_hf.data.assemble`).
+"""
+
+from sct_hf.data import coco, folder, hub, label_folders, nus_wide, scenes, tables, voc  # noqa: F401 (they register readers)
 from sct_hf.data.base import LabelledImages
+from sct_hf.data.exports import cvat, fiftyone, label_studio, labelme, yolo  # noqa: F401
+from sct_hf.data.load import load_data
 from sct_hf.data.loading import ImageDataset
-from sct_hf.data.registry import READERS, load_data
+from sct_hf.data.registry import READERS, register_reader
 from sct_hf.data.scenes import SCENE_LABELS
 from sct_hf.data.transforms import eval_transform, train_transform
 
@@ -13,5 +20,6 @@ __all__ = [
     "LabelledImages",
     "eval_transform",
     "load_data",
+    "register_reader",
     "train_transform",
 ]

@@ -1,79 +1,92 @@
-"""What every reader returns: images with several labels each."""
+"""Images with several labels each, as training and evaluation take them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
+from PIL import Image as PilImage
 
+from sct_hf.data.decoding import decode_image
+from sct_hf.data.image_sources import ImageSource
 from sct_hf.errors import InputError
 
 
-def features_for(label_names: Sequence[str]) -> Features:
-    """Columns of a `LabelledImages.dataset`: `image_id`, `image`, `labels` (present) and `unknown` (not judged).
-
-    Raises:
-        InputError: Fewer than two labels, or one name twice.
-    """
-    names = list(label_names)
-    if len(names) < 2:
-        raise InputError(f"labels are {names}: a multi-label data set needs at least two")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"labels name {twice} twice: give each label once")
-    label = ClassLabel(names=names)
-    return Features({"image_id": Value("string"), "image": Image(), "labels": List(label), "unknown": List(label)})
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """One split of a multi-label data set.
+    """One split of a multi-label data set: N images and C labels.
 
     Attributes:
-        dataset: Columns `image_id` (string), `image` (decoded on access), `labels` and `unknown` (lists of
-            `ClassLabel`). A label in neither list is absent from the image.
+        source: The N encoded images, see `sct_hf.data.image_sources`.
+        marks: (N, C) int8, 1 present, 0 absent, -1 unknown. Not to be written to; see `targets`.
+        label_names: The C label names, in the order of the columns of `marks`.
+        image_ids: The N names of the images within the data set.
         name: Name of the data set.
         split: Name of the split.
         skipped: Ids of listed images left out because their file is missing or broken.
 
     Raises:
-        InputError: There is not one image.
+        InputError: There is not one image, an id or a label stands twice, or there are fewer than two labels.
     """
 
-    dataset: Dataset
+    source: ImageSource
+    marks: np.ndarray
+    label_names: list[str]
+    image_ids: list[str]
     name: str
     split: str
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.dataset) == 0:
+        if len(self.image_ids) == 0:
             raise InputError(f"split {self.split!r} of data set {self.name!r} is empty: there is no image in it")
+        if len(self.label_names) < 2:
+            raise InputError(f"labels are {self.label_names}: a multi-label data set needs at least two")
+        if twice := _twice(self.label_names):
+            raise InputError(f"labels name {twice} twice: give each label once")
+        shape = (len(self.image_ids), len(self.label_names))
+        if self.marks.shape != shape or self.marks.dtype != np.int8 or len(self.source) != shape[0]:
+            raise ValueError(
+                f"marks are {self.marks.dtype} {self.marks.shape} and images {len(self.source)}: give int8 {shape}"
+            )
 
     def __len__(self) -> int:
-        return len(self.dataset)
-
-    @property
-    def label_names(self) -> list[str]:
-        """The C label names, in the order of the target columns."""
-        return list(self.dataset.features["labels"].feature.names)
-
-    @property
-    def image_ids(self) -> list[str]:
-        """The N image ids, in order."""
-        return self._table["image_id"].to_pylist()
+        return len(self.image_ids)
 
     def targets(self) -> np.ndarray:
-        """Return (N, C) float32: 1 present, 0 absent, -1 unknown."""
-        targets = np.zeros((len(self), len(self.label_names)), dtype=np.float32)
-        targets[_cells(self._table["unknown"])] = -1
-        targets[_cells(self._table["labels"])] = 1
-        return targets
+        """Return (N, C) int8: 1 present, 0 absent, -1 unknown; a copy."""
+        return self.marks.copy()
+
+    def encoded(self, index: int) -> dict[str, Any]:
+        """Return the undecoded image: its `bytes`, or None, and the `path` of its file, or None."""
+        return self.source[index]
+
+    def image(self, index: int) -> PilImage.Image:
+        """Decode one image, in full and as it is stored: neither turned upright nor made RGB."""
+        return decode_image(self.source[index])
+
+    def to_dataset(self) -> Dataset:
+        """Return a `datasets.Dataset` with columns `image_id`, `image`, `labels` and `unknown` (lists of names).
+
+        `load_data` reads it back where it was saved by `save_to_disk` or `to_parquet`.
+        """
+        label = ClassLabel(names=self.label_names)
+        columns = {"image_id": Value("string"), "image": Image(), "labels": List(label), "unknown": List(label)}
+        rows = {
+            "image_id": self.image_ids,
+            "image": [self.source[index] for index in range(len(self))],
+            "labels": [np.flatnonzero(row == 1).tolist() for row in self.marks],
+            "unknown": [np.flatnonzero(row == -1).tolist() for row in self.marks],
+        }
+        return Dataset.from_dict(rows, features=Features(columns))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "LabelledImages":
         """Return the images at `indices`, in that order."""
-        return replace(self, dataset=self.dataset.select(indices))
+        rows = np.asarray(indices, dtype=np.int64)
+        ids = [self.image_ids[row] for row in rows]
+        return replace(self, source=self.source.select(rows), marks=self.marks[rows], image_ids=ids)
 
     def subset(self, max_samples: int | None, seed: int) -> "LabelledImages":
         """Return `max_samples` images drawn at random under `seed`, in their order; all of them for None.
@@ -112,7 +125,7 @@ class LabelledImages:
             raise InputError(f"holdout is {fraction}, but split {self.split!r} has one image: two are needed")
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
         if stratified:
-            kept, out = _stratified(self.targets() == 1, count, seed)
+            kept, out = _stratified(self.marks == 1, count, seed)
         else:
             order = _shuffled(len(self), seed)
             kept, out = np.sort(order[count:]), np.sort(order[:count])
@@ -137,29 +150,13 @@ class LabelledImages:
                 f"rename them in the data or train a model with them. The model knows {', '.join(label_names)}"
             )
         column_of = {name: column for column, name in enumerate(label_names)}
-        new_ids = np.array([column_of[name] for name in self.label_names], dtype=np.int64)
-        unjudged = [column for name, column in column_of.items() if name not in set(self.label_names)]
-        return self._with_labels(
-            label_names,
-            _renumbered(self._table["labels"], new_ids),
-            [[*ids, *unjudged] for ids in _renumbered(self._table["unknown"], new_ids)],
-        )
+        marks = np.full((len(self), len(column_of)), -1, dtype=np.int8)
+        marks[:, [column_of[name] for name in self.label_names]] = self.marks
+        return self.with_marks(marks, label_names)
 
     def with_unknown(self, hidden: np.ndarray) -> "LabelledImages":
         """Return the same images with the targets at `hidden`, bool (N, C), unknown."""
-        targets = self.targets()
-        targets[hidden] = -1
-        labels, unknown = ([np.flatnonzero(row == value).tolist() for row in targets] for value in (1, -1))
-        return self._with_labels(self.label_names, labels, unknown)
-
-    def _with_labels(
-        self, label_names: Sequence[str], labels: list[list[int]], unknown: list[list[int]]
-    ) -> "LabelledImages":
-        features = features_for(label_names)
-        dataset = self.dataset.remove_columns(["labels", "unknown"])
-        for column, lists in (("labels", labels), ("unknown", unknown)):
-            dataset = dataset.add_column(column, lists, feature=features[column])
-        return replace(self, dataset=dataset)
+        return replace(self, marks=np.where(hidden, np.int8(-1), self.marks))
 
     def with_labels(self, label_names: Sequence[str]) -> "LabelledImages":
         """Return the same images with the labels `label_names` alone, in that order; what others say is dropped.
@@ -169,24 +166,22 @@ class LabelledImages:
         """
         if list(label_names) == self.label_names:
             return self
-        strange = [name for name in label_names if name not in set(self.label_names)]
+        column_of = {name: column for column, name in enumerate(self.label_names)}
+        strange = [name for name in label_names if name not in column_of]
         if strange:
             raise InputError(
                 f"labels has {strange[0]!r}, which is no label of data set {self.name!r}: give some of "
                 f"{', '.join(self.label_names)}"
             )
-        place_of = {name: place for place, name in enumerate(label_names)}
-        new_ids = np.array([place_of.get(name, -1) for name in self.label_names], dtype=np.int64)
-        labels, unknown = (
-            [[label for label in ids if label >= 0] for ids in _renumbered(self._table[column], new_ids)]
-            for column in ("labels", "unknown")
-        )
-        return self._with_labels(label_names, labels, unknown)
+        return self.with_marks(self.marks[:, [column_of[name] for name in label_names]], label_names)
 
-    @cached_property
-    def _table(self) -> pa.Table:
-        table = self.dataset.remove_columns("image").with_format("arrow")[:]
-        return table.combine_chunks()
+    def with_marks(self, marks: np.ndarray, label_names: Sequence[str]) -> "LabelledImages":
+        """Return the same images with other labels: `marks` (N, C), 1, 0 or -1, a column for each of `label_names`."""
+        return replace(self, marks=marks.astype(np.int8, copy=False), label_names=list(label_names))
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _shuffled(count: int, seed: int) -> np.ndarray:
@@ -207,13 +202,3 @@ def _stratified(present: np.ndarray, count: int, seed: int) -> tuple[np.ndarray,
             "leave holdout_stratified out"
         )
     return kept, out
-
-
-def _cells(lists: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of every entry of a column of lists."""
-    lengths = np.array([0 if row is None else len(row) for row in lists.to_pylist()], dtype=np.int64)
-    return np.repeat(np.arange(len(lengths)), lengths), lists.combine_chunks().flatten().to_numpy()
-
-
-def _renumbered(lists: pa.ChunkedArray, new_ids: np.ndarray) -> list[list[int]]:
-    return [[int(new_ids[label]) for label in row] for row in lists.to_pylist()]

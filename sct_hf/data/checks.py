@@ -1,14 +1,16 @@
 """Checks of a user's own files before training: everything that is wrong with them, each with its place and remedy."""
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
-from sct_hf.data.fingerprint import fingerprint
-from sct_hf.data.listing import Listing, Record, check_names, plain_name
+from sct_hf.data.listing import Listing, Record, check_names, names_of
+from sct_hf.data.looks import MISSING, examine
+from sct_hf.data.names import plain_name
+from sct_hf.data.places import plugin_hint, windows_hint
 from sct_hf.data.problems import Problems
-from sct_hf.data.rows import file_faults
 
 
 def check_listings(
@@ -19,11 +21,12 @@ def check_listings(
     label_names: Mapping[str, str] | None = None,
     allow_unlabelled: bool = False,
     skip_missing_images: bool = False,
-) -> None:
+    published: bool = False,
+) -> tuple[Listing | None, Listing | None]:
     """Check what is listed, and the images behind it.
 
     Found are: images listed twice, missing or broken, or the same under two names; images without a label; labels
-    that are not among those given, that differ from others by case or spaces only, that are both present and unknown,
+    that are not among those given, that differ from others by their spelling only, that are both present and unknown,
     or that no training image shows; images of one split in the other.
 
     Args:
@@ -33,60 +36,79 @@ def check_listings(
         label_names: All labels, where the user gives them, each with the place where it is given.
         allow_unlabelled: Images without any label are meant to be so.
         skip_missing_images: Missing and broken images are left out and no problem.
+        published: Nobody wants to change the data: what could be meant so is noted, a line a kind.
+
+    Returns:
+        The two listings, their images looked at, with what is noted.
     """
+    training, evaluation = (listing and examine(listing) for listing in (training, evaluation))
     listings = [listing for listing in (training, evaluation) if listing is not None]
-    sound = [_check_images(listing, problems, skip_missing_images) for listing in listings]
+    odd = Problems() if published else problems
+    sound = [_check_images(listing, problems, odd, skip_missing_images) for listing in listings]
     for listing in listings:
-        _check_labels(listing, problems, allow_unlabelled)
+        _check_labels(listing, problems, allow_unlabelled or published)
         if label_names is not None:
             check_names(listing, list(label_names), problems)
     if label_names is None:
-        _check_spelling(listings, problems)
+        _check_spelling(listings, odd)
     if training is not None and training.records:
-        _check_positives(training, evaluation, label_names, problems)
+        _check_positives(training, evaluation, label_names, problems, odd)
     if training is not None and evaluation is not None:
-        _check_leaks(sound[0], sound[1], evaluation, problems)
+        _check_leaks(sound[0], sound[1], evaluation, odd)
+    if published and listings:
+        listings[0].notes.extend(_noted(odd))
+    return training, evaluation
 
 
 Prints = dict[bytes, Record]
 
 
-def _check_images(listing: Listing, problems: Problems, skip_missing_images: bool) -> Prints:
-    """Check each file; return the first record of each image by its fingerprint."""
-    first: dict[Path, Record] = {}
-    for record in listing.records:
-        known = first.setdefault(record.path, record)
-        if known is not record:
-            differs = "" if set(known.labels) == set(record.labels) else " with other labels"
-            text = f"image {record.image!r} stands at {known.place} already{differs}"
-            problems.add("image listed twice", record.place, text, "keep one of them, with all its labels")
-    records = list(first.values())
-    faults = file_faults([record.path for record in records])
-    if not skip_missing_images:
-        for position, fault in faults.items():
-            _tell_fault(records[position], fault, problems)
-    whole = [record for position, record in enumerate(records) if position not in faults]
-    with ThreadPoolExecutor() as pool:
-        prints = list(pool.map(fingerprint, [record.path for record in whole]))
+def _noted(odd: Problems) -> list[str]:
+    """A line a kind: the first such problem, and how many more there are."""
+    counts = Counter(problem.kind for problem in odd.found)
+    first = {problem.kind: problem for problem in reversed(odd.found)}
+    more = {kind: f"; {count - 1} more such" if count > 1 else "" for kind, count in counts.items()}
+    return [f"{first[kind].place}: {first[kind].text}{more[kind]}" for kind in counts]
+
+
+def _check_images(listing: Listing, problems: Problems, odd: Problems, skip_missing_images: bool) -> Prints:
+    """Check each image; return the first record of each by its fingerprint."""
+    first: dict[object, Record] = {}
     found: Prints = {}
-    for record, content in zip(whole, prints, strict=True):
-        known = found.setdefault(content, record)
+    for index, (record, look) in enumerate(zip(listing.records, listing.looks or [], strict=True)):
+        known = first.setdefault(record.path or id(record), record)
         if known is not record:
-            differs = "" if set(known.labels) == set(record.labels) else " with other labels"
-            text = f"{record.image!r} is the same image as {known.image!r} at {known.place}{differs}"
-            problems.add("same image twice", record.place, text, "keep one of them, with all its labels")
+            text = f"image {record.image!r} stands at {known.place} already{_differing(known, record)}"
+            problems.add("image listed twice", record.place, text, "keep one of them, with all its labels")
+        elif look.fault:
+            if not skip_missing_images:
+                _tell_fault(record, listing.file_of(index), look.fault, problems)
+        elif look.fingerprint:
+            other = found.setdefault(look.fingerprint, record)
+            if other is not record:
+                text = f"{record.image!r} is the same image as {other.image!r} at {other.place}"
+                text += _differing(other, record)
+                odd.add("same image twice", record.place, text, "keep one of them, with all its labels")
     return found
 
 
-def _tell_fault(record: Record, fault: str, problems: Problems) -> None:
-    path = record.path
-    if fault != "missing":
+def _differing(one: Record, other: Record) -> str:
+    return "" if set(one.labels) == set(other.labels) else " with other labels"
+
+
+def _tell_fault(record: Record, file: str, fault: str, problems: Problems) -> None:
+    path = Path(file)
+    if fault != MISSING:
+        plugin = plugin_hint(path)
+        remedy = f"{plugin}, replace the file," if plugin else "replace the file,"
         text = f"image {path} is {fault}"
-        problems.add("broken image", record.place, text, "replace the file, or pass skip_missing_images")
+        problems.add("broken image", record.place, text, f"{remedy} or pass skip_missing_images")
         return
     folder = path.parent
-    near = [other.name for other in _files_of(folder) if other.stem.casefold() == path.stem.casefold()]
-    if not folder.is_dir():
+    near = [name for name in _files_of(folder) if _stem(name) == _stem(path.name)]
+    if hint := windows_hint(record.image):
+        remedy = hint
+    elif not folder.is_dir():
         remedy = f"there is no folder {folder}: correct the path, or set data_dir"
     elif near:
         remedy = f"there is {near[0]!r}: correct the path"
@@ -95,13 +117,18 @@ def _tell_fault(record: Record, fault: str, problems: Problems) -> None:
     problems.add("missing image", record.place, f"image {path} is missing", remedy)
 
 
-def _files_of(folder: Path) -> Iterable[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+@lru_cache(maxsize=16)
+def _files_of(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0].casefold()
 
 
 def _check_labels(listing: Listing, problems: Problems, allow_unlabelled: bool) -> None:
     for record in listing.records:
-        both = sorted(set(record.labels) & set(record.unknown))
+        both = sorted(set(record.labels) & set(record.unknown)) if record.unknown else []
         if both:
             text = f"label {', '.join(map(repr, both))} is both present and unknown"
             problems.add("contradictory label", record.place, text, "take it out of one of the two")
@@ -120,7 +147,7 @@ def _check_spelling(listings: Sequence[Listing], problems: Problems) -> None:
     for listing in listings:
         told: set[str] = set()
         for record in listing.records:
-            for label in dict.fromkeys((*record.labels, *record.unknown)):
+            for label in names_of(record):
                 usual = meant[plain_name(label)]
                 told.add(label)
                 if label != usual:
@@ -136,7 +163,11 @@ def _tell_spelling(place: str, label: str, usual: str, counts: Counter[str], pro
 
 
 def _check_positives(
-    training: Listing, evaluation: Listing | None, label_names: Mapping[str, str] | None, problems: Problems
+    training: Listing,
+    evaluation: Listing | None,
+    label_names: Mapping[str, str] | None,
+    problems: Problems,
+    odd: Problems,
 ) -> None:
     shown = {label for record in training.records for label in record.labels}
     place_of = dict(label_names or dict.fromkeys(training.found_names(), training.source))
@@ -147,20 +178,20 @@ def _check_positives(
         if label not in shown:
             text = f"label {label!r} has no positive in training"
             remedy = "add training images that show it, or take the label out"
-            problems.add("label without positive", place, text, remedy)
+            odd.add("label without positive", place, text, remedy)
     if len(place_of) < 2:
         text = f"there is {len(place_of)} label"
         problems.add("too few labels", training.source, text, "give at least two, as multi-label data have")
 
 
-def _check_leaks(training: Prints, evaluation: Prints, listing: Listing, problems: Problems) -> None:
+def _check_leaks(training: Prints, evaluation: Prints, listing: Listing, odd: Problems) -> None:
     leaks = [content for content in evaluation if content in training]
     if leaks and len(leaks) == len(evaluation):
         text = f"all {len(leaks)} images that are scored are training images too"
         remedy = "name another file or split, or score a part held out of training (eval_split held_out)"
-        problems.add("leak between splits", listing.source, text, remedy)
+        odd.add("leak between splits", listing.source, text, remedy)
         return
     for content in leaks:
         ours, theirs = evaluation[content], training[content]
         text = f"{ours.image!r} is the same image as {theirs.image!r} at {theirs.place}, in training"
-        problems.add("leak between splits", ours.place, text, "take it out of one of the two")
+        odd.add("leak between splits", ours.place, text, "take it out of one of the two")

@@ -1,61 +1,155 @@
 """MS-COCO, and any data set in its instances format."""
 
-import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sct_hf.data.base import LabelledImages
-from sct_hf.data.rows import Row, labelled_images
+from sct_hf.data.listing import Listing, Record, declared_names
+from sct_hf.data.names import kind_of, shown
+from sct_hf.data.places import distinct_ids, find_image
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.text_files import read_json
 from sct_hf.errors import InputError
 
+_FORMAT = (
+    "the instances format has images (id, file_name), annotations (image_id, category_id) and categories (id, name)"
+)
 
-def read_coco(split: str, *, data_dir: str | Path, skip_missing_images: bool = False) -> LabelledImages:
-    """Read one split in the official layout: images in `<split>/`, boxes in `annotations/instances_<split>.json`.
+
+@register_reader("coco", title="COCO", needs=["data_dir"], published=True)
+def list_coco(request: Request, problems: Problems) -> Listing:
+    """List a split in the official layout: images in `<split>/`, boxes in `annotations/instances_<split>.json`.
 
     A label is present where the image has at least one object of it, crowds included. Images without any object
     are dropped, as in the literature. The labels are all categories of the file in the order of their ids (80 in
-    MS-COCO), so every split has the same columns.
+    MS-COCO), so every split has the same columns. A `file_name` may start from the folder of the split, or from
+    `data_dir`.
 
     Args:
-        split: "train2014", "val2014", "train2017", "val2017", or whatever the annotations folder has.
-        data_dir: The folder that holds `annotations` and the folders of images.
-        skip_missing_images: Leave out images whose file is missing or broken instead of raising.
+        request: Names folder and split: "train2014", "val2017", or whatever the annotations folder has.
+        problems: Where to add what is wrong.
 
     Raises:
-        InputError: No such split, a file that is not in the instances format, missing or broken images.
+        InputError: No such split.
     """
-    root = Path(data_dir).absolute()
+    assert request.data_dir is not None
+    root, split = request.data_dir.absolute(), request.split
     file = root / "annotations" / f"instances_{split}.json"
     if not file.is_file():
         known = sorted(path.stem.removeprefix("instances_") for path in file.parent.glob("instances_*.json"))
         raise InputError(
-            f"split is {split!r}, but there is no {file}; splits found in data_dir {str(data_dir)!r}: "
+            f"split is {split!r}, but there is no {file}; splits found in data_dir {str(request.data_dir)!r}: "
             f"{', '.join(known) or 'none'}"
         )
-    instances = _load(file)
-    try:
-        categories = sorted(instances["categories"], key=lambda category: category["id"])
-        column_of = {category["id"]: column for column, category in enumerate(categories)}
-        labels_of: dict[Any, set[int]] = {}
-        for annotation in instances["annotations"]:
-            labels_of.setdefault(annotation["image_id"], set()).add(column_of[annotation["category_id"]])
-        rows = [
-            Row(Path(image["file_name"]).stem, root / split / image["file_name"], labels_of[image["id"]])
-            for image in instances["images"]
-            if image["id"] in labels_of
-        ]
-        names = [category["name"] for category in categories]
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} is not in the instances format of COCO: {type(error).__name__} {error}; it needs images (id, "
-            "file_name), annotations (image_id, category_id of a listed category) and categories (id, name)"
-        ) from error
-    return labelled_images(rows, names, name="coco", split=split, skip_missing_images=skip_missing_images)
+    listing = Listing(str(file))
+    content = _read(file, problems)
+    if content is None or not content.label_names:
+        return listing
+    listing.label_names = list(content.label_names.values())
+    labels_of = _labels(content, listing, problems)
+    images = [(key, name, place) for key, (name, place) in content.images.items() if key in labels_of]
+    ids = distinct_ids([name for _, name, _ in images])
+    roots = [root / split, root, root / "images" / split, root / "images"]
+    for image_id, (key, name, place) in zip(ids, images, strict=True):
+        path = find_image(name, roots)
+        listing.records.append(Record(place, image_id, path, labels_of[key]))
+    if left_out := len(content.images) - len(images):
+        listing.notes.append(f"{file}: {left_out} images without an object are left out")
+    return listing
 
 
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        with open(file, "rb") as stream:
-            return json.load(stream)
-    except ValueError as error:
-        raise InputError(f"{file} is not valid JSON: {error}; fetch it again") from error
+@dataclass
+class _Content:
+    """An instances file: label by category id, file name and place by image id, and what its annotations pair."""
+
+    file: Path
+    label_names: dict[Any, str] = field(default_factory=dict)
+    images: dict[Any, tuple[str, str]] = field(default_factory=dict)
+    pairs: list[tuple[int, Any, Any]] = field(default_factory=list)
+
+
+def _read(file: Path, problems: Problems) -> _Content | None:
+    before = len(problems.found)
+    read = read_json(file, problems)
+    if read is None:
+        return None
+    if not isinstance(read, dict) or not all(isinstance(read.get(key), list) for key in _KEYS):
+        problems.add("wrong format", file, "the file is not in the instances format of COCO", _FORMAT)
+        return None
+    content = _Content(file)
+    for place, entry in _entries(file, read, "images", {"id": (int, str), "file_name": str}, problems):
+        if entry["id"] in content.images:
+            text = f"id {shown(entry['id'])} stands at {content.images[entry['id']][1]} already"
+            problems.add("id given twice", place, text, "give each image an id of its own")
+        content.images.setdefault(entry["id"], (entry["file_name"], place))
+    categories = list(_entries(file, read, "categories", {"id": (int, str)}, problems))
+    keys = [entry["id"] for _, entry in categories]
+    if len({type(key) for key in keys}) > 1 or len(set(keys)) < len(keys):
+        text = "ids of categories are numbers and text, or stand twice"
+        problems.add("wrong ids", f"{file}, categories", text, "give each category a number of its own")
+        return None
+    categories.sort(key=lambda pair: pair[1]["id"])
+    names = declared_names((entry.get("name") for _, entry in categories), f"{file}, categories", problems)
+    for number, entry in enumerate(read["annotations"], start=1):
+        if isinstance(entry, dict) and {"image_id", "category_id"} <= entry.keys():
+            content.pairs.append((number, entry["image_id"], entry["category_id"]))
+        else:
+            text = f"{kind_of(entry)} without image_id and category_id"
+            problems.add("wrong format", f"{file}, annotation {number}", text, _FORMAT)
+    if names is None or len(problems.found) > before:
+        return None
+    content.label_names = dict(zip((entry["id"] for _, entry in categories), names, strict=True))
+    return content
+
+
+_KEYS = ("images", "annotations", "categories")
+
+
+def _entries(
+    file: Path, read: dict[str, Any], key: str, kinds: dict[str, Any], problems: Problems
+) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Entries of a list with their places; one without the fields that it must have is a problem."""
+    for number, entry in enumerate(read[key], start=1):
+        place = f"{file}, {key} {number}"
+        if isinstance(entry, dict) and all(
+            isinstance(entry.get(name), kind) and not isinstance(entry.get(name), bool) for name, kind in kinds.items()
+        ):
+            yield place, entry
+        else:
+            text = f"{kind_of(entry)} without a usable {' or '.join(kinds)}"
+            problems.add("wrong format", place, text, _FORMAT)
+
+
+def _labels(content: _Content, listing: Listing, problems: Problems) -> dict[Any, list[str]]:
+    """Labels by the id of the image; annotations of unlisted images and categories without any are noted."""
+    found: dict[Any, dict[str, None]] = {}
+    strange: list[Any] = []
+    for number, image, category in content.pairs:
+        try:
+            name, is_listed = content.label_names.get(category), image in content.images
+        except TypeError:
+            name, is_listed = None, True
+        if name is None:
+            text = f"category_id {shown(category)} is none of the {len(content.label_names)} categories"
+            problems.add(
+                "unknown label", f"{content.file}, annotation {number}", text, "correct it, or add the category"
+            )
+        elif not is_listed:
+            strange.append(image)
+        else:
+            found.setdefault(image, {})[name] = None
+    if strange and len(strange) == len(content.pairs):
+        kinds = " and ".join(sorted({kind_of(key) if not isinstance(key, str) else "text" for key in content.images}))
+        text = (
+            f"no annotation is of a listed image: image_id is {shown(strange[0])}, ids of images are {kinds}, such as "
+            f"{shown(next(iter(content.images), None))}"
+        )
+        problems.add("wrong ids", content.file, text, "write the ids of images and image_id alike")
+    elif strange:
+        listing.notes.append(
+            f"{content.file}: {len(strange)} annotations are of images that the file does not list, such as image_id "
+            f"{shown(strange[0])}, and are left out"
+        )
+    return {image: list(names) for image, names in found.items()}

@@ -1,11 +1,17 @@
-"""From a row's encoded image to pixels."""
+"""From an encoded image to pixels."""
 
-import os
 from io import BytesIO
 from typing import Any
 
 from datasets import Image as ImageColumn
 from PIL import Image
+
+try:
+    from pillow_heif import register_heif_opener
+except ImportError:
+    pass
+else:
+    register_heif_opener()
 
 _MARGIN = 2  # with less, what a JPEG decoder averages away is seen in the resized image
 _COLUMN = ImageColumn()
@@ -24,15 +30,18 @@ def decode_image(encoded: dict[str, Any], draft_side: int | None = None) -> Imag
             pixels; None, or an image that is not much larger, decodes in full.
 
     Returns:
-        The loaded image, in any mode.
+        The loaded image, in any mode, as it is stored: `to_rgb` turns it upright.
 
     Raises:
         Exception: Pillow's decoders raise almost anything for a broken file.
     """
     data, path = encoded["bytes"], encoded["path"]
-    if draft_side is None or (data is None and not (path and os.path.isfile(path))):
+    if data is None and path and "://" in path:
         return _COLUMN.decode_example(encoded)
+    if data is None and not path:
+        raise FileNotFoundError("there is neither a file nor bytes")
     image = Image.open(path if data is None else BytesIO(data))
-    image.draft(None, (_MARGIN * draft_side, _MARGIN * draft_side))
+    if draft_side is not None:
+        image.draft(None, (_MARGIN * draft_side, _MARGIN * draft_side))
     image.load()
     return image

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from datasets import Image as ImageColumn
 from filelock import FileLock
 from PIL import Image
 from torch import Tensor, nn
@@ -178,10 +177,9 @@ def _key(model: BackbonePreTrainedModel, images: LabelledImages, views: int) -> 
     for name, value in sorted(model.backbone.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    encoded = images.dataset.select_columns(["image_id", "image"]).cast_column("image", ImageColumn(decode=False))
-    for row in encoded:
-        digest.update(row["image_id"].encode())
-        digest.update(_image_identity(row["image"]))
+    for index, image_id in enumerate(images.image_ids):
+        digest.update(image_id.encode())
+        digest.update(_image_identity(images.encoded(index)))
     config = model.config
     settings: list[Any] = [config.backbone, config.backbone_kwargs, list(config.input_size)]
     settings += [list(config.image_mean), list(config.image_std), views, _VERSION]
@@ -205,7 +203,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
     Args:
         maps: (M, V, D₀, H', W') float16, of `cached_feature_maps`.
         rows: (N,) rows of `maps` that make up this data set.
-        targets: (N, C) float32.
+        targets: (N, C): 1 present, 0 absent, -1 unknown.
         views: Views to draw from: all the first `views` of `maps`; 1 for evaluation.
         seed: Seed of the draw.
     """
@@ -234,7 +232,11 @@ class CachedDataset(Dataset[dict[str, Any]]):
         views = (self._view[indices] + repeats) % self._views  # (B,)
         maps = self._maps[self._rows[indices], views]  # (B, D₀, H', W')
         features = torch.from_numpy(maps).float()
-        return {"backbone_features": features, "labels": self._targets[indices], "index": torch.tensor(indices)}
+        return {
+            "backbone_features": features,
+            "labels": self._targets[indices].float(),
+            "index": torch.tensor(indices),
+        }
 
 
 def collate_cached(batch: dict[str, Tensor]) -> dict[str, Tensor]:

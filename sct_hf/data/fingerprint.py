@@ -1,8 +1,7 @@
-"""Telling whether two files hold the same image."""
+"""Telling whether two encoded images are the same."""
 
 import hashlib
 import struct
-from pathlib import Path
 
 _JPEG_END = b"\xff\xd9"
 _JPEG_METADATA = {*range(0xE0, 0xF0), 0xFE} - {0xEE}  # application segments and comments; 0xEE says what colours mean
@@ -10,17 +9,15 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_IMAGE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 
 
-def fingerprint(file: Path) -> bytes:
-    """Digest of the encoded image in a file, without what does not change its pixels.
+def fingerprint(data: bytes) -> bytes:
+    """Digest of an encoded image, without what does not change its pixels.
 
-    JPEG and PNG files that differ in metadata only (EXIF, comments, profiles, times) have the same fingerprint; a
-    image saved anew at another quality, size or format has another one. Nothing is decoded: for a JPEG of 320 × 240
-    pixels this takes 0.03 ms, decoding 0.5 ms (200 images of VOC2007, one core).
+    JPEG and PNG files that differ in metadata only (EXIF, comments, profiles, times) have the same fingerprint. A
+    re-encoded copy, of another quality, size or format, has another one. Nothing is decoded.
 
     Args:
-        file: A file that can be opened.
+        data: The content of a file.
     """
-    data = file.read_bytes()
     parts = _jpeg_parts(data) if data.startswith(b"\xff\xd8") else _png_parts(data) if data.startswith(_PNG) else None
     digest = hashlib.sha256()
     for part in parts or [data]:

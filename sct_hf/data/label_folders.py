@@ -1,17 +1,18 @@
 """A folder for each label, in which an image may lie as often as it has labels."""
 
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-from sct_hf.data.fingerprint import fingerprint
 from sct_hf.data.folder import SPLITS
-from sct_hf.data.listing import FileReader, Listing, Record
+from sct_hf.data.listing import Listing, Record, usable_names
+from sct_hf.data.places import unread_files
 from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
 from sct_hf.errors import InputError
 from sct_hf.files import images_below
 
 
-def list_label_folders(split: str, problems: Problems, *, data_dir: str | Path) -> Listing:
+@register_reader(
+    "labelfolders", title="Own images (a folder for each label)", needs=["data_dir"], takes=["label_names"]
+)
+def list_label_folders(request: Request, problems: Problems) -> Listing:
     """List `<data_dir>/<split>/<label>/…`: an image has the labels of all folders that it lies in.
 
     Two files are one image if their content is the same (see `sct_hf.data.fingerprint`), whatever their names: a
@@ -20,14 +21,15 @@ def list_label_folders(split: str, problems: Problems, *, data_dir: str | Path) 
     have no label. The labels are the names of the folders, sorted.
 
     Args:
-        split: Name of the split; "train" may be the whole of `data_dir`, if no folder in it has the name of a split.
-        problems: Where to add what is wrong; nothing can be wrong in names of folders.
-        data_dir: The folder.
+        request: Names folder and split; "train" may be the whole of `data_dir`, if no folder in it has the name of a
+            split.
+        problems: Where to add folders whose names are no label's.
 
     Raises:
         InputError: No such folder.
     """
-    root = Path(data_dir)
+    assert request.data_dir is not None
+    root, split = request.data_dir, request.split
     folder = root / split
     if not folder.is_dir():
         inside = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
@@ -38,20 +40,12 @@ def list_label_folders(split: str, problems: Problems, *, data_dir: str | Path) 
             )
         folder = root
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    listing = Listing(str(folder), label_names=names)
-    files = images_below(folder)
-    with ThreadPoolExecutor() as pool:
-        prints = list(pool.map(fingerprint, files))
-    record_of: dict[bytes, Record] = {}
-    for file, content in zip(files, prints, strict=True):
+    label_of = {name: label for name in names for label in usable_names([name], folder / name, problems)}
+    listing = Listing(str(folder), label_names=list(dict.fromkeys(label_of.values())), one_image_by_content=True)
+    for file in images_below(folder):
         below = file.relative_to(folder)
-        record = record_of.setdefault(content, Record(str(file), below.as_posix(), file.absolute(), []))
-        if len(below.parts) > 1 and below.parts[0] not in record.labels:
-            record.labels.append(below.parts[0])
-    listing.records = list(record_of.values())
-    if len(files) > len(record_of):
-        listing.notes.append(f"{folder}: {len(files)} files are {len(record_of)} images")
+        labels = [label_of[part] for part in below.parts[:-1][:1] if part in label_of]
+        listing.records.append(Record(str(file), below.as_posix(), file.absolute(), labels))
+    if note := unread_files(folder):
+        listing.notes.append(note)
     return listing
-
-
-read_label_folders = FileReader("labelfolders", list_label_folders)

@@ -3,11 +3,13 @@
 import csv
 import difflib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sct_hf.data.names import kind_of, shown, tidy
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
 
@@ -29,8 +31,8 @@ def _csv_lines(file: Path, problems: Problems) -> list[Line]:
     if isinstance(rows[0][1], csv.Error):
         problems.add("not CSV", f"{file}, line 1", f"the header cannot be parsed ({rows[0][1]})", _QUOTES)
         return []
-    header: list[str] = rows[0][1]
-    twice = sorted({name for name in header if header.count(name) > 1})
+    header: list[str] = [tidy(name) for name in rows[0][1]]
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
         text = f"the header names {', '.join(map(repr, twice))} twice"
         problems.add("column given twice", f"{file}, line 1", text, "rename or take out one of them")
@@ -78,13 +80,13 @@ def _json_lines(file: Path, problems: Problems) -> list[Line]:
         remedy = 'write an object such as {"image": …, "labels": […]} on each line'
         try:
             cells = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.add("not JSON", place, f"the line is not valid JSON ({error})", remedy)
             continue
         if isinstance(cells, dict):
-            lines.append(Line(place, cells))
+            lines.append(Line(place, {tidy(name): cell for name, cell in cells.items()}))
         else:
-            problems.add("not an object", place, f"the line is {cells!r}", remedy)
+            problems.add("not an object", place, f"the line is {shown(cells)}", remedy)
     return lines
 
 
@@ -110,5 +112,6 @@ def image_path(line: Line, column: str, problems: Problems) -> str | None:
     path = line.cells[column]
     if isinstance(path, str) and path.strip():
         return path
-    problems.add("no path", line.place, f"the path of the image is {path!r}", "give a path, or take the line out")
+    found = shown(path) if isinstance(path, str) else f"{kind_of(path)}, {shown(path)}"
+    problems.add("no path", line.place, f"the path of the image is {found}", "give a path, or take the line out")
     return None

@@ -1,21 +1,19 @@
-"""Images as a user's own files list them, and the way from there to `LabelledImages`."""
+"""Images as a data set lists them, before one of them is opened."""
 
 import difflib
-import inspect
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sct_hf.data.base import LabelledImages
+from datasets import Dataset
+
+from sct_hf.data.names import UnusableError, clean_name, plain_name
 from sct_hf.data.problems import Problems
-from sct_hf.data.rows import Row, labelled_images
 from sct_hf.data.text_files import read_lines
-from sct_hf.errors import InputError
 
-_SPACES = re.compile(r"[\s_-]+")
-_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d]) (?=[^\W\d])")
+if TYPE_CHECKING:
+    from sct_hf.data.looks import Look
 
 
 @dataclass(frozen=True)
@@ -25,125 +23,105 @@ class Record:
     Attributes:
         place: The file, and the line or entry in it.
         image: The image's name as written there, its id in the data set.
-        path: Its file.
+        path: Its file; None for an image in a column of the listing.
         labels: Names of the labels it shows.
         unknown: Names of the labels nobody judged.
+        difficult: Names of the labels of which it shows difficult objects only: absent, or unknown, as the user asks.
     """
 
     place: str
     image: str
-    path: Path
+    path: Path | None
     labels: list[str]
     unknown: list[str] = field(default_factory=list)
+    difficult: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Listing:
-    """One split as its files list it.
+    """One split as its reader lists it.
 
     Attributes:
-        source: The file or folder that lists it.
+        source: The file, folder or data set that lists it.
         records: The images.
-        label_names: All labels in order, where the files declare them.
+        label_names: All labels in order, where the source declares them.
         notes: What the reader left out on purpose, or what the user should know.
+        column: The images themselves where they are no files: a row a record, in column `image` (undecoded).
+        is_sound: The reader has made the images itself: nobody need look at them.
+        one_image_by_content: Records whose images are equal are one image with the labels of all.
+        looks: What `sct_hf.data.looks.look_at` saw of each record's image, once it did.
     """
 
     source: str
     records: list[Record] = field(default_factory=list)
     label_names: list[str] | None = None
     notes: list[str] = field(default_factory=list)
+    column: Dataset | None = None
+    is_sound: bool = False
+    one_image_by_content: bool = False
+    looks: "list[Look] | None" = None
 
     def found_names(self) -> list[str]:
         """The declared labels, or those found, sorted."""
         if self.label_names is not None:
             return self.label_names
-        return sorted({label for record in self.records for label in (*record.labels, *record.unknown)})
+        return sorted({label for record in self.records for label in names_of(record)})
+
+    def file_of(self, index: int) -> str:
+        """The file of a record's image, or "<no file>" for one that is in the column itself."""
+        path: str | Path | None = self.records[index].path
+        if self.column is not None:
+            path = (self.column[index]["image"] or {}).get("path")
+        return str(path) if path else "<no file>"
+
+    def declare(self, names: Iterable[str]) -> None:
+        """Add labels to those that the source declares."""
+        self.label_names = list(dict.fromkeys([*(self.label_names or []), *names]))
 
 
-@dataclass(frozen=True)
-class FileReader:
-    """A reader of a user's own files, made of the function that lists one split.
+def names_of(record: Record) -> list[str]:
+    """All labels that a record mentions, each once."""
+    return list(dict.fromkeys((*record.labels, *record.unknown, *record.difficult)))
 
-    Called with a split and options it returns `LabelledImages`. The options are those of the function, `label_names`
-    (all labels in order; by default those that the files declare, or those found, sorted) and `skip_missing_images`
-    (leave out images whose file is missing or broken instead of raising). Everything that is wrong with the files
-    is raised at once, as `DataError`.
 
-    Args:
-        name: Name of the data set.
-        lister: Function of (split, problems, *, …options) that returns a `Listing`. It adds what it cannot read to
-            `problems` and goes on; it raises InputError only for options.
-    """
+def usable_names(values: Iterable[Any], place: object, problems: Problems) -> list[str]:
+    """The names among some values, clean and each once; what is no name is added to the problems."""
+    names: dict[str, None] = {}
+    for value in values:
+        try:
+            names[clean_name(value)] = None
+        except UnusableError as error:
+            problems.add("wrong label", place, error.text, error.remedy)
+    return list(names)
 
-    name: str
-    lister: Callable[..., Listing]
 
-    @property
-    def __signature__(self) -> inspect.Signature:
-        own = [value for name, value in inspect.signature(self.lister).parameters.items() if name != "problems"]
-        taken = {parameter.name for parameter in own}
-        both = {"label_names": None, "skip_missing_images": False}
-        kind = inspect.Parameter.KEYWORD_ONLY
-        further = [inspect.Parameter(name, kind, default=value) for name, value in both.items() if name not in taken]
-        return inspect.Signature([*own, *further])
-
-    def list_split(self, split: str, problems: Problems, **options: Any) -> Listing:
-        """List a split; options that only `__call__` takes are let pass."""
-        accepted = inspect.signature(self.lister).parameters
-        return self.lister(split, problems, **{key: value for key, value in options.items() if key in accepted})
-
-    def __call__(
-        self,
-        split: str,
-        *,
-        label_names: Sequence[str] | None = None,
-        skip_missing_images: bool = False,
-        **options: Any,
-    ) -> LabelledImages:
-        """Read a split; see the class.
-
-        Raises:
-            DataError: What is wrong with the files.
-            InputError: Wrong options, no image, missing or broken images.
-        """
-        problems = Problems()
-        listing = self.list_split(split, problems, label_names=label_names, **options)
-        names = list(label_names) if label_names is not None else listing.found_names()
-        check_names(listing, names, problems)
-        problems.raise_if_any()
-        if not listing.records:
-            raise InputError(f"split {split!r} of data set {self.name!r} is empty: there is no image in it")
-        column_of = {label: column for column, label in enumerate(names)}
-        rows = [
-            Row(
-                record.image,
-                record.path,
-                [column_of[label] for label in record.labels],
-                [column_of[label] for label in record.unknown],
-            )
-            for record in listing.records
-        ]
-        return labelled_images(rows, names, name=self.name, split=split, skip_missing_images=skip_missing_images)
+def declared_names(values: Iterable[Any], place: object, problems: Problems) -> list[str] | None:
+    """The names that a source declares, in their order; None, and problems, where one is no name or stands twice."""
+    before = len(problems.found)
+    names: dict[str, None] = {}
+    for value in values:
+        for name in usable_names([value], place, problems):
+            if name in names:
+                problems.add("label given twice", place, f"label {name!r} is declared twice", "take one of them out")
+            names[name] = None
+    return list(names) if len(problems.found) == before else None
 
 
 def check_names(listing: Listing, names: Sequence[str], problems: Problems) -> None:
     """Add a problem for each label of a record that is not in `names`, with the nearest ones that are."""
     known = set(names)
     spelling_of = {plain_name(name): name for name in names}
+    meant_of: dict[str, str] = {}
     for record in listing.records:
-        for label in dict.fromkeys((*record.labels, *record.unknown)):
+        for label in names_of(record):
             if label in known:
                 continue
-            same = spelling_of.get(plain_name(label))
-            near = [same] if same else difflib.get_close_matches(label, names, n=1)
-            meant = f"write {near[0]!r}" if near else f"write one of {', '.join(list(names)[:10])}"
+            if label not in meant_of:
+                same = spelling_of.get(plain_name(label))
+                near = [same] if same else difflib.get_close_matches(label, names, n=1)
+                meant_of[label] = f"write {near[0]!r}" if near else f"write one of {', '.join(list(names)[:10])}"
             text = f"label {label!r} is not one of the {len(names)} labels given"
-            problems.add("unknown label", record.place, text, f"{meant}, or add it to the labels")
-
-
-def plain_name(label: str) -> str:
-    """A label without what only its spelling makes different: case, and spaces, hyphens and underscores in words."""
-    return _BETWEEN_LETTERS.sub("", " ".join(_SPACES.sub(" ", label.casefold()).split()))
+            problems.add("unknown label", record.place, text, f"{meant_of[label]}, or add it to the labels")
 
 
 def read_label_names(file: str | Path) -> dict[str, str]:
@@ -153,18 +131,18 @@ def read_label_names(file: str | Path) -> dict[str, str]:
         The labels in order, each with its file and line.
 
     Raises:
-        DataError: No such file, a label twice, or fewer than two labels.
+        DataError: No such file, what is no name, a label twice, or fewer than two labels.
     """
     file, problems = Path(file), Problems()
     line_of: dict[str, int] = {}
     for number, line in enumerate(read_lines(file, problems), start=1):
-        label = line.strip()
-        if not label:
+        if not line.strip():
             continue
-        if label in line_of:
-            text = f"label {label!r} stands on line {line_of[label]} already"
-            problems.add("label given twice", f"{file}, line {number}", text, "take one of them out")
-        line_of.setdefault(label, number)
+        for label in usable_names([line], f"{file}, line {number}", problems):
+            if label in line_of:
+                text = f"label {label!r} stands on line {line_of[label]} already"
+                problems.add("label given twice", f"{file}, line {number}", text, "take one of them out")
+            line_of.setdefault(label, number)
     if not problems.found and len(line_of) < 2:
         problems.add("too few labels", file, f"{len(line_of)} labels", "give at least two, one a line")
     problems.raise_if_any()

@@ -4,7 +4,6 @@ import hashlib
 from typing import Any
 
 import torch
-from datasets import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -37,8 +36,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self.seed = seed
         self.draft_side = draft_side
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self._targets = torch.from_numpy(images.targets())  # (N, C)
-        self._encoded = images.dataset.select_columns(["image_id", "image"]).cast_column("image", Image(decode=False))
+        self._targets = torch.from_numpy(images.targets())  # (N, C) int8
 
     @property
     def epoch(self) -> int:
@@ -59,19 +57,20 @@ class ImageDataset(Dataset[dict[str, Any]]):
             InputError: The image cannot be decoded; the message names its file.
         """
         index, repeat = key if isinstance(key, tuple) else (key, 0)
-        row = self._encoded[index]
+        encoded = self.images.encoded(index)
         try:
-            image = decode_image(row["image"], self.draft_side)
+            image = decode_image(encoded, self.draft_side)
         except Exception as error:
-            place = row["image"]["path"] or f"the bytes of image {row['image_id']!r}"
+            image_id = self.images.image_ids[index]
+            place = encoded["path"] or f"the bytes of image {image_id!r}"
             raise InputError(
-                f"image {row['image_id']!r} of data set {self.images.name!r} cannot be decoded: {place} ({error}); "
+                f"image {image_id!r} of data set {self.images.name!r} cannot be decoded: {place} ({error}); "
                 "replace the file or take it out of the list"
             ) from error
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(_mixed(self.seed, self.epoch, index, *[repeat] * (repeat > 0)))
             pixel_values: Tensor = self.transform(image)  # (3, H, W)
-        return {"pixel_values": pixel_values, "labels": self._targets[index], "index": index}
+        return {"pixel_values": pixel_values, "labels": self._targets[index].float(), "index": index}
 
 
 def _mixed(*numbers: int) -> int:

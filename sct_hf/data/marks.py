@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sct_hf.data.lines import Line, image_path
-from sct_hf.data.listing import Listing, Record
+from sct_hf.data.listing import Listing, Record, usable_names
+from sct_hf.data.names import shown
+from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
 
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
@@ -15,6 +17,28 @@ MARKS = {
 """What a cell may hold, in lower case, and what it means. pandas writes 1.0, True, and nothing for NaN."""
 
 _REMEDY = "write 1 (present), 0 (absent), or ?, -1 or nothing (unknown)"
+
+
+_FACTS = {
+    "fold",
+    "group",
+    "id",
+    "idx",
+    "image_id",
+    "index",
+    "is_test",
+    "is_train",
+    "is_valid",
+    "kfold",
+    "split",
+    "subset",
+}
+
+
+def is_marks(lines: Sequence[Line], column: str) -> bool:
+    """Whether all cells of a column are marks, and some say present or absent."""
+    marks = {_mark(line.cells[column]) for line in lines}
+    return None not in marks and bool(marks & {PRESENT, ABSENT})
 
 
 def read_marks(
@@ -28,6 +52,9 @@ def read_marks(
 ) -> Listing:
     """Read the lines of a table with one column a label.
 
+    Columns that tell of an image's part or number, such as is_valid, fold, split and id, are no labels unless they are
+    among `label_names`.
+
     Args:
         file: The table.
         lines: Its lines, at least one.
@@ -37,31 +64,45 @@ def read_marks(
         label_names: The columns that are labels; None for all of `columns`.
         problems: Where to add what is wrong.
     """
-    header = f"{file}, line 1"
+    header, listing = f"{file}, line 1", Listing(str(file))
     if label_names is not None:
         for name in label_names:
             if name not in columns:
                 problems.add("no such column", header, f"no column for label {name!r}", "add it, or rename one")
         columns = [name for name in columns if name in set(label_names)]
-    marks_of = {name: [_mark(line.cells[name]) for line in lines] for name in columns}
+    elif facts := [name for name in columns if name.casefold() in _FACTS]:
+        columns = [name for name in columns if name not in facts]
+        verb = "columns {} are" if len(facts) > 1 else "column {} is"
+        listing.notes.append(
+            f"{file}: {verb.format(', '.join(map(repr, facts)))} not taken for labels; if a label is meant, name all "
+            "labels by labels_file"
+        )
+    marks_of: dict[str, list[int | None]] = {}
     for name in columns:
-        if all(mark is None for mark in marks_of[name]):
-            text = f"column {name!r} is taken for a label, but no cell is a mark, such as {lines[0].cells[name]!r}"
+        marks = [_mark(line.cells[name]) for line in lines]
+        if all(mark is None for mark in marks):
+            text = (
+                f"column {name!r} is taken for a label, but no cell is a mark, such as {shown(lines[0].cells[name])}"
+            )
             remedy = f"{_REMEDY}; or take the column out, or name the column of labels by label_column"
             problems.add("column without marks", header, text, remedy)
-            del marks_of[name]
-    listing = Listing(str(file), label_names=list(marks_of))
+        else:
+            marks_of |= {label: marks for label in usable_names([name], header, problems)}
+    listing.declare(marks_of)
     for row, line in enumerate(lines):
         found = {name: marks[row] for name, marks in marks_of.items()}
         for name, mark in found.items():
             if mark is None:
-                text = f"column {name!r} holds {line.cells[name]!r}"
+                text = f"column {name!r} holds {shown(line.cells[name])}"
                 problems.add("wrong mark", line.place, text, _REMEDY)
         path = image_path(line, image_column, problems) if image_column is not None else None
         if path is not None and None not in found.values():
             labels, unknown = ([name for name in found if found[name] == mark] for mark in (PRESENT, UNKNOWN))
-            listing.records.append(Record(line.place, path, (root / path).absolute(), labels, unknown))
+            listing.records.append(Record(line.place, path, find_image(path, [root]), labels, unknown))
     if listing.records and not any(ABSENT in marks for marks in marks_of.values()):
+        if {line.cells[name].strip() for line in lines for name in marks_of} <= {"1", "-1", "1.0", "-1.0"}:
+            text = "all cells are 1 and -1: -1 means that nobody judged the label, so that none is ever absent"
+            problems.add("no label absent", header, text, "write 0 where a label is absent, or ? where it is unknown")
         listing.notes.append(f"{file}: no cell is 0, so that no label is ever absent; -1 and nothing mean unknown")
     return listing
 

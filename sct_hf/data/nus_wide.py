@@ -1,12 +1,11 @@
 """NUS-WIDE as its archives unpack, with the labels of zero-shot tagging: user tags and judged concepts."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from sct_hf.data.base import LabelledImages
-from sct_hf.data.rows import Row, labelled_images
+from sct_hf.data.listing import Listing, Record
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
 from sct_hf.errors import InputError
 
 NUS_CONCEPTS: list[str] = (
@@ -21,62 +20,71 @@ NUS_CONCEPTS: list[str] = (
 _SPLITS = {"train": "Train", "test": "Test"}
 
 
-def read_nus_wide(split: str, *, data_dir: str | Path, skip_missing_images: bool = False) -> LabelledImages:
-    """Read one split of NUS-WIDE (Chua et al., CIVR 2009) with the labels of zero-shot tagging.
+@register_reader("nuswide", title="NUS-WIDE", needs=["data_dir"], published=True)
+def list_nus_wide(request: Request, problems: Problems) -> Listing:
+    """List a split of NUS-WIDE (Chua et al., CIVR 2009) with the labels of zero-shot tagging.
 
     Labels are the user tags of `TagList1k.txt` that are no concept, 925 of them, and then the 81 concepts: the
     seen and unseen labels of Fast0Tag (Zhang et al., CVPR 2016) and later work, `--unseen_labels nus81`. A user tag
     that is missing counts as absent, as there.
 
     Args:
-        split: "train" (161,789 listed images) or "test" (107,859).
-        data_dir: Folder with `ImageList/`, `ConceptsList/Concepts81.txt`, `Groundtruth/TrainTestLabels/`,
-            `NUS_WID_Tags/` and the images in `Flickr/`, as the archives unpack.
-        skip_missing_images: Leave out images whose file is missing or broken instead of raising; many are no longer
-            to be had.
+        request: Names the split, "train" (161,789 listed images) or "test" (107,859), and the folder that holds,
+            as the archives unpack, `ImageList/`, `ConceptsList/Concepts81.txt`, `Groundtruth/TrainTestLabels/`,
+            `NUS_WID_Tags/` and the images in `Flickr/`.
+        problems: Where to add what is wrong: a file that is absent or of another length than the list of images, and
+            lines that hold something else than 0 and 1.
 
     Raises:
-        InputError: No such split or file, a file of another length than the list of images, or one that holds
-            something else than 0 and 1; missing or broken images.
+        InputError: No such split.
     """
-    if split not in _SPLITS:
-        raise InputError(f"split is {split!r}, but NUS-WIDE has train and test")
-    root, part = Path(data_dir).absolute(), _SPLITS[split]
-    paths = [line.replace("\\", "/") for line in _lines(root / "ImageList" / f"{part}Imagelist.txt")]
-    concepts = _lines(root / "ConceptsList" / "Concepts81.txt")
-    tags = _lines(root / "NUS_WID_Tags" / "TagList1k.txt")
-    names = [tag for tag in tags if tag not in set(concepts)] + concepts
-    column_of = {name: column for column, name in enumerate(names)}
-    present: list[list[int]] = [[] for _ in paths]
-    tag_columns = np.array([-1 if tag in set(concepts) else column_of[tag] for tag in tags])
-    for row, marks in enumerate(_matrix(root / "NUS_WID_Tags" / f"{part}_Tags1k.dat", len(paths), len(tags))):
-        columns = tag_columns[marks]
-        present[row] += columns[columns >= 0].tolist()
+    if request.split not in _SPLITS:
+        raise InputError(f"split is {request.split!r}, but NUS-WIDE has train and test")
+    assert request.data_dir is not None
+    root, part = request.data_dir.absolute(), _SPLITS[request.split]
+    file = root / "ImageList" / f"{part}Imagelist.txt"
+    listing = Listing(str(file))
+    for number, path in _lines(file, problems):
+        path = path.replace("\\", "/")
+        place = f"{file}, line {number}"
+        listing.records.append(Record(place, path.removesuffix(".jpg"), root / "Flickr" / path, []))
+    concepts = [line for _, line in _lines(root / "ConceptsList" / "Concepts81.txt", problems)]
+    tags = [line for _, line in _lines(root / "NUS_WID_Tags" / "TagList1k.txt", problems)]
+    listing.declare([*(tag for tag in tags if tag not in set(concepts)), *concepts])
+    if problems.found:
+        return listing
+    names = [None if tag in set(concepts) else tag for tag in tags]
+    _add_labels(listing, root / "NUS_WID_Tags" / f"{part}_Tags1k.dat", names, problems)
     for concept in concepts:
-        file = root / "Groundtruth" / "TrainTestLabels" / f"Labels_{concept}_{part}.txt"
-        for row, marks in enumerate(_matrix(file, len(paths), 1)):
-            if marks[0]:
-                present[row].append(column_of[concept])
-    rows = [
-        Row(path.removesuffix(".jpg"), root / "Flickr" / path, labels)
-        for path, labels in zip(paths, present, strict=True)
-    ]
-    return labelled_images(rows, names, name="nuswide", split=split, skip_missing_images=skip_missing_images)
+        marks = root / "Groundtruth" / "TrainTestLabels" / f"Labels_{concept}_{part}.txt"
+        _add_labels(listing, marks, [concept], problems)
+    return listing
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: Path, problems: Problems) -> list[tuple[int, str]]:
+    """The lines that hold something, stripped, with their numbers."""
     if not file.is_file():
-        raise InputError(f"data_dir has no {file}: give the folder that the archives of NUS-WIDE unpack to")
-    return [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        problems.add(
+            "no file", file, "data_dir has no such file", "give the folder that NUS-WIDE's archives unpack to"
+        )
+        return []
+    text = file.read_text(encoding="utf-8", errors="replace")  # user tags of any encoding
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
-def _matrix(file: Path, rows: int, columns: int) -> Iterator[np.ndarray]:
-    """Yield the lines of a file of 0 and 1, each (columns,) bool."""
-    lines = _lines(file)
-    if len(lines) != rows:
-        raise InputError(f"{file} has {len(lines)} lines for {rows} listed images: unpack it again")
-    for number, line in enumerate(lines, start=1):
+def _add_labels(listing: Listing, file: Path, names: Sequence[str | None], problems: Problems) -> None:
+    """Add the labels that a file of 0 and 1 marks, a line an image, a column a name (None: passed over)."""
+    lines = _lines(file, problems)
+    if not lines:
+        return
+    if len(lines) != len(listing.records):
+        text = f"the file has {len(lines)} lines for {len(listing.records)} listed images"
+        problems.add("wrong length", file, text, "unpack it again")
+        return
+    for record, (number, line) in zip(listing.records, lines, strict=True):
         words = line.split()
-        if len(words) != columns or not set(words) <= {"0", "1"}:
-            raise InputError(f"{file}, line {number}: it does not hold {columns} of 0 and 1: unpack it again")
-        yield np.array(words) == "1"
+        if len(words) != len(names) or not set(words) <= {"0", "1"}:
+            text = f"it does not hold {len(names)} of 0 and 1"
+            problems.add("wrong mark", f"{file}, line {number}", text, "unpack it again")
+            continue
+        record.labels.extend(name for name, word in zip(names, words, strict=True) if word == "1" and name is not None)

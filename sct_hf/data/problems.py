@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sct_hf.errors import InputError
@@ -34,11 +35,12 @@ class DataError(InputError):
 
     Attributes:
         problems: All that is wrong, in the order of the places.
+        notes: What is odd besides, and may be the cause.
     """
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
-        super().__init__(_message(problems))
+    def __init__(self, problems: list[Problem], notes: Sequence[str] = ()) -> None:
+        self.problems, self.notes = problems, list(notes)
+        super().__init__("\n  ".join([_message(problems), *(f"note: {note}" for note in notes)]))
 
 
 @dataclass
@@ -55,14 +57,17 @@ class Problems:
         """Add one problem; the fields are those of `Problem`."""
         self.found.append(Problem(kind, str(place), text, remedy))
 
-    def raise_if_any(self) -> None:
+    def raise_if_any(self, notes: Sequence[str] = ()) -> None:
         """Raise all problems as one error.
+
+        Args:
+            notes: What is odd besides.
 
         Raises:
             DataError: There is a problem.
         """
         if self.found:
-            raise DataError(sorted(self.found, key=lambda problem: _natural(problem.place)))
+            raise DataError(sorted(self.found, key=lambda problem: _natural(problem.place)), notes)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

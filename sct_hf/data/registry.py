@@ -1,156 +1,177 @@
-"""Data sets by name."""
+"""Data sets by name: what a reader is asked, and how it is registered."""
 
 import difflib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from sct_hf.data.base import LabelledImages
-from sct_hf.data.coco import read_coco
-from sct_hf.data.exports.cvat import read_cvat
-from sct_hf.data.exports.fiftyone import read_fiftyone
-from sct_hf.data.exports.label_studio import read_label_studio
-from sct_hf.data.exports.labelme import read_labelme
-from sct_hf.data.exports.yolo import read_yolo
-from sct_hf.data.folder import read_folder
-from sct_hf.data.hub import read_hub
-from sct_hf.data.label_folders import read_label_folders
-from sct_hf.data.listing import FileReader, Listing, read_label_names
-from sct_hf.data.nus_wide import read_nus_wide
+from sct_hf.data.cells import AUTO
+from sct_hf.data.listing import Listing
 from sct_hf.data.problems import Problems
-from sct_hf.data.scenes import read_scenes
-from sct_hf.data.tables import read_csv, read_jsonl
-from sct_hf.data.voc import read_voc2007, read_voc2012
 from sct_hf.errors import InputError
 
-READERS: dict[str, Callable[..., LabelledImages]] = {
-    "scenes": read_scenes,
-    "voc2007": read_voc2007,
-    "voc2012": read_voc2012,
-    "coco": read_coco,
-    "nuswide": read_nus_wide,
-    "csv": read_csv,
-    "jsonl": read_jsonl,
-    "imagefolder": read_folder,
-    "labelfolders": read_label_folders,
-    "labelstudio": read_label_studio,
-    "cvat": read_cvat,
-    "fiftyone": read_fiftyone,
-    "yolo": read_yolo,
-    "labelme": read_labelme,
-}
-"""Readers by the name of the data set. Each takes the split and, by keyword, the options of `load_data` it knows."""
+ANY_PLACE = "owner/name"
+"""Name of the reader of all data sets whose name is a folder or has a slash."""
 
 
-def load_data(
-    name: str,
-    split: str,
-    *,
-    data_dir: str | Path | None = None,
-    files: str | Path | Sequence[str | Path] | None = None,
-    difficult: Literal["negative", "ignore"] = "negative",
-    skip_missing_images: bool = False,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    labels_file: str | Path | None = None,
-    cache_dir: str | Path | None = None,
-    **options: Any,
-) -> LabelledImages:
-    """Read one split of a data set by name.
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a reader.
+
+    Attributes:
+        dataset: Name of the data set, as given.
+        split: Name of the split.
+        files: The file or files of the split.
+        data_dir: Folder of the data.
+        image_column: Column of the images.
+        label_column: Column of the labels.
+        label_names: All labels, in order.
+        separator: What parts the labels of a cell, see `sct_hf.data.cells.SEPARATORS`.
+        size: Number of images to make.
+        seed: Seed of images that are made.
+        config: Configuration of a data set of the Hub.
+        revision: Branch, tag or commit of a data set of the Hub.
+        cache_dir: Where downloaded or made data is kept; every reader may use it.
+    """
+
+    dataset: str
+    split: str
+    files: tuple[Path, ...] | None = None
+    data_dir: Path | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    label_names: tuple[str, ...] | None = None
+    separator: str | None = None
+    size: int | None = None
+    seed: int | None = None
+    config: str | None = None
+    revision: str | None = None
+    cache_dir: Path | None = None
+
+    @property
+    def parting(self) -> str:
+        """The separator, or `AUTO`."""
+        return self.separator or AUTO
+
+
+Lister = Callable[[Request, Problems], Listing]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format of data.
+
+    Attributes:
+        name: Name of the data set or format.
+        title: What a model card calls it; empty for the name that the user gave.
+        lister: Lists the split of a request, and opens no image. What it cannot read it adds to the problems and goes
+            on; it raises InputError only for options.
+        takes: Fields of `Request` that it takes; one that is given and not taken is an error.
+        needs: Those that must be given.
+        published: The data are somebody's publication that nobody wants to change: images without a label, equal
+            images and labels that nothing shows are told as notes. In a user's own files they are errors.
+    """
+
+    name: str
+    title: str
+    lister: Lister
+    takes: frozenset[str]
+    needs: frozenset[str]
+    published: bool
+
+
+READERS: dict[str, Reader] = {}
+"""Readers by the name of the data set, filled by `register_reader`."""
+
+_ALWAYS = {"dataset", "split", "cache_dir"}
+_OPTIONS = {field.name for field in fields(Request)} - _ALWAYS
+
+
+def register_reader(
+    name: str, *, title: str, takes: Sequence[str] = (), needs: Sequence[str] = (), published: bool = False
+) -> Callable[[Lister], Lister]:
+    """Register a function as the reader of a format, under the name that `--dataset` has for it.
+
+    ```python
+    @register_reader("toy", title="Own images (toy)", needs=["data_dir"])
+    def list_toy(request: Request, problems: Problems) -> Listing: ...
+    ```
 
     Args:
-        name: One of `READERS`, or a data set of the Hub ("owner/name") or a folder that `datasets` can load.
-        split: Name of the split.
-        data_dir: Folder of the data; what it must hold is said by each reader.
-        files: For csv, jsonl, and exports of labelling tools: the file or files of the split.
-        difficult: For voc: what a label with only difficult objects counts as; data sets without them ignore it.
-        skip_missing_images: Leave out listed images whose file is missing or broken instead of raising.
-        image_column: For csv, jsonl, imagefolder, labelstudio and the Hub: the column of the images.
-        label_column: For csv, jsonl, imagefolder, labelstudio, fiftyone and the Hub: the column of the labels.
-        labels_file: Text file with all labels, one a line, in order; by default those that the data have.
-        cache_dir: Where downloaded or rendered data is kept; by default the cache of `datasets`.
-        **options: Further options of the reader, such as `size` and `seed` of scenes.
+        name: Its name.
+        title: As all that follow, see `Reader`; `takes` need not repeat what is in `needs`.
+        takes: Options that it takes.
+        needs: Options that it must be given.
+        published: Whether the data are somebody's publication.
 
     Raises:
-        InputError: An unknown name, an option the reader does not take or lacks, or whatever the reader finds wrong.
+        ValueError: Another reader has the name, or an option is none of `Request`.
     """
-    reader = _reader(name)
-    universal = {"difficult": difficult, "skip_missing_images": skip_missing_images, "cache_dir": cache_dir}
-    specific = {"data_dir": data_dir, "files": files, "image_column": image_column, "label_column": label_column}
-    accepted = inspect.signature(reader).parameters
-    applying = {field: value for field, value in universal.items() if field in accepted}
-    return reader(split, **_given(name, reader, specific, labels_file, options), **applying)
+    unknown = sorted({*takes, *needs} - _OPTIONS)
+    if unknown or name in READERS:
+        found = f"it takes {', '.join(unknown)}, no options of Request" if unknown else "another reader has this name"
+        raise ValueError(f"reader {name!r}: {found}")
+
+    def register(lister: Lister) -> Lister:
+        READERS[name] = Reader(name, title, lister, frozenset({*takes, *needs}), frozenset(needs), published)
+        return lister
+
+    return register
 
 
-def list_data(
-    name: str,
-    split: str,
-    problems: Problems,
-    *,
-    data_dir: str | Path | None = None,
-    files: str | Path | Sequence[str | Path] | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    labels_file: str | Path | None = None,
-) -> Listing:
-    """List one split of the user's own files, without looking at an image.
-
-    Args:
-        name: A name for which `lists_files` holds.
-        split: Name of the split.
-        problems: Where to add what is wrong with the files.
-        data_dir: As for `load_data`.
-        files: As for `load_data`.
-        image_column: As for `load_data`.
-        label_column: As for `load_data`.
-        labels_file: As for `load_data`.
+def find_reader(dataset: str) -> Reader:
+    """Return the reader of a data set.
 
     Raises:
-        InputError: An option the reader does not take or lacks.
+        InputError: There is none; the message gives the nearest name.
     """
-    reader = _reader(name)
-    if not isinstance(reader, FileReader):
-        raise InputError(f"dataset is {name!r}, which is no list of files: its reader checks it")
-    specific = {"data_dir": data_dir, "files": files, "image_column": image_column, "label_column": label_column}
-    return reader.list_split(split, problems, **_given(name, reader, specific, labels_file, {}))
-
-
-def lists_files(name: str) -> bool:
-    """Whether a data set is a user's own files, which `list_data` lists and `sct_hf.data.checks` checks."""
-    return isinstance(READERS.get(name), FileReader)
-
-
-def _given(
-    name: str,
-    reader: Callable[..., LabelledImages],
-    specific: Mapping[str, Any],
-    labels_file: str | Path | None,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The options that are given, as the reader takes them."""
-    accepted = inspect.signature(reader).parameters
-    given = {field: value for field, value in {**specific, **options}.items() if value is not None}
-    asked = given if labels_file is None else {**given, "labels_file": labels_file}
-    known = {*accepted, *(["labels_file"] if "label_names" in accepted else [])}
-    for field, value in asked.items():
-        if field not in known:
-            raise InputError(f"{field} is {value!r}, but data set {name!r} takes no {field}: leave it out")
-    for field, parameter in accepted.items():
-        if parameter.default is parameter.empty and field in specific and field not in given:
-            raise InputError(f"{field} is not given, but data set {name!r} needs it: pass {field}")
-    return given if labels_file is None else {**given, "label_names": list(read_label_names(labels_file))}
-
-
-def _reader(name: str) -> Callable[..., LabelledImages]:
-    if name in READERS:
-        return READERS[name]
-    if "/" in name or Path(name).is_dir():
-        return partial(read_hub, name=name)
-    near = difflib.get_close_matches(name, READERS, n=3)
+    if dataset in READERS:
+        return READERS[dataset]
+    if "/" in dataset or Path(dataset).is_dir():
+        return READERS[ANY_PLACE]
+    near = difflib.get_close_matches(dataset, READERS, n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    names = ", ".join(name for name in READERS if name != ANY_PLACE)
     raise InputError(
-        f"dataset is {name!r}: give one of {', '.join(READERS)}, a name on the Hub such as owner/name, "
-        f"or a folder{hint}"
+        f"dataset is {dataset!r}: give one of {names}, a name on the Hub such as {ANY_PLACE}, or a folder{hint}"
     )
+
+
+def dataset_title(dataset: str) -> str:
+    """What a model card calls a data set: the title of its reader, or its name."""
+    reader = READERS.get(dataset)
+    return reader.title if reader and reader.title else dataset
+
+
+def list_data(dataset: str, split: str, problems: Problems, **options: Any) -> Listing:
+    """List one split of a data set; no image is opened.
+
+    Args:
+        dataset: A name of `READERS`, a name on the Hub, or a folder.
+        split: Name of the split.
+        problems: Where to add what is wrong with the data.
+        **options: Further fields of `Request`; those that are None are not given. `files` is a path or several, and
+            a `data_dir` or `cache_dir` may be text.
+
+    Raises:
+        InputError: No such data set, or an option that its reader does not take or lacks.
+    """
+    reader = find_reader(dataset)
+    given = {field: value for field, value in options.items() if value is not None}
+    for field, value in given.items():
+        if field not in reader.takes | _ALWAYS:
+            option, value = ("labels_file", "given") if field == "label_names" else (field, repr(value))
+            raise InputError(f"{option} is {value}, but data set {dataset!r} takes no {option}: leave it out")
+    for field in sorted(reader.needs):
+        if field not in given:
+            raise InputError(f"{field} is not given, but data set {dataset!r} needs it: pass {field}")
+    for field in ("data_dir", "cache_dir"):
+        if field in given:
+            given[field] = Path(given[field])
+    if "files" in given:
+        files = given["files"]
+        given["files"] = tuple(Path(file) for file in ([files] if isinstance(files, str | Path) else files))
+    if "label_names" in given:
+        given["label_names"] = tuple(given["label_names"])
+    return reader.lister(Request(dataset, split, **given), problems)

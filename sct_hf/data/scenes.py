@@ -3,15 +3,17 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, NamedSplit
+from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
+from datasets import Image as ImageColumn
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-from sct_hf.data.base import LabelledImages, features_for
+from sct_hf.data.listing import Listing, Record
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.scene_grounds import landscape
 from sct_hf.data.scene_objects import DRAWINGS
 from sct_hf.data.scene_shapes import Shape, fill
@@ -27,6 +29,8 @@ SCENE_SIZES: dict[str, int] = {"train": 3000, "test": 1000}
 """The splits and the number of images each has unless `size` says otherwise."""
 
 _VERSION = 1
+_LABELS = List(ClassLabel(names=SCENE_LABELS))
+_FEATURES = Features({"image_id": Value("string"), "image": ImageColumn(), "labels": _LABELS, "unknown": _LABELS})
 _OVERSAMPLING = 2
 _MASK_SIDE = 64
 _LEAST_VISIBLE = 0.5
@@ -61,35 +65,38 @@ class _Thing:
     foot: tuple[float, float, float] | None = None
 
 
-def read_scenes(
-    split: str, *, size: int | None = None, seed: int = 0, cache_dir: str | Path | None = None
-) -> LabelledImages:
-    """Render one split, or take it from the cache of an earlier call.
+@register_reader("scenes", title="Scenes rendered by sct_hf", takes=["size", "seed"], published=True)
+def list_scenes(request: Request, problems: Problems) -> Listing:
+    """Render a split, or take it from the cache of an earlier call.
 
     An image is a function of (seed, split, its number) alone: a smaller `size` gives the first images of a larger.
 
     Args:
-        split: "train" or "test".
-        size: Number of images; by default 3000 and 1000.
-        seed: Seed of the rendering.
-        cache_dir: Where rendered splits are kept; by default the cache of `datasets`.
+        request: The split, "train" or "test"; `size`, the number of images, by default 3000 and 1000; `seed`, by
+            default 0; `cache_dir`, where rendered splits are kept, by default the cache of `datasets`.
+        problems: Nothing can be wrong in scenes.
 
     Raises:
         InputError: An unknown split, or `size` below 1.
     """
+    split = request.split
     if split not in SCENE_SIZES:
         raise InputError(f"split is {split!r}: scenes has {' and '.join(SCENE_SIZES)}")
-    size = SCENE_SIZES[split] if size is None else size
+    size = SCENE_SIZES[split] if request.size is None else request.size
     if size < 1:
         raise InputError(f"size is {size}: give at least 1 image")
     dataset = Dataset.from_generator(
         _encoded_scenes,
-        features=features_for(SCENE_LABELS),
-        cache_dir=None if cache_dir is None else str(cache_dir),
+        features=_FEATURES,
+        cache_dir=None if request.cache_dir is None else str(request.cache_dir),
         split=NamedSplit(split),
-        gen_kwargs={"seed": seed, "split": split, "size": size, "version": _VERSION},
+        gen_kwargs={"seed": request.seed or 0, "split": split, "size": size, "version": _VERSION},
     )
-    return LabelledImages(dataset, "scenes", split)
+    records = [
+        Record(f"scenes {split}, image {number}", image_id, None, [SCENE_LABELS[label] for label in labels])
+        for number, (image_id, labels) in enumerate(zip(dataset["image_id"], dataset["labels"], strict=True))
+    ]
+    return Listing("scenes", records, label_names=list(SCENE_LABELS), column=dataset, is_sound=True)
 
 
 def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[int]]:

@@ -7,6 +7,8 @@ from typing import Any
 from sct_hf.data.problems import Problems
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_ARCHIVES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive", b"7z\xbc\xaf": "a 7z archive"}
+_TABLES = {b"PAR1": "a Parquet file", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"SQLite format": "a database"}
 
 
 def read_lines(file: Path, problems: Problems) -> list[str]:
@@ -23,6 +25,10 @@ def read_lines(file: Path, problems: Problems) -> list[str]:
         return []
     if data.startswith(_UTF16):
         problems.add("encoding", file, "the text is UTF-16", "save it as UTF-8")
+        return []
+    if (kind := _kind(data, file)) is not None:
+        way = "unpack it, and name the file in it" if "archive" in kind else "save it as UTF-8 text"
+        problems.add("no text", file, f"the file is {kind}", way)
         return []
     lines = []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True), start=1):
@@ -52,10 +58,20 @@ def read_json(file: Path, problems: Problems) -> Any:
         return None
     try:
         return json.loads(text)
+    except RecursionError:
+        problems.add("not JSON", file, "its values are nested too deeply", "export or save the file again")
+        return None
     except ValueError as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         problems.add("not JSON", f"{file}{line}", f"not valid JSON ({error})", "export or save the file again")
         return None
+
+
+def _kind(data: bytes, file: Path) -> str | None:
+    """What a file is that holds no text, by its first bytes."""
+    if data.startswith(b"PK\x03\x04") and file.suffix.lower() in (".xlsx", ".ods", ".xlsm"):
+        return "a spreadsheet"
+    return next((kind for start, kind in (_ARCHIVES | _TABLES).items() if data.startswith(start)), None)
 
 
 def _read(file: Path, problems: Problems) -> bytes | None:

@@ -1,13 +1,14 @@
 """Pascal VOC2007 and VOC2012 as their archives unpack: `VOCdevkit/VOC<year>`."""
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
 from xml.etree import ElementTree
 
-from sct_hf.data.base import LabelledImages
-from sct_hf.data.rows import Row, labelled_images
+from sct_hf.data.listing import Listing, Record
+from sct_hf.data.names import shown
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.text_files import read_lines, read_text
 from sct_hf.errors import InputError
 
 VOC_LABELS: list[str] = [
@@ -36,49 +37,46 @@ VOC_LABELS: list[str] = [
 _PRESENT, _DIFFICULT, _ABSENT = 1, 0, -1
 
 
-def read_voc(
-    split: str,
-    *,
-    year: int,
-    data_dir: str | Path,
-    difficult: Literal["negative", "ignore"] = "negative",
-    skip_missing_images: bool = False,
-) -> LabelledImages:
-    """Read one split of Pascal VOC.
+def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
+    """List a split of Pascal VOC: the folder `VOCdevkit`, the one that holds it, or `VOC<year>` itself.
 
     Labels come from the official `ImageSets/Main/<label>_<split>.txt`; for a split that has only its list of ids,
-    from the objects in `Annotations`.
+    from the objects in `Annotations`. A split is "train", "val", "trainval", "test", or any list in `ImageSets/Main`.
 
     Args:
-        split: "train", "val", "trainval", "test", or any list in `ImageSets/Main`.
+        request: Names folder and split.
+        problems: Where to add what is wrong.
         year: 2007 or 2012.
-        data_dir: The folder `VOCdevkit`, the one that holds it, or `VOC<year>` itself.
-        difficult: What a label counts as in an image that has only difficult objects of it: "negative", as in
-            training, or "ignore", unknown, as in the official evaluation.
-        skip_missing_images: Leave out images whose file is missing or broken instead of raising.
 
     Raises:
-        InputError: No such folder or split, an unknown `difficult`, wrong label files, missing or broken images.
+        InputError: No such folder or split.
     """
-    if difficult not in ("negative", "ignore"):
-        raise InputError(f"difficult is {difficult!r}: give 'negative' or 'ignore'")
-    root = _find_root(Path(data_dir), year)
-    listing = root / "ImageSets" / "Main" / f"{split}.txt"
-    if not listing.is_file():
-        known = sorted(path.stem for path in listing.parent.glob("*.txt") if "_" not in path.stem)
-        raise InputError(f"split is {split!r}, but there is no {listing}; splits found: {', '.join(known) or 'none'}")
-    ids = listing.read_text(encoding="utf-8").split()
-    marks = _marks_of_label_files(root, split, ids) or _marks_of_annotations(root, ids)
-    rows = []
-    for image_id, row in zip(ids, marks, strict=True):
-        unknown = [label for label, mark in enumerate(row) if mark == _DIFFICULT and difficult == "ignore"]
-        present = [label for label, mark in enumerate(row) if mark == _PRESENT]
-        rows.append(Row(image_id, root / "JPEGImages" / f"{image_id}.jpg", present, unknown))
-    return labelled_images(rows, VOC_LABELS, name=f"voc{year}", split=split, skip_missing_images=skip_missing_images)
+    assert request.data_dir is not None
+    root, split = _find_root(request.data_dir, year), request.split
+    file = root / "ImageSets" / "Main" / f"{split}.txt"
+    if not file.is_file():
+        known = sorted(path.stem for path in file.parent.glob("*.txt") if "_" not in path.stem)
+        raise InputError(f"split is {split!r}, but there is no {file}; splits found: {', '.join(known) or 'none'}")
+    lines = [(number, line.strip()) for number, line in enumerate(read_lines(file, problems), 1) if line.strip()]
+    ids = [image_id for _, image_id in lines]
+    marks = _marks_of_label_files(root, split, ids, problems)
+    if marks is None:
+        marks = {image_id: _marks_of_objects(root / "Annotations" / f"{image_id}.xml", problems) for image_id in ids}
+    listing = Listing(str(file), label_names=list(VOC_LABELS))
+    for number, image_id in lines:
+        labels, difficult = (
+            [label for label, mark in marks.get(image_id, {}).items() if mark == wanted]
+            for wanted in (_PRESENT, _DIFFICULT)
+        )
+        path = root / "JPEGImages" / f"{image_id}.jpg"
+        listing.records.append(Record(f"{file}, line {number}", image_id, path, labels, [], difficult))
+    return listing
 
 
-read_voc2007 = partial(read_voc, year=2007)
-read_voc2012 = partial(read_voc, year=2012)
+for _year in (2007, 2012):
+    register_reader(f"voc{_year}", title=f"Pascal VOC {_year}", needs=["data_dir"], published=True)(
+        partial(list_voc, year=_year)
+    )
 
 
 def _find_root(data_dir: Path, year: int) -> Path:
@@ -91,42 +89,57 @@ def _find_root(data_dir: Path, year: int) -> Path:
     )
 
 
-def _marks_of_label_files(root: Path, split: str, ids: list[str]) -> list[list[int]] | None:
-    """Marks (N, 20) from the per-label files, or None if the split has none."""
-    files = [root / "ImageSets" / "Main" / f"{label}_{split}.txt" for label in VOC_LABELS]
-    missing = [file.name for file in files if not file.is_file()]
+def _marks_of_label_files(
+    root: Path, split: str, ids: list[str], problems: Problems
+) -> dict[str, dict[str, int]] | None:
+    """{image id: {label: mark}} of the per-label files, without absent labels; None if the split has no such file."""
+    files = {label: root / "ImageSets" / "Main" / f"{label}_{split}.txt" for label in VOC_LABELS}
+    missing = [file.name for file in files.values() if not file.is_file()]
     if len(missing) == len(files):
         return None
+    marks: dict[str, dict[str, int]] = {image_id: {} for image_id in ids}
     if missing:
-        raise InputError(f"{files[0].parent} lacks {', '.join(missing)}: unpack the VOC archive again")
-    columns = []
-    for file in files:
-        words = file.read_text(encoding="utf-8").split()
-        mark_of = dict(zip(words[::2], words[1::2], strict=False))
-        if mark_of.keys() != set(ids) or not set(mark_of.values()) <= {"1", "0", "-1"}:
-            raise InputError(f"{file} does not give each image of {split}.txt one of 1, 0, -1: unpack it again")
-        columns.append([int(mark_of[image_id]) for image_id in ids])
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _marks_of_annotations(root: Path, ids: list[str]) -> list[list[int]]:
-    """Marks (N, 20) from the objects of each image."""
-    marks = []
-    for image_id in ids:
-        row = [_ABSENT] * len(VOC_LABELS)
-        for label, is_difficult in _objects(root / "Annotations" / f"{image_id}.xml"):
-            row[label] = max(row[label], _DIFFICULT if is_difficult else _PRESENT)
-        marks.append(row)
+        folder = root / "ImageSets" / "Main"
+        problems.add("no file", folder, f"it lacks {', '.join(missing)}", "unpack the VOC archive again")
+        return marks
+    for label, file in files.items():
+        left = set(ids)
+        for number, line in enumerate(read_lines(file, problems), start=1):
+            words = line.split()
+            if not words:
+                continue
+            if len(words) != 2 or words[0] not in left or words[1] not in ("1", "0", "-1"):
+                text = f"{shown(line.strip())} is no image of {split}.txt with 1, 0 or -1, or stands twice"
+                problems.add("wrong mark", f"{file}, line {number}", text, "unpack the VOC archive again")
+                continue
+            left.discard(words[0])
+            if int(words[1]) != _ABSENT:
+                marks[words[0]][label] = int(words[1])
+        if left:
+            text = f"it does not give each image of {split}.txt one of 1, 0, -1: {min(left)} has none"
+            problems.add("wrong mark", file, text, "unpack the VOC archive again")
     return marks
 
 
-def _objects(file: Path) -> Iterator[tuple[int, bool]]:
+def _marks_of_objects(file: Path, problems: Problems) -> dict[str, int]:
+    """{label: mark} of the objects in an annotation."""
+    text = read_text(file, problems)
+    marks: dict[str, int] = {}
+    if text is None:
+        return marks
     try:
-        root = ElementTree.parse(file).getroot()
-    except (OSError, ElementTree.ParseError) as error:
-        raise InputError(f"annotation {file} cannot be read: {error}; unpack the VOC archive again") from error
+        if "<!DOCTYPE" in text:
+            raise ElementTree.ParseError("it declares a document type, which VOC never does")
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        problems.add("not XML", file, f"the annotation cannot be read ({error})", "unpack the VOC archive again")
+        return marks
     for item in root.iter("object"):
         name = item.findtext("name", "").strip()
         if name not in VOC_LABELS:
-            raise InputError(f"annotation {file} has object {name!r}: the labels are {', '.join(VOC_LABELS)}")
-        yield VOC_LABELS.index(name), item.findtext("difficult", "0").strip() == "1"
+            text = f"the annotation has object {shown(name)}, where the labels are {', '.join(VOC_LABELS)}"
+            problems.add("unknown label", file, text, "correct it, or list these images in a table")
+            continue
+        mark = _DIFFICULT if item.findtext("difficult", "0").strip() == "1" else _PRESENT
+        marks[name] = max(marks.get(name, mark), mark)
+    return marks

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from datasets import Image as ImageColumn
+import numpy as np
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.errors import InputError
@@ -25,19 +25,19 @@ def write_csv(images: LabelledImages, path: str | Path) -> None:
         InputError: Images that have no file, as of a data set that holds their bytes.
         OSError: The file cannot be written.
     """
-    folder, names = Path(os.path.abspath(path)).parent, images.label_names
+    folder = Path(os.path.abspath(path)).parent
     rows = []
-    columns = images.dataset.select_columns(["image_id", "image", "labels", "unknown"])
-    for row in columns.cast_column("image", ImageColumn(decode=False)):
-        file = row["image"]["path"]
+    for index, marks in enumerate(images.marks):
+        file = images.encoded(index)["path"]
         if file is None or not os.path.isfile(file):
             raise InputError(
-                f"image {row['image_id']!r} of data set {images.name!r} has no file that a CSV file could name: "
-                "save the images as files first"
+                f"image {images.image_ids[index]!r} of data set {images.name!r} has no file that a CSV file could "
+                "name: save the images as files first"
             )
         place = Path(os.path.abspath(file))
         cell = place.relative_to(folder) if place.is_relative_to(folder) else place
-        rows.append([str(cell), *(json.dumps([names[label] for label in row[key]]) for key in ("labels", "unknown"))])
+        lists = ([images.label_names[column] for column in np.flatnonzero(marks == mark)] for mark in (1, -1))
+        rows.append([str(cell), *map(json.dumps, lists)])
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["image", "labels", "unknown"])

@@ -8,6 +8,7 @@ from typing import Any
 import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from sct_hf.data.registry import dataset_title
 from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import BEGIN, END, Notes
 from sct_hf.options import default_of, options_of
@@ -19,22 +20,6 @@ _TEMPLATE = Path(__file__).with_name("card_template.md")
 _TAGS = ("multi-label-image-classification", "multi-label", "sct", "conditional-transport", "timm")
 _LICENSE = "apache-2.0"
 _SAMPLES = "https://huggingface.co/datasets/mishig/sample_images/resolve/main"
-_DATASETS = {
-    "voc2007": "Pascal VOC 2007",
-    "voc2012": "Pascal VOC 2012",
-    "coco": "COCO",
-    "scenes": "Scenes rendered by sct_hf",
-    "csv": "Own images (a CSV table)",
-    "jsonl": "Own images (a JSON-lines table)",
-    "imagefolder": "Own images (a folder)",
-    "labelfolders": "Own images (a folder for each label)",
-    "labelstudio": "Own images (Label Studio)",
-    "cvat": "Own images (CVAT)",
-    "fiftyone": "Own images (FiftyOne)",
-    "yolo": "Own images (YOLO)",
-    "labelme": "Own images (LabelMe)",
-    "nuswide": "NUS-WIDE",
-}
 # Key of metrics.json → metric of the Hub.
 _RESULTS = {
     **{"mAP": "mean_average_precision", "mAP_11point": "mean_average_precision"},
@@ -146,7 +131,7 @@ def _base_model(arguments: dict[str, Any]) -> Any:
 
 
 def _dataset_name(dataset: str) -> str:
-    return _DATASETS.get(dataset, dataset)
+    return dataset_title(dataset)
 
 
 def _widget(repo_id: str, examples: Sequence[str]) -> list[dict[str, str]]:

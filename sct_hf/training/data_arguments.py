@@ -39,6 +39,12 @@ class EvaluationDataArguments(CheckedOptions):
     label_column: str | None = option(
         None, "Column of the labels, for tables and Hub data sets.", group=_DATA, card="never", unset="found by name"
     )
+    separator: Literal["auto", "comma", "pipe", "semicolon", "space", "none"] = option(
+        "auto",
+        "What parts the labels of a cell; auto: each of | ; and ,; none: a cell is one label.",
+        group=_DATA,
+        card="never",
+    )
     labels_file: str | None = option(
         None,
         "Text file with all labels, one a line; a label not in it is an error.",

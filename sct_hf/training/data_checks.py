@@ -1,53 +1,95 @@
-"""The checks of a run's data, before anything of it is loaded."""
+"""A run's data listed, checked, and each image looked at once, before anything of it is loaded."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from sct_hf.data.checks import check_listings
 from sct_hf.data.listing import Listing, read_label_names
 from sct_hf.data.problems import Problems
-from sct_hf.data.registry import list_data, lists_files
+from sct_hf.data.registry import find_reader, list_data
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import HELD_OUT, DataArguments
+from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArguments
 
 
-def check_run_data(data: DataArguments) -> list[Listing]:
-    """Check the user's own files that a run would train on and be scored on.
+@dataclass(frozen=True)
+class RunListings:
+    """What a run is trained on and scored on, as `load_run_data` takes it.
 
-    Data sets of other kinds, which are checked by their readers, are let pass.
+    Attributes:
+        training: The training split.
+        evaluation: The split that is scored; None if a part held out of training is.
+    """
+
+    training: Listing
+    evaluation: Listing | None
+
+    @property
+    def notes(self) -> list[list[str]]:
+        """What the readers noted, for each split."""
+        return [listing.notes for listing in (self.training, self.evaluation) if listing is not None]
+
+
+def check_run_data(data: DataArguments) -> RunListings:
+    """List and check what a run would train on and be scored on.
 
     Args:
         data: Which images.
 
     Returns:
-        The training split and, unless it is the part held out, the split that is scored; nothing for other data sets.
+        The listings, their images looked at.
 
     Raises:
-        DataError: All that is wrong with the files.
+        DataError: All that is wrong with the data.
     """
-    if not lists_files(data.dataset):
-        return []
+    reader = find_reader(data.dataset)
     label_names = None if data.labels_file is None else read_label_names(data.labels_file)
+    names = None if label_names is None else list(label_names)
     problems = Problems()
-    training = _listing(data, data.train_split, data.train_file, problems)
+    training = _listing(data, data.train_split, data.train_file, names, problems, size=data.train_size or None)
     evaluation = None
     if data.eval_split != HELD_OUT:
-        evaluation = _listing(data, data.eval_split, data.eval_file, problems)
-    check_listings(
+        evaluation = _listing(data, data.eval_split, data.eval_file, names, problems)
+    training, evaluation = check_listings(
         training,
         evaluation,
         problems,
         label_names=label_names,
         allow_unlabelled=data.allow_unlabelled,
         skip_missing_images=data.skip_missing_images,
+        published=reader.published,
     )
-    problems.raise_if_any()
-    return [listing for listing in (training, evaluation) if listing is not None]
+    problems.raise_if_any(
+        [note for listing in (training, evaluation) if listing is not None for note in listing.notes]
+    )
+    assert training is not None
+    return RunListings(training, evaluation)
 
 
-def _listing(data: DataArguments, split: str, file: str | None, problems: Problems) -> Listing | None:
-    options: dict[str, Any] = {name: getattr(data, name) for name in ("data_dir", "image_column", "label_column")}
+def list_split(
+    data: EvaluationDataArguments,
+    split: str,
+    file: str | None,
+    label_names: list[str] | None,
+    problems: Problems,
+    **options: Any,
+) -> Listing:
+    """List one split of a run's data.
+
+    Raises:
+        InputError: An option that the reader does not take or lacks.
+    """
+    options |= {name: getattr(data, name) for name in ("data_dir", "image_column", "label_column")}
+    separator = None if data.separator == "auto" else data.separator
+    return list_data(
+        data.dataset, split, problems, files=file, label_names=label_names, separator=separator, **options
+    )
+
+
+def _listing(
+    data: DataArguments, split: str, file: str | None, names: list[str] | None, problems: Problems, **options: Any
+) -> Listing | None:
     try:
-        return list_data(data.dataset, split, problems, files=file, labels_file=data.labels_file, **options)
+        return list_split(data, split, file, names, problems, **options)
     except InputError as error:
         problems.add("no such split", f"split {split!r}", str(error), "")
         return None

@@ -24,7 +24,10 @@ from sct_hf.model.pipeline_sct import heatmap_overlay
 RIGHT, WRONG, MISSED, OTHER = "#2e8b57", "#c8382e", "#c77700", "#7b8794"
 INK, FAINT = "#22303c", "#d9dee3"
 SHOWN_SIDE = 400
-STYLE: Any = {"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK}
+STYLE: Any = {
+    **{"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK},
+    "text.parse_math": False,  # labels may hold $
+}
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from accelerate import Accelerator
 
 from sct_hf.data.hierarchies import write_hierarchy
 from sct_hf.data.masks import save_known
-from sct_hf.data.registry import lists_files
+from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import Summary, format_summary, summarise
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
@@ -39,17 +40,19 @@ def train(arguments: Arguments) -> dict[str, Any]:
     accelerator = _accelerator(arguments)
     folder = RunFolder(arguments)
     accelerator.wait_for_everyone()
-    if arguments.data.check_data:
-        check_run_data(arguments.data)
     with accelerator.main_process_first():
-        run_data = load_run_data(arguments.data, arguments.train.seed)
+        listings = check_run_data(arguments.data) if arguments.data.check_data else None
+        run_data = load_run_data(arguments.data, arguments.train.seed, listings)
     if parents := run_data.label_parents:
         over = dict.fromkeys(parent for above in parents.values() for parent in above)
         say(accelerator, f"{len(parents)} labels with a parent; the parents: {', '.join(over)}")
-    own = lists_files(arguments.data.dataset) and not folder.finished
+    own = not find_reader(arguments.data.dataset).published and not folder.finished
     summaries = [summarise(images) for images in (run_data.whole, run_data.evaluation)] if own else []
-    for summary in summaries:
-        say(accelerator, format_summary(summary) + "\n")
+    notes = listings.notes if listings else []
+    for summary, noted in zip(summaries, [*notes, [], []], strict=False):
+        say(accelerator, format_summary(summary, noted) + "\n")
+    for note in chain.from_iterable(() if own else notes):
+        say(accelerator, f"note: {note}")
     metrics = _train_one(arguments, folder, run_data, accelerator, summaries)
     other = arguments.model.compare_head
     if other != "none":

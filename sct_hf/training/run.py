@@ -370,7 +370,7 @@ def _require_double_width(model: TaggingModel) -> None:
 def _samples(images: LabelledImages) -> list[tuple[str, Image.Image]]:
     """A few images from all over a split, with their ids."""
     places = sorted({round(place) for place in torch.linspace(0, len(images) - 1, _SAMPLES).tolist()})
-    return [(row["image_id"], row["image"]) for row in images.dataset.select(places)]
+    return [(images.image_ids[place], images.image(place)) for place in places]
 
 
 def _plain(value: Any) -> Any:

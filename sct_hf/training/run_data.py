@@ -1,22 +1,26 @@
 """The images of a run, and the loaders that bring them to a model."""
 
-import inspect
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader, Sampler
 
-from sct_hf.data import READERS, ImageDataset, LabelledImages, eval_transform, load_data, train_transform
+from sct_hf.data import ImageDataset, LabelledImages, eval_transform, train_transform
+from sct_hf.data.assemble import labelled_images
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
 from sct_hf.data.few_shot import few_shot_rows
 from sct_hf.data.hierarchies import load_hierarchy, with_parents
 from sct_hf.data.label_splits import LabelSplit, split_labels
+from sct_hf.data.listing import Listing, check_names, read_label_names
+from sct_hf.data.looks import examine
 from sct_hf.data.masks import hide_labels
+from sct_hf.data.problems import Problems
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, DataArguments, EvaluationDataArguments
+from sct_hf.training.data_checks import RunListings, list_split
 from sct_hf.training.models import TaggingModel
 from sct_hf.training.resampling import WeightedSampler, class_aware_weights, repeat_factors
 
@@ -57,17 +61,22 @@ class Loaders:
     evaluation: DataLoader[Any]
 
 
-def load_evaluation_images(data: EvaluationDataArguments, seed: int) -> LabelledImages:
+def load_evaluation_images(data: EvaluationDataArguments, seed: int, listing: Listing | None = None) -> LabelledImages:
     """Read what is to be scored.
+
+    Args:
+        data: Which images.
+        seed: Of the draw of `max_eval_samples`.
+        listing: The split as `check_run_data` listed it; listed now if None.
 
     Raises:
         InputError: Whatever the reader finds wrong.
     """
-    images = load_data(data.dataset, data.eval_split, files=data.eval_file, difficult="ignore", **_common(data))
-    return images.subset(data.max_eval_samples or None, seed)
+    listing = listing or _list(data, data.eval_split, data.eval_file)
+    return _images(data, listing, data.eval_split, difficult_unknown=True).subset(data.max_eval_samples or None, seed)
 
 
-def load_run_data(data: DataArguments, seed: int) -> RunData:
+def load_run_data(data: DataArguments, seed: int, listings: RunListings | None = None) -> RunData:
     """Read training and evaluation images, and hold out a part of the former.
 
     With `eval_split` held_out, the evaluation split is not even read. With `unseen_labels`, training and model
@@ -75,10 +84,15 @@ def load_run_data(data: DataArguments, seed: int) -> RunData:
     among its own labels: as in the literature on incomplete labels, what selects and what is scored stay as they are.
     With `shots`, images are drawn from what is left to train on.
 
+    Args:
+        data: Which images.
+        seed: Of all that is drawn.
+        listings: The splits as `check_run_data` listed them; listed now, and not checked beyond their images, if None.
+
     Raises:
         InputError: Whatever the reader finds wrong, the splits have different labels, or the hierarchy is wrong.
     """
-    run_data = _read_images(data, seed)
+    run_data = _read_images(data, seed, listings)
     if data.unseen_labels is not None:
         run_data = _without_unseen(run_data, data.unseen_labels, data.unseen_images)
     run_data = replace(run_data, training=_hidden(run_data.training, data, seed))
@@ -102,7 +116,7 @@ def load_training_images(data: DataArguments, seed: int) -> LabelledImages:
             raise InputError(
                 f"{name} is {value!r}, which scripts/train.py applies itself: leave it out here, and give it there"
             )
-    return _hidden(_read_training_images(data, seed)[1], data, seed)
+    return _hidden(_read_training_images(data, seed, None)[1], data, seed)
 
 
 def _hidden(training: LabelledImages, data: DataArguments, seed: int) -> LabelledImages:
@@ -152,49 +166,63 @@ def _without_unseen(run_data: RunData, unseen: str, showing_them: str) -> RunDat
     )
 
 
-def _read_images(data: DataArguments, seed: int) -> RunData:
+def _read_images(data: DataArguments, seed: int, listings: RunListings | None) -> RunData:
     """The images with all labels of the data set."""
-    whole, training, held_out = _read_training_images(data, seed)
+    whole, training, held_out = _read_training_images(data, seed, listings.training if listings else None)
     if held_out and data.eval_split == HELD_OUT:
         return RunData(whole, training, None, held_out)
-    evaluation = load_evaluation_images(data, seed)
+    evaluation = load_evaluation_images(data, seed, listings.evaluation if listings else None)
     if data.unseen_labels is None:
         evaluation = evaluation.aligned_to(whole.label_names)
     return RunData(whole, training, held_out, evaluation)
 
 
 def _read_training_images(
-    data: DataArguments, seed: int
+    data: DataArguments, seed: int, listing: Listing | None
 ) -> tuple[LabelledImages, LabelledImages, LabelledImages | None]:
-    """`whole`, `training` and `held_out` of `Images`, with all labels of the data set."""
+    """`whole`, `training` and `held_out` of `RunData`, with all labels of the data set."""
+    listing = listing or _list(data, data.train_split, data.train_file, size=data.train_size or None)
 
-    def read(difficult: Literal["negative", "ignore"]) -> LabelledImages:
-        options: dict[str, Any] = {"size": data.train_size} if data.train_size else {}
-        images = load_data(
-            data.dataset, data.train_split, files=data.train_file, difficult=difficult, **_common(data), **options
-        )
+    def read(difficult_unknown: bool) -> LabelledImages:
+        images = _images(data, listing, data.train_split, difficult_unknown=difficult_unknown)
         return images if data.draw_from_rest else draw(images)
 
     def draw(images: LabelledImages) -> LabelledImages:
         return images.subset(data.max_train_samples or None, seed)
 
     holdout_seed = seed if data.holdout_seed is None else data.holdout_seed
-    whole = read(data.difficult_in_training)
+    whole = read(data.difficult_in_training == "ignore")
     training, held_out = whole, None
     if data.holdout:
         training, held_out = whole.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)
-        reader = READERS.get(data.dataset)
-        if reader and "difficult" in inspect.signature(reader).parameters:
-            judged = read("ignore")
+        if any(record.difficult for record in listing.records):
+            judged = read(True)
             held_out = judged.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)[1]
     if data.draw_from_rest:
         training = draw(training)
     return whole, training, held_out
 
 
-def _common(data: EvaluationDataArguments) -> dict[str, Any]:
-    fields = ("data_dir", "image_column", "label_column", "labels_file", "skip_missing_images")
-    return {name: getattr(data, name) for name in fields}
+def _list(data: EvaluationDataArguments, split: str, file: str | None, **options: Any) -> Listing:
+    names = None if data.labels_file is None else list(read_label_names(data.labels_file))
+    problems = Problems()
+    listing = list_split(data, split, file, names, problems, **options)
+    if names is not None:
+        check_names(listing, names, problems)
+    problems.raise_if_any()
+    return examine(listing)
+
+
+def _images(data: EvaluationDataArguments, listing: Listing, split: str, *, difficult_unknown: bool) -> LabelledImages:
+    names = listing.found_names() if data.labels_file is None else list(read_label_names(data.labels_file))
+    return labelled_images(
+        listing,
+        names,
+        name=data.dataset,
+        split=split,
+        difficult_unknown=difficult_unknown,
+        skip_missing_images=data.skip_missing_images,
+    )
 
 
 def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator) -> Loaders:

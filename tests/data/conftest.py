@@ -3,10 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset
 from PIL import Image
 
-from sct_hf.data.base import LabelledImages, features_for
+from sct_hf.data.assemble import marks_of
+from sct_hf.data.base import LabelledImages
+from sct_hf.data.image_sources import ImageFiles
+from sct_hf.data.listing import Record
 
 
 @pytest.fixture
@@ -28,12 +30,11 @@ def make_images(tmp_path: Path, save_image: Callable[..., Path]) -> Callable[...
 
     def make(rows: list[tuple[list[str], list[str]]], names: list[str]) -> LabelledImages:
         paths = [save_image(tmp_path / "made" / f"{number}.png", seed=number) for number in range(len(rows))]
-        columns = {
-            "image_id": [f"p{number}" for number in range(len(rows))],
-            "image": [str(path) for path in paths],
-            "labels": [labels for labels, _ in rows],
-            "unknown": [unknown for _, unknown in rows],
-        }
-        return LabelledImages(Dataset.from_dict(columns, features=features_for(names)), "made", "train")
+        records = [
+            Record(f"row {number}", f"p{number}", path, labels, unknown)
+            for number, (path, (labels, unknown)) in enumerate(zip(paths, rows, strict=True))
+        ]
+        ids = [record.image for record in records]
+        return LabelledImages(ImageFiles(paths), marks_of(records, names), names, ids, "made", "train")
 
     return make

@@ -3,12 +3,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sct_hf.data.base import LabelledImages, features_for
-from sct_hf.data.rows import Row, labelled_images
+from sct_hf.data.assemble import labelled_images
+from sct_hf.data.base import LabelledImages
+from sct_hf.data.image_sources import ImageFiles
+from sct_hf.data.listing import Listing, Record
 from sct_hf.errors import InputError
 
 NAMES = ["ant", "bee", "cow"]
@@ -28,7 +29,9 @@ def many(make_images: Callable[..., LabelledImages]) -> LabelledImages:
 
 def test_targets_are_one_zero_and_minus_one(images: LabelledImages) -> None:
     targets = images.targets()
-    assert targets.dtype == np.float32
+    assert targets.dtype == np.int8
+    targets[:] = 0
+    targets = images.targets()
     assert targets.tolist() == TARGETS
     assert (len(images), images.label_names, images.image_ids) == (4, NAMES, ["p0", "p1", "p2", "p3"])
 
@@ -37,7 +40,7 @@ def test_select_keeps_the_order_asked_for(images: LabelledImages) -> None:
     chosen = images.select([2, 0])
     assert chosen.image_ids == ["p2", "p0"]
     assert chosen.targets().tolist() == [TARGETS[2], TARGETS[0]]
-    assert chosen.dataset[0]["image"].tobytes() == images.dataset[2]["image"].tobytes()
+    assert chosen.image(0).tobytes() == images.image(2).tobytes()
 
 
 def test_aligned_to_moves_the_columns(images: LabelledImages) -> None:
@@ -45,7 +48,7 @@ def test_aligned_to_moves_the_columns(images: LabelledImages) -> None:
     assert aligned.label_names == ["cow", "dog", "ant", "bee"]
     assert aligned.targets().tolist() == [[c, -1, a, b] for a, b, c in TARGETS]
     assert aligned.image_ids == images.image_ids
-    assert aligned.dataset[2]["image"].tobytes() == images.dataset[2]["image"].tobytes()
+    assert aligned.image(2).tobytes() == images.image(2).tobytes()
 
 
 def test_aligned_to_works_on_a_selection(images: LabelledImages) -> None:
@@ -70,8 +73,7 @@ def test_holdout_parts_the_images(many: LabelledImages) -> None:
 @settings(deadline=None, max_examples=30)
 @given(count=st.integers(2, 100), fraction=st.floats(0.001, 0.999), seed=st.integers(0, 2**31))
 def test_holdout_leaves_something_on_both_sides(count: int, fraction: float, seed: int) -> None:
-    rows = [{"image_id": str(n), "image": None, "labels": [], "unknown": []} for n in range(count)]
-    whole = LabelledImages(Dataset.from_list(rows, features=features_for(NAMES)), "x", "train")
+    whole = without_files(np.zeros((count, 3), dtype=np.int8), NAMES)
     rest, held_out = whole.holdout(fraction, seed)
     assert len(rest) + len(held_out) == count
     assert min(len(rest), len(held_out)) >= 1
@@ -89,15 +91,20 @@ def test_holdout_of_one_image(images: LabelledImages) -> None:
         images.select([0]).holdout(0.5, seed=0)
 
 
+def without_files(marks: np.ndarray, names: list[str]) -> LabelledImages:
+    ids = [str(number) for number in range(len(marks))]
+    return LabelledImages(ImageFiles(ids), marks, names, ids, "x", "train")
+
+
 def rare_labels(count: int, seed: int) -> LabelledImages:
     """Images of three labels, which 8, a tenth and half of them have; one in twenty has an unknown label."""
     rng = np.random.default_rng(seed)
-    rows = []
-    for number in range(count):
-        present = [label for label, share in ((1, 0.1), (2, 0.5)) if rng.random() < share] + [0] * (number % 50 == 0)
-        rows.append({"image_id": str(number), "image": None, "labels": present, "unknown": [1] * (number % 20 == 7)})
-    names = ["rare", "some", "many"]
-    return LabelledImages(Dataset.from_list(rows, features=features_for(names)), "x", "train")
+    marks = np.zeros((count, 3), dtype=np.int8)
+    marks[7::20, 1] = -1
+    marks[rng.random(count) < 0.1, 1] = 1
+    marks[rng.random(count) < 0.5, 2] = 1
+    marks[::50, 0] = 1
+    return without_files(marks, ["rare", "some", "many"])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -142,13 +149,13 @@ def test_subset_is_drawn_under_the_seed(many: LabelledImages) -> None:
 
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(InputError, match="split 'val' of data set 'nothing' is empty"):
-        labelled_images([], NAMES, name="nothing", split="val", skip_missing_images=True)
+        labelled_images(Listing("x"), NAMES, name="nothing", split="val", skip_missing_images=True)
 
 
 @pytest.mark.parametrize(("names", "message"), [(["only"], "at least two"), (["a", "b", "a"], r"\['a'\] twice")])
 def test_labels_that_make_no_multi_label_data_set(names: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        labelled_images([Row("x", __file__, [0])], names, name="n", split="s", skip_missing_images=False)
+        labelled_images(Listing("x", [Record("x", "x", None, [])], is_sound=True), names, name="n", split="s")
 
 
 def test_with_labels_keeps_those_columns_alone(images: LabelledImages) -> None:
@@ -156,7 +163,7 @@ def test_with_labels_keeps_those_columns_alone(images: LabelledImages) -> None:
     assert kept.label_names == ["cow", "ant"]
     assert kept.targets().tolist() == [[c, a] for a, _, c in TARGETS]
     assert kept.image_ids == images.image_ids
-    assert kept.dataset[2]["image"].tobytes() == images.dataset[2]["image"].tobytes()
+    assert kept.image(2).tobytes() == images.image(2).tobytes()
     assert images.with_labels(NAMES) is images
     with pytest.raises(InputError, match=r"labels has 'elk', which is no label of data set 'made': .* ant, bee, cow"):
         images.with_labels(["elk", "ant"])

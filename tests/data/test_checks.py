@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sct_hf.data.checks import check_listings
-from sct_hf.data.listing import Listing, Record, plain_name
+from sct_hf.data.listing import Listing, Record
+from sct_hf.data.names import plain_name
 from sct_hf.data.problems import Problem, Problems
 
 Rows = Sequence[tuple[str, list[str]]]

@@ -23,7 +23,7 @@ def test_real_splits_share_the_80_labels(coco_dir: Path) -> None:
     ids, names = val.image_ids, val.label_names
     rows, columns = val.targets().nonzero()
     assert {(ids[row], names[column]) for row, column in zip(rows, columns, strict=True)} == pairs
-    assert val.dataset[0]["image"].size[0] > 100
+    assert val.image(0).size[0] > 100
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def test_faults_are_named(content: dict[str, Any], write: Callable[[Any], Path])
     with pytest.raises(InputError, match=r"split is 'train2014', .* val2014"):
         load_data("coco", "train2014", data_dir=write(content))
     content["annotations"][0]["category_id"] = 1
-    with pytest.raises(InputError, match=r"instances_val2014.json is not in the instances format of COCO: KeyError 1"):
+    with pytest.raises(
+        InputError, match=r"instances_val2014.json, annotation 1: category_id 1 is none of the 3 categories"
+    ):
         load_data("coco", "val2014", data_dir=write(content))
     with pytest.raises(InputError, match="not in the instances format"):
         load_data("coco", "val2014", data_dir=write([1, 2]))

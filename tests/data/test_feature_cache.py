@@ -58,7 +58,7 @@ def test_maps_equal_direct_computation(
     model.eval()
     plain = eval_transform(**LOOK)
     for row in range(len(images)):
-        image = images.dataset[row]["image"]
+        image = images.image(row)
         for view, pixels in enumerate([plain(image), plain(image).flip(-1)]):
             with torch.no_grad():
                 direct = model.backbone(pixels[None])[0]  # (D0, H', W')

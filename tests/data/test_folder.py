@@ -29,10 +29,10 @@ def test_metadata_of_each_split_as_the_imagefolder_of_datasets_reads_it(root: Pa
     theirs = load_dataset("imagefolder", data_dir=str(root), split="train", cache_dir=str(tmp_path / "cache"))
     ours = load_data("imagefolder", "train", data_dir=root)
     assert ours.label_names == ["bee", "cat"]
-    assert [[ours.label_names[k] for k in row] for row in ours.dataset["labels"]] == [
-        sorted(row) for row in theirs["labels"]
-    ]
-    assert [image.tobytes() for image in ours.dataset["image"]] == [image.tobytes() for image in theirs["image"]]
+    shown = [[name for name, mark in zip(ours.label_names, row, strict=True) if mark == 1] for row in ours.targets()]
+    assert shown == [sorted(row) for row in theirs["labels"]]
+    found = [ours.image(row).tobytes() for row in range(len(ours))]
+    assert found == [image.tobytes() for image in theirs["image"]]
 
 
 def test_one_metadata_file_for_all_splits(root: Path) -> None:

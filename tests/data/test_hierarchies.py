@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sct_hf.data import load_data
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.hierarchies import load_hierarchy, read_hierarchy, with_parents, write_hierarchy
-from sct_hf.data.rows import Row, labelled_images
-from sct_hf.data.voc import VOC_LABELS, read_voc2007
+from sct_hf.data.image_sources import ImageFiles
+from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
 
 LABELS = ["dog", "cat", "bus", "dining table"]
@@ -80,11 +81,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def images_of(targets: list[list[int]], names: list[str], image: Path) -> LabelledImages:
-    rows = [
-        Row(str(number), image, np.flatnonzero(np.equal(row, 1)), np.flatnonzero(np.equal(row, -1)))
-        for number, row in enumerate(targets)
-    ]
-    return labelled_images(rows, names, name="test", split="train", skip_missing_images=False)
+    ids = [str(number) for number in range(len(targets))]
+    return LabelledImages(
+        ImageFiles([image] * len(ids)), np.array(targets, dtype=np.int8), names, ids, "test", "train"
+    )
 
 
 @settings(deadline=None, max_examples=30)
@@ -116,7 +116,7 @@ def test_children_that_the_data_set_lacks_are_unknown(image: Path) -> None:
 
 def test_voc_parents_by_the_objects_of_its_images(voc_dir: Path) -> None:
     """An animal is there where one of its six labels is; an image of difficult animals only leaves it unknown."""
-    images = read_voc2007("val", data_dir=voc_dir, difficult="ignore", skip_missing_images=True)
+    images = load_data("voc2007", "val", data_dir=voc_dir, difficult="ignore", skip_missing_images=True)
     marks = images.targets()
     found = with_parents(images, load_hierarchy("voc", VOC_LABELS)).targets()
     assert np.array_equal(found[:, :20], marks)

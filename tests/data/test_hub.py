@@ -46,13 +46,15 @@ def test_each_kind_of_label_column(saved: Callable[..., str], values: list[Any],
     assert images.label_names == NAMES
     assert images.targets().tolist() == TARGETS
     assert images.image_ids == ["train-000000", "train-000001", "train-000002"]
-    assert images.dataset.features.keys() == {"image_id", "image", "labels", "unknown"}
+    assert images.to_dataset().features.keys() == {"image_id", "image", "labels", "unknown"}
 
 
 def test_numbers_need_names(saved: Callable[..., str]) -> None:
     folder = saved("tags", NUMBERS, List(Value("int64")))
     assert load_data(folder, "train", label_names=NAMES).targets().tolist() == TARGETS
-    with pytest.raises(InputError, match=r"without names: set label_names"):
+    with pytest.raises(
+        InputError, match=r"tags: the labels are numbers without names, .*, or name the labels .* by labels_file"
+    ):
         load_data(folder, "train")
 
 
@@ -68,7 +70,7 @@ def test_one_label_a_image_and_ids_and_unknown(saved: Callable[..., str]) -> Non
 
 def test_our_own_data_sets_come_back(tmp_path: Path, make_images: Callable[..., LabelledImages]) -> None:
     images = make_images([(["bee"], ["cow"]), (["ant"], [])], NAMES)
-    DatasetDict({"val": images.dataset}).save_to_disk(tmp_path / "set")
+    DatasetDict({"val": images.to_dataset()}).save_to_disk(tmp_path / "set")
     again = load_data(str(tmp_path / "set"), "val")
     assert (again.targets() == images.targets()).all()
     assert again.image_ids == images.image_ids
@@ -80,7 +82,7 @@ def test_a_folder_of_parquet_files(tmp_path: Path, make_images: Callable[..., La
     images = make_images([(["bee"], ["cow"]), (["ant"], [])], NAMES)
     folder = tmp_path / "parquet"
     folder.mkdir()
-    images.dataset.to_parquet(folder / "train-00000-of-00001.parquet")
+    images.to_dataset().to_parquet(folder / "train-00000-of-00001.parquet")
     again = load_data(str(folder), "train", cache_dir=tmp_path / "cache")
     assert (again.targets() == images.targets()).all()
     assert again.label_names == NAMES
@@ -95,17 +97,17 @@ def test_missing_images_of_a_list_of_paths(tmp_path: Path, save_image: Callable[
     folder.mkdir()
     (folder / "train.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     options: dict[str, Any] = {"image_column": "file", "cache_dir": tmp_path / "cache"}
-    with pytest.raises(InputError, match=r"2 of 3 .* at .*gone.png \(missing\); train-000002 at <no image>"):
+    with pytest.raises(InputError, match=r"2 of 3 .* at .*gone.png \(missing\); train-000002 at <no file>"):
         load_data(str(folder), "train", **options)
     images = load_data(str(folder), "train", skip_missing_images=True, **options)
     assert images.skipped == ("train-000001", "train-000002")
     assert images.targets().tolist() == [TARGETS[0]]
-    assert images.dataset[0]["image"].size == (40, 30)
+    assert images.image(0).size == (40, 30)
 
 
 def test_faults_are_named(saved: Callable[..., str], tmp_path: Path) -> None:
     folder = saved("label", [2, -1, 1], ClassLabel(names=NAMES))
-    with pytest.raises(InputError, match="has the label -1, which is none of its 3 names"):
+    with pytest.raises(InputError, match=r"label: label -1 is none of the 3 names"):
         load_data(folder, "train")
     with pytest.raises(InputError, match=r"image_column is 'image', but .* has only photo, label"):
         load_data(folder, "train", image_column="image")

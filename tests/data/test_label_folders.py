@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sct_hf.data import load_data
@@ -26,7 +27,7 @@ def tree(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
 
 def labels_of(root: Path, split: str = "train") -> dict[str, list[str]]:
     images = load_data("labelfolders", split, data_dir=root)
-    rows = [[images.label_names[column] for column in labels] for labels in images.dataset["labels"]]
+    rows = [[images.label_names[column] for column in np.flatnonzero(row)] for row in images.targets()]
     return dict(zip(images.image_ids, rows, strict=True))
 
 

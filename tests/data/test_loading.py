@@ -1,11 +1,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from datasets import Dataset, Features, Image
 from torch.utils.data import DataLoader
 
 from sct_hf.data.base import LabelledImages
+from sct_hf.data.image_sources import ImageColumn
 from sct_hf.data.loading import ImageDataset
 from sct_hf.data.transforms import eval_transform, train_transform
 from sct_hf.errors import InputError
@@ -32,7 +35,7 @@ def test_items_are_the_images_and_their_targets(images: LabelledImages) -> None:
     for index in range(5):
         item = dataset[index]
         assert item.keys() == {"pixel_values", "labels", "index"}
-        assert torch.equal(item["pixel_values"], transform(images.dataset[index]["image"]))
+        assert torch.equal(item["pixel_values"], transform(images.image(index)))
         assert item["labels"].tolist() == images.targets()[index].tolist()
         assert item["labels"].dtype == item["pixel_values"].dtype == torch.float32
         assert item["index"] == index
@@ -83,7 +86,7 @@ def test_workers_change_nothing_and_follow_the_epoch(dataset: ImageDataset, work
 
 def test_a_file_that_breaks_later_is_named(images: LabelledImages) -> None:
     dataset = ImageDataset(images, eval_transform(16, MEAN, STD))
-    path = Path(images.dataset.data.table["image"].to_pylist()[3]["path"])
+    path = Path(images.encoded(3)["path"])
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(InputError) as caught:
         dataset[3]
@@ -95,8 +98,9 @@ def test_a_file_that_breaks_later_is_named(images: LabelledImages) -> None:
         list(DataLoader(dataset, batch_size=5, num_workers=1))
 
 
-def test_broken_bytes_are_named_by_their_image(images: LabelledImages) -> None:
-    rows = [{"image_id": "q", "image": {"bytes": b"nothing", "path": None}, "labels": [], "unknown": []}]
-    broken = LabelledImages(type(images.dataset).from_list(rows, features=images.dataset.features), "made", "train")
+def test_broken_bytes_are_named_by_their_image() -> None:
+    column = Dataset.from_list([{"image": {"bytes": b"nothing", "path": None}}], features=Features(image=Image()))
+    marks = np.zeros((1, 2), dtype=np.int8)
+    broken = LabelledImages(ImageColumn(column), marks, ["ant", "bee"], ["q"], "made", "train")
     with pytest.raises(InputError, match="the bytes of image 'q'"):
         ImageDataset(broken, eval_transform(16, MEAN, STD))[0]

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
 from PIL import Image
 
 from sct_hf.data import LabelledImages, load_data
-from sct_hf.data.base import features_for
+from sct_hf.data.image_sources import ImageColumn, ImageFiles
 from sct_hf.data.masks import hide_labels, known_entries, single_positives
 from sct_hf.data.write_csv import write_csv
 from sct_hf.errors import InputError
@@ -89,7 +90,7 @@ def test_hiding_leaves_what_is_known_and_what_was_unknown(images: LabelledImages
     np.testing.assert_array_equal(after.targets(), expected)
     assert 0 < (expected >= 0).sum() < (partly.targets() >= 0).sum()
     assert after.image_ids == images.image_ids
-    assert after.dataset.features == images.dataset.features
+    assert after.label_names == images.label_names
     assert hide_labels(partly, split="train", proportion=1.0, single_positive=False, seed=0) is partly
     single = hide_labels(images, split="train", proportion=1.0, single_positive=True, seed=0).targets()
     assert set(np.unique(single)) == {-1, 1}
@@ -106,22 +107,22 @@ def test_a_csv_file_is_read_back(images: LabelledImages, table: Path, tmp_path: 
     np.testing.assert_array_equal(back.targets(), hidden.targets())
     assert [Path(name).name for name in back.image_ids] == [Path(name).name for name in images.image_ids]
     assert all(Path(name).is_absolute() == (place == "elsewhere") for name in back.image_ids)
-    assert back.dataset[3]["image"].tobytes() == images.dataset[3]["image"].tobytes()
+    assert back.image(3).tobytes() == images.image(3).tobytes()
 
 
 def test_names_with_separators_are_read_back(table: Path, tmp_path: Path) -> None:
     labels = ["cat, or dog", 'a "quoted" one', "plain"]
-    rows = {"image_id": ["one"], "image": [str(table / "train-0.png")], "labels": [[0, 1]], "unknown": [[2]]}
-    write_csv(
-        LabelledImages(Dataset.from_dict(rows, features=features_for(labels)), "odd", "train"), tmp_path / "t.csv"
-    )
+    marks = np.array([[1, 1, -1]], dtype=np.int8)
+    source = ImageFiles([table / "train-0.png"])
+    write_csv(LabelledImages(source, marks, labels, ["one"], "odd", "train"), tmp_path / "t.csv")
     back = load_data("csv", "train", files=str(tmp_path / "t.csv"))
     targets = dict(zip(back.label_names, back.targets()[0].tolist(), strict=True))
     assert targets == {"cat, or dog": 1, 'a "quoted" one': 1, "plain": -1}
 
 
 def test_images_without_files_cannot_be_named(tmp_path: Path) -> None:
-    rows = {"image_id": ["one"], "image": [Image.new("RGB", (4, 4))], "labels": [[0]], "unknown": [[]]}
-    images = LabelledImages(Dataset.from_dict(rows, features=features_for(["a", "b"])), "bytes", "train")
+    column = Dataset.from_dict({"image": [Image.new("RGB", (4, 4))]}, features=Features(image=ImageFeature()))
+    marks = np.array([[1, 0]], dtype=np.int8)
+    images = LabelledImages(ImageColumn(column), marks, ["a", "b"], ["one"], "bytes", "train")
     with pytest.raises(InputError, match="image 'one' of data set 'bytes' has no file"):
         write_csv(images, tmp_path / "t.csv")

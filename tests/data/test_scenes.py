@@ -33,18 +33,17 @@ def test_the_data_set_holds_the_rendered_images(tmp_path: Path) -> None:
     assert (images.name, images.split, len(images), images.label_names) == ("scenes", "train", 6, SCENE_LABELS)
     for index in range(6):
         image, labels = render_scene(2, "train", index)
-        row = images.dataset[index]
-        assert row["image_id"] == f"train-{index:05d}"
-        assert row["image"].tobytes() == image.tobytes()
-        assert row["labels"] == labels
-    assert (images.targets().sum(axis=1) == [len(row) for row in images.dataset["labels"]]).all()
+        assert images.image_ids[index] == f"train-{index:05d}"
+        assert images.image(index).tobytes() == image.tobytes()
+        assert np.flatnonzero(images.targets()[index] == 1).tolist() == labels
+    assert set(np.unique(images.targets())) == {0, 1}
 
 
 def test_a_second_call_renders_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_data("scenes", "test", size=3, cache_dir=tmp_path)
     monkeypatch.setattr(module, "render_scene", lambda *_: pytest.fail("rendered again"))
     second = load_data("scenes", "test", size=3, cache_dir=tmp_path)
-    assert second.dataset[2]["image"].tobytes() == first.dataset[2]["image"].tobytes()
+    assert second.image(2).tobytes() == first.image(2).tobytes()
 
 
 def test_counts_and_shares_of_the_labels() -> None:

@@ -73,9 +73,11 @@ def small(tmp_path: Path, save_image: Callable[..., Path]) -> Path:
 @pytest.mark.parametrize("inner", ["", "VOCdevkit", "VOCdevkit/VOC2012"])
 def test_the_folder_is_found(small: Path, inner: str) -> None:
     images = load_data("voc2012", "train", data_dir=small / inner, difficult="ignore")
-    shown = [[VOC_LABELS[k] for k in row] for row in images.dataset["labels"]]
+    shown, unknown = (
+        [[VOC_LABELS[k] for k in np.flatnonzero(row == mark)] for row in images.targets()] for mark in (1, -1)
+    )
     assert shown == [["cat"], ["car"], []]
-    assert [[VOC_LABELS[k] for k in row] for row in images.dataset["unknown"]] == [["dog"], [], []]
+    assert unknown == [["dog"], [], []]
     assert (images.name, images.split, images.label_names) == ("voc2012", "train", VOC_LABELS)
 
 
@@ -97,10 +99,12 @@ def test_faults_of_the_folder_are_named(small: Path) -> None:
     with pytest.raises(InputError, match="difficult is 'maybe'"):
         load_data("voc2012", "train", data_dir=small, difficult="maybe")
     (main / "dog_train.txt").write_text("a 0\nb -1\n")
-    with pytest.raises(InputError, match=r"dog_train.txt does not give each image"):
+    with pytest.raises(
+        InputError, match=r"dog_train.txt: it does not give each image of train.txt one of 1, 0, -1: c has none"
+    ):
         load_data("voc2012", "train", data_dir=small)
     (main / "dog_train.txt").unlink()
-    with pytest.raises(InputError, match=r"lacks dog_train.txt"):
+    with pytest.raises(InputError, match=r"ImageSets/Main: it lacks dog_train.txt"):
         load_data("voc2012", "train", data_dir=small)
     annotation = small / "VOCdevkit" / "VOC2012" / "Annotations" / "a.xml"
     annotation.write_text("<annotation><object><name>yeti</name></object></annotation>")

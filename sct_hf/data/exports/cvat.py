@@ -1,49 +1,47 @@
 """CVAT: the export named "CVAT for images 1.1"."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from xml import sax
 from xml.sax.handler import ContentHandler
 from xml.sax.xmlreader import Locator
 
-from sct_hf.data.exports.places import ExportFile, export_files, first_there
-from sct_hf.data.listing import FileReader, Listing, Record
+from sct_hf.data.exports.export_files import ExportFile, export_files
+from sct_hf.data.listing import Listing, Record, usable_names
+from sct_hf.data.names import shown, tidy
+from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.text_files import read_text
 
 _FORMAT = 'export the task as "CVAT for images 1.1"'
 
 
-def list_cvat(
-    split: str,
-    problems: Problems,
-    *,
-    files: str | Path | Sequence[str | Path] | None = None,
-    data_dir: str | Path | None = None,
-) -> Listing:
+@register_reader("cvat", title="Own images (CVAT)", takes=["files", "data_dir", "label_names"])
+def list_cvat(request: Request, problems: Problems) -> Listing:
     """List the images of `annotations.xml`: their tags, and the labels of their boxes and other shapes.
 
     The labels are those that the task or project declares, in its order. In an export of a project each image names
     its subset: of a file that may hold several splits, those images are listed whose subset has the split's name, in
     any case; where no image names one, all are "train". Images lie in `images/`, `images/<subset>/` or beside the
-    file.
+    file; frames of a video may be named without an ending.
 
     Args:
-        split: Name of the split; without `files`, `<data_dir>/<split>.xml`, `<data_dir>/<split>/annotations.xml` or
-            `<data_dir>/annotations.xml` is read.
+        request: Names the split, and its exports, or the folder of the export: then `<data_dir>/<split>.xml`,
+            `<data_dir>/<split>/annotations.xml` or `<data_dir>/annotations.xml` is read.
         problems: Where to add what is wrong.
-        files: The exports of the split.
-        data_dir: Folder of the export.
 
     Raises:
         InputError: No file is named, or the folder has none.
     """
-    found = export_files(split, files, data_dir, ["{split}.xml", "{split}/annotations.xml", "annotations.xml"])
-    listing = Listing(", ".join(str(file.path) for file in found), label_names=[])
+    found = export_files(request, ["{split}.xml", "{split}/annotations.xml", "annotations.xml"])
+    split, listing = request.split, Listing(", ".join(str(file.path) for file in found), label_names=[])
     for file in found:
         text = read_text(file.path, problems)
         if text is None:
+            continue
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            text = "it declares a document type or entities, which CVAT never does"
+            problems.add("wrong format", file.path, text, _FORMAT)
             continue
         images = _Images(file, problems)
         try:
@@ -51,6 +49,9 @@ def list_cvat(
         except sax.SAXParseException as error:
             place = f"{file.path}, line {error.getLineNumber()}"
             problems.add("not XML", place, f"not valid XML ({error.getMessage()})", _FORMAT)
+            continue
+        except ValueError as error:  # an encoding that the file declares and nobody knows
+            problems.add("not XML", file.path, f"not valid XML ({error})", _FORMAT)
             continue
         chosen = images.records
         if file.whole:
@@ -61,11 +62,8 @@ def list_cvat(
         if images.records and not chosen:
             text = f"no image is of subset {split!r}, only {', '.join(map(repr, sorted(subsets)))}"
             problems.add("no such split", file.path, text, "name another split, or name the split's file")
-        listing.label_names = list(dict.fromkeys([*(listing.label_names or []), *images.label_names]))
+        listing.declare(images.label_names)
     return listing
-
-
-read_cvat = FileReader("cvat", list_cvat)
 
 
 class _Images(ContentHandler):
@@ -78,14 +76,18 @@ class _Images(ContentHandler):
 
     def __init__(self, file: ExportFile, problems: Problems) -> None:
         super().__init__()
-        self.label_names: list[str] = []
         self.records: list[tuple[str, Record]] = []
         self._file, self._problems = file, problems
         self._path: list[str] = []
-        self._text = ""
+        self._declared: dict[str, None] = {}
+        self._text: list[str] | None = None
         self._name: str | None = None
         self._is_part = False
         self._open: tuple[str, Record] | None = None
+
+    @property
+    def label_names(self) -> list[str]:
+        return list(self._declared)
 
     def setDocumentLocator(self, locator: Locator) -> None:  # noqa: N802
         self._at = locator
@@ -105,18 +107,19 @@ class _Images(ContentHandler):
         elif name == "label":
             self._name, self._is_part = None, False
         self._path.append(name)
-        self._text = ""
+        self._text = [] if self._path[-3:] == ["labels", "label", "name"] else None
 
     def characters(self, content: str) -> None:
-        self._text += content
+        if self._text is not None:
+            self._text.append(content)
 
     def endElement(self, name: str) -> None:  # noqa: N802
         self._path.pop()
         if self._path[-2:] == ["labels", "label"]:
-            self._name = self._text.strip() if name == "name" else self._name
+            self._name = "".join(self._text or ()) if name == "name" else self._name
             self._is_part = self._is_part or name == "parent"
-        elif name == "label" and self._name and not self._is_part:
-            self.label_names.append(self._name)
+        elif name == "label" and self._name is not None and not self._is_part:
+            self._declared |= dict.fromkeys(usable_names([self._name], self._place(), self._problems))
         elif name == "image" and self._open is not None:
             self.records.append(self._open)
             self._open = None
@@ -127,15 +130,15 @@ class _Images(ContentHandler):
             self._problems.add("no path", self._place(), "the image has no name", _FORMAT)
             return None
         root = self._file.root.absolute()
-        candidates = [root / "images" / subset / name, root / "images" / name, root / name]
-        return subset, Record(self._place(), name, first_there(candidates, candidates[1]), [])
+        roots = dict.fromkeys([root / "images", root / "images" / subset, root])
+        return subset, Record(self._place(), name, find_image(name, list(roots)), [])
 
     def _add_label(self, element: str, attrs: Any) -> None:
-        label, record = attrs.get("label"), self._open[1] if self._open else None
+        label, record = tidy(attrs.get("label") or ""), self._open[1] if self._open else None
         if record is None or not label:
             self._problems.add("wrong format", self._place(), f"<{element}> has no label", _FORMAT)
-        elif label not in self.label_names:
-            text = f"label {label!r} is not declared among {', '.join(self.label_names) or 'none'}"
+        elif label not in self._declared:
+            text = f"label {shown(label)} is not declared among {', '.join(self._declared) or 'none'}"
             self._problems.add("unknown label", self._place(), text, "correct it, or add it to <labels>")
         elif label not in record.labels:
             record.labels.append(label)

@@ -1,13 +1,15 @@
 """FiftyOne: `FiftyOneImageClassificationDataset` (or …DetectionDataset) and `FiftyOneDataset` exports."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from sct_hf.data.exports.places import ExportFile, export_files
+from sct_hf.data.exports.export_files import ExportFile, export_files
 from sct_hf.data.folder import SPLITS
-from sct_hf.data.listing import FileReader, Listing, Record
+from sct_hf.data.listing import Listing, Record, declared_names, usable_names
+from sct_hf.data.names import shown, tidy
+from sct_hf.data.places import find_image, unread_files
 from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.text_files import read_json
 from sct_hf.files import images_below
 
@@ -16,14 +18,8 @@ _SINGLE = ("Classification", "Detection", "Polyline")
 _FORMAT = "export as FiftyOneImageClassificationDataset or FiftyOneDataset"
 
 
-def list_fiftyone(
-    split: str,
-    problems: Problems,
-    *,
-    files: str | Path | Sequence[str | Path] | None = None,
-    data_dir: str | Path | None = None,
-    label_column: str | None = None,
-) -> Listing:
+@register_reader("fiftyone", title="Own images (FiftyOne)", takes=["files", "data_dir", "label_column", "label_names"])
+def list_fiftyone(request: Request, problems: Problems) -> Listing:
     """List `labels.json` of a classification or detection export, or `samples.json` of a whole data set.
 
     `labels.json` names images in the folder `data` beside it by their paths without ending, or by whole paths, and
@@ -32,18 +28,15 @@ def list_fiftyone(
     listed, or all as "train" where no sample has the tag of a usual split.
 
     Args:
-        split: Name of the split; without `files`, `<data_dir>/<split>/labels.json`, `<data_dir>/<split>/samples.json`
-            or `<data_dir>/samples.json` is read.
+        request: Names the split, and its exports, or the folder of the export: then `<data_dir>/<split>/labels.json`,
+            `<data_dir>/<split>/samples.json` or `<data_dir>/samples.json` is read. `label_column` is the field of the
+            labels in `samples.json`, by default the only one there is.
         problems: Where to add what is wrong.
-        files: The exports of the split.
-        data_dir: Folder of the export.
-        label_column: Field of the labels in `samples.json`; by default the only one there is.
 
     Raises:
         InputError: No file is named, or the folder has none.
     """
-    usual = ["{split}/labels.json", "{split}/samples.json", "samples.json"]
-    found = export_files(split, files, data_dir, usual)
+    found = export_files(request, ["{split}/labels.json", "{split}/samples.json", "samples.json"])
     listing = Listing(", ".join(str(file.path) for file in found))
     for file in found:
         content = read_json(file.path, problems)
@@ -53,40 +46,45 @@ def list_fiftyone(
             if "labels" in content:
                 _add_labels(listing, file, content, problems)
             else:
-                _add_samples(listing, file, split, content["samples"], label_column, problems)
+                _add_samples(listing, file, request.split, content["samples"], request.label_column, problems)
         except (AttributeError, KeyError, TypeError) as error:
-            text = f"not an export of FiftyOne ({type(error).__name__}: {error})"
+            text = f"not an export of FiftyOne ({type(error).__name__}: {str(error)[:80]})"
             problems.add("wrong format", file.path, text, _FORMAT)
     return listing
 
 
-read_fiftyone = FileReader("fiftyone", list_fiftyone)
-
-
 def _add_labels(listing: Listing, file: ExportFile, content: dict[str, Any], problems: Problems) -> None:
-    classes: list[str] | None = content.get("classes")
+    classes: list[str] | None = None
+    if content.get("classes") is not None:
+        classes = declared_names(content["classes"], f"{file.path}, classes", problems)
+        if classes is None:
+            return
+        listing.declare(classes)
     data = file.root.absolute() / "data"
     path_of = {path.relative_to(data).with_suffix("").as_posix(): path for path in images_below(data)}
     for key, value in content["labels"].items():
-        place = f"{file.path}, entry {key!r}"
+        place = f"{file.path}, entry {shown(key)}"
         values = value if isinstance(value, list) else [] if value is None else [value]
-        labels = [_name(one, classes, place, problems) for one in values]
-        path = Path(key) if Path(key).is_absolute() else path_of.get(Path(key).as_posix(), data / key)
-        listing.records.append(Record(place, key, path, _distinct(labels)))
-    if classes is not None:
-        listing.label_names = list(dict.fromkeys([*(listing.label_names or []), *classes]))
+        labels = [name for one in values for name in _name(one, classes, place, problems)]
+        known = path_of.get(PureWindowsPath(key).as_posix())
+        path = known if known is not None and not Path(key).is_absolute() else find_image(key, [data])
+        listing.records.append(Record(place, key, path, list(dict.fromkeys(labels))))
+    if note := unread_files(data):
+        listing.notes.append(note)
 
 
-def _name(value: Any, classes: list[str] | None, place: str, problems: Problems) -> str | None:
+def _name(value: Any, classes: list[str] | None, place: str, problems: Problems) -> list[str]:
     """The name behind a name, an index into the classes, or an object that has one of them as `label`."""
     label = value.get("label") if isinstance(value, dict) else value
+    if classes is None and not isinstance(label, int):
+        return usable_names([label], place, problems)
     if isinstance(label, int) and not isinstance(label, bool) and classes is not None and 0 <= label < len(classes):
-        return classes[label]
-    if isinstance(label, str) and (classes is None or label in classes):
-        return label
+        return [classes[label]]
+    if isinstance(label, str) and classes is not None and tidy(label) in classes:
+        return [tidy(label)]
     of = f"the {len(classes)} classes" if classes is not None else "no classes"
-    problems.add("unknown label", place, f"label {label!r}, where the file declares {of}", _FORMAT)
-    return None
+    problems.add("unknown label", place, f"label {shown(label)}, where the file declares {of}", _FORMAT)
+    return []
 
 
 def _add_samples(
@@ -109,8 +107,9 @@ def _add_samples(
             continue
         value = sample.get(fields[0]) or {}
         many = _LISTS.get(value.get("_cls", ""))
-        labels = [one.get("label") for one in (value.get(many) or [] if many else [value] if value else [])]
-        listing.records.append(Record(place, written, file.root.absolute() / written, _distinct(labels)))
+        found = [one.get("label") for one in (value.get(many) or [] if many else [value] if value else [])]
+        labels = usable_names(found, place, problems)
+        listing.records.append(Record(place, written, find_image(written, [file.root.absolute()]), labels))
     if tagged and not listing.records:
         text = f"no sample has the tag {split!r}; tags are {', '.join(map(repr, sorted(tags))) or 'none'}"
         problems.add("no such split", file.path, text, "tag the samples of the split, or name the split's file")
@@ -118,7 +117,3 @@ def _add_samples(
 
 def _is_label(value: Any) -> bool:
     return isinstance(value, dict) and value.get("_cls") in (*_LISTS, *_SINGLE)
-
-
-def _distinct(labels: list[str | None]) -> list[str]:
-    return list(dict.fromkeys(label for label in labels if label is not None))

@@ -1,14 +1,16 @@
 """Label Studio: the export named JSON."""
 
+import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from sct_hf.data.exports.places import ExportFile, export_files, first_there
-from sct_hf.data.listing import FileReader, Listing, Record
+from sct_hf.data.exports.export_files import ExportFile, export_files
+from sct_hf.data.listing import Listing, Record, usable_names
+from sct_hf.data.names import kind_of, shown
 from sct_hf.data.problems import Problems
+from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.text_files import read_json
 from sct_hf.files import IMAGE_SUFFIXES
 
@@ -16,15 +18,12 @@ _FORMAT = "export as JSON, not JSON-MIN"
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
 
-def list_label_studio(
-    split: str,
-    problems: Problems,
-    *,
-    files: str | Path | Sequence[str | Path] | None = None,
-    data_dir: str | Path | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-) -> Listing:
+@register_reader(
+    "labelstudio",
+    title="Own images (Label Studio)",
+    takes=["files", "data_dir", "image_column", "label_column", "label_names"],
+)
+def list_label_studio(request: Request, problems: Problems) -> Listing:
     """List the tasks of a JSON export: their choices, and the labels of their rectangles and other regions.
 
     Where several people annotated an image, a label that all of them gave it is present, and one that only some
@@ -34,17 +33,16 @@ def list_label_studio(
     `/data/upload/3/1a2b3c4d-cat.jpg` also as `cat.jpg`, a local file by what follows `?d=`, an URL by its path.
 
     Args:
-        split: Name of the split; without `files`, `<data_dir>/<split>.json` is read.
-        problems: Where to add what is wrong.
-        files: The exports of the split.
-        data_dir: The folder of the images; by default that of the export.
-        image_column: Entry of a task's `data` that holds the image; by default the only one that names an image.
-        label_column: `name` of the control whose results count (`from_name`); by default all.
+        request: Names the split, and its exports or `data_dir`, where `<data_dir>/<split>.json` is read then.
+            `data_dir` is the folder of the images, by default that of the export. `image_column` is the entry of a
+            task's `data` that holds the image, by default the only one that names an image; `label_column` the `name`
+            of the control whose results count (`from_name`), by default all.
+        problems: Where to add what is wrong: results of taxonomies too, which are trees and no labels.
 
     Raises:
         InputError: No file is named, or the folder has none of that name.
     """
-    found = export_files(split, files, data_dir, ["{split}.json"])
+    found = export_files(request, ["{split}.json"])
     listing = Listing(", ".join(str(file.path) for file in found))
     for file in found:
         tasks = read_json(file.path, problems)
@@ -59,14 +57,15 @@ def list_label_studio(
             if not isinstance(task, dict) or not isinstance(task.get("data"), dict) or "annotations" not in task:
                 problems.add("wrong format", place, "no task with data and annotations", _FORMAT)
                 continue
-            place += f" (task {task['id']})" if "id" in task else ""
+            place += f" (task {shown(task['id'])})" if "id" in task else ""
             try:
-                chosen = [_labels(one, label_column) for one in task["annotations"] if _finished(one)]
+                finished = [one for one in task["annotations"] if _finished(one)]
+                chosen = [_labels(one, request.label_column, place, problems) for one in finished]
             except (AttributeError, TypeError) as error:
                 problems.add("wrong format", place, f"no annotations of Label Studio ({error})", _FORMAT)
                 continue
             left_out += not chosen
-            address = _address(task["data"], image_column, place, problems)
+            address = _address(task["data"], request.image_column, place, problems)
             if chosen and address is not None:
                 sure = set.intersection(*chosen)
                 some = set.union(*chosen) - sure
@@ -77,20 +76,27 @@ def list_label_studio(
     return listing
 
 
-read_label_studio = FileReader("labelstudio", list_label_studio)
-
-
 def _finished(annotation: dict[str, Any]) -> bool:
     return not annotation.get("was_cancelled") and not annotation.get("skipped")
 
 
-def _labels(annotation: dict[str, Any], control: str | None) -> set[str]:
+def _labels(annotation: dict[str, Any], control: str | None, place: str, problems: Problems) -> set[str]:
     """Choices and region labels; texts, numbers and ratings are none."""
     labels: set[str] = set()
     for result in annotation.get("result") or []:
         kind = str(result.get("type"))
-        if (control is None or result.get("from_name") == control) and (kind == "choices" or kind.endswith("labels")):
-            labels.update(result.get("value", {}).get(kind, []))
+        if control is not None and result.get("from_name") != control:
+            continue
+        if kind == "taxonomy":
+            text = f"the results of {shown(result.get('from_name'))} are a taxonomy, which is not read"
+            remedy = "name the control of the choices by label_column, or make the taxonomy choices in Label Studio"
+            problems.add("taxonomy", place, text, remedy)
+        elif kind == "choices" or kind.endswith("labels"):
+            found = result.get("value", {}).get(kind, [])
+            if isinstance(found, list):
+                labels.update(usable_names(found, place, problems))
+            else:
+                problems.add("wrong labels", place, f"{kind} is {shown(found)}, {kind_of(found)}", _FORMAT)
     return labels
 
 
@@ -113,12 +119,16 @@ def _image(address: str, file: ExportFile) -> Path:
     parts, root = _parts(address), file.root.absolute()
     names = [parts[-1], _UPLOAD_PREFIX.sub("", parts[-1])]
     tails = [root.joinpath(*parts[start:]) for start in range(len(parts))]
-    return first_there([*tails, *(root / "images" / name for name in names), root / names[1]], root / parts[-1])
+    candidates = [*tails, *(root / "images" / name for name in names), root / names[1]]
+    return next((path for path in candidates if os.path.isfile(path)), root / parts[-1])
 
 
 def _parts(address: str) -> list[str]:
     """The folders and the name in an address; of a local file's URL those that follow ?d=."""
-    url = urlsplit(address)
-    local = parse_qs(url.query).get("d")
-    path = local[-1] if local else unquote(url.path)
+    try:
+        url = urlsplit(address)
+        local = parse_qs(url.query).get("d")
+        path = local[-1] if local else unquote(url.path)
+    except ValueError:  # no address, whatever it looks like
+        path = address
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")] or [address or "?"]

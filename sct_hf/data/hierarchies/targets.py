@@ -1,11 +1,10 @@
 """What a hierarchy makes of targets: parents from their children."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from sct_hf.data.base import LabelledImages, features_for
+from sct_hf.data.base import LabelledImages
 from sct_hf.model.hierarchy_sct import top_down
 
 
@@ -28,7 +27,7 @@ def with_parents(images: LabelledImages, label_parents: Mapping[str, Sequence[st
     names = [*own, *(name for name in mentioned if name not in set(own))]
     column = {name: place for place, name in enumerate(names)}
     targets = np.full((len(images), len(names)), -1, dtype=np.int8)  # (N, C)
-    targets[:, : len(own)] = images.targets()
+    targets[:, : len(own)] = images.marks
     children: dict[str, list[str]] = {}
     for child, parents in label_parents.items():
         for parent in parents:
@@ -40,9 +39,4 @@ def with_parents(images: LabelledImages, label_parents: Mapping[str, Sequence[st
         marks = targets[:, [column[name] for name in judges]]  # (N, children)
         absent_or_unknown = np.where((marks == 0).all(axis=1), 0, -1)
         targets[:, column[parent]] = np.where((marks == 1).any(axis=1), 1, absent_or_unknown)
-    features = features_for(names)
-    dataset = images.dataset.remove_columns(["labels", "unknown"])
-    for name, mark in (("labels", 1), ("unknown", -1)):
-        lists = [np.flatnonzero(row == mark).tolist() for row in targets]
-        dataset = dataset.add_column(name, lists, feature=features[name])
-    return replace(images, dataset=dataset)
+    return images.with_marks(targets, names)

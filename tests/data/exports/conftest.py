@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sct_hf.data import load_data
@@ -13,8 +14,11 @@ def names_by_id() -> Callable[[LabelledImages], dict[str, tuple[set[str], set[st
     """Labels and unknown labels of each image, by its id."""
 
     def named(images: LabelledImages) -> dict[str, tuple[set[str], set[str]]]:
-        columns = [[{images.label_names[k] for k in row} for row in images.dataset[c]] for c in ("labels", "unknown")]
-        return dict(zip(images.image_ids, zip(*columns, strict=True), strict=True))
+        def having(row: np.ndarray, mark: int) -> set[str]:
+            return {images.label_names[column] for column in np.flatnonzero(row == mark)}
+
+        pairs = [(having(row, 1), having(row, -1)) for row in images.targets()]
+        return dict(zip(images.image_ids, pairs, strict=True))
 
     return named
 

@@ -82,9 +82,9 @@ def test_subsets_of_a_project(tmp_path: Path, save_image: Callable[..., Path], p
         (META.format(kind="task") + "<image", ", line 19", "not valid XML"),
         ("", "", "there is no image|the file is empty"),
         (
-            META.format(kind="task") + '<image name="a.png">\n<tag label="dog "/></image></annotations>',
+            META.format(kind="task") + '<image name="a.png">\n<tag label="dogs"/></image></annotations>',
             ", line 20",
-            "label 'dog ' is not declared among sofa, dog, man, good frame",
+            "label 'dogs' is not declared among sofa, dog, man, good frame",
         ),
         (META.format(kind="task") + '<image id="3">\n</image></annotations>', ", line 19", "the image has no name"),
         (META.format(kind="task") + '<image name="a.png"><tag/></image></annotations>', ", line 19", "<tag> has no l"),

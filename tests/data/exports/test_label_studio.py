@@ -56,7 +56,7 @@ def test_choices_and_regions_of_every_kind_of_address(
     assert images.label_names == ["cat", "dog", "indoors", "night", "sofa"]
     wanted = [{"indoors", "cat"}, {"indoors", "night"}, {"dog", "sofa"}, {"sofa"}, set()]
     assert names_by_id(images) == {image: (labels, set()) for image, labels in zip(places, wanted, strict=True)}
-    paths = [Path(row["image"].filename) for row in images.dataset]
+    paths = [Path(images.encoded(row)["path"]) for row in range(len(images))]
     assert paths == [tmp_path / "images" / place for place in places.values()]
     scenes = load_data("labelstudio", "train", files=file, data_dir=tmp_path / "images", label_column="scene")
     assert scenes.label_names == ["indoors", "night"]

@@ -1,9 +1,10 @@
-"""Where an export keeps its files and images."""
+"""Which files of an export belong to a split."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sct_hf.data.registry import Request
 from sct_hf.errors import InputError
 
 
@@ -22,36 +23,24 @@ class ExportFile:
     whole: bool = False
 
 
-def export_files(
-    split: str,
-    files: str | Path | Sequence[str | Path] | None,
-    data_dir: str | Path | None,
-    usual: Sequence[str],
-) -> list[ExportFile]:
+def export_files(request: Request, usual: Sequence[str]) -> list[ExportFile]:
     """Find the file or files of a split.
 
     Args:
-        split: Name of the split.
-        files: The files, if the user names them; images are then looked for in `data_dir`, or beside each file.
-        data_dir: Folder of the export.
+        request: Names files, whose images are looked for in `data_dir` or beside each file; or else a folder.
         usual: Paths of the file below `data_dir` in the order they are tried, {split} standing for the split.
 
     Raises:
         InputError: Neither files nor a folder are given, or the folder has none of the usual files.
     """
-    if files is not None:
-        paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
-        return [ExportFile(path, path.parent if data_dir is None else Path(data_dir)) for path in paths]
+    data_dir, split = request.data_dir, request.split
+    if request.files is not None:
+        return [ExportFile(path, path.parent if data_dir is None else data_dir) for path in request.files]
     if data_dir is None:
         raise InputError(f"files is not given: name the file of split {split!r}, or its folder by data_dir")
     for name in usual:
-        path = Path(data_dir) / name.format(split=split)
+        path = data_dir / name.format(split=split)
         if path.is_file():
             return [ExportFile(path, path.parent, whole="{split}" not in name)]
     names = ", ".join(name.format(split=split) for name in usual)
     raise InputError(f"data_dir is {str(data_dir)!r}, but it has none of {names}: give another folder, or name files")
-
-
-def first_there(candidates: Iterable[Path], otherwise: Path) -> Path:
-    """The first of some paths that is a file, or `otherwise`."""
-    return next((path for path in candidates if path.is_file()), otherwise)

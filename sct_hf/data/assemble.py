@@ -1,0 +1,79 @@
+"""From a listing whose images were looked at to `LabelledImages`."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from sct_hf.data.base import LabelledImages
+from sct_hf.data.image_sources import ImageColumn, ImageFiles, ImageSource
+from sct_hf.data.listing import Listing, Record
+from sct_hf.data.looks import examine
+from sct_hf.errors import InputError
+
+
+def labelled_images(
+    listing: Listing,
+    label_names: Sequence[str],
+    *,
+    name: str,
+    split: str,
+    difficult_unknown: bool = False,
+    skip_missing_images: bool = False,
+) -> LabelledImages:
+    """Build the data set, held in memory but for the images: paths and marks.
+
+    Args:
+        listing: The images; they are looked at now if nobody did.
+        label_names: The C label names; every label of a record is one of them.
+        name: Name of the data set.
+        split: Name of the split.
+        difficult_unknown: Labels with difficult objects only are unknown; else they are absent.
+        skip_missing_images: Leave out images that are missing or broken instead of raising.
+
+    Raises:
+        InputError: Missing or broken images, no image at all, an id twice, or fewer than two labels.
+    """
+    listing = examine(listing)
+    records, looks = listing.records, listing.looks or []
+    twice = [image_id for image_id, count in Counter(record.image for record in records).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"split {split!r} of data set {name!r} lists {len(twice)} images twice, first {', '.join(twice[:5])}: "
+            "list each once, with all its labels"
+        )
+    faults = {index: look.fault for index, look in enumerate(looks) if look.fault}
+    if faults and not skip_missing_images:
+        found = list(faults.items())[:5]
+        first = "; ".join(f"{records[index].image} at {listing.file_of(index)} ({fault})" for index, fault in found)
+        raise InputError(
+            f"{len(faults)} of {len(records)} images of split {split!r} of data set {name!r} are missing or broken, "
+            f"first {first}: restore them, or pass skip_missing_images to leave them out"
+        )
+    kept = [index for index in range(len(records)) if index not in faults]
+    source: ImageSource = (
+        ImageFiles([str(records[index].path) for index in kept])
+        if listing.column is None
+        else ImageColumn(listing.column if len(kept) == len(records) else listing.column.select(kept))
+    )
+    return LabelledImages(
+        source,
+        marks_of([records[index] for index in kept], label_names, difficult_unknown=difficult_unknown),
+        list(label_names),
+        [records[index].image for index in kept],
+        name,
+        split,
+        tuple(records[index].image for index in faults),
+    )
+
+
+def marks_of(records: Sequence[Record], label_names: Sequence[str], *, difficult_unknown: bool = False) -> np.ndarray:
+    """Marks (N, C) int8 of records: 1 present, -1 unknown, 0 absent; a label that is present is not unknown."""
+    column_of = {label: column for column, label in enumerate(label_names)}
+    marks = np.zeros((len(records), len(column_of)), dtype=np.int8)
+    for row, record in enumerate(records):
+        if difficult_unknown:
+            marks[row, [column_of[label] for label in record.difficult]] = -1
+        marks[row, [column_of[label] for label in record.unknown]] = -1
+        marks[row, [column_of[label] for label in record.labels]] = 1
+    return marks

@@ -1,0 +1,137 @@
+"""Cells that hold the labels of an image: a list, a list as text in JSON or Python, or names with a separator."""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sct_hf.data.names import UnusableError, clean_name, kind_of, means_nothing, shown
+
+SEPARATORS: dict[str, str | None] = {"comma": ",", "pipe": "|", "semicolon": ";", "space": " ", "none": None}
+"""What parts the labels of a cell, by the name that `--separator` has for it; none: a cell is one label."""
+
+AUTO = "auto"
+"""Each of |, ; and , parts labels."""
+
+_USUAL = re.compile(r"[|;,]")
+_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_ITEMS = re.compile(rf"\s*(?:{_QUOTED}\s*(?:,\s*)?)*", re.DOTALL)
+_EMPTY = ("[]", "()", "{}", "set()")
+_LONGEST = 100_000
+
+
+def names_in(cell: Any, separator: str = AUTO) -> list[str]:
+    """The label names in a cell, each once; see `items_in`.
+
+    Raises:
+        UnusableError: The cell cannot be read, or holds what is no name.
+    """
+    return list(dict.fromkeys(clean_name(item) for item in items_in(cell, separator)))
+
+
+def items_in(cell: Any, separator: str = AUTO) -> list[Any]:
+    """What a cell lists, before anything is made of the entries.
+
+    Args:
+        cell: Nothing; a list, tuple or set; the object `{"choices": …}` of Label Studio; or text: one of these as
+            JSON or Python, a printed NumPy array of text, or names with a separator between them.
+        separator: `AUTO`, a name of `SEPARATORS`, or the separator itself.
+
+    Raises:
+        UnusableError: Something else, or text that stands for nothing, such as nan.
+    """
+    if cell is None:
+        return []
+    if isinstance(cell, str):
+        return _of_text(cell.strip(), separator)
+    if isinstance(cell, dict):
+        if set(cell) != {"choices"}:
+            raise UnusableError(
+                f"is an object with {', '.join(map(shown, cell)) or 'nothing'}", "give a list of names"
+            )
+        return _listed(cell["choices"])
+    if isinstance(cell, list | tuple | set):
+        return list(cell)
+    raise UnusableError(f"is {shown(cell)}, {kind_of(cell)}", "give a list of names, or names parted by a separator")
+
+
+def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
+    """What is odd about a column's separators: blanks between what seem to be labels, or several separators at once.
+
+    Blanks are suspected where no cell has a separator, and every word of some cell with several is a label by itself
+    or in another one.
+    """
+    texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()[:1] not in ("", "[", "{", "(")]
+    if separator != AUTO or not texts:
+        return None
+    used = sorted({mark for text in texts for mark in _USUAL.findall(text)})
+    if len(used) > 1:
+        marks = " and ".join(map(repr, used))
+        return f"labels are parted by {marks} alike: if names hold one of them, name the other by separator"
+    distinct = {text: text.split() for text in set(texts)}
+    places = Counter(word for words in distinct.values() for word in set(words))
+    several = [text for text, words in distinct.items() if len(words) > 1]
+    suspected = [text for text in several if all(places[word] > 1 for word in distinct[text])]
+    if used or not suspected or len(suspected) < len(several) / 2:
+        return None
+    return (
+        f"labels such as {shown(min(suspected))} seem to be several with blanks between them, but are taken for one: "
+        "pass separator space if they are several, none if they are one"
+    )
+
+
+def _of_text(text: str, separator: str) -> list[Any]:
+    if not text or text in _EMPTY:
+        return []
+    if text[0] in "[{" or (text[0] == "(" and _is_list(text)):
+        return _listed(_parsed(text))
+    sign = SEPARATORS.get(separator, separator)
+    if separator == AUTO:
+        parts = _USUAL.split(text)
+    else:
+        parts = [text] if sign is None else text.split() if sign == " " else text.split(sign)
+    parts = [part.strip() for part in parts if part.strip()]
+    for part in parts:
+        if means_nothing(part):
+            remedy = (
+                f"leave the cell empty where there is no label; a label of that name is written [{json.dumps(part)}]"
+            )
+            raise UnusableError(f"holds {shown(part)}, which stands for no value", remedy)
+    return list(parts)
+
+
+def _is_list(text: str) -> bool:
+    return text[-1] == ")" and (text[1:-1].lstrip()[:1] in ("'", '"') or bool(re.fullmatch(r"\([-\d.,\s]*\)", text)))
+
+
+def _listed(value: Any) -> list[Any]:
+    """The entries of a list, of the choices in an object, or a single name."""
+    if isinstance(value, dict) and set(value) == {"choices"}:
+        value = value["choices"]
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list | tuple | set):
+        return (
+            sorted(value) if isinstance(value, set) and all(isinstance(item, str) for item in value) else list(value)
+        )
+    raise UnusableError(f"holds {kind_of(value)}, no list", 'write ["dog", "sofa"], or dog|sofa')
+
+
+def _parsed(text: str) -> Any:
+    """The value of JSON or Python text; entries are texts, numbers, or what `clean_name` refuses."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    inside = text[1:-1]
+    if text[-1] in ")]}" and inside.strip() and _ITEMS.fullmatch(inside):
+        return [ast.literal_eval(item) for item in re.findall(_QUOTED, inside, re.DOTALL)]  # no comma needed, as NumPy
+    if len(text) <= _LONGEST and text.count("[") + text.count("(") + text.count("{") < 50:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            pass
+    kind = "list" if text[0] != "{" else "object"
+    raise UnusableError(f"is {shown(text)}, which is no JSON {kind} ({reason})", 'write ["dog", "sofa"], or dog|sofa')

@@ -1,0 +1,100 @@
+"""A column of label cells as lists of names: text, lists and numbers are read here, for tables and Hub data sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sct_hf.data.cells import items_in, separator_hint
+from sct_hf.data.names import UnusableError, clean_name
+from sct_hf.data.problems import Problems
+from sct_hf.data.vectors import are_numbers, decode_numbers
+
+_Rows = list[list[Any] | None]
+
+
+@dataclass
+class LabelLists:
+    """What a column says of each image; None for a cell that cannot be read.
+
+    Attributes:
+        labels: Names of the labels that each image shows.
+        unknown: Names of those that nobody judged.
+        notes: What is odd about the cells.
+    """
+
+    labels: list[list[str] | None]
+    unknown: list[list[str] | None]
+    notes: list[str] = field(default_factory=list)
+
+
+def label_lists(
+    cells: Sequence[Any],
+    unknown: Sequence[Any],
+    places: Sequence[str],
+    column: str,
+    names: Sequence[str] | None,
+    separator: str,
+    problems: Problems,
+    *,
+    indices_only: bool = False,
+    declared: bool = False,
+) -> LabelLists:
+    """Read the cells of a column of labels, and those of one of unknown labels.
+
+    Args:
+        cells: The N cells, see `sct_hf.data.cells.items_in`.
+        unknown: N cells of labels that nobody judged, None where there is none.
+        places: Where each stands.
+        column: Name of the column.
+        names: All labels in order, where they are known: needed for numbers.
+        separator: What parts the labels of a text cell.
+        problems: Where to add what is wrong.
+        indices_only: See `decode_numbers`.
+        declared: See `decode_numbers`.
+    """
+    notes = [hint] if (hint := separator_hint(cells, separator)) else []
+    items = _items(cells, places, column, separator, problems)
+    more = _items(unknown, places, "unknown", separator, problems)
+    readable = [row for row in items if row is not None]
+    if not are_numbers(readable):
+        labels = _names(items, places, column, problems)
+        return LabelLists(labels, _names(more, places, "unknown", problems), notes)
+    try:
+        read = decode_numbers(readable, names, indices_only=indices_only, declared=declared)
+        beside = [row for row in more if row]
+        left = decode_numbers([row or [] for row in more], names, indices_only=True) if are_numbers(beside) else None
+    except UnusableError as error:
+        wrong = next((place for place, row in zip(places, items, strict=True) if row), places[0])
+        problems.add("labels are numbers", wrong, f"{column}: {error.text}", error.remedy)
+        return LabelLists([None] * len(cells), [None] * len(cells), notes)
+    rows = zip(read.present, read.unknown, strict=True)
+    both = [None if row is None else next(rows) for row in items]
+    also = left.present if left else [row or [] for row in _names(more, places, "unknown", problems)]
+    return LabelLists(
+        [pair and pair[0] for pair in both],
+        [pair and list(dict.fromkeys([*pair[1], *extra])) for pair, extra in zip(both, also, strict=True)],
+        notes,
+    )
+
+
+def _items(cells: Sequence[Any], places: Sequence[str], column: str, separator: str, problems: Problems) -> _Rows:
+    rows: _Rows = []
+    for cell, place in zip(cells, places, strict=True):
+        try:
+            single = isinstance(cell, int | float)
+            rows.append([cell] if single else items_in(cell, separator))
+        except UnusableError as error:
+            problems.add("wrong labels", place, f"{column} {error.text}", error.remedy)
+            rows.append(None)
+    return rows
+
+
+def _names(rows: _Rows, places: Sequence[str], column: str, problems: Problems) -> list[list[str] | None]:
+    lists: list[list[str] | None] = []
+    for row, place in zip(rows, places, strict=True):
+        try:
+            lists.append(None if row is None else list(dict.fromkeys(map(clean_name, row))))
+        except UnusableError as error:
+            problems.add("wrong labels", place, f"{column}: {error.text}", error.remedy)
+            lists.append(None)
+    return lists

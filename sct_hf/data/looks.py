@@ -1,0 +1,96 @@
+"""One look at each image of a listing: whether training can read it, and what tells it from others."""
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sct_hf.data.decoding import decode_image
+from sct_hf.data.fingerprint import fingerprint
+from sct_hf.data.listing import Listing, Record
+from sct_hf.model.image_processing_sct import to_rgb
+
+MISSING = "missing"
+_SMALLEST = 1  # JPEGs are decoded at an eighth of their size: their data is read to the end all the same
+_ADDRESS = re.compile(r" <_io\.BytesIO.*?>")
+_ROWS = 256  # of a column that are in memory at a time
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of an image.
+
+    Attributes:
+        fault: "missing", or "broken: …" with what the decoder says; None for an image that training can read.
+        fingerprint: See `sct_hf.data.fingerprint`; empty for an image that is missing or lies elsewhere (a URL).
+    """
+
+    fault: str | None = None
+    fingerprint: bytes = b""
+
+
+def examine(listing: Listing) -> Listing:
+    """Look at the images of a listing, each file once; the listing comes back with `looks`, the second time as it is.
+
+    Where equal content makes one image, the records of equal images are one from then on.
+    """
+    if listing.looks is not None:
+        return listing
+    looks = [Look() for _ in listing.records] if listing.is_sound else _looks(listing)
+    listing = replace(listing, looks=looks)
+    return _merged(listing) if listing.one_image_by_content else listing
+
+
+def look_at(encoded: dict[str, Any]) -> Look:
+    """Read an image's bytes, decode them as training does, and take their fingerprint: one opening.
+
+    Args:
+        encoded: `bytes` and `path`, as an undecoded column of images has them.
+    """
+    data, path = encoded["bytes"], encoded["path"]
+    if data is None and path and "://" in path:
+        return Look()
+    if data is None and not path:
+        return Look(MISSING)
+    try:
+        data = Path(path).read_bytes() if data is None else data
+        to_rgb(decode_image({"bytes": data, "path": None}, _SMALLEST))
+    except FileNotFoundError:
+        return Look(MISSING)
+    except Exception as error:  # decoders raise almost anything on broken data
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Look(f"broken: {_ADDRESS.sub('', reason)}")
+    return Look(None, fingerprint(data))
+
+
+def _looks(listing: Listing) -> list[Look]:
+    with ThreadPoolExecutor() as pool:
+        if listing.column is not None:
+            return [look for rows in _rows(listing) for look in pool.map(look_at, rows)]
+        paths = dict.fromkeys(record.path for record in listing.records)
+        encoded = [{"bytes": None, "path": None if path is None else str(path)} for path in paths]
+        look_of = dict(zip(paths, pool.map(look_at, encoded), strict=True))
+    return [look_of[record.path] for record in listing.records]
+
+
+def _rows(listing: Listing) -> Iterator[list[dict[str, Any]]]:
+    assert listing.column is not None
+    for batch in listing.column.iter(_ROWS):
+        yield [row or {"bytes": None, "path": None} for row in batch["image"]]
+
+
+def _merged(listing: Listing) -> Listing:
+    """One record for each fingerprint, with all labels; what cannot be read stays by itself."""
+    assert listing.looks is not None
+    kept: dict[object, tuple[Record, Look]] = {}
+    for record, look in zip(listing.records, listing.looks, strict=True):
+        known = kept.setdefault(look.fingerprint or record.path, (record, look))[0]
+        if known is not record:
+            known.labels.extend(label for label in record.labels if label not in known.labels)
+    notes = list(listing.notes)
+    if len(listing.records) > len(kept):
+        notes.append(f"{listing.source}: {len(listing.records)} files are {len(kept)} images")
+    records = [record for record, _ in kept.values()]
+    return replace(listing, records=records, looks=[look for _, look in kept.values()], notes=notes)

@@ -1,0 +1,144 @@
+"""What a label may be called, and which names are one name: the same for every format."""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_INVISIBLE = {0xAD, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+_JOINERS = "\u200c\u200d"
+_JOINED = ("Lo", "Mn", "Mc", "So", "Sk")  # what joiners stand behind in Persian, in Indic scripts and in emoji
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+_QUOTES = "\"'`“”„‘’«»"
+_SPACES = re.compile(r"[\s_-]+")
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d]) (?=[^\W\d])")
+_LOOKALIKES = str.maketrans("аеорсухіјѕһԁԛԝкмтвнοανρικτу", "aeopcyxijshdqwkmtbhoavpikty")  # Cyrillic and Greek
+_NOTHING = {"", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>", "nat", "-", "--", "?"}
+
+
+class UnusableError(ValueError):
+    """A value that no label can be read from.
+
+    Attributes:
+        text: What is wrong with it.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, text: str, remedy: str) -> None:
+        super().__init__(f"{text}: {remedy}")
+        self.text, self.remedy = text, remedy
+
+
+def clean_name(value: object) -> str:
+    """A label's name as the data set has it: stripped, in Unicode's composed form (NFC), without what nobody sees.
+
+    Removed are soft hyphens, zero-width characters and marks of direction; joiners stay where scripts and emoji need
+    them. Every kind of space becomes a plain one.
+
+    Raises:
+        UnusableError: No text, no character that shows, or a name that is part of a list: in brackets or
+            quotes, or with one of a pair of brackets.
+    """
+    if not isinstance(value, str):
+        raise UnusableError(f"label {shown(value)} is {kind_of(value)}", "labels are text: write its name")
+    return _checked(value)
+
+
+@lru_cache(maxsize=100_000)
+def _checked(value: str) -> str:
+    name = tidy(value)
+    if not name:
+        raise UnusableError(f"a label is empty ({shown(value)})", "write its name, or take it out")
+    hidden = next((letter for letter in name if unicodedata.category(letter) in ("Cc", "Cs", "Co", "Cn")), None)
+    if hidden is not None:
+        raise UnusableError(
+            f"label {shown(name)} holds U+{ord(hidden):04X}, which is no letter", "write its name as text"
+        )
+    if _is_wrapped(name):
+        remedy = 'write a list as ["dog", "sofa"] or dog|sofa, and a name without brackets and quotes around it'
+        raise UnusableError(f"label {shown(name)} has brackets or quotes of a list", remedy)
+    return name
+
+
+def tidy(text: str) -> str:
+    """Text stripped and in NFC, without characters that nobody sees, and with plain spaces."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    text = unicodedata.normalize("NFC", text)
+    kept: list[str] = []
+    for letter in text:
+        if letter.isspace():
+            letter = " "
+        elif ord(letter) in _INVISIBLE or (letter in _JOINERS and not _joins(kept)):
+            continue
+        kept.append(letter)
+    return unicodedata.normalize("NFC", "".join(kept).strip(" " + _JOINERS))
+
+
+def plain_name(label: str) -> str:
+    """A label without what only its spelling makes different.
+
+    That is case, spaces, hyphens and underscores in words, wide and joined letters (NFKC), and Cyrillic and Greek
+    letters that look like Latin ones.
+    """
+    label = unicodedata.normalize("NFKC", label).casefold().translate(_LOOKALIKES)
+    return _BETWEEN_LETTERS.sub("", " ".join(_SPACES.sub(" ", label).split()))
+
+
+def means_nothing(text: str) -> bool:
+    """Whether text is what programs and people write where there is no value, such as nan, None, N/A or -."""
+    return tidy(text).casefold() in _NOTHING
+
+
+def shown(value: object, length: int = 60) -> str:
+    """A value as an error message shows it: never long, and of nested values the kind alone."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= length else value[: length - 1] + "…")
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)[:length]
+    if isinstance(value, list | tuple | set) and len(value) <= 8 and not any(map(_is_nested, value)):
+        return repr(value) if len(repr(value)) <= 2 * length else f"{kind_of(value)} of {len(value)}"
+    return kind_of(value)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in words: "a number", "a list"."""
+    kinds: list[tuple[type | tuple[type, ...], str]] = [
+        (str, "text"),
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        ((list, tuple, set), "a list"),
+        (dict, "an object"),
+        (bytes, "bytes"),
+    ]
+    if value is None:
+        return "nothing (null)"
+    return next((words for kind, words in kinds if isinstance(value, kind)), type(value).__name__)
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, list | tuple | set | dict) or (isinstance(value, str) and len(value) > 60)
+
+
+def _joins(before: list[str]) -> bool:
+    return bool(before) and (unicodedata.category(before[-1]) in _JOINED or before[-1] == "\ufe0f")
+
+
+def _is_wrapped(name: str) -> bool:
+    """Whether a name has the brackets or quotes of a list around it, or one bracket of a pair."""
+    first, last = name[0], name[-1]
+    if first in _QUOTES and last in _QUOTES:
+        return True
+    if first in _QUOTES and name.count(first) % 2:
+        return True
+    if last in _QUOTES and name.count(last) % 2 and not (name[-2].isdigit() or (last in "'’" and name[-2] in "sSxz")):
+        return True  # 24" is in inches, dogs' a plural
+    open_: list[int] = []
+    for place, letter in enumerate(name):
+        if letter in _PAIRS:
+            open_.append(place)
+        elif letter in _PAIRS.values():
+            if not open_ or _PAIRS[name[open_[-1]]] != letter:
+                return True
+            if open_.pop() == 0 and place == len(name) - 1:
+                return True  # all of it is in brackets
+    return bool(open_)
