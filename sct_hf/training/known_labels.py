@@ -48,7 +48,7 @@ def score_with_known_labels(
     rows = []
     for share in shares:
         drawn = known_entries(images.image_ids, names, split="known labels", proportion=share, seed=seed)
-        told = torch.from_numpy(np.where(drawn, targets, -1))  # (N, C)
+        told = torch.from_numpy(np.where(drawn, targets, -1)).float()  # (N, C)
         if model.hierarchy is not None:
             told = model.hierarchy.implied(told.to(model.device)).cpu()
         known = told.numpy() >= 0  # (N, C)

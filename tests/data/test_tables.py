@@ -106,8 +106,16 @@ def test_the_split_names_the_file_in_a_folder(root: Path) -> None:
         ("csv", "image,labels\nimages/a.png,[cat]\n", r"line 2: labels is '\[cat\]', which is no JSON list"),
         ("jsonl", '{"image": "images/a.png", "labels": ["cat"]}\n{"image"', "line 2: the line is not valid JSON"),
         ("jsonl", "[1, 2]", r"line 1: the line is \[1, 2\]: write an object"),
-        ("jsonl", '{"image": "images/a.png", "labels": [1, 2]}', r"labels: the labels are numbers .* \[1, 2\]: write names, or .* labels_file"),
-        ("jsonl", '{"image": "images/a.png", "labels": ["cat", "bee"], "unknown": 3}', "unknown: label 3 is a number: labels are text"),
+        (
+            "jsonl",
+            '{"image": "images/a.png", "labels": [1, 2]}',
+            r"labels: the labels are numbers .* \[1, 2\]: write names, or .* labels_file",
+        ),
+        (
+            "jsonl",
+            '{"image": "images/a.png", "labels": ["cat", "bee"], "unknown": 3}',
+            "unknown: label 3 is a number: labels are text",
+        ),
         ("jsonl", '{"image": "no.png", "labels": ["cat", "bee"]}', "1 of 1 images .* are missing"),
     ],
 )
