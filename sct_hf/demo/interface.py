@@ -58,7 +58,7 @@ class Answers:
     def relabel(self, file: Any, text: str, before: list[str], thresholds: dict[str, float]) -> tuple[Any, ...]:
         """For other labels: these, their thresholds, that of all, and what `look` gives."""
         try:
-            labels = read_labels(text) or self._viewer.own_labels
+            labels = read_labels(text) or self._viewer.label_names
         except ValueError as error:
             raise _message(error) from error
         if file is None:
@@ -105,7 +105,7 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
         label_encoder: Name or folder of the text encoder of labels, where the checkpoint cannot tell.
     """
     viewer = Viewer(tagger, label_encoder)
-    answers, own, closed = Answers(viewer), viewer.own_labels, viewer.closed
+    answers, own, closed = Answers(viewer), viewer.label_names, viewer.closed
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=(_KEPT_SECONDS, _KEPT_SECONDS)) as page:
         names, thresholds = gr.State(own), gr.State(viewer.thresholds(own))
         seen = gr.State(None, time_to_live=_KEPT_SECONDS)

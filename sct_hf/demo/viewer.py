@@ -34,7 +34,7 @@ class Viewer:
         label_encoder: Name or folder of the text encoder of labels, where the checkpoint cannot tell.
 
     Attributes:
-        own_labels: The names of the checkpoint's labels.
+        label_names: The names of the checkpoint's labels.
         has_maps: Whether the model has a transport plan to show.
         threshold: Where the threshold of a label begins that the checkpoint has none for.
         closed: Why the checkpoint takes no other labels; None if it does.
@@ -43,12 +43,12 @@ class Viewer:
     def __init__(self, tagger: Any, label_encoder: str | None = None) -> None:
         self._tagger = tagger
         self._label_encoder = label_encoder
-        self.own_labels: list[str] = tagger.label_names
+        self.label_names: list[str] = tagger.label_names
         self.has_maps: bool = tagger.gives_maps
         self.threshold: float = tagger.THRESHOLD
         self.closed: str | None = None
         try:
-            self._stages(self.own_labels)
+            self._stages(self.label_names)
         except ValueError as error:
             reason = str(error).removeprefix("labels: ")
             self.closed = reason[0].upper() + reason[1:]
@@ -63,7 +63,7 @@ class Viewer:
         Raises:
             ValueError: The file is no image, or the labels cannot be encoded.
         """
-        reading, running, _ = self._stages(None if names == self.own_labels else names)
+        reading, running, _ = self._stages(None if names == self.label_names else names)
         try:
             inputs = self._tagger.preprocess(path, **reading)
         except ValueError as error:

@@ -335,8 +335,9 @@ def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
         bottom = min(top + _STRIP, height)
         part = (0, top * levels.height / height, levels.width, bottom * levels.height / height)
         fine = levels.resize((width, bottom - top), Image.Resampling.BILINEAR, box=part)
-        colours = Image.fromarray(table[(np.asarray(fine) + 0.5).astype(np.intp)], "RGBA")
-        mixed.paste(colours, (0, top), mask=colours)
+        colours = table.take((np.asarray(fine) + np.float32(0.5)).astype(np.intp))  # (h, W), 4 bytes each
+        strip = Image.fromarray(colours.view(np.uint8).reshape(*colours.shape, 4), "RGBA")
+        mixed.paste(strip, (0, top), mask=strip)
     return mixed
 
 
@@ -381,11 +382,11 @@ def _stretched(weights: Any, top: int) -> Image.Image:
 
 
 def _colour_table() -> np.ndarray:
-    """Colour and opacity of each level: (_LEVELS, 4) uint8."""
+    """Colour and opacity of each level, as bytes of one number: (_LEVELS,) uint32."""
     colours = np.array([list(bytes.fromhex(colour)) for colour in _INFERNO.split()])  # (16, 3)
     levels, places = np.linspace(0, 1, _LEVELS), np.linspace(0, 1, len(colours))
     channels = [np.interp(levels, places, channel) for channel in colours.T]
-    return np.stack([*channels, 255 * _OPACITY * levels], axis=-1).round().astype(np.uint8)
+    return np.stack([*channels, 255 * _OPACITY * levels], axis=-1).round().astype(np.uint8).view(np.uint32)[:, 0]
 
 
 def _check_name(field: str, name: Any, names: Sequence[str]) -> None:
