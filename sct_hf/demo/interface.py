@@ -105,12 +105,12 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
         label_encoder: Name or folder of the text encoder of labels, where the checkpoint cannot tell.
     """
     viewer = Viewer(tagger, label_encoder)
-    answers, own, closed = Answers(viewer), viewer.label_names, viewer.closed
+    answers, first, closed = Answers(viewer), viewer.label_names, viewer.closed
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=(_KEPT_SECONDS, _KEPT_SECONDS)) as page:
-        names, thresholds = gr.State(own), gr.State(viewer.thresholds(own))
+        names, thresholds = gr.State(first), gr.State(viewer.thresholds(first))
         seen = gr.State(None, time_to_live=_KEPT_SECONDS)
         count = gr.State(0)  # how often all thresholds were set together
-        gr.Markdown(f"# {_TITLE}\n{name}, {len(own)} labels. {_EXPLANATION if viewer.has_maps else ''}")
+        gr.Markdown(f"# {_TITLE}\n{name}, {len(first)} labels. {_EXPLANATION if viewer.has_maps else ''}")
         with gr.Row():
             image = gr.Image(label="Image", type="filepath", height=_HEIGHT, buttons=[])
             where = gr.Image(label=_WHERE, interactive=False, height=_HEIGHT, buttons=[], visible=viewer.has_maps)

@@ -166,13 +166,13 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         """
         names = self.label_names if names is None else names
         given: Mapping[str, Any] = threshold if isinstance(threshold, Mapping) else dict.fromkeys(names, threshold)
-        for name, value in given.items():
-            _check_name("threshold", name, names)
+        _check_names("threshold", given, names)
+        for value in given.values():
             real = isinstance(value, float | int | np.number) and not isinstance(value, bool)
             if value is not None and not (real and 0 <= value <= 1):
                 raise ValueError(f"threshold is {value!r}: give a score from 0 to 1, or such scores by label")
-        own = dict(zip(self.label_names, getattr(self.model.config, "thresholds", None) or (), strict=False))
-        found = own | {name: value for name, value in given.items() if value is not None}
+        kept = dict(zip(self.label_names, getattr(self.model.config, "thresholds", None) or (), strict=False))
+        found = kept | {name: value for name, value in given.items() if value is not None}
         return [float(found.get(name, self.THRESHOLD)) for name in names]
 
     def _sanitize_parameters(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -228,8 +228,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 "checkpoint trained with --head sct_known_labels."
             )
         names = labels or self.label_names
+        _check_names("known_labels", known_labels, names)
         for name, present in known_labels.items():
-            _check_name("known_labels", name, names)
             if not isinstance(present, bool):
                 raise ValueError(f"known_labels[{name!r}] is {present!r}: give True for present or False for absent.")
         return torch.tensor([float(known_labels.get(name, -1)) for name in names])
@@ -389,10 +389,10 @@ def _colour_table() -> np.ndarray:
     return np.stack([*channels, 255 * _OPACITY * levels], axis=-1).round().astype(np.uint8).view(np.uint32)[:, 0]
 
 
-def _check_name(field: str, name: Any, names: Sequence[str]) -> None:
-    if name not in names:
+def _check_names(field: str, given: Mapping[Any, Any], names: Sequence[str]) -> None:
+    if strange := given.keys() - set(names):
         some = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-        raise ValueError(f"{field}: no label is called {name!r}; the labels are {some}")
+        raise ValueError(f"{field}: no label is called {min(map(repr, strange))}; the labels are {some}")
 
 
 __all__ = ["TASK", "MultiLabelImageClassificationPipeline", "UnreadableImageError", "heatmap_box", "heatmap_overlay"]

