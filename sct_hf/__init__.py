@@ -7,15 +7,17 @@ loaded when used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
+from transformers import AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 
-import sct_hf.label_text  # noqa: F401  # models embed new labels by its encoders
+import sct_hf.label_text  # models embed new labels by its encoders
+import sct_hf.variants  # noqa: F401  # they register themselves
 from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.pipeline_sct import TASK, MultiLabelImageClassificationPipeline
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
+from sct_hf.peers.registry import register_auto_classes
 
 if TYPE_CHECKING:
     from sct_hf.backbone_classifier import load_backbone_classifier
@@ -35,14 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-AutoConfig.register(SCTConfig.model_type, SCTConfig, exist_ok=True)
-AutoModel.register(SCTConfig, SCTModel, exist_ok=True)
-AutoModelForImageClassification.register(SCTConfig, SCTForMultiLabelClassification, exist_ok=True)
-AutoConfig.register(PeerConfig.model_type, PeerConfig, exist_ok=True)
-AutoModelForImageClassification.register(PeerConfig, PeerForMultiLabelClassification, exist_ok=True)
-_processors: dict[str, type] = {"torchvision": SCTImageProcessor, "pil": SCTImageProcessorPil}
-for _config in (SCTConfig, PeerConfig):
-    AutoImageProcessor.register(_config, image_processor_classes=_processors, exist_ok=True)
+register_auto_classes(PeerForMultiLabelClassification)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, MultiLabelImageClassificationPipeline, pt_model=AutoModelForImageClassification, type="image"
 )

@@ -10,11 +10,11 @@ from torch import Tensor
 from sct_hf.backbone_weights import load_backbone_weights
 from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import LabelVectors
-from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
+from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.image_processing_sct import SCTImageProcessor
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
-from sct_hf.peers.registry import reads_label_text
+from sct_hf.peers.registry import MODELS, reads_label_text
 
 
 def build_model(
@@ -34,11 +34,11 @@ def build_model(
         backbone: Name of a timm model.
         labels: The labels' names, in the order of the logits.
         image_size: Input side in pixels, or [height, width].
-        head: `"sct"`, or the name of a peer head such as `"linear"`.
+        head: `"sct"`, or the name of another head such as `"linear"`, see `sct_hf.peers.registry.head_names`.
         backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
         label_vectors: The labels' text embeddings; needed where `needs_label_text(head)`, not used elsewhere.
         label_prototypes: (C, D₀) prototypes of the labels in the backbone's feature space, see
-            `make_label_prototypes`; for SCT only, which does without them if not given.
+            `make_label_prototypes`; for SCT and its variants only, which do without them if not given.
         **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
 
     Returns:
@@ -62,9 +62,9 @@ def build_model(
             text = label_vectors.subset(labels)
             common["label_embedding_size"] = text.embeddings.shape[-1]
         model: SCTForMultiLabelClassification | PeerForMultiLabelClassification
-        if head == "sct":
-            config = SCTConfig(label_prototypes=label_prototypes is not None, **common)
-            model = SCTForMultiLabelClassification(config)
+        if head in MODELS:
+            kind: Any = config_class(head)
+            model = MODELS[head](kind(label_prototypes=label_prototypes is not None, **common))
         else:
             model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
         if text is not None and isinstance(model, SCTForMultiLabelClassification):
@@ -81,8 +81,13 @@ def build_model(
 
 
 def needs_label_text(head: str) -> bool:
-    """Whether a model with `head` (`"sct"` or the name of a peer head) is made from label text."""
-    return head == "sct" or reads_label_text(head)
+    """Whether a model with `head`, one of `head_names()`, is made from label text."""
+    return head in MODELS or reads_label_text(head)
+
+
+def config_class(head: str) -> type[BackboneConfig]:
+    """The configuration class of a model with `head`, one of `head_names()`."""
+    return MODELS[head].config_class if head in MODELS else PeerConfig
 
 
 def _normalisation(backbone: str) -> dict[str, list[float]]:

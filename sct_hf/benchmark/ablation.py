@@ -22,6 +22,8 @@ from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.benchmark.variants import BASE, FURTHER_VARIANTS, VARIANTS
 from sct_hf.errors import InputError
 from sct_hf.metrics.frequency import GROUPS
+from sct_hf.objectives.contrast import ContrastOptions
+from sct_hf.objectives.erasing import ErasingOptions
 from sct_hf.options import option, options_of
 from sct_hf.peers.registry import reads_label_text
 from sct_hf.training.arguments import HELD_OUT, Arguments, ModelArguments
@@ -140,7 +142,7 @@ def _ignored_by(head: str) -> set[str]:
         return set()
     read = {"gamma_neg", "gamma_pos", "clip"} | ({"label_encoder"} if reads_label_text(head) else set())
     read |= {"transport_loss_weight"} if head == "patchct" else set()
-    return {*options_of(ModelArguments), *config_fields("sct")} - read
+    return {*options_of(ModelArguments, ContrastOptions, ErasingOptions), *config_fields("sct")} - read
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -199,7 +199,7 @@ def _write(
     base: Arguments,
     arguments: PartialArguments,
 ) -> None:
-    train = base.train
+    train, recovery = base.train, base.objectives["recovery"]
     size = base.model.input_size
     about = (
         f"{base.data.dataset}, {base.data.train_split} → {rows[0]['scored_on']} ({rows[0]['num_images']:,} images); "
@@ -209,8 +209,8 @@ def _write(
     caption = (
         f"{about}\n\nmAP %, mean over n seeds, each with a mask of its own (± standard deviation); rows: what is done "
         "about unknown labels, columns: the share of entries that is known in training. Average: over the proportions "
-        f"below 1; Δ: its difference from unknown labels ignored. Recovery: weight {train.recovery_weight:g}, warm-up "
-        f"over {train.recovery_warmup:g} of the steps. {len(rows)} of {len(cells)} runs. {machines(rows)}"
+        f"below 1; Δ: its difference from unknown labels ignored. Recovery: weight {recovery.recovery_weight:g}, "
+        f"warm-up over {recovery.recovery_warmup:g} of the steps. {len(rows)} of {len(cells)} runs. {machines(rows)}"
     )
     write_rows(folder, RUNS, rows, caption=f"Every run of the sweep. {about}", columns=_RUN_COLUMNS)
     table = summary(rows)

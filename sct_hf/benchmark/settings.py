@@ -9,8 +9,9 @@ from typing import Any
 
 from sct_hf.errors import InputError
 from sct_hf.options import CheckedOptions, option, options_of
+from sct_hf.peers.registry import head_names
 from sct_hf.training.arguments import Arguments, TrainArguments, training_options
-from sct_hf.training.model_settings import config_class, config_fields, head_names
+from sct_hf.training.model_settings import config_class, config_fields
 
 ALL = "all"
 BENCHMARK = "benchmark"

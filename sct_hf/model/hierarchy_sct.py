@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
-
-from .losses_sct import asymmetric_loss, known_targets
-from .transport_sct import full_precision
 
 LabelParents = Mapping[str, Sequence[str]]
 
@@ -139,29 +135,6 @@ class LabelHierarchy(nn.Module):
                     "present: say one of both."
                 )
         return present - (1 - present) * (1 - absent)
-
-    def loss(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
-        """The loss of C-HMCNN (MCLoss, see the class), with the asymmetric loss in place of cross-entropy.
-
-        A label that is absent pays for the highest logit among itself and all below it; one that is present is paid
-        for by the highest among those of them that are present too, so that a wrong child gains nothing from its
-        parent. Unknown targets take no part: neither as labels nor below others.
-
-        Args:
-            logits: (B, C), not yet raised.
-            targets: (B, C): 1, 0, values between (which count as present at 1 alone), −1 or NaN unknown; a parent's
-                is taken to be 1 where a child's is.
-            options: Of `asymmetric_loss`, but the reduction.
-
-        Returns:
-            A scalar, float32 (float64 for float64 logits): the mean over the known targets.
-        """
-        logits, (known, y) = full_precision(logits), known_targets(targets)
-        present = y == 1
-        raised = self(logits.masked_fill(~known, -torch.inf))  # (B, C)
-        raised_by_present = self(logits.masked_fill(~present, -torch.inf))  # (B, C)
-        constrained = torch.where(present, raised_by_present, raised)
-        return asymmetric_loss(constrained, targets, **options)
 
 
 def make_hierarchy(label_parents: LabelParents | None, label_names: Sequence[str]) -> LabelHierarchy | None:

@@ -55,7 +55,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
         """Whether labels can be given at run time, see `vocabulary`."""
         return self.config.scorer == "label"
 
-    scores_in_parts = takes_new_labels  # type: ignore[assignment]
+    scores_in_parts = takes_new_labels
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -178,6 +178,9 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             logits = self.hierarchy(logits)  # (B, C)
         return MultiLabelOutput(loss=loss, logits=logits, losses=losses, branch_logits=branches)
 
+    def vocabulary(self) -> None:
+        """Nothing: a peer head scores the labels that it was trained on, and no others."""
+
     def match(
         self, pixel_values: Tensor | None = None, backbone_features: Tensor | None = None, vocabulary: None = None
     ) -> PeerMatch:
@@ -203,18 +206,20 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         return next(iter(branches.values()))
 
     def losses(self, branches: dict[str, Tensor], match: PeerMatch, labels: Tensor, **focus: Any) -> dict[str, Tensor]:
-        """The losses, unweighted scalars: the asymmetric one of each branch, and "transport" where the head has it.
+        """The asymmetric loss of each branch, and "transport" where the head has it: unweighted scalars.
 
         Args:
             branches (`dict[str, Tensor]` of shape (B, C) each): Logits by branch.
             match (`PeerMatch`): What they were made of.
             labels (`Tensor` of shape (B, C)): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             **focus: Arguments of `asymmetric_loss`; those that are not given are the configuration's.
+
+        Raises:
+            ValueError: Targets of a wrong shape or value.
         """
         self.check_targets(labels, self.fuse(branches).shape)
-        losses = {
-            name: asymmetric_loss(logits, labels, **(self.config.focus | focus)) for name, logits in branches.items()
-        }
+        focus = self.config.focus | focus
+        losses = {name: asymmetric_loss(logits, labels, **focus) for name, logits in branches.items()}
         if isinstance(self.head, LabelTextHead) and match.label_embeddings is not None:
             weights = known_targets(labels)[1]  # (B, C)
             transport = self.head.transport_loss(match.features, match.label_embeddings, weights)

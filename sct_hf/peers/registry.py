@@ -1,4 +1,4 @@
-"""The peer heads by name: each registers itself where it is defined, in this package or elsewhere.
+"""What `--head` names: SCT, its variants, and peer heads. Each registers itself, in this package or elsewhere.
 
 @register_head("toy")
 class ToyHead(nn.Module):
@@ -11,24 +11,30 @@ from typing import Any, TypeVar
 
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
 
+from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.label_text_head import LabelTextHead
 
 Head = TypeVar("Head", bound=type[nn.Module])
 
 HEADS: dict[str, type[nn.Module]] = {}
-"""Heads by name, as `register_head` fills it."""
+"""Peer heads by name, as `register_head` fills it."""
+MODELS: dict[str, type[SCTForMultiLabelClassification]] = {}
+"""SCT and its variants by name, likewise."""
 
 
 def register_head(name: str) -> Callable[[Head], Head]:
     """Register a class as the head that `PeerConfig.head` and `--head` call `name`.
 
-    The class is made from the width D₀ of the backbone's map and the number C of labels, and then from what
-    `head_kwargs` name; a `LabelTextHead` from D₀, C and the width D_t of label embeddings. Its `forward` maps features
-    (B, D₀, H, W), and in the second case label embeddings (C, D_t), to logits (B, C). A head with several branches
-    that each have a loss returns a dict of logits (B, C) by branch; the first of them are the model's, and
-    `branch_weights`, a dict, gives the losses of branches another weight than 1. The module that registers a head must
-    be imported before its checkpoints are loaded.
+    A subclass of `SCTForMultiLabelClassification` is a variant of SCT, with a configuration class and a model type of
+    its own, which transformers' Auto classes know from then on. Any other class is a peer head: it is made from the
+    width D₀ of the backbone's map and the number C of labels, and then from what `head_kwargs` name; a `LabelTextHead`
+    from D₀, C and the width D_t of label embeddings. Its `forward` maps features (B, D₀, H, W), and in the second case
+    label embeddings (C, D_t), to logits (B, C). A head with several branches that each have a loss returns a dict of
+    logits (B, C) by branch; the first of them are the model's, and `branch_weights`, a dict, gives the losses of
+    branches another weight than 1. The module that registers a head must be imported before checkpoints are loaded.
 
     Args:
         name (`str`): Not one that another class has.
@@ -38,16 +44,36 @@ def register_head(name: str) -> Callable[[Head], Head]:
     """
 
     def register(head: Head) -> Head:
-        other = HEADS.get(name)
+        other = HEADS.get(name) or MODELS.get(name)
         if other is not None and (other.__module__, other.__qualname__) != (head.__module__, head.__qualname__):
             raise ValueError(
                 f"head={name!r} is registered twice, as {other.__module__}.{other.__qualname__} and "
                 f"{head.__module__}.{head.__qualname__}: choose another name."
             )
-        HEADS[name] = head
+        if issubclass(head, SCTForMultiLabelClassification):
+            MODELS[name] = head
+            register_auto_classes(head)
+        else:
+            HEADS[name] = head
         return head
 
     return register
+
+
+def head_names() -> tuple[str, ...]:
+    """Names of all heads, SCT first."""
+    return (*MODELS, *HEADS)
+
+
+def register_auto_classes(model: Any) -> None:
+    """Let transformers' Auto classes load a model class, its base model where it has one, and its image processor."""
+    config = model.config_class
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoModelForImageClassification.register(config, model, exist_ok=True)
+    if hasattr(model, "base_model_class"):
+        AutoModel.register(config, model.base_model_class, exist_ok=True)
+    processors: dict[str, type] = {"torchvision": SCTImageProcessor, "pil": SCTImageProcessorPil}
+    AutoImageProcessor.register(config, image_processor_classes=processors, exist_ok=True)
 
 
 def make_head(
@@ -79,3 +105,6 @@ def make_head(
 def reads_label_text(name: str) -> bool:
     """Whether the peer head of that name reads label embeddings; `False` for a name that is not in `HEADS`."""
     return name in HEADS and issubclass(HEADS[name], LabelTextHead)
+
+
+register_head("sct")(SCTForMultiLabelClassification)

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sct_hf.objectives.base import OBJECTIVES
 from sct_hf.options import default_of, options_of, require
 from sct_hf.training.data_arguments import HELD_OUT, NO_AUGMENTATION, DataArguments, EvaluationDataArguments
 from sct_hf.training.model_arguments import ModelArguments
 from sct_hf.training.model_settings import setting_word
-from sct_hf.training.objective_options import objective_options
 from sct_hf.training.scoring_arguments import ScoringArguments
 from sct_hf.training.train_arguments import TrainArguments
 
@@ -44,19 +44,19 @@ class Arguments:
     objectives: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        missing = {name: kind() for name, kind in objective_options().items() if name not in self.objectives}
-        object.__setattr__(self, "objectives", {**self.objectives, **missing})
+        made = {name: self.objectives.get(name) or kind() for name, kind in _objective_options().items()}
+        object.__setattr__(self, "objectives", made)
         source, target = self.model.init_checkpoint, Path(self.train.output_dir).resolve()
         apart = source is None or not Path(source).resolve().is_relative_to(target)
         require(apart, "output_dir", self.train.output_dir, "it holds init_checkpoint; choose another folder")
-        weight = self.model.hierarchy_loss_weight
-        require(not weight or self.data.hierarchy is not None, "hierarchy_loss_weight", weight, "it needs --hierarchy")
+        for name, options in self.objectives.items():
+            OBJECTIVES[name].check_arguments(options, self)
 
     @classmethod
     def of(cls, parts: "tuple[Any, ...]") -> "Arguments":
         """Put the objects together that `training_options` is the classes of."""
         data, model, train, *objectives = parts
-        return cls(data, model, train, dict(zip(objective_options(), objectives, strict=True)))
+        return cls(data, model, train, dict(zip(_objective_options(), objectives, strict=True)))
 
     def parts(self) -> Iterator[Any]:
         """The objects that hold the options."""
@@ -98,9 +98,14 @@ def option_words(name: str, value: Any) -> list[str]:
 
 def training_options() -> tuple[type, ...]:
     """The classes of options that training reads: of data, model, training, and of every registered objective."""
-    return (DataArguments, ModelArguments, TrainArguments, *objective_options().values())
+    return (DataArguments, ModelArguments, TrainArguments, *_objective_options().values())
 
 
 def option_defaults() -> dict[str, Any]:
     """The default of every option, by its name."""
     return {name: default_of(one) for name, (one, _) in options_of(*training_options()).items()}
+
+
+def _objective_options() -> dict[str, type]:
+    """The options of every registered objective, by the objective's name."""
+    return {name: objective.Options for name, objective in OBJECTIVES.items()}

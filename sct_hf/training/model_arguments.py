@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sct_hf.options import CheckedOptions, option, options_of, require
-from sct_hf.peers.registry import HEADS
+from sct_hf.peers.registry import HEADS, head_names
 from sct_hf.training.model_settings import check_configuration, check_settings, config_fields
 
 MODEL = "model"
 """The group of options that belong to a head: heads that are compared may differ in them."""
-_BACKBONE, _OBJECTIVE, _RECORDS = "backbone", "what is learnt from labels", "output"
+_BACKBONE, _RECORDS = "backbone", "output"
 _MODELS = "the model's"
 
 
@@ -17,10 +17,10 @@ _MODELS = "the model's"
 class ModelArguments(CheckedOptions):
     """Which model is trained. Fields that default to None leave the choice to the model's configuration."""
 
-    head: str = option("sct", f"Head on the backbone: sct, {', '.join(HEADS)}.", group=MODEL, card="never")
+    head: str = option("sct", f"Head on the backbone: {', '.join(head_names())}.", group=MODEL, card="never")
     compare_head: str = option(
         "none",
-        f"Head that is trained afterwards on the same data: none, sct, {', '.join(HEADS)}.",
+        f"Head that is trained afterwards on the same data: none, {', '.join(head_names())}.",
         group=_RECORDS,
         identity=False,
         card="never",
@@ -88,38 +88,11 @@ class ModelArguments(CheckedOptions):
         "Rarer fields of the head's configuration, as field=value; several, or several times.",
         group=MODEL,
     )
-    contrast_loss_weight: float | None = option(
-        None,
-        "Weight of the contrast between the labels of a batch, of sct.",
-        group=_OBJECTIVE,
-        unset="0",
-        config=True,
-    )
-    contrast_temperature: float | None = option(
-        None, "Temperature of that contrast.", group=_OBJECTIVE, unset="0.1", config=True
-    )
-    erasing_loss_weight: float | None = option(
-        None,
-        "Weight of the loss of images without the regions that one of their labels is seen by, of sct.",
-        group=_OBJECTIVE,
-        unset="0",
-        config=True,
-    )
-    erasing_share: float | None = option(
-        None, "Share of the regions that are erased.", group=_OBJECTIVE, unset="0.2", config=True
-    )
-    hierarchy_loss_weight: float | None = option(
-        None,
-        "Weight of the loss of scores that agree with --hierarchy.",
-        group=_OBJECTIVE,
-        unset="0",
-        config=True,
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, other in (("head", "sct"), ("compare_head", "none")):
-            value, choices = getattr(self, name), dict.fromkeys((other, "sct", *HEADS))
+            value, choices = getattr(self, name), dict.fromkeys((other, *head_names()))
             require(value in choices, name, value, f"choose one of {', '.join(choices)}")
         alone = self.init_checkpoint is None or self.compare_head == "none"
         require(alone, "init_checkpoint", self.init_checkpoint, "it fits one head only; leave out --compare_head")
@@ -128,9 +101,7 @@ class ModelArguments(CheckedOptions):
         self.set = dict(sorted(self.set.items()))
         check_settings(self.set, self.heads, options_of(self))
         for head in self.heads:
-            values = self.config_options(head)
-            values.pop("hierarchy_loss_weight", None)  # needs the labels' parents as well
-            check_configuration(head, values)
+            check_configuration(head, self.config_options(head))
 
     @property
     def heads(self) -> list[str]:

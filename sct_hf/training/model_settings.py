@@ -12,22 +12,12 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from sct_hf.errors import InputError
-from sct_hf.model.configuration_sct import BackboneConfig, SCTConfig
+from sct_hf.factory import config_class
 from sct_hf.peers.modeling_peer import PeerConfig
-from sct_hf.peers.registry import HEADS, make_head
+from sct_hf.peers.registry import MODELS, make_head
 
 _PEER_WIDTHS = (64, 2, 64)
 """Features, labels and text of the peer head that tries arguments; it has no weights."""
-
-
-def head_names() -> tuple[str, ...]:
-    """Every head by name: SCT, and the registered peer heads."""
-    return ("sct", *HEADS)
-
-
-def config_class(head: str) -> type[BackboneConfig]:
-    """The configuration class of a model with `head`."""
-    return SCTConfig if head == "sct" else PeerConfig
 
 
 def config_fields(*heads: str) -> list[str]:
@@ -112,7 +102,7 @@ def check_configuration(head: str, values: Mapping[str, Any]) -> None:
         InputError: A value of a wrong type or out of range.
     """
     try:
-        if head == "sct":
+        if head in MODELS:
             config_class(head)(**values)
         else:
             PeerConfig(head=head, **values)

@@ -23,6 +23,7 @@ from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
+from sct_hf.peers.registry import MODELS
 from sct_hf.training.arguments import Arguments
 
 TaggingModel = SCTForMultiLabelClassification | PeerForMultiLabelClassification
@@ -47,7 +48,7 @@ def new_model(
             if isinstance(source, SCTForMultiLabelClassification):
                 _require_same(source.config.label_names, label_names, source)
                 prototypes = _prototypes_of(source, model_arguments.label_prototypes)
-            elif model_arguments.head == "sct":
+            elif model_arguments.head in MODELS:
                 prototypes = _label_prototypes(arguments, label_vectors, accelerator)
         set_seed(train.seed)
         model = build_model(
@@ -213,15 +214,12 @@ def round_weights(model: TaggingModel, save_dtype: str) -> None:
 def save_model(model: TaggingModel, folder: Path, save_dtype: str = "float32") -> None:
     """Write config.json, model.safetensors and preprocessor_config.json, each whole or not at all.
 
-    The losses of each label are those of this training set, and are left out; training_args.json says how they came.
-
     Args:
         model: The model, in float32; config.json says so, whatever the file holds, so that it loads as float32.
         folder: Where to.
         save_dtype: Number format, a name of torch, of weights with two axes or more; vectors (biases, norms and their
             statistics) stay in float32.
     """
-    model.config.label_losses = None
     with TemporaryDirectory(dir=folder, prefix=".model-") as temporary:
         model.save_pretrained(temporary, state_dict=_stored(model, save_dtype))
         image_processor(model.config).save_pretrained(temporary)

@@ -7,11 +7,10 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sct_hf.errors import InputError
-from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 
 def parameter_groups(
-    model: BackbonePreTrainedModel, *, learning_rate: float, backbone_learning_rate: float | None, weight_decay: float
+    model: Any, *, learning_rate: float, backbone_learning_rate: float | None, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Part the trainable parameters by learning rate and weight decay.
 
@@ -19,7 +18,7 @@ def parameter_groups(
     backbone itself excludes, such as position codes.
 
     Args:
-        model: The model.
+        model: A model on a backbone, or an objective with such a model.
         learning_rate: Of everything but the backbone.
         backbone_learning_rate: Of the backbone; `learning_rate` if None.
         weight_decay: Of the weights that have one.

@@ -11,8 +11,9 @@ import yaml
 
 from sct_hf.errors import InputError
 from sct_hf.options import choices_of, option, options_of
+from sct_hf.peers.registry import head_names
 from sct_hf.training.arguments import Arguments, option_words, training_options
-from sct_hf.training.model_settings import config_fields, head_names, read_setting, retired_fields, setting_word
+from sct_hf.training.model_settings import config_fields, read_setting, retired_fields, setting_word
 from sct_hf.training.option_parser import OptionParser
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -11,13 +11,14 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from sct_hf.data import LabelledImages
-from sct_hf.data.co_occurrence import label_graph
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
-from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.objectives.base import Context, make_objective
+from sct_hf.objectives.label_balance import LabelCounts
+from sct_hf.objectives.unknown_labels import counted_targets
 from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import (
@@ -31,17 +32,15 @@ from sct_hf.training.collage import collage
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
-from sct_hf.training.label_balance import LabelCounts, label_losses
-from sct_hf.training.label_recovery import assume_negative
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.report import Predictions, RunFacts, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_data import Loaders, RunData, make_loaders
 from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
-from sct_hf.training.unknown_labels import make_recovery, recovery_weight
 from sct_hf.training.waiting import TimedLoader
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
+from sct_hf.variants.label_graph import SCTWithLabelGraph
 
 _SAMPLES = 8
 
@@ -62,15 +61,19 @@ class Run:
         self.state = TrainerState()
         self.losses = StepLosses()
         self.bare = new_model(arguments, run_data.whole.label_names, accelerator, run_data.label_parents)
-        targets = run_data.training.targets()
-        if options.unknown_labels == "negative" or not (targets == 0).any():
-            targets = assume_negative(torch.from_numpy(targets)).numpy()
-        self.counts = LabelCounts.of(targets)
-        self.bare.config.label_losses = label_losses(
-            options, self.counts, run_data.whole.label_names, self.bare.config
+        context = Context(
+            self.bare,
+            lambda: self.average.model,
+            run_data.training.targets(),
+            run_data.whole.label_names,
+            arguments.objectives,
+            options.seed,
+            lambda text: say(accelerator, text),
         )
-        if isinstance(self.bare, SCTForMultiLabelClassification) and self.bare.config.label_graph:
-            self.bare.sct.set_label_graph(torch.from_numpy(label_graph(targets)))
+        targets = counted_targets(context)
+        self.counts = LabelCounts.of(targets)
+        if isinstance(self.bare, SCTWithLabelGraph):
+            self.bare.observe_targets(torch.from_numpy(targets))
         self.unseen: UnseenLabels | None = None
         if run_data.split is not None and getattr(self.bare.config, "scorer", None) == "label":
             split, options_of_model = run_data.split, arguments.model
@@ -91,18 +94,19 @@ class Run:
         batches = len(self.loaders.training)
         self.steps_an_epoch = math.ceil(batches / options.gradient_accumulation)
         self.total_steps = options.epochs * self.steps_an_epoch
+        objective = make_objective(context)
+        self.needs_teacher = objective.needs_teacher
         groups = parameter_groups(
-            self.bare,
+            objective,
             learning_rate=options.learning_rate,
             backbone_learning_rate=options.backbone_learning_rate,
             weight_decay=options.weight_decay,
         )
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
-        self.recovery = make_recovery(options, self.bare, self.average, run_data.training.targets())
-        self.model, self.optimizer = accelerator.prepare(self.recovery or self.bare, optimizer)
+        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
         accelerator.register_for_checkpointing(self.schedule)
-        self.trained = [parameter for parameter in self.bare.parameters() if parameter.requires_grad]
+        self.trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         set_seed(options.seed, device_specific=True)
         count = sum(parameter.numel() for parameter in self.trained)
         processes = f"{accelerator.num_processes} process{'es' if accelerator.num_processes > 1 else ''}"
@@ -149,14 +153,14 @@ class Run:
         self.loaders.dataset.set_epoch(state.epoch)
         batches, window = len(loader), options.gradient_accumulation
         progress.set_description(f"epoch {state.epoch + 1}/{options.epochs}")
-        set_train_mode(self.model, self.bare, options.freeze_backbone, options.freeze_batch_norm)
+        set_train_mode(self.objective, self.bare, options.freeze_backbone, options.freeze_batch_norm)
         rest = TimedLoader(self.accelerator.skip_first_batches(loader, state.batch) if state.batch else loader)
         started = time.perf_counter()
         for batch in rest:
             # A last, shorter window counts its own batches.
             share = window / min(window, batches - state.batch // window * window)
             count = len(batch["index"]) * self.accelerator.num_processes
-            with self.accelerator.accumulate(self.model):
+            with self.accelerator.accumulate(self.objective):
                 self._step(batch, share, count)
             state.batch += 1
             state.images += count
@@ -185,21 +189,14 @@ class Run:
         share_of_collages = self.arguments.data.collage
         if share_of_collages and torch.rand(()) < share_of_collages:
             inputs = collage(inputs)
-        if options.unknown_labels == "negative":
-            inputs["labels"] = assume_negative(inputs["labels"])
-        if self.recovery is None:
-            output = self.model(**inputs)
-        else:
-            progress = state.step / self.total_steps
-            weight = recovery_weight(progress, options.recovery_weight, options.recovery_warmup)
-            output = self.model(**inputs, weight=weight)
-        losses = {f"losses/{name}": value for name, value in output.losses.items()} | {"loss": output.loss}
-        accelerator.backward(output.loss * share)
+        losses = self.objective(progress=state.step / self.total_steps, **inputs)
+        accelerator.backward(losses["loss"] * share)
         norm = None
         if accelerator.sync_gradients:
             norm = accelerator.clip_grad_norm_(self.trained, options.max_grad_norm or math.inf)
         # A scaler of losses leaves out the steps whose gradient is not finite.
-        self.losses.add(state.step + 1, count, losses, norm if accelerator.scaler is None else None)
+        named = {name if name == "loss" else f"losses/{name}": value for name, value in losses.items()}
+        self.losses.add(state.step + 1, count, named, norm if accelerator.scaler is None else None)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if accelerator.sync_gradients:
@@ -207,7 +204,7 @@ class Run:
                 self.schedule.step()
             state.step += 1
             self.average.update(self.bare, state.step)
-            if self.recovery is not None and accelerator.num_processes > 1:
+            if self.needs_teacher and accelerator.num_processes > 1:
                 self.average.synchronise()  # it teaches: all processes alike, and a continued run as before
 
     def _read_losses(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 from sct_hf import __version__
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
-from sct_hf.peers.registry import HEADS
+from sct_hf.peers.registry import head_names
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint, remove_checkpoints
 from sct_hf.training.identity import difference, run_identity
@@ -72,7 +72,7 @@ class RunFolder:
         """Write the run's arguments into the folder, after removing an overwritten run's files."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self._overwrite:
-            for name in (*_RESULTS, *HEADS):
+            for name in (*_RESULTS, *head_names()):
                 path = self.path / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             remove_checkpoints(self.path)

@@ -1,11 +1,11 @@
-"""How a model is trained: schedule, optimizer, unknown and unbalanced labels, records."""
+"""How a model is trained: schedule, optimizer, records."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from sct_hf.options import CheckedOptions, option, require
 
-_TRAINING, _OBJECTIVE, _RECORDS, _FROZEN = "training", "what is learnt from labels", "output", "frozen backbone"
+_TRAINING, _RECORDS, _FROZEN = "training", "output", "frozen backbone"
 
 
 @dataclass
@@ -33,22 +33,6 @@ class TrainArguments(CheckedOptions):
     batch_size: int = option(
         64, "Images in a batch, over all processes.", group=_TRAINING, within="> 0", card="always"
     )
-    unknown_labels: Literal["ignore", "negative", "recover", "blend"] = option(
-        "ignore",
-        "Unknown labels in training: left out of the losses, taken as absent, recovered by the averaged model, or "
-        "recovered and blended with known ones of other images and with prototypes.",
-        group=_OBJECTIVE,
-    )
-    recovery_weight: float = option(1.0, "Weight of the loss on recovered labels.", group=_OBJECTIVE, within=">= 0")
-    recovery_temperature: float = option(
-        0.5,
-        "Divides the logits that recovered labels are made of; below 1, labels are nearer to 0 and 1.",
-        group=_OBJECTIVE,
-        within="> 0",
-    )
-    recovery_warmup: float = option(
-        0.25, "Share of the steps in which that weight rises from 0.", group=_OBJECTIVE, within="[0, 1]"
-    )
     gradient_accumulation: int = option(
         1, "Batches to one optimizer step.", group=_TRAINING, within="> 0", card="always"
     )
@@ -63,27 +47,6 @@ class TrainArguments(CheckedOptions):
     )
     pct_start: float = option(
         0.2, "Share of the steps in which the learning rate rises.", group=_TRAINING, within="(0, 1)", card="never"
-    )
-    positive_weights: str | None = option(
-        None,
-        "Weight of each label's positives in the loss: auto, sqrt, or a CSV file with the columns label, weight.",
-        group=_OBJECTIVE,
-        file=True,
-        unset="1 for all",
-    )
-    label_gammas: str | None = option(
-        None,
-        "Focusing exponents of each label: auto, or a CSV file with label, and gamma_neg or gamma_pos.",
-        group=_OBJECTIVE,
-        file=True,
-        unset="the same for all",
-    )
-    logit_adjustment: float | None = option(
-        None,
-        "Add so many times each label's log-odds in training to the logits of the loss.",
-        group=_OBJECTIVE,
-        within=">= 0",
-        unset="nothing is added",
     )
     max_grad_norm: float = option(
         0.0,

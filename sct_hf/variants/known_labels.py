@@ -16,10 +16,11 @@ from transformers.utils import can_return_tuple
 
 from sct_hf.model.backbone_sct import MultiLabelOutput
 from sct_hf.model.configuration_sct import SCTConfig
-from sct_hf.model.layers_sct import EncoderLayer
+from sct_hf.model.layers_sct import EncoderLayer, Match
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.model.vocabulary_sct import Vocabulary
+from sct_hf.peers.registry import register_head
 
 KNOWN_LOGIT = 50.0
 """Logit of a label known to be present, and its negative that of one known to be absent: finite in float16."""
@@ -84,6 +85,7 @@ class SCTKnownLabelsModel(SCTModel):
         return self.label_interaction(features if known is None else self.label_states(features, known))
 
 
+@register_head("sct_known_labels")
 class SCTWithKnownLabels(SCTForMultiLabelClassification):
     """SCT that labels known beforehand inform; their own logits say what is known.
 
@@ -140,6 +142,18 @@ class SCTWithKnownLabels(SCTForMultiLabelClassification):
             vocabulary, labels = told, None if labels is None else without_known(labels, told.known)
         wanted = {"output_maps": output_maps, "output_hidden_states": output_hidden_states}
         return super().forward(pixel_values, labels, backbone_features, vocabulary, **wanted, return_dict=True)
+
+    def match(
+        self,
+        pixel_values: Tensor | None,
+        backbone_features: Tensor | None,
+        vocabulary: Vocabulary | None = None,
+        known: Tensor | None = None,
+    ) -> Match:
+        """As SCT's, with what is known of labels (B, C)."""
+        if known is not None:
+            vocabulary = self.with_known(vocabulary or self.vocabulary(), known)
+        return super().match(pixel_values, backbone_features, vocabulary)
 
     def with_known(self, vocabulary: Vocabulary, known: Tensor) -> KnownVocabulary:
         """A vocabulary with what is known (B, C), in evaluation with what follows from it in the hierarchy."""

@@ -12,6 +12,7 @@ from transformers import initialization as init
 from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.vocabulary_sct import Vocabulary
+from sct_hf.peers.registry import register_head
 
 
 @strict
@@ -72,7 +73,7 @@ class SCTLabelGraphModel(SCTModel):
         if isinstance(module, LabelMessages):
             init.zeros_(module.weight)
             return
-        if module is self:
+        if module is self and "label_graph" in self._buffers:  # the base class initialises before it is there
             init.zeros_(self.label_graph)
         super()._init_weights(module)
 
@@ -94,6 +95,7 @@ class SCTLabelGraphModel(SCTModel):
         return self.label_messages(features, self.label_graph) if vocabulary.own else features
 
 
+@register_head("sct_label_graph")
 class SCTWithLabelGraph(SCTForMultiLabelClassification):
     """SCT with messages between its labels; see `LabelMessages`."""
 

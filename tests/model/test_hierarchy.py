@@ -94,34 +94,6 @@ def test_what_known_labels_imply_by_a_slow_reference(parents: dict[str, list[str
     assert hierarchy.implied(known).tolist() == [expected, [-1.0] * 6]
 
 
-@settings(deadline=None)
-@given(hierarchies(), st.integers(0, 100))
-def test_loss_is_mcloss_of_a_slow_reference(parents: dict[str, list[str]], seed: int) -> None:
-    """Cross-entropy: −ln max of the present at or below, where present; −ln(1 − max of the known) where absent."""
-    generator = torch.Generator().manual_seed(seed)
-    logits = 2 * torch.randn(3, 6, generator=generator, dtype=torch.float64)
-    targets = torch.tensor([0.0, 1.0, -1.0, math.nan], dtype=torch.float64)[
-        torch.randint(4, (3, 6), generator=generator)
-    ]
-    total = count = 0
-    for row in range(3):
-        for label, name in enumerate(NAMES):
-            y = targets[row, label].item()
-            if y not in (0, 1):
-                continue
-            within = [NAMES.index(other) for other in at_or_below(name, parents)]
-            taking_part = [at for at in within if (targets[row, at] == 1 if y else targets[row, at] >= 0)]
-            p = max(1 / (1 + math.exp(-logits[row, at].item())) for at in taking_part)
-            total, count = total - (math.log(p) if y else math.log(1 - p)), count + 1
-    logits.requires_grad_()
-    loss = LabelHierarchy(parents, NAMES).loss(logits, targets, gamma_neg=0)
-    assert loss.item() == pytest.approx(total / max(count, 1), rel=1e-9)
-    loss.backward()
-    unknown = ~(targets >= 0)
-    assert torch.isfinite(logits.grad).all()
-    assert (logits.grad[unknown] == 0).all()
-
-
 def test_gradient_goes_to_the_highest_alone() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0, 0.0, -1.0, 0.5]], requires_grad=True)
     LabelHierarchy(DIAMOND, NAMES)(logits)[0, NAMES.index("e")].backward()
@@ -147,19 +119,6 @@ def test_a_models_logits_are_raised_in_evaluation_only(head: str) -> None:
         model.out = model(pixels, labels=torch.ones(5, 6))
     assert torch.equal(flat.out.logits, raised.out.logits)
     assert torch.equal(flat.out.loss, raised.out.loss)
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_the_loss_is_added_by_its_weight(head: str) -> None:
-    targets = torch.tensor([[1.0, 0, 1, 1, 1, -1]] * 5)
-    found = {}
-    for weight in (0.0, 0.5):
-        model = tiny(head, label_parents=DIAMOND, hierarchy_loss_weight=weight)
-        found[weight] = model(images(), labels=targets)
-    assert "hierarchy" not in found[0.0].losses
-    expected = found[0.0].loss + 0.5 * found[0.5].losses["hierarchy"]
-    torch.testing.assert_close(found[0.5].loss, expected)
-    assert found[0.5].losses["hierarchy"] > 0
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -242,17 +201,6 @@ def test_thresholds_that_rise_downwards_are_taken() -> None:
         id2label=dict(enumerate(NAMES)), label_parents=DIAMOND, thresholds=[0.6, 0.5, 0.4, 0.4, 0.4, 0.9]
     )
     assert config.thresholds[4] == 0.4
-
-
-def test_one_graph_compiled() -> None:
-    torch.compiler.reset()
-    model = tiny(label_parents=DIAMOND, hierarchy_loss_weight=1.0)
-    maps = torch.randn(3, model.backbone.num_features, 2, 2)
-    targets = torch.tensor([[1.0, 0, 1, 1, 1, -1]] * 3)
-    expected = model(backbone_features=maps, labels=targets)
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(backbone_features=maps, labels=targets)
-    torch.testing.assert_close(compiled.logits, expected.logits, rtol=0, atol=1e-5)
-    torch.testing.assert_close(compiled.loss, expected.loss, rtol=0, atol=1e-5)
 
 
 def test_half_precision_and_a_device_map(tmp_path) -> None:

@@ -15,7 +15,7 @@ from transformers import AutoModelForImageClassification
 from sct_hf.data import load_data
 from sct_hf.data.masks import known_entries
 from sct_hf.errors import InputError
-from sct_hf.training import run
+from sct_hf.objectives.recovery import Recovery
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
 from sct_hf.training.run_data import load_run_data
@@ -115,11 +115,11 @@ def test_the_weight_of_recovery_by_the_share_of_the_steps(
 ) -> None:
     seen: list[tuple[float, float, float]] = []
 
-    def weight(progress: float, top: float, warmup: float) -> float:
-        seen.append((progress, top, warmup))
-        return 0.0
+    def weights(self: Recovery, progress: float) -> dict[str, float]:
+        seen.append((progress, self.options.recovery_weight, self.options.recovery_warmup))
+        return {"recovery": 0.0}
 
-    monkeypatch.setattr(run, "recovery_weight", weight)
+    monkeypatch.setattr(Recovery, "weights", weights)
     options: dict[str, Any] = {"gradient_accumulation": 2, "recovery_weight": 3, "recovery_warmup": 0.5, **HALF}
     train(tiny(output_dir=tmp_path / "run", unknown_labels="recover", **options))
     steps = [step / 6 for step in range(6) for _ in range(2)]  # 2 epochs of 3 steps of 2 batches
@@ -139,12 +139,12 @@ def test_single_positives_and_collages(tmp_path: Path, tiny: Tiny, treatment: st
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"known_proportion": 0}, "known_proportion is 0.0: give one in"),
+        ({"known_proportion": 0}, r"known_proportion is 0.0: give a number in \(0, 1\]"),
         ({"known_proportion": 1.1}, "known_proportion is 1.1"),
         ({"known_proportion": 0.5, "single_positive": True}, "known_proportion is 0.5: leave it out, or single_pos"),
         ({"recovery_weight": -1}, "recovery_weight is -1.0"),
         ({"recovery_temperature": 0}, "recovery_temperature is 0.0: give a number > 0"),
-        ({"recovery_warmup": 1.5}, "recovery_warmup is 1.5: give a fraction in"),
+        ({"recovery_warmup": 1.5}, r"recovery_warmup is 1.5: give a number in \[0, 1\]"),
     ],
 )
 def test_what_cannot_be_used(tiny: Tiny, options: dict[str, Any], message: str) -> None:

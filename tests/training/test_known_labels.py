@@ -15,13 +15,12 @@ from sct_hf.data import ImageDataset, eval_transform, load_data
 from sct_hf.data.masks import known_entries
 from sct_hf.errors import InputError
 from sct_hf.model.hierarchy_sct import make_hierarchy
-from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.training import known_labels, report
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments, ScoringArguments
 from sct_hf.training.loop import train
 from sct_hf.training.parsing import parse_into
 from sct_hf.training.scoring import score_checkpoint
-from tests.model.tiny import tiny_config
+from sct_hf.variants.known_labels import SCTWithKnownLabels
 
 
 def score(*words: str, **options: Any) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Arguments]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "training_curves", lambda *args, **kwargs: None)
         patch.setattr(report, "tag_sheet", lambda *args, **kwargs: None)
-        train(tiny(output_dir=folder, epochs=1, label_interaction=True, label_states=True, known_share_max=0.5))
+        train(tiny(output_dir=folder, epochs=1, head="sct_known_labels", known_share_max=0.5))
     return folder
 
 
@@ -59,22 +58,21 @@ def test_figures_are_those_of_the_entries_left(
     run: Path, data: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     told: list[torch.Tensor] = []
-    forward = SCTForMultiLabelClassification.forward
+    forward = SCTWithKnownLabels.forward
 
     def noted(self: Any, *args: Any, **inputs: Any) -> Any:
-        if inputs.get("known_labels") is not None:
-            told.append(inputs["known_labels"].clone())
+        if inputs.get("known") is not None:
+            told.append(inputs["known"].clone())
         return forward(self, *args, **inputs)
 
-    monkeypatch.setattr(SCTForMultiLabelClassification, "forward", noted)
+    monkeypatch.setattr(SCTWithKnownLabels, "forward", noted)
     folder = tmp_path / "scores"
     metrics = score("--known_shares", "0.3", "0.7", model=run, output_dir=folder, batch_size=4, seed=5, **data)
     monkeypatch.undo()
     assert json.loads((folder / "metrics.json").read_text())["known_labels"] == metrics["known_labels"]
 
     images = load_data("jsonl", "test", data_dir=str(data["data_dir"]))
-    model = SCTForMultiLabelClassification.from_pretrained(run)
-    assert model.config.known_share_max == 0.5
+    model = SCTWithKnownLabels.from_pretrained(run)
     images = images.aligned_to(model.config.label_names)
     dataset = ImageDataset(images, eval_transform(32, model.config.image_mean, model.config.image_std))
     pixels = torch.stack([dataset[row]["pixel_values"] for row in range(len(images))])
@@ -91,7 +89,7 @@ def test_figures_are_those_of_the_entries_left(
         former = known
         with torch.no_grad():
             for name, given in (("mAP", known_labels), ("mAP_without", None)):
-                scores = model(pixels, known_labels=given).logits.sigmoid().numpy()
+                scores = model(pixels, known=given).logits.sigmoid().numpy()
                 # Two definitions of AP: the envelope of precision lies above scikit-learn's steps.
                 assert row[name] >= mean_ap(scores, targets, ~known) - 1e-6
                 assert row[name] == pytest.approx(mean_ap(scores, targets, ~known), abs=0.25)
@@ -101,13 +99,13 @@ def test_figures_are_those_of_the_entries_left(
 def test_what_follows_from_known_labels_is_not_left_to_find(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[torch.Tensor] = []
 
-    def evaluate(*args: Any, known_labels: torch.Tensor, **options: Any) -> Any:
-        told.append(known_labels)
+    def evaluate(*args: Any, known: torch.Tensor, **options: Any) -> Any:
+        told.append(known)
         return np.full(targets.shape, 0.5), targets, None
 
     monkeypatch.setattr(known_labels, "evaluate_model", evaluate)
     parents = {"dog": ["animal"]}
-    hierarchy = make_hierarchy(tiny_config(id2label={0: "dog", 1: "animal", 2: "sofa"}, label_parents=parents))
+    hierarchy = make_hierarchy(parents, ["dog", "animal", "sofa"])
     targets = np.array([[1, 1, 0]] * 30 + [[0, 0, 1]] * 30, dtype=np.float32)
     images: Any = SimpleNamespace(
         label_names=["dog", "animal", "sofa"], image_ids=[str(row) for row in range(60)], targets=lambda: targets
@@ -131,9 +129,6 @@ def test_what_cannot_be_scored_or_trained_with_known_labels(
     for share in ("0", "1"):
         with pytest.raises(InputError, match=r"known_shares is \[.*\]: give a number in \(0, 1\)"):
             score("--known_shares", share, model=tmp_path, **data)
-    states = {"label_states": True, "report_to": "none"}
-    with pytest.raises(InputError, match=r"label_states=True cannot be used: .* label_interaction=True"):
-        train(tiny(output_dir=tmp_path / "alone", **states))
-    recovery = {"label_interaction": True, "known_proportion": 0.5, "unknown_labels": "recover"}
-    with pytest.raises(InputError, match=r"unknown_labels is 'recover': .* leave out label_states"):
-        train(tiny(output_dir=tmp_path / "recover", **states, **recovery))
+    recovery = {"head": "sct_known_labels", "known_proportion": 0.5, "unknown_labels": "recover"}
+    with pytest.raises(InputError, match=r"unknown_labels is 'recover': .* choose another head"):
+        train(tiny(output_dir=tmp_path / "recover", report_to="none", **recovery))

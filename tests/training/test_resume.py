@@ -149,7 +149,7 @@ UNKNOWN = {"known_proportion": 0.5, **COLLAGES}
     [
         pytest.param(BALANCED, id="balanced"),
         pytest.param(BALANCED_AND_CACHED, id="balanced and cached"),
-        pytest.param({"label_graph": True}, id="label graph"),
+        pytest.param({"head": "sct_label_graph"}, id="label graph"),
         *(pytest.param({**UNKNOWN, "unknown_labels": name}, id=name) for name in ("negative", "recover", "blend")),
     ],
 )

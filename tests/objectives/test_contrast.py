@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from sct_hf import SCTForMultiLabelClassification
-from sct_hf.model.contrast_sct import label_contrast_loss
-from tests.model.tiny import tiny_config
+from sct_hf import PeerConfig, PeerForMultiLabelClassification, SCTForMultiLabelClassification
+from sct_hf.errors import InputError
+from sct_hf.objectives.base import make_objective
+from sct_hf.objectives.contrast import ContrastOptions, label_contrast_loss
+from tests.objectives.making import losses_of, make_context
 
 
 def reference(features: Tensor, labels: Tensor, temperature: float) -> float:
@@ -78,19 +81,30 @@ def test_half_precision_and_autocast_are_computed_in_float32() -> None:
 def test_it_joins_the_loss_of_the_model(make_model: Callable[..., SCTForMultiLabelClassification]) -> None:
     torch.manual_seed(1)
     images, labels = torch.randn(4, 3, 64, 64), torch.tensor([[1.0, 0, 1], [1, 1, 0], [0, 1, 0], [1, 0, 0]])
-    plain, contrasted = (make_model(contrast_loss_weight=weight)(images, labels) for weight in (0, 0.3))
-    assert "contrast" not in plain.losses
-    torch.testing.assert_close(contrasted.loss, plain.loss + 0.3 * contrasted.losses["contrast"])
-    model = make_model(contrast_loss_weight=0.3, contrast_temperature=0.5)
+    model = make_model()
+    plain, contrasted = (losses_of(model, images, labels, contrast_loss_weight=weight) for weight in (0, 0.3))
+    assert "contrast" not in plain
+    torch.testing.assert_close(contrasted["loss"], plain["loss"] + 0.3 * contrasted["contrast"])
     with torch.no_grad():
         pooled = model.sct(images).pooled_features
         weight, bias = model.pooled_scorer.pooled_proj.weight, model.pooled_scorer.pooled_proj.bias
         expected = reference((pooled @ weight.T + bias).double(), labels, 0.5)
-    loss = model(images, labels).losses["contrast"]
+    loss = losses_of(model, images, labels, contrast_loss_weight=0.3, contrast_temperature=0.5)["contrast"]
     assert loss.item() == pytest.approx(expected, rel=1e-4)
     assert torch.autograd.grad(loss, weight)[0].abs().sum() > 0
 
 
-def test_it_needs_pooled_labels() -> None:
-    with pytest.raises(Exception, match=r"contrast_loss_weight=0\.1 cannot be used: it needs label_pooling=True"):
-        tiny_config(contrast_loss_weight=0.1, label_pooling=False)
+def test_a_head_without_pooled_labels_is_trained_without_it() -> None:
+    torch.manual_seed(0)
+    config = PeerConfig(backbone="test_efficientnet", image_size=64, id2label=dict(enumerate("abc")))
+    told: list[str] = []
+    context = make_context(PeerForMultiLabelClassification(config), contrast_loss_weight=0.1)
+    objective = make_objective(replace(context, say=told.append))
+    assert [type(part).__name__ for part in objective.parts] == ["Supervised"]
+    assert told == ["contrast_loss_weight is of sct: PeerForMultiLabelClassification is trained without it"]
+
+
+@pytest.mark.parametrize("options", [{"contrast_loss_weight": -0.1}, {"contrast_temperature": 0.0}])
+def test_options_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))} is .*: give a number >"):
+        ContrastOptions(**options)

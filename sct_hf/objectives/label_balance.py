@@ -1,7 +1,7 @@
-"""Losses that make up for unbalanced labels: settings for each label, from the training targets or from a file."""
+"""Arguments of the asymmetric loss that make up for unbalanced labels, from the training targets or from a file."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,37 @@ import numpy as np
 import pandas as pd
 
 from sct_hf.errors import InputError
-from sct_hf.model.configuration_sct import BackboneConfig
-from sct_hf.training.arguments import TrainArguments
+from sct_hf.options import CheckedOptions, option
 
 AUTO, ROOT = "auto", "sqrt"
+_GROUP = "what is learnt from labels"
+
+
+@dataclass
+class BalanceOptions(CheckedOptions):
+    """What makes up for unbalanced labels."""
+
+    positive_weights: str | None = option(
+        None,
+        "Weight of each label's positives in the loss: auto, sqrt, or a CSV file with the columns label, weight.",
+        group=_GROUP,
+        file=True,
+        unset="1 for all",
+    )
+    label_gammas: str | None = option(
+        None,
+        "Focusing exponents of each label: auto, or a CSV file with label, and gamma_neg or gamma_pos.",
+        group=_GROUP,
+        file=True,
+        unset="the same for all",
+    )
+    logit_adjustment: float | None = option(
+        None,
+        "Add so many times each label's log-odds in training to the logits of the loss.",
+        group=_GROUP,
+        within=">= 0",
+        unset="nothing is added",
+    )
 
 
 @dataclass(frozen=True)
@@ -37,10 +64,10 @@ class LabelCounts:
         return np.log(np.maximum(self.positives, 1) / np.maximum(self.negatives, 1))
 
 
-def label_losses(
-    options: TrainArguments, counts: LabelCounts, label_names: Sequence[str], config: BackboneConfig
-) -> dict[str, list[float]] | None:
-    """Make the `label_losses` of a model's configuration.
+def label_focus(
+    options: BalanceOptions, counts: LabelCounts, label_names: Sequence[str], focus: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+    """Make arguments of `asymmetric_loss` that differ between labels.
 
     - `positive_weights`: `auto` weighs a label's positives by negatives / positives, as the documentation of PyTorch's
       BCEWithLogitsLoss proposes; `sqrt` by its square root (ours); a file by its column `weight`, 1 for labels that
@@ -56,10 +83,10 @@ def label_losses(
         options: Of the run.
         counts: Of its training targets.
         label_names: The C labels.
-        config: Of the model; gives the exponents of ASL.
+        focus: Arguments of `asymmetric_loss` for all labels; gives the exponents.
 
     Returns:
-        Lists of C numbers by name, or None where no option asks for any.
+        (C,) float64 arrays by argument; none where no option asks for any.
 
     Raises:
         InputError: A file that is missing or cannot be used.
@@ -73,12 +100,12 @@ def label_losses(
     if options.logit_adjustment:
         made["logit_shift"] = options.logit_adjustment * counts.log_odds()
     if options.label_gammas == AUTO:
-        rarity = np.maximum(-counts.log_odds(), 0)
-        made["gamma_neg"] = config.gamma_neg * (rarity / rarity.mean() if rarity.any() else np.ones_like(rarity))
+        rarity, gamma = np.maximum(-counts.log_odds(), 0), focus["gamma_neg"]
+        made["gamma_neg"] = gamma * (rarity / rarity.mean() if rarity.any() else np.ones_like(rarity))
     elif options.label_gammas is not None:
-        defaults = {"gamma_neg": config.gamma_neg, "gamma_pos": config.gamma_pos}
+        defaults = {name: focus[name] for name in ("gamma_neg", "gamma_pos")}
         made |= _read("label_gammas", Path(options.label_gammas), label_names, defaults)
-    return {name: values.tolist() for name, values in made.items()} or None
+    return made
 
 
 def _read(field: str, path: Path, label_names: Sequence[str], defaults: dict[str, float]) -> dict[str, np.ndarray]:

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
-from sct_hf import SCTForMultiLabelClassification
-from sct_hf.model import modeling_sct
-from sct_hf.model.erasing_sct import erase_regions, statistics_kept
-from tests.model.tiny import tiny_config
+from sct_hf import PeerConfig, PeerForMultiLabelClassification, SCTForMultiLabelClassification
+from sct_hf.errors import InputError
+from sct_hf.objectives import erasing
+from sct_hf.objectives.erasing import erase_regions, statistics_kept
+from tests.objectives.making import losses_of, objective_of
 
 LABELS = torch.tensor([[1.0, 0, 0], [0, 1, -1], [0, 0, math.nan], [0, 0.6, 0]])
 
@@ -61,44 +63,66 @@ def test_batch_norms_keep_their_statistics_and_still_norm_by_the_batch() -> None
     assert torch.equal(inside, norm(values))
 
 
-def test_it_joins_the_loss_in_training_alone(
-    make_model: Callable[..., SCTForMultiLabelClassification], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The further loss is that of the model on the erased map; dropout is off, so that all can be computed again."""
-    given = []
+STILL = {"dropout": 0, "scorer_dropout": 0, "aligned_dropout": 0}
+ALL = torch.eye(3)[[0, 1, 2, 0]]
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What erasing gave: maps and targets, call by call."""
+    found = []
 
     def noted(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
-        given.append(erase_regions(*args))
-        return given[-1]
+        found.append(erase_regions(*args))
+        return found[-1]
 
-    monkeypatch.setattr(modeling_sct, "erase_regions", noted)
-    still = {"dropout": 0, "scorer_dropout": 0, "aligned_dropout": 0}
-    images, labels = torch.randn(4, 3, 64, 64), torch.eye(3)[[0, 1, 2, 0]]
-    plain, model = (make_model(erasing_loss_weight=weight, **still) for weight in (0, 0.7))
-    assert "erasing" not in model(images, labels).losses
+    monkeypatch.setattr(erasing, "erase_regions", noted)
+    return found
+
+
+def test_it_joins_the_loss(make_model: Callable[..., SCTForMultiLabelClassification], given: list) -> None:
+    """The further loss is that of the model on the erased map; dropout is off, so that all can be computed again."""
+    images = torch.randn(4, 3, 64, 64)
+    plain, model = make_model(**STILL), make_model(**STILL)
+    assert "erasing" not in losses_of(model, images, ALL)
     assert not given
     statistics = plain.sct.semantic_features.norm
     with torch.no_grad():
         for part in (plain, model):
             part.train()
             part.backbone.eval()
-        expected = plain(images, labels)
-        out = model(images, labels)
+        expected = plain(images, ALL)
+        found = losses_of(model, images, ALL, erasing_loss_weight=0.7)
         of_erased = plain(backbone_features=given[0][0], labels=given[0][1]).loss
     assert (given[0][0] == 0).any()
-    torch.testing.assert_close(out.losses["erasing"], of_erased)
-    torch.testing.assert_close(out.loss, expected.loss + 0.7 * of_erased)
+    torch.testing.assert_close(found["erasing"], of_erased)
+    torch.testing.assert_close(found["loss"], expected.loss + 0.7 * of_erased)
     assert len(given) == 1
-    assert out.backward_plan is None
-    assert torch.equal(out.logits, expected.logits)
     # Only whole images have moved the running statistics.
     assert model.sct.semantic_features.norm.num_batches_tracked == statistics.num_batches_tracked - 1
+    torch.testing.assert_close(given[0][0], plain.backbone(images).masked_fill(given[0][0] == 0, 0))
+
+
+def test_images_with_erased_regions_have_the_other_losses_too(
+    make_model: Callable[..., SCTForMultiLabelClassification], given: list
+) -> None:
+    """Contrast and hierarchy by their weights, settings of each label, but not the loss of erasing itself."""
+    model = make_model(**STILL, label_parents={"dog": ["cat"]})
+    options = {"contrast_loss_weight": 0.3, "hierarchy_loss_weight": 0.5, "positive_weights": "auto"}
+    images, labels = torch.randn(4, 3, 64, 64), torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 1, 1], [0, 1, 0]])
+    targets = np.array([[1.0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    found = losses_of(model, images, labels, targets=targets, erasing_loss_weight=0.7, **options)
+    again = objective_of(model, targets, **options)(given[0][1], 0.0, backbone_features=given[0][0])
+    assert list(again) == ["region", "map", "pooled", "transport", "contrast", "hierarchy", "loss"]
+    torch.testing.assert_close(found["erasing"], again["loss"])
+    weights = {"loss": 0, "map": 0.8, "transport": 0.1, "contrast": 0.3, "hierarchy": 0.5, "erasing": 0.7}
+    total = sum(weights.get(name, 1) * value for name, value in found.items())
+    torch.testing.assert_close(found["loss"], total)
 
 
 def test_gradients_reach_backbone_and_head(make_model: Callable[..., SCTForMultiLabelClassification]) -> None:
-    model = make_model(erasing_loss_weight=1.0).train()
-    loss = model(torch.randn(3, 3, 64, 64), torch.eye(3)).losses["erasing"]
-    loss.backward()
+    model = make_model(aligned_dropout=0).train()
+    losses_of(model, torch.randn(3, 3, 64, 64), torch.eye(3), erasing_loss_weight=1.0)["erasing"].backward()
     without = [
         name
         for name, part in model.named_parameters()
@@ -109,5 +133,11 @@ def test_gradients_reach_backbone_and_head(make_model: Callable[..., SCTForMulti
 
 @pytest.mark.parametrize("share", [0, 1, -0.1])
 def test_a_share_that_erases_nothing_or_all(share: float) -> None:
-    with pytest.raises(Exception, match=r"erasing_share=.* cannot be used: give a number within"):
-        tiny_config(erasing_share=share)
+    with pytest.raises(InputError, match=r"erasing_share is .*: give a number in \(0, 1\)"):
+        erasing.ErasingOptions(erasing_share=share)
+
+
+def test_a_head_without_plans_is_trained_without_it() -> None:
+    config = PeerConfig(backbone="test_efficientnet", image_size=64, id2label=dict(enumerate("abc")))
+    parts = objective_of(PeerForMultiLabelClassification(config), erasing_loss_weight=0.5).parts
+    assert [type(part).__name__ for part in parts] == ["Supervised"]

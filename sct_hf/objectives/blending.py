@@ -1,22 +1,22 @@
 """Recovery of unknown labels by blending what other images and prototypes show of a label."""
 
-from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from sct_hf.model.backbone_sct import MultiLabelOutput
-from sct_hf.model.losses_sct import known_targets
-from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
-from sct_hf.training.label_recovery import LabelRecovery
-from sct_hf.training.models import TaggingModel
+from sct_hf.errors import InputError
+from sct_hf.model.losses_sct import asymmetric_loss
+from sct_hf.objectives.base import Context, NoOptions, Step, register_objective
+from sct_hf.objectives.recovery import Recovery, RecoveryOptions
 
 _MOMENTUM = 0.95
 _WEIGHT = 0.25
 
 
-class LabelBlending(LabelRecovery):
-    """Label recovery and, beside it, training on blended representations of labels (ours, after DSRB, Pu et al.).
+@register_objective("blending")
+class Blending(Recovery):
+    """Recovery and, beside it, training on blended representations of labels (ours, after DSRB, Pu et al.).
 
     DSRB blends what an image shows of a label whose target is unknown with what another image, or a prototype of the
     label, shows of it, and trains on the blended target. Here the representation of a label in an image is what SCT
@@ -28,39 +28,39 @@ class LabelBlending(LabelRecovery):
     out.
 
     Args:
-        model: SCT with label pooling.
-        teacher: Gives the model with the averaged weights, in evaluation mode.
-        temperature: Divides the teacher's logits.
-        only_present: No entry is known to be absent.
+        context: As of `Recovery`; its model scores pooled features.
+        options: As of `Recovery`.
     """
 
+    Options = NoOptions
+    treatment = "blend"
     feature_prototypes: Tensor
     token_prototypes: Tensor
     seen: Tensor
 
-    def __init__(
-        self,
-        model: SCTForMultiLabelClassification,
-        teacher: Callable[[], TaggingModel],
-        *,
-        temperature: float,
-        only_present: bool,
-    ) -> None:
-        super().__init__(model, teacher, temperature=temperature, only_present=only_present)
-        count = len(model.config.label_names)
+    def __init__(self, context: Context, options: RecoveryOptions) -> None:
+        super().__init__(context, options)
+        count, model = len(context.label_names), context.model
         self.register_buffer("feature_prototypes", torch.zeros(count, model.backbone.num_features))
         self.register_buffer("token_prototypes", torch.zeros(count, model.sct.hidden_size))
         self.register_buffer("seen", torch.zeros(count))  # batches in which a label was known to be present
 
-    def recovery_loss(self, output: MultiLabelOutput, labels: Tensor, scores: Tensor) -> Tensor:
-        """The losses on pseudo-targets, see `LabelRecovery`, and on blended representations."""
-        features, tokens = output.pooled_features, output.label_features
-        assert features is not None
-        assert tokens is not None
-        assert isinstance(self.model, SCTForMultiLabelClassification)
-        assert self.model.pooled_scorer is not None
-        known, values = known_targets(labels)
-        self._update_prototypes(features.detach(), tokens.detach(), known & (values >= 0.5))
+    @classmethod
+    def from_options(cls, options: Any, context: Context) -> Self | None:
+        """Make the part where it is asked for and labels are unknown.
+
+        Raises:
+            InputError: A model without representations to blend.
+        """
+        if cls.asked(context) and not hasattr(context.model, "pooled_scorer"):
+            raise InputError("unknown_labels is 'blend': it needs --head sct; choose recover, say")
+        return super().from_options(options, context)
+
+    def loss(self, step: Step, known: Tensor, targets: Tensor) -> Tensor:
+        """The losses on pseudo-targets, see `Recovery`, and on blended representations."""
+        features, tokens = step.match.pooled_features, step.match.label_features  # (B, C, D₀), (B, C, D)
+        values = torch.where(known, targets, 0.0)
+        self.update_prototypes(features.detach(), tokens.detach(), known & (values >= 0.5))
 
         partner = draw_partners(known)  # (B, C)
         from_prototype = (torch.rand_like(values) < 0.5) & (self.seen > 0)  # (B, C)
@@ -68,15 +68,15 @@ class LabelBlending(LabelRecovery):
             _half_and_half(each, partner, prototypes.to(each.dtype), from_prototype)
             for each, prototypes in ((features, self.feature_prototypes), (tokens, self.token_prototypes))
         ]
-        targets = torch.where(known, values, scores)  # (B, C)
         partner_targets = torch.where(from_prototype, 1.0, values.gather(0, partner))  # (B, C)
-        targets = torch.where(from_prototype | known.any(dim=0), (targets + partner_targets) / 2, torch.nan)
-        label_vectors = self.model.sct.centred_text(None)  # (C, D_t)
-        blended_loss = self.classification_loss(self.model.pooled_scorer(*blended, label_vectors), targets)
-        return super().recovery_loss(output, labels, scores) + _WEIGHT * blended_loss
+        usable = from_prototype | known.any(dim=0)  # (B, C)
+        blended_targets = torch.where(usable, (targets + partner_targets) / 2, torch.nan)
+        logits = step.model.pooled_scorer(*blended, step.vocabulary.centred)
+        blended_loss = asymmetric_loss(logits, blended_targets, **step.focus)
+        return super().loss(step, known, targets) + _WEIGHT * blended_loss
 
     @torch.no_grad()
-    def _update_prototypes(self, features: Tensor, tokens: Tensor, present: Tensor) -> None:
+    def update_prototypes(self, features: Tensor, tokens: Tensor, present: Tensor) -> None:
         """Take in representations (B, C, D₀), (B, C, D) where `present` (B, C); plain means first, then a momentum."""
         count = present.sum(dim=0)  # (C,)
         self.seen += count > 0

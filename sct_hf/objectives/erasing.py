@@ -1,0 +1,120 @@
+"""Object erasing: training on images without the regions that one of their labels is seen by, off by default."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from sct_hf.model.backbone_sct import capability
+from sct_hf.model.layers_sct import as_map
+from sct_hf.model.transport_sct import full_precision
+from sct_hf.objectives.base import Context, Objective, Step, register_objective, take_step, total_loss
+from sct_hf.options import CheckedOptions, option
+
+_GROUP = "what is learnt from labels"
+
+
+@dataclass
+class ErasingOptions(CheckedOptions):
+    """Of images with erased regions."""
+
+    erasing_loss_weight: float = option(
+        0.0,
+        "Weight of the loss of images without the regions that one of their labels is seen by, of sct; 0 for none.",
+        group=_GROUP,
+        within=">= 0",
+    )
+    erasing_share: float = option(0.2, "Share of the regions that are erased.", group=_GROUP, within="(0, 1)")
+
+
+@register_objective("erasing")
+class Erasing(Objective):
+    """The loss "erasing": that of the earlier parts, on the backbone's maps with erased regions.
+
+    The head runs a second time, on maps from which `erase_regions` took regions by the backward plan. Its batch norms
+    norm these by the batch, and their running statistics come of whole images alone.
+
+    Args:
+        weight: Of the loss.
+        share: Share of the regions that is erased, within (0, 1).
+        earlier: The parts whose losses judge images with erased regions.
+    """
+
+    Options = ErasingOptions
+    rank = 2
+
+    def __init__(self, weight: float, share: float, earlier: Sequence[Objective]) -> None:
+        super().__init__()
+        self.weight, self.share = weight, share
+        self._earlier = tuple(earlier)  # a tuple, so that they are no modules of this one
+
+    @classmethod
+    def from_options(cls, options: ErasingOptions, context: Context) -> Self | None:
+        """Make the part where it has a weight and the model a plan of labels over regions."""
+        if not options.erasing_loss_weight:
+            return None
+        if not capability(context.model, "gives_maps"):
+            context.left_out("erasing_loss_weight")
+            return None
+        return cls(options.erasing_loss_weight, options.erasing_share, context.earlier)
+
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        """The loss "erasing"."""
+        match = step.match
+        features, plan = (as_map(each, match.grid) for each in (match.features, match.backward_plan))
+        rest, judged = erase_regions(features, plan, step.labels, self.share)
+        more = {name: value for name, value in step.inputs.items() if name != "pixel_values"}
+        with statistics_kept(step.model):
+            inputs = {**more, "backbone_features": rest}
+            again = take_step(step.model, inputs, judged, step.focus, step.progress)
+            return {"erasing": total_loss(self._earlier, again)[0]}
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Its weight."""
+        return {"erasing": self.weight}
+
+
+def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Erase from each image the regions that a plan attends to most for one of its labels, drawn at random.
+
+    After SRDL (Pu et al., arXiv 2204.03795), which erases semantic-aware regions so that training learns how labels
+    depend on each other; only its abstract was at hand. What is erased is ours: a fixed share of the regions, set to
+    zero in the backbone's map, by the transport plan. All labels stay, that of the erased regions too: it is to be
+    told from what is left of it and from the rest of the image.
+
+    Args:
+        features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.
+        plan (`Tensor` of shape (B, C, H, W)): The backward plan π←, or any other attention of labels to regions.
+        labels (`Tensor` of shape (B, C)): Targets; a label with a target of exactly 1 may be drawn, each as likely.
+        share (`float`): Share of the regions to erase, within (0, 1); at least one, and one is left.
+
+    Returns:
+        `tuple[Tensor, Tensor]`: the map with the regions set to 0, and float32 targets, unknown (−1) in images
+        without a label to draw, from which nothing is erased.
+    """
+    present = labels == 1  # (B, C)
+    any_present = present.any(1, keepdim=True)  # (B, 1)
+    drawn = torch.where(any_present, present, True).float().multinomial(1)  # (B, 1)
+    attention = plan.flatten(2).take_along_dim(drawn.unsqueeze(2), dim=1).squeeze(1)  # (B, P)
+    regions = attention.shape[1]
+    count = min(max(round(share * regions), 1), regions - 1)
+    erased = torch.zeros_like(attention, dtype=torch.bool).scatter(1, attention.topk(count, dim=1).indices, True)
+    erased = (erased & any_present).unflatten(1, plan.shape[2:]).unsqueeze(1)  # (B, 1, H, W)
+    return features.masked_fill(erased, 0), torch.where(any_present, full_precision(labels), -1)
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of `module`'s batch norms as they are; batches are still normed by their own."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    try:
+        for norm in norms:
+            norm.track_running_stats = norm.track_running_stats and not norm.training
+        yield
+    finally:
+        for norm, value in zip(norms, tracked, strict=True):
+            norm.track_running_stats = value

@@ -1,0 +1,48 @@
+"""Label mask training of C-Tran (CVPR 2021): a part of the targets is known to the model, and teaches the others."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+
+from sct_hf.model.backbone_sct import capability
+from sct_hf.objectives.base import Context, Objective, register_objective
+from sct_hf.options import CheckedOptions, option
+from sct_hf.variants.known_labels import KNOWN_SHARE_MAX, draw_known_labels, without_known
+
+
+@dataclass
+class KnownLabelsOptions(CheckedOptions):
+    """Of what is known to the model in training."""
+
+    known_share_max: float = option(
+        KNOWN_SHARE_MAX,
+        "Largest share of an image's labels that training lets sct_known_labels know.",
+        group="what is learnt from labels",
+        within="(0, 1]",
+    )
+
+
+@register_objective("known_labels")
+class KnownLabels(Objective):
+    """Gives the model a part of the targets, drawn for each image; these take no part in any loss.
+
+    Args:
+        share_max: Largest share of an image's targets, in (0, 1].
+    """
+
+    Options = KnownLabelsOptions
+
+    def __init__(self, share_max: float) -> None:
+        super().__init__()
+        self.share_max = share_max
+
+    @classmethod
+    def from_options(cls, options: KnownLabelsOptions, context: Context) -> Self | None:
+        """Make the part for a model that takes known labels."""
+        return cls(options.known_share_max) if capability(context.model, "takes_known_labels") else None
+
+    def prepare(self, inputs: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Add `known` (B, C): 1 and 0 where drawn, −1 elsewhere; targets (B, C) are NaN there."""
+        known = draw_known_labels(labels, self.share_max)
+        return {**inputs, "known": known}, without_known(labels, known)
