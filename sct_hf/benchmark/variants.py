@@ -14,25 +14,39 @@ VARIANTS: dict[str, Settings] = {
     "transport loss 0.1": {"transport_loss_weight": 0.1},
     "transport loss 0.3": {"transport_loss_weight": 0.3},
     "transport loss 1": {"transport_loss_weight": 1.0},
-    # the label features that transport brings to regions, and its part in pooling
+    # all that transports: its loss, the label features it brings to regions, its part in pooling,
+    # the features it brings to labels
+    "no aligned label features": {"head": "sct_no_aligned"},
     "aligned features always": {"aligned_dropout": 0.0},
     "no pooling by the plan": {"prototype_pooling": 0.0},
+    "no label pooling": {"head": "sct_no_label_pooling"},
+    "no transport at all": {"head": "sct_no_transport", "transport_loss_weight": 0.0, "prototype_pooling": 0.0},
     # what label text and the backbone's classifier say of labels beforehand
     "no prototypes": {"label_prototypes": False},
     "prototypes in the pooling only": {"prototype_scale": 0.0},
     "prototype temperature 0.02": {"prototype_temperature": 0.02},
     "prototype temperature 0.1": {"prototype_temperature": 0.1},
+    # the semantic map
+    "region scores only": {"head": "sct_region_scores"},
+    "map pooled by its maximum": {"head": "sct_map_maximum"},
     # the semantic map's loss, λ₁
-    "no semantic loss": {"semantic_loss_weight": 0.0},
-    # the initial temperature of the plans, τ
+    "no semantic loss": {"head": "sct_no_map_scores", "semantic_loss_weight": 0.0},
+    # the temperature of the plans, τ
+    "temperature fixed": {"head": "sct_fixed_temperature"},
     "temperature 0.03": {"temperature": 0.03},
     "temperature 0.3": {"temperature": 0.3},
+    # guidance by the semantic map
+    "guidance none": {"head": "sct_unguided"},
+    "guidance detached": {"head": "sct_detached"},
     # the direction of the transport cost
     "regions to labels only": {"rho": 1.0},
     "labels to regions only": {"rho": 0.0},
-    # what goes in
+    # what goes in: regions, their dropout
+    "no projection norm": {"head": "sct_no_norm"},
     "no input dropout": {"input_dropout": 0.0},
     # architecture
+    "label states": {"head": "sct_known_labels"},
+    "label graph": {"head": "sct_label_graph"},
     "no encoder": {"encoder_layers": 0},
     "one encoder layer": {"encoder_layers": 1},
     "hidden size 128": {"hidden_size": 128},

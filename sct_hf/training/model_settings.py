@@ -57,7 +57,7 @@ def read_setting(word: str) -> tuple[str, Any]:
         pass
     try:
         return name, yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # the latter of what looks like a date
         return name, text
 
 
