@@ -16,7 +16,6 @@ from sct_hf.model.transport_sct import full_precision
 from sct_hf.model.vocabulary_sct import Vocabulary
 from sct_hf.peers.registry import register_head
 
-
 Variant = TypeVar("Variant", bound=type[SCTForMultiLabelClassification])
 
 ABLATED: dict[str, type[SCTForMultiLabelClassification]] = {}

@@ -25,7 +25,8 @@ from sct_hf.metrics.frequency import GROUPS
 from sct_hf.objectives.contrast import ContrastOptions
 from sct_hf.objectives.erasing import ErasingOptions
 from sct_hf.options import option, options_of
-from sct_hf.peers.registry import reads_label_text
+from sct_hf.peers.label_text_head import LabelTextHead
+from sct_hf.peers.registry import HEADS, MODELS, reads_label_text
 from sct_hf.training.arguments import HELD_OUT, Arguments, ModelArguments
 from sct_hf.training.model_settings import config_fields
 
@@ -138,10 +139,11 @@ def _has(base: Arguments, settings: Settings) -> bool:
 
 def _ignored_by(head: str) -> set[str]:
     """The fields that variants change and a peer head does not read; none of SCT."""
-    if head == "sct":
+    if head in MODELS:
         return set()
-    read = {"gamma_neg", "gamma_pos", "clip"} | ({"label_encoder"} if reads_label_text(head) else set())
-    read |= {"transport_loss_weight"} if head == "patchct" else set()
+    read = {*config_fields(head)} | ({"label_encoder"} if reads_label_text(head) else set())
+    if getattr(HEADS[head], "transport_loss", None) in (None, LabelTextHead.transport_loss):
+        read.discard("transport_loss_weight")
     return {*options_of(ModelArguments, ContrastOptions, ErasingOptions), *config_fields("sct")} - read
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from sct_hf import __version__
+from sct_hf.benchmark.ablated import register_ablated
 from sct_hf.benchmark.cost import model_cost
 from sct_hf.benchmark.memory import PeakMemory
 from sct_hf.benchmark.processes import Outcome, Task, run_tasks
@@ -23,6 +24,8 @@ from sct_hf.training.models import load_model, new_model
 from sct_hf.training.report import write_json
 from sct_hf.training.run_data import load_run_data, make_loaders
 from sct_hf.training.run_folder import METRICS, recorded_identity
+
+register_ablated()  # wherever cells run, in processes of their own too
 
 _SHOWN_ARGUMENTS = ("learning_rate", "weight_decay", "epochs", "batch_size", "image_size", "mixed_precision")
 _MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
