@@ -110,6 +110,10 @@ def test_what_is_off_by_default_is_shown_where_it_was_on(run: TrainedRun) -> Non
     text = str(make_card(told(run, **options), "me/x", NONE))
     rows = ("known_proportion | 0.1", "unknown_labels | recover", "shots | 5", "positive_weights | w.csv")
     assert all(f"| {row} |" in text for row in rows)
+    assert "| set | dropout=0.2, scorer_dropout=0.0 |" in str(
+        make_card(told(run, set={"dropout": 0.2, "scorer_dropout": 0.0}), "me/x", NONE)
+    )
+    assert "| augment | flip, cutout |" in str(make_card(told(run, augment=["flip", "cutout"]), "me/x", NONE))
     assert "| recovery_weight |" not in text
 
 

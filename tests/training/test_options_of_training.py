@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -12,8 +12,8 @@ from sct_hf.benchmark.ablation import AblationArguments
 from sct_hf.benchmark.accuracy import AccuracyArguments
 from sct_hf.benchmark.partial import PartialArguments
 from sct_hf.benchmark.speed import SpeedArguments
+from sct_hf.objectives.base import OBJECTIVES, Objective
 from sct_hf.options import CheckedOptions, default_of, facts_of, option, options_of
-from sct_hf.training import objective_options
 from sct_hf.training.arguments import Arguments, ScoringArguments, training_options
 from sct_hf.training.identity import run_identity
 from sct_hf.training.option_parser import OptionParser
@@ -73,22 +73,23 @@ def test_every_default_is_accepted_by_its_own_command_line() -> None:
     assert Arguments.of(defaults) == Arguments.of(tuple(kind() for kind in training_options()))
 
 
-class Toy:
+@dataclass
+class ToyOptions(CheckedOptions):
+    toy_weight: float = option(0.0, "Weight of the toy.", group="toys", within=">= 0")
+    toy_log: bool = option(False, "Print the toy.", group="toys", identity=False, card="never")
+
+
+class Toy(Objective):
     """An objective from elsewhere: only its options matter here."""
 
-    @dataclass
-    class Options(CheckedOptions):
-        toy_weight: float = option(0.0, "Weight of the toy.", group="toys", within=">= 0")
-        toy_log: bool = option(False, "Print the toy.", group="toys", identity=False, card="never")
-
-    name: ClassVar[str] = "toy"
+    Options = ToyOptions
 
 
 def test_an_objective_from_elsewhere_brings_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_identity(parse(["--dataset", "voc2007"]))
-    monkeypatch.setitem(objective_options.OBJECTIVES, "toy", Toy)
+    monkeypatch.setitem(OBJECTIVES, "toy", Toy)
     plain = parse(["--dataset", "voc2007"])
-    assert plain.objectives["toy"] == Toy.Options()
+    assert plain.objectives["toy"] == ToyOptions()
     assert run_identity(plain) == before | {"toy_weight": 0.0}
     arguments = parse(["--dataset", "voc2007", "--toy_weight=0.5", "--toy_log"])
     assert arguments.objectives["toy"].toy_weight == 0.5
