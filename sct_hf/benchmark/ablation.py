@@ -118,7 +118,7 @@ def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settin
                 raise InputError(f"{asked} has {name!r}: choose of {', '.join(known)}")
     wanted = {name: known[name] for name in arguments.variants}
     if arguments.together:
-        wanted[TOGETHER] = {name: value for part in arguments.together for name, value in known[part].items()}
+        wanted[TOGETHER] = _at_once(arguments.together)
     same = [name for name, settings in wanted.items() if _has(base, settings)]
     if same:
         print(f"left out, since the base has them already: {', '.join(same)}", flush=True)
@@ -127,6 +127,20 @@ def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settin
     if idle:
         print(f"left out, since head {base.model.head} knows nothing of them: {', '.join(idle)}", flush=True)
     return {BASE: {}} | {name: settings for name, settings in wanted.items() if name not in (*same, *idle)}
+
+
+def _at_once(variants: Sequence[str]) -> Settings:
+    """The settings of several variants.
+
+    Raises:
+        InputError: Two of them set the same otherwise; a change of structure is a head of its own.
+    """
+    joined: Settings = {}
+    for variant in variants:
+        for name, value in (VARIANTS | FURTHER_VARIANTS)[variant].items():
+            if joined.setdefault(name, value) != value:
+                raise InputError(f"together has {variant!r}, which sets {name} as another does: leave one of them out")
+    return joined
 
 
 def _has(base: Arguments, settings: Settings) -> bool:

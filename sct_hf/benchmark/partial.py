@@ -30,7 +30,7 @@ TREATMENTS = {
     "recover": "recovered",
     BLEND: "recovered and blended",
 }
-"""Values of `TrainArguments.unknown_labels`, and their names in tables and plots."""
+"""Values of the option unknown_labels, and their names in tables and plots."""
 SINGLE_POSITIVE, ALL_KNOWN = "single positive", "all known"
 _SET_HERE = {
     "head": "give --contender",

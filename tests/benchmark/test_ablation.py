@@ -33,7 +33,7 @@ def test_variants_against_the_base(tmp_path: Path, run_benchmark: Benchmark) -> 
     assert set(rows["scored_on"]) == {"train[holdout]"}
     assert len(rows) == 12
     table = pd.read_parquet(out / "ablation.parquet").set_index("variant")
-    assert table.loc["together", "changes"] == "scorer=label, guidance=none"
+    assert table.loc["together", "changes"] == "scorer=label, head=sct_unguided"
     assert pd.isna(table.loc[BASE, "Δ mAP"])
     for name in ("label scorer", "together"):
         for metric in ("mAP", "CF1"):
@@ -130,6 +130,10 @@ def test_every_variant_can_be_used() -> None:
     [
         ({"variants": ["nothing"]}, "variants has 'nothing': choose of no transport loss"),
         ({"together": ["nothing"]}, "together has 'nothing'"),
+        (
+            {"together": ["guidance none", "temperature fixed"]},
+            "'temperature fixed', which sets head as .*: leave one",
+        ),
         ({"folds": 0}, "folds is 0"),
         ({"contender": "nobody"}, "contender has 'nobody': choose of sct"),
         ({"holdout": 0}, "holdout is 0: variants are judged on a part held out"),

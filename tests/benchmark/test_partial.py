@@ -34,7 +34,7 @@ def test_a_sweep_and_its_continuation(
     train, trained = cells.train, []
 
     def counted(arguments: Any) -> dict[str, Any]:
-        trained.append((arguments.data.known_proportion, arguments.train.unknown_labels, arguments.train.seed))
+        trained.append((arguments.data.known_proportion, arguments.to_dict()["unknown_labels"], arguments.train.seed))
         return train(arguments)
 
     monkeypatch.setattr(cells, "train", counted)
