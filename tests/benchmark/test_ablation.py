@@ -132,7 +132,7 @@ def test_every_variant_can_be_used() -> None:
         ({"together": ["nothing"]}, "together has 'nothing'"),
         (
             {"together": ["guidance none", "temperature fixed"]},
-            "'temperature fixed', which sets head as .*: leave one",
+            "'temperature fixed', which sets head",
         ),
         ({"folds": 0}, "folds is 0"),
         ({"contender": "nobody"}, "contender has 'nobody': choose of sct"),
