@@ -26,6 +26,7 @@ from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.errors import InputError
 from sct_hf.options import option
 from sct_hf.training.arguments import HELD_OUT, Arguments
+from sct_hf.training.run_files import RunFile
 
 SEARCH, FINAL = "search", "final"
 RUNS, TABLE = "runs", "accuracy"
@@ -241,7 +242,7 @@ def _source(folder: str, name: str, size: TrainSize, seed: int) -> tuple[str, Se
         & (runs["seed"] == seed)
     ]
     source = Path(folder) / str(found["folder"].iloc[0]) if len(found) else None
-    if source is None or not (source / "model.safetensors").is_file():
+    if source is None or not (source / RunFile.WEIGHTS).is_file():
         raise InputError(
             f"init_from is {folder!r}, which has no trained model of {name}, train size {size.name}, seed {seed}: run "
             "that comparison in a new output_dir, with --keep_weights"

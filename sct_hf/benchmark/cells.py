@@ -23,12 +23,12 @@ from sct_hf.training.loop import train
 from sct_hf.training.models import load_model, new_model
 from sct_hf.training.report import write_json
 from sct_hf.training.run_data import load_run_data, make_loaders
-from sct_hf.training.run_folder import METRICS, recorded_identity
+from sct_hf.training.run_files import RunFile
+from sct_hf.training.run_folder import recorded_identity
 
 register_ablated()  # wherever cells run, in processes of their own too
 
 _SHOWN_ARGUMENTS = ("learning_rate", "weight_decay", "epochs", "batch_size", "image_size", "mixed_precision")
-_MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _duration(seconds: float) -> str:
 
 def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
     """Train, write the record, and drop what nobody needs any more."""
-    trained_before = (cell.folder / METRICS).exists()
+    trained_before = (cell.folder / RunFile.METRICS).exists()
     started = time.perf_counter()
     with PeakMemory() as memory:
         metrics = train(cell.arguments)
@@ -280,5 +280,5 @@ def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
     metrics = {name: value for name, value in metrics.items() if name != "skipped_images"}
     write_json(cell.record, {"identity": cell.identity(), "metrics": metrics, "measured": measured})
     if not keep_weights:
-        for name in _MODEL_FILES:
+        for name in RunFile.of_kind("model"):
             (cell.folder / name).unlink(missing_ok=True)

@@ -22,12 +22,8 @@ from sct_hf.network import failure_reason
 from sct_hf.peers.modeling_peer import PeerConfig
 from sct_hf.training.models import load_model
 from sct_hf.training.report import Predictions, RunFacts, label_table
-from sct_hf.training.run_folder import ARGUMENTS, METRICS
+from sct_hf.training.run_files import RunFile
 
-WEIGHTS = "model.safetensors"
-PER_LABEL = "per_label.csv"
-_PREDICTIONS = "predictions.parquet"
-_FILES = ("config.json", WEIGHTS, "preprocessor_config.json", METRICS, PER_LABEL, _PREDICTIONS, ARGUMENTS)
 _TOLERANCE = 1e-6
 
 
@@ -71,13 +67,13 @@ def read_run(folder: str | Path) -> TrainedRun:
             are not those of its weights.
     """
     folder = Path(folder)
-    missing = [name for name in _FILES if not (folder / name).is_file()]
+    missing = [name for name in RunFile.of_kind("model", "report") if not (folder / name).is_file()]
     if missing:
         _refuse(folder, f"it lacks {', '.join(missing)}", "give the whole output folder of scripts/train.py")
-    record, metrics = _read_json(folder, ARGUMENTS), _read_json(folder, METRICS)
+    record, metrics = _read_json(folder, RunFile.ARGUMENTS), _read_json(folder, RunFile.METRICS)
     if not record.get("finished"):
         _refuse(folder, "its run is not finished", "continue it with --resume")
-    config = _read_json(folder, "config.json")
+    config = _read_json(folder, RunFile.CONFIG)
     _check_kind(folder, config)
     _check_weights(folder, metrics)
     model = load_model(str(folder), field="folder")
@@ -118,13 +114,16 @@ def _check_kind(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _check_weights(folder: Path, metrics: dict[str, Any]) -> None:
-    written, found = metrics.get("weights_sha256"), sha256_of_file(folder / WEIGHTS)
+    written, found = metrics.get("weights_sha256"), sha256_of_file(folder / RunFile.WEIGHTS)
     if written is None:
-        _refuse(folder, f"{METRICS} does not say which weights it speaks of (no weights_sha256)", "train again")
+        _refuse(
+            folder, f"{RunFile.METRICS} does not say which weights it speaks of (no weights_sha256)", "train again"
+        )
     if written != found:
         _refuse(
             folder,
-            f"{METRICS} speaks of other weights: weights_sha256 {str(written)[:12]}…, but {WEIGHTS} has {found[:12]}…",
+            f"{RunFile.METRICS} speaks of other weights: weights_sha256 {str(written)[:12]}…, but {RunFile.WEIGHTS} has "
+            f"{found[:12]}…",
             "put the trained weights back, or train again",
         )
 
@@ -133,48 +132,50 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
     """Compare figures with those of predictions.parquet; return the table of the labels."""
     names = model.config.label_names
     try:
-        columns = pd.read_parquet(folder / _PREDICTIONS)
+        columns = pd.read_parquet(folder / RunFile.PREDICTIONS)
         scores, targets = (columns[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
         predictions = Predictions(columns["image_id"].tolist(), scores, targets, names)
         computed, table = multilabel_metrics(scores, targets, label_names=names), label_table(predictions)
         if parents := model.config.label_parents:
             computed |= hierarchical_metrics(scores, targets, parents, names)
         if "frequency_limits" in metrics:
-            positives = pd.read_csv(folder / PER_LABEL)["train_positives"].to_numpy()
+            positives = pd.read_csv(folder / RunFile.PER_LABEL)["train_positives"].to_numpy()
             groups = frequency_groups(positives, metrics["frequency_limits"])
             computed |= group_metrics(computed["AP"], names, groups)
     except (KeyError, OSError, ValueError, pyarrow.lib.ArrowException) as error:
         reason = failure_reason(error)
-        _refuse(folder, f"{_PREDICTIONS} does not hold scores and targets of its labels ({reason})", "train again")
+        _refuse(
+            folder, f"{RunFile.PREDICTIONS} does not hold scores and targets of its labels ({reason})", "train again"
+        )
     if scores.min() < 0 or scores.max() > 1:
-        _refuse(folder, f"{_PREDICTIONS} has scores outside [0, 1]", "train again")
+        _refuse(folder, f"{RunFile.PREDICTIONS} has scores outside [0, 1]", "train again")
     for name, value in computed.items():
         if name not in metrics:
-            _refuse(folder, f"{METRICS} lacks {name}", "train again")
+            _refuse(folder, f"{RunFile.METRICS} lacks {name}", "train again")
         if not _same(metrics[name], value):
             found = name if isinstance(value, dict) else f"{name} {metrics[name]!r}"
-            _refuse(folder, f"{METRICS}: {found} is not what {_PREDICTIONS} gives", "train again")
+            _refuse(folder, f"{RunFile.METRICS}: {found} is not what {RunFile.PREDICTIONS} gives", "train again")
     if unknown := sorted(metrics.keys() - computed.keys() - RunFacts.__annotations__.keys()):
-        _refuse(folder, f"{METRICS} has {', '.join(unknown)}, which nothing here has measured", "take it out")
+        _refuse(folder, f"{RunFile.METRICS} has {', '.join(unknown)}, which nothing here has measured", "take it out")
     for name, least, most in (("holdout_mAP", 0, 1), ("train_images", 1, math.inf), ("train_seconds", 0, math.inf)):
         value = metrics.get(name, math.nan)
         if not (name == "holdout_mAP" and value is None) and not (_is_number(value) and least <= value <= most):
-            _refuse(folder, f"{METRICS}: {name} is {value!r}, no number from {least} to {most}", "train again")
+            _refuse(folder, f"{RunFile.METRICS}: {name} is {value!r}, no number from {least} to {most}", "train again")
     _check_table(folder, table)
     return table
 
 
 def _check_table(folder: Path, table: pd.DataFrame) -> None:
     try:
-        written = pd.read_csv(folder / PER_LABEL, keep_default_na=False, na_values=[""], dtype={"label": str})
+        written = pd.read_csv(folder / RunFile.PER_LABEL, keep_default_na=False, na_values=[""], dtype={"label": str})
         figures = table.columns.drop("label")
         same = written["label"].tolist() == table["label"].tolist() and np.allclose(
             written[figures].astype(float), table[figures].astype(float), atol=_TOLERANCE, equal_nan=True
         )
     except (KeyError, ValueError) as error:
-        _refuse(folder, f"{PER_LABEL} cannot be read ({failure_reason(error)})", "train again")
+        _refuse(folder, f"{RunFile.PER_LABEL} cannot be read ({failure_reason(error)})", "train again")
     if not same:
-        _refuse(folder, f"{PER_LABEL} is not what {_PREDICTIONS} gives", "train again")
+        _refuse(folder, f"{RunFile.PER_LABEL} is not what {RunFile.PREDICTIONS} gives", "train again")
 
 
 def _check_arguments(run: TrainedRun) -> None:
@@ -184,7 +185,7 @@ def _check_arguments(run: TrainedRun) -> None:
     told = {name: arguments.get(name) for name in ("head", "backbone")} | {"image_size": (sizes * 2)[:2]}
     for name, value in described.items():
         if told[name] != value:
-            reason = f"{ARGUMENTS} says {name} {told[name]!r}, but the model's is {value!r}"
+            reason = f"{RunFile.ARGUMENTS} says {name} {told[name]!r}, but the model's is {value!r}"
             _refuse(run.folder, reason, "put back the files of one run")
 
 

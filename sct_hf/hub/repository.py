@@ -17,14 +17,13 @@ import sct_hf.model
 from sct_hf.errors import InputError
 from sct_hf.hub.alone import run_alone
 from sct_hf.hub.card import make_card
-from sct_hf.hub.checks import PER_LABEL, WEIGHTS, TrainedRun
+from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import NOTES, read_notes
 from sct_hf.inference.scoring import score_images
 from sct_hf.model.configuration_sct import write_code
-from sct_hf.training.run_folder import METRICS
+from sct_hf.training.run_files import RunFile
 
 _PACKAGE = sct_hf.model.__name__ + "."
-_PROCESSOR = "preprocessor_config.json"
 _ENDPOINT_FILES = ("handler.py", "requirements.txt")
 _TOLERANCE = 1e-6
 
@@ -50,8 +49,8 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
     tasks = custom_pipelines()
     shown = [f"examples/{path.name}" for path in examples]
     try:
-        for name in (WEIGHTS, METRICS, PER_LABEL):
-            shutil.copyfile(run.folder / name, target / name)
+        for file in (RunFile.WEIGHTS, RunFile.METRICS, RunFile.PER_LABEL):
+            shutil.copyfile(run.folder / file, target / file)
         for path, name in zip(examples, shown, strict=True):
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target / name)
@@ -59,11 +58,11 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
         for path in map(Path(__file__).with_name, _ENDPOINT_FILES):
             shutil.copyfile(path, target / path.name)
         classes = auto_map(run.model.config)
-        _copy_json(run.folder / "config.json", target, auto_map=classes, custom_pipelines=tasks)
+        _copy_json(run.folder / RunFile.CONFIG, target, auto_map=classes, custom_pipelines=tasks)
         processor = type(run.processor)
         travels = processor.__module__.startswith(_PACKAGE)
         added = {"auto_map": {"AutoImageProcessor": _reference(processor)}} if travels else {}
-        _copy_json(run.folder / _PROCESSOR, target, **added)
+        _copy_json(run.folder / RunFile.PROCESSOR, target, **added)
         card = make_card(run, repo_id, notes, examples=shown, tasks=list(tasks))
         (target / NOTES).write_text(str(card), encoding="utf-8")
         _check_alone(run, target)

@@ -20,7 +20,8 @@ from sct_hf.training.label_figure import label_figure
 from sct_hf.training.report import format_table, write_json
 from sct_hf.training.run import Run, say
 from sct_hf.training.run_data import RunData, load_run_data
-from sct_hf.training.run_folder import HIERARCHY, KNOWN_LABELS, LABELS, METRICS, RunFolder
+from sct_hf.training.run_files import RunFile
+from sct_hf.training.run_folder import RunFolder
 
 
 def train(arguments: Arguments) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def train(arguments: Arguments) -> dict[str, Any]:
         rival = _train_one(inner, RunFolder(inner), run_data, _accelerator(inner), [])
         metrics["comparison"] = {other: rival}
         if accelerator.is_main_process:
-            write_json(folder.path / METRICS, metrics)
+            write_json(folder.path / RunFile.METRICS, metrics)
         say(accelerator, "\n" + format_table(metrics, run_data.whole.label_names, comparison=metrics["comparison"]))
     accelerator.end_training()
     return metrics
@@ -98,16 +99,16 @@ def _train_one(
     """
     if folder.finished:
         say(accelerator, f"{folder.path} holds this run, and it is finished: nothing is left to do")
-        return json.loads((folder.path / METRICS).read_text(encoding="utf-8"))
+        return json.loads((folder.path / RunFile.METRICS).read_text(encoding="utf-8"))
     if accelerator.is_main_process:
         with room_to_save(folder.path):
             folder.claim()
             if run_data.label_parents:
-                write_hierarchy(folder.path / HIERARCHY, run_data.label_parents)
+                write_hierarchy(folder.path / RunFile.HIERARCHY, run_data.label_parents)
             if arguments.data.hides_labels:
-                save_known(run_data.training, folder.path / KNOWN_LABELS)
+                save_known(run_data.training, folder.path / RunFile.KNOWN_LABELS)
             if summaries and arguments.train.figures:
-                label_figure(summaries, folder.path / LABELS)
+                label_figure(summaries, folder.path / RunFile.LABELS)
     accelerator.wait_for_everyone()
     run = Run(arguments, folder, run_data, accelerator)
     run.resume()

@@ -17,6 +17,7 @@ from sct_hf.metrics.frequency import GROUPS
 from sct_hf.metrics.functional import check_scores_and_targets, multilabel_metrics
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.training.figures import tag_sheet, training_curves
+from sct_hf.training.run_files import RunFile
 
 DECISIONS = ("CP", "CR", "CF1", "CF1_mean", "OP", "OR", "OF1")
 COMPARED = ("mAP", "mAP_11point", "CF1", "OF1", "CF1_top3", "OF1_top3", "exact_match")
@@ -90,14 +91,14 @@ def write_report(
     output_dir, predictions = Path(output_dir), Predictions(*predictions)
     write_scores(output_dir, metrics=metrics, predictions=predictions, threshold=threshold)
     if history:
-        training_curves(history, output_dir / "curves.png")
+        training_curves(history, output_dir / RunFile.CURVES)
     if samples:
         rows = {image_id: row for row, image_id in enumerate(predictions.image_ids)}
         unknown = np.full(len(predictions.label_names), np.nan)
         truth = [predictions.targets[rows[image_id]] if image_id in rows else unknown for image_id, _ in samples]
         images = [image for _, image in samples]
         processor = image_processor(cast(BackboneConfig, model.config))
-        tag_sheet(model, processor, images, output_dir / "tags.png", targets=np.stack(truth), threshold=threshold)
+        tag_sheet(model, processor, images, output_dir / RunFile.TAGS, targets=np.stack(truth), threshold=threshold)
 
 
 def write_scores(
@@ -116,13 +117,13 @@ def write_scores(
     """
     output_dir = Path(output_dir)
     write_json(output_dir / "metrics.json", metrics)
-    with atomic_write(output_dir / "per_label.csv") as temporary:
+    with atomic_write(output_dir / RunFile.PER_LABEL) as temporary:
         label_table(predictions, threshold).to_csv(temporary, index=False)
     scores, targets = check_scores_and_targets(predictions.scores, predictions.targets)  # (N, C)
     columns: dict[str, Any] = {"image_id": list(predictions.image_ids)}
     for label, name in enumerate(predictions.label_names):
         columns |= {f"score/{name}": scores[:, label], f"target/{name}": targets[:, label]}
-    with atomic_write(output_dir / "predictions.parquet") as temporary:
+    with atomic_write(output_dir / RunFile.PREDICTIONS) as temporary:
         pd.DataFrame(columns).to_parquet(temporary, index=False)
 
 

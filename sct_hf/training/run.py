@@ -36,7 +36,8 @@ from sct_hf.training.models import TaggingModel, new_model, round_weights, save_
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.report import Predictions, RunFacts, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_data import Loaders, RunData, make_loaders
-from sct_hf.training.run_folder import BEST, HISTORY, RunFolder
+from sct_hf.training.run_files import RunFile
+from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.waiting import TimedLoader
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
@@ -130,7 +131,7 @@ class Run:
         options, state = self.arguments.train, self.state
         if options.trackers:
             settings = {name: _plain(value) for name, value in self.arguments.to_dict().items()}
-            self.accelerator.init_trackers("logs", config=settings)
+            self.accelerator.init_trackers(RunFile.LOGS.value, config=settings)
         an_epoch = len(self.loaders.training) * options.batch_size
         with progress_bar(
             total=options.epochs * an_epoch,
@@ -272,11 +273,11 @@ class Run:
         if quality is not None and quality > state.best_mAP:
             state.best_mAP, state.best_epoch = quality, row["epoch"]
             if main:
-                with room_to_save(self.folder.path), atomic_write(self.folder.path / BEST) as temporary:
+                with room_to_save(self.folder.path), atomic_write(self.folder.path / RunFile.BEST) as temporary:
                     save_weights(self.average.model, temporary)
         if main:
             with room_to_save(self.folder.path):
-                write_json(self.folder.path / HISTORY, state.history)
+                write_json(self.folder.path / RunFile.HISTORY, state.history)
 
     def _checkpoint(self) -> None:
         keep = self.arguments.train.keep_checkpoints
@@ -293,7 +294,7 @@ class Run:
         arguments, state, run_data, path = self.arguments, self.state, self.run_data, self.folder.path
         self.average.synchronise()
         if state.best_epoch:
-            load_weights(self.average.model, path / BEST)
+            load_weights(self.average.model, path / RunFile.BEST)
         round_weights(self.average.model, arguments.train.save_dtype)
         evaluation, names = run_data.evaluation, run_data.whole.label_names
         scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
@@ -331,7 +332,7 @@ class Run:
             samples = _samples(evaluation) if arguments.train.figures else []
             with room_to_save(path):
                 save_model(self.average.model, path, arguments.train.save_dtype)
-                metrics["weights_sha256"] = sha256_of_file(path / "model.safetensors")
+                metrics["weights_sha256"] = sha256_of_file(path / RunFile.WEIGHTS)
                 write_report(
                     path,
                     metrics=metrics,

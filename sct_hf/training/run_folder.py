@@ -14,19 +14,8 @@ from sct_hf.peers.registry import head_names
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint, remove_checkpoints
 from sct_hf.training.identity import difference, run_identity
+from sct_hf.training.run_files import RunFile
 
-ARGUMENTS = "training_args.json"
-BEST = "best.safetensors"
-HIERARCHY = "hierarchy.csv"
-HISTORY = "history.json"
-METRICS = "metrics.json"
-KNOWN_LABELS = "known_labels.npz"
-LABELS = "labels.png"
-_RESULTS = (
-    *(ARGUMENTS, BEST, HIERARCHY, HISTORY, METRICS, "config.json", "model.safetensors", "preprocessor_config.json"),
-    KNOWN_LABELS,
-    *("per_label.csv", "predictions.parquet", "curves.png", "tags.png", LABELS, "logs"),
-)
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
 
 
@@ -72,7 +61,7 @@ class RunFolder:
         """Write the run's arguments into the folder, after removing an overwritten run's files."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self._overwrite:
-            for name in (*_RESULTS, *head_names()):
+            for name in (*RunFile, *head_names()):
                 path = self.path / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             remove_checkpoints(self.path)
@@ -83,10 +72,10 @@ class RunFolder:
         self._content["finished"] = True
         self._write()
         remove_checkpoints(self.path)
-        (self.path / BEST).unlink(missing_ok=True)
+        (self.path / RunFile.BEST).unlink(missing_ok=True)
 
     def _write(self) -> None:
-        with atomic_write(self.path / ARGUMENTS) as temporary:
+        with atomic_write(self.path / RunFile.ARGUMENTS) as temporary:
             temporary.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
 
     def _describe(self, found: dict[str, Any]) -> str:
@@ -114,8 +103,8 @@ def recorded_identity(folder: Path) -> dict[str, Any] | None:
 
 def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((folder / ARGUMENTS).read_text(encoding="utf-8"))
+        return json.loads((folder / RunFile.ARGUMENTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder / ARGUMENTS} cannot be read: {error}; choose another output_dir") from error
+        raise InputError(f"{folder / RunFile.ARGUMENTS} cannot be read: {error}; choose another output_dir") from error

@@ -22,7 +22,7 @@ from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
 from sct_hf.training.run import say
 from sct_hf.training.run_data import load_evaluation_images, make_loader
-from sct_hf.training.run_folder import ARGUMENTS
+from sct_hf.training.run_files import RunFile
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
 
@@ -46,7 +46,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         InputError: No such checkpoint, a data set with a label it does not know, or whatever the reader finds wrong.
     """
     folder = Path(arguments.output_dir)
-    if (folder / ARGUMENTS).exists():
+    if (folder / RunFile.ARGUMENTS).exists():
         raise InputError(f"output_dir is {str(folder)!r}, the folder of a training run: choose another folder")
     accelerator = make_accelerator(
         mixed_precision=arguments.mixed_precision, cpu_threads=arguments.cpu_threads, seed=arguments.seed

@@ -1,0 +1,44 @@
+"""What a run leaves in its folder: each file is named here, and nowhere else."""
+
+from enum import StrEnum
+from typing import Literal, Self
+
+Kind = Literal["model", "report", "more"]
+
+
+class RunFile(StrEnum):
+    """A file, or folder, of a run.
+
+    Attributes:
+        kind: "model" and "report" belong to every finished run, and a model cannot be published without them; "more"
+            is there by the options of the run, or while it goes on.
+    """
+
+    kind: Kind
+
+    def __new__(cls, name: str, kind: Kind) -> Self:
+        """Make a member, which is its name."""
+        member = str.__new__(cls, name)
+        member._value_, member.kind = name, kind
+        return member
+
+    CONFIG = "config.json", "model"
+    WEIGHTS = "model.safetensors", "model"
+    PROCESSOR = "preprocessor_config.json", "model"
+    METRICS = "metrics.json", "report"
+    PER_LABEL = "per_label.csv", "report"
+    PREDICTIONS = "predictions.parquet", "report"
+    ARGUMENTS = "training_args.json", "report"
+    HISTORY = "history.json", "more"
+    HIERARCHY = "hierarchy.csv", "more"
+    KNOWN_LABELS = "known_labels.npz", "more"
+    BEST = "best.safetensors", "more"
+    CURVES = "curves.png", "more"
+    TAGS = "tags.png", "more"
+    LABELS = "labels.png", "more"
+    LOGS = "logs", "more"
+
+    @classmethod
+    def of_kind(cls, *kinds: Kind) -> list["RunFile"]:
+        """The files of these kinds."""
+        return [one for one in cls if one.kind in kinds]
