@@ -122,8 +122,8 @@ def _check_weights(folder: Path, metrics: dict[str, Any]) -> None:
     if written != found:
         _refuse(
             folder,
-            f"{RunFile.METRICS} speaks of other weights: weights_sha256 {str(written)[:12]}…, but {RunFile.WEIGHTS} has "
-            f"{found[:12]}…",
+            f"{RunFile.METRICS} speaks of other weights: weights_sha256 {str(written)[:12]}…, but {RunFile.WEIGHTS} "
+            f"has {found[:12]}…",
             "put the trained weights back, or train again",
         )
 
