@@ -235,8 +235,11 @@ class BackbonePreTrainedModel(PreTrainedModel):
         """
         loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         model, info = loaded
-        buffers = {name for name, _ in model.named_buffers()}
-        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key in buffers)
+        models = [(place, part) for place, part in model.named_modules() if isinstance(part, PreTrainedModel)]
+        held = {
+            f"{place}.{name}".lstrip(".") for place, part in models for name, _ in part.named_buffers(recurse=False)
+        }
+        missing = sorted(key for key in info["missing_keys"] if "backbone." in key or key in held)
         if missing:
             raise ValueError(
                 f"The checkpoint lacks {len(missing)} tensors of the backbone or of the labels, first "

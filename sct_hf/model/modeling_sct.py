@@ -295,12 +295,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             name: asymmetric_loss(each, labels, **(self.config.focus | focus)) for name, each in branches.items()
         }
         options: Any = {"region_log_prior": match.log_prior, "label_log_prior": match.log_prior}
-        options |= {
-            "label_weights": known_targets(labels)[1],
-            "temperature": match.temperature,
-            "rho": self.config.rho,
-        }
-        return losses | {"transport": transport_loss(match.similarity, **options)}
+        options |= {"label_weights": known_targets(labels)[1], "temperature": match.temperature}
+        return losses | {"transport": transport_loss(match.similarity, **options, rho=self.config.rho)}
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -329,7 +325,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             ValueError: A linear scorer, or a size below 1.
         """
         if size < 1 or not self.scores_in_parts:
-            raise ValueError(f"size={size} cannot be used: give one >= 1, to a model with scorer='label'.")
+            raise ValueError(f"size={size} cannot be used: give one >= 1, to scorer='label' without label attention.")
         seen = self.sct.region_features(pixel_values, backbone_features)
         parts = [vocabulary[start : start + size] for start in range(0, len(vocabulary), size)]
         mass = brought = None  # (B, P, 1), (B, P, 2D): log Σ exp of the plan's logits so far, and what it brings

@@ -78,6 +78,13 @@ class SCTKnownLabelsModel(SCTModel):
         self.label_states = LabelStates(self.hidden_size)
         self.post_init()
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, LabelStates):
+            init.normal_(module.embeddings)
+        else:
+            super()._init_weights(module)
+
     def label_features(self, image_feature: Tensor, vocabulary: Vocabulary) -> Tensor:
         """As `SCTModel.label_features`, then states and attention: (B, C, D)."""
         features = super().label_features(image_feature, vocabulary)
@@ -97,13 +104,6 @@ class SCTWithKnownLabels(SCTForMultiLabelClassification):
     base_model_class = SCTKnownLabelsModel
     takes_known_labels = True
     scores_in_parts = False  # attention between labels needs all of them
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, LabelStates):
-            init.normal_(module.embeddings)
-        else:
-            super()._init_weights(module)
 
     @can_return_tuple
     def forward(

@@ -78,7 +78,7 @@ class SCTLabelGraphModel(SCTModel):
         super()._init_weights(module)
 
     def set_label_graph(self, graph: Tensor) -> None:
-        """Give the labels their graph, such as `sct_hf.data.co_occurrence.label_graph` counts it.
+        """Give the labels their graph, such as `count_label_graph` counts it.
 
         Args:
             graph (`Tensor` of shape (C, C)): P(label j | label i), any float dtype, with a diagonal of zeros.
@@ -102,13 +102,6 @@ class SCTWithLabelGraph(SCTForMultiLabelClassification):
     config_class = SCTLabelGraphConfig
     base_model_class = SCTLabelGraphModel
     sct: SCTLabelGraphModel
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, LabelMessages | SCTLabelGraphModel):
-            self.sct._init_weights(module)
-        else:
-            super()._init_weights(module)
 
     def observe_targets(self, targets: Tensor) -> None:
         """Count the graph in targets (N, C): 1 present, 0 absent, −1 unknown; see `count_label_graph`."""

@@ -17,10 +17,12 @@ BACKBONES: dict[str, dict[str, Any]] = {
 over_backbones = pytest.mark.parametrize("kind", BACKBONES)
 
 
-def tiny_model(kind: str, **fields: Any) -> SCTForMultiLabelClassification:
+def tiny_model(
+    kind: str, variant: type[Any] = SCTForMultiLabelClassification, **fields: Any
+) -> SCTForMultiLabelClassification:
     """A model from seed 0, in evaluation mode, with trained-looking batch statistics."""
     torch.manual_seed(0)
-    model = SCTForMultiLabelClassification(tiny_config(**BACKBONES[kind] | fields))
+    model = variant(tiny_config(variant.config_class, **BACKBONES[kind] | fields))
     model(torch.randn(4, 3, 64, 64))
     return model.eval()
 

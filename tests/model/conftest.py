@@ -17,11 +17,11 @@ from tests.model.tiny import tiny_config
 
 @pytest.fixture
 def make_model() -> Callable[..., SCTForMultiLabelClassification]:
-    """Make a tiny model from seed 0, in evaluation mode, with trained-looking batch statistics."""
+    """Make a tiny SCT, or a variant, from seed 0, in evaluation mode, with trained-looking batch statistics."""
 
-    def make(**fields: Any) -> SCTForMultiLabelClassification:
+    def make(kind: type[Any] = SCTForMultiLabelClassification, **fields: Any) -> Any:
         torch.manual_seed(0)
-        model = SCTForMultiLabelClassification(tiny_config(**fields))
+        model = kind(tiny_config(kind.config_class, **fields))
         model(torch.randn(4, 3, *model.config.input_size))  # moves the running statistics off 0 and 1
         return model.eval()
 

@@ -1,22 +1,26 @@
 """torch.compile takes the models as one graph, losses included, and computes what they do."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from sct_hf import SCTForMultiLabelClassification
+from sct_hf.variants.known_labels import SCTWithKnownLabels
+from sct_hf.variants.label_graph import SCTWithLabelGraph
 from tests.model.tiny import tiny_config
 
 VARIANTS = [
     {"backbone": "test_resnet"},
-    {"backbone": "test_resnet", "scorer": "label", "label_interaction": True, "guidance": "detached"},
-    {"backbone": "test_vit", "guidance": "none", "label_graph": True},
+    {"backbone": "test_resnet", "scorer": "label", "kind": SCTWithKnownLabels},
+    {"backbone": "test_vit", "kind": SCTWithLabelGraph},
 ]
 
 
-def make(**fields: object) -> SCTForMultiLabelClassification:
+def make(kind: type[Any] = SCTForMultiLabelClassification, **fields: object) -> SCTForMultiLabelClassification:
     torch.manual_seed(0)
-    return SCTForMultiLabelClassification(tiny_config(dropout=0.0, scorer_dropout=0.0, **fields)).train()
+    return kind(tiny_config(kind.config_class, dropout=0.0, scorer_dropout=0.0, **fields)).train()
 
 
 def gradients(model: SCTForMultiLabelClassification) -> dict[str, Tensor]:
@@ -31,7 +35,7 @@ def _nothing_left_over() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", VARIANTS, ids=lambda fields: "-".join(map(str, fields.values())))
+@pytest.mark.parametrize("fields", VARIANTS, ids=["plain", "known labels", "label graph"])
 @pytest.mark.parametrize("source", ["pixel_values", "backbone_features"])
 def test_one_graph_from_input_to_gradients(fields: dict, source: str, targets: Tensor) -> None:
     """By dynamo and autograd's tracing, without a code generator; the batch size changes on the way."""
@@ -61,14 +65,14 @@ def test_head_is_one_graph(targets: Tensor) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", VARIANTS, ids=lambda fields: "-".join(map(str, fields.values())))
+@pytest.mark.parametrize("fields", VARIANTS, ids=["plain", "known labels", "label graph"])
 def test_whole_model_is_one_graph(fields: dict, targets: Tensor) -> None:
     explained = torch._dynamo.explain(make(**fields))(torch.randn(3, 3, 64, 64), labels=targets)
     assert (explained.graph_break_count, explained.graph_count) == (0, 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", VARIANTS, ids=lambda fields: "-".join(map(str, fields.values())))
+@pytest.mark.parametrize("fields", VARIANTS, ids=["plain", "known labels", "label graph"])
 def test_generated_code_computes_the_same(fields: dict, targets: Tensor) -> None:
     model, pixels = make(**fields), torch.randn(3, 3, 64, 64)
     compiled = torch.compile(model, fullgraph=True)

@@ -3,27 +3,29 @@
 import copy
 import inspect
 import pickle
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForImageClassification
+from transformers import AutoConfig
 from transformers.utils import ModelOutput
 
 from sct_hf import SCTConfig, SCTForMultiLabelClassification, SCTModel
+from sct_hf.variants.known_labels import SCTWithKnownLabels
+from sct_hf.variants.label_graph import SCTWithLabelGraph
 from tests.model.conformance import assert_same_tensors, images, over_backbones, tiny_model
 from tests.model.tiny import LABELS, tiny_config
 
-EVERYTHING = {
-    **{"scorer": "label", "label_interaction": True, "label_graph": True, "label_states": True},
-    **{"label_prototypes": True, "encoder_layers": 2},
-}
+EVERYTHING = {"scorer": "label", "label_prototypes": True, "encoder_layers": 2, "seen_labels": ["horse", "cow"]}
+MODELS = [SCTForMultiLabelClassification, SCTWithKnownLabels, SCTWithLabelGraph]
+over_models = pytest.mark.parametrize("model_class", MODELS)
 
 
 def head_only(model: SCTForMultiLabelClassification) -> dict[str, Tensor]:
     """All tensors of the state but those that nothing can make up for."""
-    kept = ("backbone.", "label_embeddings", "label_graph", "label_prototypes")
+    kept = ("backbone.", "_embeddings", "label_graph", "label_prototypes")
     return {key: value for key, value in model.state_dict().items() if not any(part in key for part in kept)}
 
 
@@ -36,21 +38,23 @@ def rewrite(folder, change) -> None:
 # Construction
 
 
+@over_models
 @over_backbones
-def test_the_same_seed_gives_the_same_model(kind: str) -> None:
-    one, other = (tiny_model(kind, **EVERYTHING) for _ in range(2))
+def test_the_same_seed_gives_the_same_model(kind: str, model_class: type[Any]) -> None:
+    one, other = (tiny_model(kind, model_class, **EVERYTHING) for _ in range(2))
     assert_same_tensors(one, other)
     torch.manual_seed(0)
-    from_config = AutoModelForImageClassification.from_config(one.config)
+    from_config = model_class._from_config(one.config)
     torch.manual_seed(0)
-    assert_same_tensors(from_config, SCTForMultiLabelClassification(one.config))
+    assert_same_tensors(from_config, model_class(one.config))
 
 
+@over_models
 @over_backbones
-def test_no_tensor_is_made_on_another_device_than_asked_for(kind: str) -> None:
-    config = tiny_model(kind, **EVERYTHING).config
+def test_no_tensor_is_made_on_another_device_than_asked_for(kind: str, model_class: type[Any]) -> None:
+    config = tiny_model(kind, model_class, **EVERYTHING).config
     with torch.device("meta"):
-        model = SCTForMultiLabelClassification(config)
+        model = model_class(config)
     assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
     for name, module in model.named_modules():  # a tensor that is neither is left behind by .to()
         assert not any(isinstance(value, Tensor) for value in vars(module).values()), name
@@ -75,7 +79,7 @@ def test_one_configuration_serves_all_parts() -> None:
 
 
 def test_every_field_of_a_configuration_survives_a_round_trip(tmp_path) -> None:
-    config = tiny_config(thresholds=[0.2, 0.5, 0.9], label_vectors={"encoder": "by hand"}, image_size=[64, 96])
+    config = tiny_config(thresholds=[0.2, 0.5, 0.9], text_recipe={"encoder": "by hand"}, image_size=[64, 96])
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert type(loaded) is SCTConfig
@@ -96,14 +100,15 @@ def test_a_configuration_of_defaults_and_of_a_number_of_labels() -> None:
 # Weights that a checkpoint lacks, has otherwise, or has beyond
 
 
-def test_missing_weights_of_the_head_are_drawn_as_in_a_new_model(tmp_path) -> None:
-    model = tiny_model("cnn", **EVERYTHING)
+@over_models
+def test_missing_weights_of_the_head_are_drawn_as_in_a_new_model(tmp_path, model_class: type[Any]) -> None:
+    model = tiny_model("cnn", model_class, **EVERYTHING)
     model.save_pretrained(tmp_path)
     missing = head_only(model).keys()
     rewrite(tmp_path, lambda weights: [weights.pop(key) for key in missing])
-    loaded, info = SCTForMultiLabelClassification.from_pretrained(tmp_path, output_loading_info=True)
+    loaded, info = model_class.from_pretrained(tmp_path, output_loading_info=True)
     assert set(info["missing_keys"]) == missing
-    state, fresh = loaded.state_dict(), SCTForMultiLabelClassification(model.config).state_dict()
+    state, fresh = loaded.state_dict(), model_class(model.config).state_dict()
     for key, value in model.state_dict().items():
         if key not in missing:
             assert torch.equal(state[key], value), key
@@ -121,7 +126,7 @@ def test_missing_weights_of_the_head_are_drawn_as_in_a_new_model(tmp_path) -> No
 
 @pytest.mark.parametrize("scorer", ["linear", "label"])
 def test_another_number_of_labels_on_a_trained_model(tmp_path, scorer: str) -> None:
-    model = tiny_model("cnn", scorer=scorer, thresholds=[0.2, 0.5, 0.9], label_vectors={"encoder": "by hand"})
+    model = tiny_model("cnn", scorer=scorer, thresholds=[0.2, 0.5, 0.9], text_recipe={"encoder": "by hand"})
     model.save_pretrained(tmp_path)
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
         SCTForMultiLabelClassification.from_pretrained(tmp_path, num_labels=5)
@@ -191,10 +196,9 @@ def test_evaluation_is_deterministic_and_training_is_random(kind: str) -> None:
 def test_a_tuple_holds_what_the_named_output_holds(targets, base: bool) -> None:
     model, pixels = tiny_model("cnn", label_prototypes=True), images(3)
     if base:
-        model, wanted = model.sct, {"label_weights": torch.ones(3, 3), "output_hidden_states": True}
+        model, wanted = model.sct, {"output_hidden_states": True}
     else:
-        asked = ("output_maps", "output_label_features", "output_branches", "output_hidden_states")
-        wanted = {**dict.fromkeys(asked, True), "labels": targets}
+        wanted = {"output_maps": True, "output_hidden_states": True, "labels": targets}
     named = model(pixels, **wanted)
     assert isinstance(named, ModelOutput)
     assert None not in named.values()

@@ -11,8 +11,8 @@ from sct_hf import SCTConfig, SCTForMultiLabelClassification
 from sct_hf.peers.linear import LinearHead
 from tests.model.tiny import tiny_config
 
-# Hidden size, label pooling (which the kin has not), and the most GFLOP.
-HEADS = {"faithful": (None, False, 17), "lean, 512": (512, True, 3), "lean, 256": (256, True, 3)}
+# Hidden size, and the most GFLOP.
+HEADS = {"faithful": (None, 20), "lean, 512": (512, 3), "lean, 256": (256, 3)}
 
 
 class Stub(nn.Module):
@@ -23,10 +23,10 @@ class Stub(nn.Module):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_head_keeps_to_its_budget(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    hidden_size, pooling, most = HEADS[name]
+    hidden_size, most = HEADS[name]
     monkeypatch.setattr("sct_hf.model.modeling_sct.TimmBackbone", lambda config: Stub())
     with torch.device("meta"):
-        config = SCTConfig(hidden_size=hidden_size, label_pooling=pooling, id2label={k: str(k) for k in range(80)})
+        config = SCTConfig(hidden_size=hidden_size, id2label={k: str(k) for k in range(80)})
         model = SCTForMultiLabelClassification(config).eval()
         maps = torch.empty(1, 2048, 14, 14)
     assert (config.encoder_layers, config.encoder_ffn_dim, config.label_embedding_size) == (1, 2048, 768)

@@ -123,17 +123,16 @@ def test_a_models_logits_are_raised_in_evaluation_only(head: str) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_checkpoint_keeps_it(head: str, tmp_path) -> None:
-    model = tiny(head, label_parents=DIAMOND, hierarchy_loss_weight=0.25)
+    model = tiny(head, label_parents=DIAMOND)
     model.save_pretrained(tmp_path)
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path)
     assert loaded.config.label_parents == DIAMOND
-    assert loaded.config.hierarchy_loss_weight == 0.25
     assert_same_after_loading(model, loaded, images())
     renamed = AutoModelForImageClassification.from_pretrained(tmp_path, id2label=dict(enumerate("ABCDEF")))
     assert renamed.config.label_parents == {"A": ["C", "D"], "B": ["D"], "C": ["E"], "D": ["E"]}
     assert_same_after_loading(model, renamed, images())
     other = AutoModelForImageClassification.from_pretrained(tmp_path, num_labels=2, ignore_mismatched_sizes=True)
-    assert (other.config.label_parents, other.config.hierarchy_loss_weight, other.hierarchy) == (None, 0, None)
+    assert (other.config.label_parents, other.hierarchy) == (None, None)
 
 
 def test_the_model_without_scores_passes_it_on(tmp_path) -> None:
@@ -151,10 +150,9 @@ def test_set_hierarchy() -> None:
     with pytest.raises(ValueError, match="names 'z', which is no label"):
         model.set_hierarchy({"a": ["z"]})
     assert model.config.label_parents == DIAMOND
-    model.config.hierarchy_loss_weight = 0.5
     model.set_hierarchy(None)
     assert torch.equal(model(images()).logits, before)
-    assert model.config.hierarchy_loss_weight == 0
+    assert (model.config.label_parents, model.hierarchy) == (None, None)
 
 
 def test_new_labels_have_the_hierarchy_given_with_them() -> None:
@@ -162,7 +160,8 @@ def test_new_labels_have_the_hierarchy_given_with_them() -> None:
     text = torch.randn(3, 12)
     plain = tiny(scorer="label")
     plain.load_state_dict(model.state_dict())
-    assert torch.equal(model(images(), label_embeddings=text).logits, plain(images(), label_embeddings=text).logits)
+    others = model.vocabulary(text)
+    assert torch.equal(model(images(), vocabulary=others).logits, plain(images(), vocabulary=others).logits)
     with pytest.raises(ValueError, match="names 'a', which is no label"):
         model.set_labels(["x", "y", "z"], text, label_parents={"a": ["y"]})
     assert model.config.label_names == NAMES
@@ -183,8 +182,6 @@ def test_new_labels_have_the_hierarchy_given_with_them() -> None:
         ({"label_parents": {"a": ["b", "b"]}}, "gives 'a' the parents"),
         ({"label_parents": {"a": ["a"]}}, "circle, a → a"),
         ({"label_parents": {"a": ["b"], "b": ["c"], "c": ["a"]}}, "circle, (a → b → c → a|b → c → a → b|c → a → b)"),
-        ({"hierarchy_loss_weight": 0.5}, "hierarchy_loss_weight=0.5 cannot be used: it needs label_parents"),
-        ({"label_parents": DIAMOND, "hierarchy_loss_weight": -1}, "hierarchy_loss_weight=-1"),
         (
             {"label_parents": DIAMOND, "thresholds": [0.5, 0.5, 0.5, 0.5, 0.6, 0.5]},
             "'e' needs one of 0.5 or less, that of '[abcd]' below it",
@@ -201,6 +198,15 @@ def test_thresholds_that_rise_downwards_are_taken() -> None:
         id2label=dict(enumerate(NAMES)), label_parents=DIAMOND, thresholds=[0.6, 0.5, 0.4, 0.4, 0.4, 0.9]
     )
     assert config.thresholds[4] == 0.4
+
+
+def test_one_graph_compiled() -> None:
+    torch.compiler.reset()
+    model = tiny(label_parents=DIAMOND)
+    maps = torch.randn(3, model.backbone.num_features, 2, 2)
+    expected = model(backbone_features=maps)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(backbone_features=maps)
+    torch.testing.assert_close(compiled.logits, expected.logits, rtol=0, atol=1e-5)
 
 
 def test_half_precision_and_a_device_map(tmp_path) -> None:

@@ -1,6 +1,5 @@
 """Labels given at run time: with the package and without it, with prototypes and without."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from sct_hf import (
 )
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.label_text import new_labels
+from sct_hf.model import vocabulary_sct
 from sct_hf.model.vocabulary_sct import encode_new_labels, label_texts, seen_in_training
 
 LABELS = ["dog", "traffic_light"]
@@ -70,7 +70,7 @@ def make(
 
 
 def without_package(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "sct_hf.label_text.new_labels", None)
+    monkeypatch.setattr(vocabulary_sct, "_registered", [])
 
 
 @pytest.mark.parametrize("package", [True, False])
@@ -107,7 +107,7 @@ def test_prototypes_are_made_by_the_classifier_that_made_the_checkpoints(bert, c
     # A model that is given them for good scores the same.
     pixels = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        found = model(pixels, label_embeddings=embeddings, label_prototypes=prototypes).logits
+        found = model(pixels, vocabulary=model.vocabulary(embeddings, prototypes)).logits
         model.set_labels(NEW, text.embeddings, text.recipe, wanted)
         torch.testing.assert_close(found, model(pixels).logits, rtol=1e-4, atol=1e-5)
 
@@ -120,7 +120,7 @@ def test_prototypes_that_cannot_be_made_are_an_error(bert, classifiers, monkeypa
     with pytest.raises(InputError, match=r"'package' does not give the checkpoint's own prototypes"):
         encode_new_labels(NEW, model, bert)
     without_package(monkeypatch)
-    with pytest.raises(ValueError, match=r"made by the package sct_hf: install it"):
+    with pytest.raises(ValueError, match=r"made by the package sct_hf: install and import it"):
         encode_new_labels(NEW, model, bert)
 
 
@@ -145,18 +145,17 @@ def test_what_is_missing_is_named(bert, monkeypatch) -> None:
         encode_new_labels(NEW, model)
 
 
-def test_arguments_of_forward_are_checked(bert) -> None:
+def test_arguments_of_a_vocabulary_are_checked(bert) -> None:
     model = make(bert)
-    pixels = torch.randn(1, 3, 64, 64)
     with pytest.raises(ValueError, match=r"embeddings have shape \(3, 5\), but \(3, 16\)"):
-        model(pixels, label_embeddings=torch.zeros(3, 5))
+        model.vocabulary(torch.zeros(3, 5))
     with pytest.raises(ValueError, match=r"prototypes have shape \(3, 96\), but none"):
-        model(pixels, label_embeddings=torch.zeros(3, 16), label_prototypes=torch.zeros(3, 96))
-    with pytest.raises(ValueError, match="without label_embeddings"):
-        model(pixels, label_prototypes=torch.zeros(3, 96))
+        model.vocabulary(torch.zeros(3, 16), torch.zeros(3, 96))
+    with pytest.raises(ValueError, match="without embeddings"):
+        model.vocabulary(prototypes=torch.zeros(3, 96))
     model.config.scorer = "linear"
     with pytest.raises(ValueError, match="linear scorer"):
-        model(pixels, label_embeddings=torch.zeros(2, 16))
+        model.vocabulary(torch.zeros(2, 16))
 
 
 TEXTS = {"zebra": ["a wild horse", "wild dog"], "cat": "A-Dog", "bird": None}
@@ -210,7 +209,7 @@ def test_set_labels_encodes_words_and_keeps_what_was_seen(bert, tmp_path) -> Non
     model, pixels = make(bert, "a {}"), torch.randn(2, 3, 64, 64)
     embeddings, _ = encode_new_labels(TEXTS | {"dog": None}, model, bert)
     with torch.no_grad():
-        wanted = model(pixels, label_embeddings=embeddings).logits
+        wanted = model(pixels, vocabulary=model.vocabulary(embeddings)).logits
         model.set_labels(TEXTS | {"dog": None}, label_encoder=bert)
         torch.testing.assert_close(model(pixels).logits, wanted)
     assert model.config.label_names == ["zebra", "cat", "bird", "dog"]
@@ -242,21 +241,21 @@ def test_unlike_labels_are_scored_by_prototypes_alone(bert, classifiers, tmp_pat
     nearest = torch.stack([torch.cosine_similarity(row[None], trained).max() for row in centred])
     model.config.familiarity_threshold = 0.5
     wanted = ((nearest - 0.5) / 0.5).clamp(0, 1)
-    found = model.sct.familiarity(embeddings)
+    found = model.vocabulary(embeddings, prototypes).familiarity
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[[0, 2]], torch.ones(2))
     model.config.familiarity_threshold = 0.95
-    assert model.sct.familiarity(embeddings)[1] == 0
+    vocabulary = model.vocabulary(embeddings, prototypes)
+    assert vocabulary.familiarity[1] == 0
 
-    text = {"label_embeddings": embeddings, "label_prototypes": prototypes}
     with torch.no_grad():
         features = model.backbone(pixels)
-        logits = model(pixels, **text).logits
-        streamed = model(pixels, **text, labels_at_once=2).logits
+        logits = model(pixels, vocabulary=vocabulary).logits
+        in_parts = model.score_in_parts(pixels, vocabulary=vocabulary, size=2)
         model.config.familiarity_threshold = 0
-        learned = model(pixels, **text).logits
+        learned = model(pixels, vocabulary=model.vocabulary(embeddings, prototypes)).logits
         model.config.familiarity_threshold = 0.95
-    torch.testing.assert_close(streamed, logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(in_parts, logits, rtol=1e-4, atol=1e-5)
     tokens = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
     scores = model.config.prototype_scale * tokens @ prototypes[1] + model.sct.semantic_map.scores.bias  # (B, P)
     cosines = torch.cosine_similarity(tokens, prototypes[1], dim=-1)
@@ -279,10 +278,10 @@ def test_labels_that_are_to_be_trained_count_as_seen(bert, classifiers, tmp_path
     model = make(bert, known=known)
     embeddings, prototypes = encode_new_labels(NEW, model, bert)
     model.set_labels(NEW, embeddings, model.config.text_recipe, prototypes)
-    assert model.sct.familiarity(None) is not None
+    assert model.vocabulary().familiarity is not None
     model.set_labels(NEW, embeddings, model.config.text_recipe, prototypes, to_train=True)
     assert model.config.seen_labels is None
-    assert model.sct.familiarity(None) is None
+    assert model.vocabulary().familiarity is None
     model.save_pretrained(tmp_path / "saved")
     again = SCTForMultiLabelClassification.from_pretrained(tmp_path / "saved")
     assert seen_in_training(NEW, again.config) == [True] * len(NEW)
@@ -304,6 +303,6 @@ def test_another_number_of_labels_makes_up_no_seen_ones(bert, classifiers, tmp_p
     width = prototypes.shape[1]
     other.set_labels(names, torch.randn(count, embeddings.shape[1]), None, torch.randn(count, width))
     assert other.config.seen_labels == (LABELS if had_seen else None)
-    assert (other.sct.familiarity(None) is not None) == had_seen
+    assert (other.vocabulary().familiarity is not None) == had_seen
     other.set_labels(names[:2], torch.randn(2, embeddings.shape[1]), None, torch.randn(2, width))
     assert other.config.seen_labels == (LABELS if had_seen else names)

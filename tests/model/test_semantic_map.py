@@ -12,11 +12,6 @@ from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.layers_sct import RegionScorer, aggregate
 from tests.model.tiny import LABELS, tiny_config
 
-KIN = {
-    **{"map_input": "context", "map_pooling": "max", "fuse_map_scores": False},
-    **{"label_pooling": False, "aligned_dropout": 0.0},
-}
-
 TEXT = torch.zeros(3, 12)  # of no use to linear scorers
 
 
@@ -48,14 +43,11 @@ def plan_by_hand(features: list[list[float]], prototype: list[float], tau: float
     return [weight / sum(weights) for weight in weights]
 
 
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("pooling", ["mean", "max"])
-def test_prototypes_by_hand(make_grounded, pooling: str, fused: bool) -> None:
-    fields = {"prototype_scale": 0.7, "prototype_temperature": 0.2, "prototype_pooling": 0.3}
-    model = make_grounded(map_pooling=pooling, fuse_map_scores=fused, label_pooling=False, **fields)
+def test_prototypes_by_hand(make_grounded) -> None:
+    model = make_grounded(prototype_scale=0.7, prototype_temperature=0.2, prototype_pooling=0.3)
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    out, base = model(pixels, output_maps=True), model.sct(pixels)
-    region_scores = as_regions(out.region_logits)
+    out = model(pixels, output_maps=True)
+    region_scores = as_regions(out.region_scores)
     features = as_regions(model.backbone(pixels)).tolist()
     layer, prototypes = model.sct.semantic_map.scores.proj, model.sct.label_prototypes.tolist()
     for b in range(2):
@@ -68,22 +60,22 @@ def test_prototypes_by_hand(make_grounded, pooling: str, fused: bool) -> None:
                 for feature in features[b]
             ]
             assert out.semantic_map[b, k].flatten().tolist() == pytest.approx(scores, abs=1e-10)
-            pooled = max(scores) if pooling == "max" else sum(scores) / len(scores)
-            pooled = 0.7 * pooled + 0.3 * sum(p * m for p, m in zip(plan, scores, strict=True))
-            assert base.map_logits[b, k].item() == pytest.approx(pooled, abs=1e-10)
+            pooled = 0.7 * sum(scores) / len(scores) + 0.3 * sum(p * m for p, m in zip(plan, scores, strict=True))
+            assert out.branch_logits["map"][b, k].item() == pytest.approx(pooled, abs=1e-10)
             regions = region_scores[b, :, k].tolist()
             total = sum(math.exp(r) for r in regions)
             logit = sum((0.7 * math.exp(r) / total + 0.3 * p) * r for r, p in zip(regions, plan, strict=True))
-            expected = (logit + pooled) / 2 if fused else logit
-            assert out.logits[b, k].item() == pytest.approx(expected, abs=1e-10)
+            assert out.branch_logits["region"][b, k].item() == pytest.approx(logit, abs=1e-10)
+            of_features = out.branch_logits["pooled"][b, k].item()  # see test_label_pooling.py
+            assert out.logits[b, k].item() == pytest.approx((logit + pooled + of_features) / 3, abs=1e-10)
 
 
 def test_prototypes_beside_a_class_independent_scorer(make_grounded) -> None:
     model = make_grounded(scorer="label", prototype_scale=0.7)
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    out = model(pixels, output_maps=True, output_label_features=True)
+    out, base = model(pixels, output_maps=True), model.sct(pixels)
     features, scores = as_regions(model.backbone(pixels)), model.sct.semantic_map.scores
-    vectors = out.label_features @ scores.proj.weight.T + scores.proj.bias  # (B, C, D₀)
+    vectors = base.label_features @ scores.proj.weight.T + scores.proj.bias  # (B, C, D₀)
     expected = torch.einsum("bpd,bcd->bpc", features, vectors) / math.sqrt(features.shape[-1]) + scores.bias
     expected = expected + 0.7 * torch.einsum("bpd,cd->bpc", features, model.sct.label_prototypes)
     torch.testing.assert_close(as_regions(out.semantic_map), expected)
@@ -103,9 +95,9 @@ def test_prototypes_without_weight_change_nothing(make_grounded, make_model) -> 
 def test_a_prototype_of_zeros_is_indifferent(make_grounded) -> None:
     model = make_grounded(prototype_pooling=1.0)
     model.sct.label_prototypes.zero_()
-    out = model.sct(torch.randn(2, 3, 64, 64, dtype=torch.float64))
+    out = model(torch.randn(2, 3, 64, 64, dtype=torch.float64), output_maps=True)
     torch.testing.assert_close(out.prototype_plan, torch.full_like(out.prototype_plan, 0.25))
-    torch.testing.assert_close(out.map_logits, out.semantic_map.mean((2, 3)))
+    torch.testing.assert_close(out.branch_logits["map"], out.semantic_map.mean((2, 3)))
 
 
 def test_the_plan_of_prototypes_sees_directions_only_in_full_precision(make_grounded) -> None:
@@ -122,19 +114,6 @@ def test_the_plan_of_prototypes_sees_directions_only_in_full_precision(make_grou
     torch.testing.assert_close(low.prototype_plan.sum((2, 3)), torch.ones(2, 3))
 
 
-def test_the_kins_setting(make_model, targets) -> None:
-    """The map looks at regions in context, the loss at its maximum; its logits are no part of the answer."""
-    model = make_model(**KIN).double()
-    pixels = torch.randn(3, 3, 64, 64, dtype=torch.float64)
-    out = model(pixels, labels=targets, output_maps=True, output_hidden_states=True)
-    layer = model.sct.semantic_map.scores.proj
-    semantic_map = out.hidden_states[-1] @ layer.weight.T + layer.bias  # (B, P, C)
-    torch.testing.assert_close(as_regions(out.semantic_map), semantic_map)
-    torch.testing.assert_close(model.sct(pixels).map_logits, semantic_map.amax(1))
-    region_scores = as_regions(out.region_logits)
-    torch.testing.assert_close(out.logits, (region_scores.softmax(1) * region_scores).sum(1))
-
-
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_aggregation_with_a_share_of_a_plan(share: float) -> None:
     scores, plan = torch.randn(2, 4, 3, dtype=torch.float64), torch.rand(2, 4, 3, dtype=torch.float64).softmax(1)
@@ -147,15 +126,6 @@ def test_aggregation_with_a_share_of_a_plan(share: float) -> None:
             assert aggregate(scores, plan, share)[b, k].item() == pytest.approx(expected, abs=1e-12)
     constant = torch.full((2, 4, 3), 1.5, dtype=torch.float64)
     torch.testing.assert_close(aggregate(constant, plan, share), constant[:, 0])
-
-
-def test_regions_do_without_aligned_features(make_model) -> None:
-    layer = RegionScorer(32, tiny_config(aligned_features=False)).eval()
-    regions, labels = torch.randn(2, 6, 32), torch.randn(2, 3, 32)
-    one, other = (layer(regions, labels, torch.rand(2, 6, 3).softmax(-1), TEXT) for _ in range(2))
-    assert torch.equal(one, other)
-    assert "scorer.label_proj.weight" not in make_model(aligned_features=False).state_dict()
-    assert "scorer.label_proj.weight" in make_model().state_dict()
 
 
 def test_aligned_features_are_left_out_of_whole_images_in_training_only() -> None:
@@ -230,9 +200,6 @@ def test_a_checkpoint_without_its_prototypes_is_refused(make_model, tmp_path) ->
         ({"prototype_pooling": 1.5}, "prototype_pooling=1.5"),
         ({"prototype_scale": -1.0}, "prototype_scale=-1.0"),
         ({"aligned_dropout": 1.0}, "aligned_dropout=1.0"),
-        ({"map_input": "regions"}, "map_input"),
-        ({"map_pooling": "sum"}, "map_pooling"),
-        ({"label_prototypes": True, "map_input": "context"}, "map_input='context'.*label_prototypes=False"),
     ],
 )
 def test_configuration_is_checked(fields, message: str) -> None:

@@ -1,13 +1,14 @@
 """The configuration of a tiny model, and its labels."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from sct_hf import SCTConfig
 
+Config = TypeVar("Config", bound=SCTConfig)
 LABELS = ["dog", "cat", "dining table"]
 
 
-def tiny_config(**fields: Any) -> SCTConfig:
+def tiny_config(kind: type[Config] = SCTConfig, **fields: Any) -> Config:  # type: ignore[assignment]
     """A configuration of a few thousand head weights on timm's smallest convolutional network."""
     defaults: dict[str, Any] = {
         "backbone": "test_efficientnet",
@@ -18,4 +19,4 @@ def tiny_config(**fields: Any) -> SCTConfig:
         "label_embedding_size": 12,
         "id2label": dict(enumerate(LABELS)),
     }
-    return SCTConfig(**defaults | fields)
+    return kind(**defaults | fields)

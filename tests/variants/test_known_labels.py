@@ -1,5 +1,6 @@
 """Known labels: what they change, what they leave alone, and that nothing is learnt from them but by the others."""
 
+import copy
 import math
 from collections.abc import Callable
 from functools import partial
@@ -9,18 +10,17 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from sct_hf.model.known_labels_sct import draw_known_labels
 from torch import Tensor
-from transformers import AutoModelForImageClassification, pipeline
 
-from sct_hf import SCTForMultiLabelClassification, asymmetric_loss, build_model, encode_labels, image_processor
-from sct_hf.model import modeling_sct
+from sct_hf import SCTImageProcessor, asymmetric_loss, image_processor
+from sct_hf.model.backbone_sct import capability
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
 from sct_hf.model.transport_sct import conditional_transport
-from tests.model.tiny import LABELS, tiny_config
+from sct_hf.variants import known_labels
+from sct_hf.variants.known_labels import SCTWithKnownLabels, draw_known_labels
+from tests.model.tiny import LABELS
 
-MakeModel = Callable[..., SCTForMultiLabelClassification]
-STATES = {"label_interaction": True, "label_states": True}
+MakeModel = Callable[..., Any]
 STILL = {"dropout": 0.0, "scorer_dropout": 0.0, "aligned_dropout": 0.0}
 KNOWN = torch.tensor([[1.0, -1, -1], [-1, 0, math.nan]])
 
@@ -29,27 +29,32 @@ def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-def test_states_are_all_that_the_option_adds(make_model: MakeModel) -> None:
-    plain, model = make_model(label_interaction=True), make_model(**STATES)
-    assert set(model.state_dict()) - set(plain.state_dict()) == {"sct.label_states.embeddings"}
+def test_attention_and_states_are_all_that_it_adds(make_model: MakeModel) -> None:
+    plain, model = make_model(), make_model(SCTWithKnownLabels)
+    added = set(model.state_dict()) - set(plain.state_dict())
+    assert "sct.label_states.embeddings" in added
+    assert {name.split(".")[1] for name in added} == {"label_interaction", "label_states"}
     assert not set(plain.state_dict()) - set(model.state_dict())
-    model.load_state_dict(plain.state_dict(), strict=False)
-    expected = plain(images())
-    # Nothing known is the model without states, whatever these are.
-    assert torch.equal(model(images()).logits, expected.logits)
-    nothing = model(images(), known_labels=torch.tensor([[-1, math.nan, -1]] * 2))
-    torch.testing.assert_close(nothing.logits, expected.logits)
+    assert model.sct.label_states.embeddings.std().item() == pytest.approx(1, abs=0.3)
+
+
+def test_nothing_known_and_states_of_zero_say_nothing(make_model: MakeModel) -> None:
+    model = make_model(SCTWithKnownLabels)
+    expected = model(images()).logits
+    nothing = model(images(), known=torch.tensor([[-1, math.nan, -1]] * 2))
+    torch.testing.assert_close(nothing.logits, expected)
     # Without a state, to know says nothing to the others.
     torch.nn.init.zeros_(model.sct.label_states.embeddings)
-    with_known = model(images(), known_labels=KNOWN).logits
+    assert torch.equal(model(images()).logits, expected)
+    with_known = model(images(), known=KNOWN).logits
     rest = ~(KNOWN >= 0)
-    torch.testing.assert_close(with_known[rest], expected.logits[rest])
+    torch.testing.assert_close(with_known[rest], expected[rest])
 
 
 def test_known_labels_move_the_others_of_their_own_image_and_speak_for_themselves(make_model: MakeModel) -> None:
-    model = make_model(**STATES)
+    model = make_model(SCTWithKnownLabels)
     before = model(images()).logits
-    present, absent = (model(images(), known_labels=torch.tensor([[v, -1, -1], [-1, -1, -1]])).logits for v in (1, 0))
+    present, absent = (model(images(), known=torch.tensor([[v, -1, -1], [-1, -1, -1]])).logits for v in (1, 0))
     for logits in (present, absent):
         assert (logits[0, 1:] - before[0, 1:]).abs().min() > 1e-3
         torch.testing.assert_close(logits[1], before[1])
@@ -57,18 +62,20 @@ def test_known_labels_move_the_others_of_their_own_image_and_speak_for_themselve
     assert present[0, 0].sigmoid() == 1
     assert absent[0, 0].sigmoid() < 1e-6
     assert present.half().isfinite().all()
-    branches = model(images(), known_labels=KNOWN, output_branches=True).branch_logits
+    branches = model(images(), known=KNOWN).branch_logits
     assert all(logits.abs().max() < 40 for logits in branches.values())
-    of_bools = model(images(), known_labels=torch.tensor([[True, False, False]] * 2)).logits
+    of_bools = model(images(), known=torch.tensor([[True, False, False]] * 2)).logits
     assert of_bools.sign().tolist() == [[1, -1, -1]] * 2
 
 
 def test_attention_between_labels_is_told(make_model: MakeModel) -> None:
     """The label features are those of the attention layer on features with the state's row added, by hand."""
-    model = make_model(**STATES).sct
+    whole = make_model(SCTWithKnownLabels)
+    model = whole.sct
     taken: list[Tensor] = []
     model.semantic_features.register_forward_hook(lambda _, __, output: taken.append(output))
-    found = model(images(), known_labels=KNOWN).label_features
+    vocabulary = whole.with_known(whole.vocabulary(), KNOWN)
+    found = model(images(), vocabulary=vocabulary).label_features
     marked = taken[0].clone()
     marked[0, 0] += model.label_states.embeddings[1]
     marked[1, 1] += model.label_states.embeddings[0]
@@ -76,15 +83,15 @@ def test_attention_between_labels_is_told(make_model: MakeModel) -> None:
 
 
 def test_order_of_the_labels_does_not_matter(make_model: MakeModel) -> None:
-    model = make_model(**STATES, scorer="label")
+    model = make_model(SCTWithKnownLabels, scorer="label")
     order, text = [2, 0, 1], model.sct.label_embeddings.clone()
-    logits = model(images(), known_labels=KNOWN).logits
-    given = model(images(), known_labels=KNOWN[:, order], label_embeddings=text[order]).logits
+    logits = model(images(), known=KNOWN).logits
+    given = model(images(), known=KNOWN[:, order], vocabulary=model.vocabulary(text[order])).logits
     torch.testing.assert_close(given, logits[:, order])
     model.set_labels([LABELS[label] for label in order], text[order])
-    torch.testing.assert_close(model(images(), known_labels=KNOWN[:, order]).logits, logits[:, order])
+    torch.testing.assert_close(model(images(), known=KNOWN[:, order]).logits, logits[:, order])
     model.set_labels([*LABELS, "boat"], torch.cat((text, torch.randn(1, 12))))
-    assert model(images(), known_labels=torch.tensor([[1, -1, -1, 0]] * 2)).logits.shape == (2, 4)
+    assert model(images(), known=torch.tensor([[1, -1, -1, 0]] * 2)).logits.shape == (2, 4)
 
 
 # label mask training
@@ -126,7 +133,7 @@ def test_the_largest_number_of_known_labels(share: float, usable: int, most: int
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Tensor:
     """What is drawn, whatever the seed: of targets that it agrees with."""
     known = torch.tensor([[1.0, -1, -1], [-1, 0, -1], [1, -1, 0], [-1, -1, -1]])
-    monkeypatch.setattr(modeling_sct, "draw_known_labels", lambda labels, share: known)
+    monkeypatch.setattr(known_labels, "draw_known_labels", lambda labels, share: known)
     return known
 
 
@@ -135,26 +142,22 @@ TARGETS = torch.tensor([[1.0, 0, 1], [0, 0, 1], [1, 1, 0], [0, 1, -1]])
 
 def test_what_is_known_is_not_learnt(make_model: MakeModel, drawn: Tensor) -> None:
     """Every loss is that of targets masked by hand; those of scores and transport are computed by hand too."""
-    losses = {"contrast_loss_weight": 0.3, "erasing_loss_weight": 0.4, "hierarchy_loss_weight": 0.5}
-    model = make_model(**STATES, **STILL, **losses, label_parents={"dog": ["cat"]}).train()
+    model = make_model(SCTWithKnownLabels, **STILL).train()
     model.backbone.eval()
     masked = torch.tensor([[-1.0, 0, 1], [0, -1, 1], [-1, 1, -1], [0, 1, -1]])
     torch.manual_seed(0)
-    out = model(images(4), labels=TARGETS, output_branches=True, output_label_features=True)
+    out = model(images(4), labels=TARGETS)
     torch.manual_seed(0)
-    by_hand = model(images(4), labels=masked, known_labels=drawn)
-    assert set(out.losses) == {
-        *("classification", "semantic", "transport", "pooled", "hierarchy", "contrast", "erasing")
-    }
+    by_hand = model(images(4), labels=masked, known=drawn)
+    assert set(out.losses) == {"region", "map", "pooled", "transport"}
     for name, loss in out.losses.items():
         assert loss > 0, name
         torch.testing.assert_close(loss, by_hand.losses[name], msg=name)
     torch.testing.assert_close(out.loss, by_hand.loss)
-    for name, branch in (("classification", "region"), ("semantic", "map"), ("pooled", "pooled")):
-        logits = out.branch_logits[branch]
+    for name, logits in out.branch_logits.items():
         torch.testing.assert_close(out.losses[name], asymmetric_loss(logits, masked), msg=name)
         assert (out.losses[name] - asymmetric_loss(logits, TARGETS)).abs() > 1e-5
-    base = model.sct(images(4), known_labels=drawn)
+    base = model.sct(images(4), vocabulary=model.with_known(model.vocabulary(), drawn))
     prior = base.semantic_map.flatten(2).transpose(1, 2)
     expected = conditional_transport(
         base.last_hidden_state,
@@ -168,27 +171,27 @@ def test_what_is_known_is_not_learnt(make_model: MakeModel, drawn: Tensor) -> No
 
 
 def test_labels_are_drawn_in_training_on_targets_alone(make_model: MakeModel) -> None:
-    model = make_model(**STATES, **STILL, known_share_max=1.0)
-    plain = make_model(label_interaction=True, **STILL)
-    plain.load_state_dict(model.state_dict(), strict=False)
+    model = make_model(SCTWithKnownLabels, **STILL)
+    told_nothing = copy.deepcopy(model)
+    torch.nn.init.zeros_(told_nothing.sct.label_states.embeddings)
     labels = TARGETS[:, [0, 1, 0]]
-    assert torch.equal(model(images(4), labels=labels).loss, plain(images(4), labels=labels).loss)
-    for part in (model, plain):
+    assert torch.equal(model(images(4), labels=labels).loss, told_nothing(images(4), labels=labels).loss)
+    for part in (model, told_nothing):
         part.train()
         part.backbone.eval()
-    assert torch.equal(model(images(4)).logits, plain(images(4)).logits)
+    assert torch.equal(model(images(4)).logits, told_nothing(images(4)).logits)
     drawn = []
     for _ in range(2):
-        torch.manual_seed(3)
+        torch.manual_seed(4)
         drawn.append(model(images(4), labels=labels).logits)
     assert torch.equal(*drawn)
-    assert (drawn[0] - plain(images(4), labels=labels).logits).abs().max() > 1e-3
+    assert (drawn[0] - told_nothing(images(4), labels=labels).logits).abs().max() > 1e-3
 
 
 def test_gradients_reach_the_states_with_checkpointing_too(make_model: MakeModel, drawn: Tensor) -> None:
     gradients = []
     for checkpointing in (False, True):
-        model = make_model(**STATES, **STILL).train()
+        model = make_model(SCTWithKnownLabels, **STILL).train()
         if checkpointing:
             model.gradient_checkpointing_enable()
         model(images(4), labels=TARGETS).loss.backward()
@@ -197,10 +200,10 @@ def test_gradients_reach_the_states_with_checkpointing_too(make_model: MakeModel
     torch.testing.assert_close(*gradients)
 
 
-def test_what_no_image_shows_is_told_by_a_known_label() -> None:
+def test_what_no_image_shows_is_told_by_a_known_label(make_model: MakeModel) -> None:
     """Images are noise, and the second label is the first: only who is told the first can tell the second."""
     torch.manual_seed(0)
-    model = SCTForMultiLabelClassification(tiny_config(**STATES, **STILL, scorer="label", gamma_neg=0)).train()
+    model = make_model(SCTWithKnownLabels, **STILL, scorer="label", gamma_neg=0).train()
     model.backbone.requires_grad_(False).eval()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
 
@@ -218,7 +221,7 @@ def test_what_no_image_shows_is_told_by_a_known_label() -> None:
     known = torch.full_like(labels, -1)
     known[:, 0] = labels[:, 0]
     with torch.no_grad():
-        told, untold = (model(backbone_features=features, known_labels=each).logits for each in (known, None))
+        told, untold = (model(backbone_features=features, known=each).logits for each in (known, None))
     right = [((logits[:, 1] > 0) == (labels[:, 1] == 1)).float().mean() for logits in (told, untold)]
     assert right[0] > 0.98
     assert 0.35 < right[1] < 0.65
@@ -228,16 +231,16 @@ def test_what_no_image_shows_is_told_by_a_known_label() -> None:
 
 
 def test_what_is_known_holds_in_the_hierarchy(make_model: MakeModel) -> None:
-    model = make_model(**STATES, label_parents={"dog": ["cat"], "cat": ["dining table"]})
-    present = model(images(), known_labels=torch.tensor([[1, -1, -1]] * 2)).logits
+    model = make_model(SCTWithKnownLabels, label_parents={"dog": ["cat"], "cat": ["dining table"]})
+    present = model(images(), known=torch.tensor([[1, -1, -1]] * 2)).logits
     assert (present > 20).all()
-    absent = model(images(), known_labels=torch.tensor([[-1, -1, 0]] * 2)).logits
+    absent = model(images(), known=torch.tensor([[-1, -1, 0]] * 2)).logits
     assert (absent < -20).all()
-    between = model(images(), known_labels=torch.tensor([[-1, 0, -1]] * 2)).logits
+    between = model(images(), known=torch.tensor([[-1, 0, -1]] * 2)).logits
     assert (between[:, :2] < -20).all()
     assert (between[:, 2].abs() < 20).all()
     with pytest.raises(ValueError, match=r"'dining table' is absent and 'dog', .* present: say one of both"):
-        model(images(), known_labels=torch.tensor([[1, -1, 0]] * 2))
+        model(images(), known=torch.tensor([[1, -1, 0]] * 2))
 
 
 # bad input
@@ -253,24 +256,19 @@ def test_what_is_known_holds_in_the_hierarchy(make_model: MakeModel) -> None:
     ],
 )
 def test_known_labels_that_cannot_be_used(make_model: MakeModel, known: Tensor, message: str) -> None:
-    model = make_model(**STATES)
-    for part in (model, model.sct):
-        with pytest.raises(ValueError, match=message):
-            part(images(), known_labels=known)
+    with pytest.raises(ValueError, match=message):
+        make_model(SCTWithKnownLabels)(images(), known=known)
 
 
-def test_models_that_can_make_nothing_of_known_labels(make_model: MakeModel) -> None:
-    model = make_model(label_interaction=True, scorer="label")
-    for part in (model, model.sct):
-        with pytest.raises(ValueError, match=r"known_labels are of no use .* label_states=True"):
-            part(images(), known_labels=KNOWN)
-    with pytest.raises(ValueError, match="leave out labels, known_labels"):
-        model(images(), known_labels=KNOWN, labels_at_once=2)
-    with pytest.raises(Exception, match=r"label_states=True cannot be used: .* label_interaction=True"):
-        tiny_config(label_states=True)
-    for share in (0, 1.1):
-        with pytest.raises(Exception, match=rf"known_share_max={share} cannot be used: give a share in"):
-            tiny_config(**STATES, known_share_max=share)
+def test_a_model_that_takes_no_known_labels_refuses_them(make_model: MakeModel) -> None:
+    model = make_model(scorer="label")
+    assert not capability(model, "takes_known_labels")
+    assert capability(make_model(SCTWithKnownLabels), "takes_known_labels")
+    with pytest.raises(TypeError, match="known"):
+        model(images(), known=KNOWN)
+    tagger = model.pipeline(image_processor(model.config))
+    with pytest.raises(ValueError, match=r"known_labels are of no use to this model, .* --head sct_known_labels"):
+        tagger(Image.new("RGB", (64, 64)), known_labels={"dog": True})
 
 
 # compiled, and in the pipeline
@@ -278,30 +276,26 @@ def test_models_that_can_make_nothing_of_known_labels(make_model: MakeModel) -> 
 
 def test_one_graph(make_model: MakeModel) -> None:
     torch.compiler.reset()
-    model = make_model(**STATES, backbone="test_resnet", label_parents={"dog": ["cat"]})
+    model = make_model(SCTWithKnownLabels, backbone="test_resnet", label_parents={"dog": ["cat"]})
     maps = torch.randn(2, model.backbone.num_features, 2, 2)
-    explained = torch._dynamo.explain(model)(backbone_features=maps, known_labels=KNOWN)
+    explained = torch._dynamo.explain(model)(backbone_features=maps, known=KNOWN)
     assert (explained.graph_break_count, explained.graph_count) == (0, 1)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    torch.manual_seed(0)
-    text = encode_labels(LABELS, "random:12")
-    sizes = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
-    model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, **sizes, **STATES)
-    folder = tmp_path_factory.mktemp("known")
-    model.save_pretrained(folder)
-    image_processor(model.config).save_pretrained(folder)
-    return folder
+@pytest.fixture
+def checkpoint(make_model: MakeModel, tmp_path: Path) -> Path:
+    model = make_model(SCTWithKnownLabels)
+    model.save_pretrained(tmp_path)
+    image_processor(model.config).save_pretrained(tmp_path)
+    return tmp_path
 
 
-def test_known_labels_of_a_pipeline(checkpoint: Any) -> None:
+def test_known_labels_of_a_pipeline(checkpoint: Path) -> None:
     image = Image.effect_noise((70, 50), 80).convert("RGB")
-    tagger = pipeline("multi-label-image-classification", model=str(checkpoint), device="cpu")
-    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    model = SCTWithKnownLabels.from_pretrained(checkpoint)
+    tagger = model.pipeline(SCTImageProcessor.from_pretrained(checkpoint))
     pixels = tagger.image_processor(image, return_tensors="pt")["pixel_values"]
-    expected = model(pixels, known_labels=torch.tensor([[0.0, 1, -1]])).logits.sigmoid()[0]
+    expected = model(pixels, known=torch.tensor([[0.0, 1, -1]])).logits.sigmoid()[0]
     said = {"cat": True, "dog": False}
     for tags in (
         tagger(image, known_labels=said, threshold=0),
@@ -324,17 +318,15 @@ def test_known_labels_of_a_pipeline(checkpoint: Any) -> None:
 
 
 def test_known_labels_go_by_name_wherever_labels_are_given(
-    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make_model(scorer="label", **STATES)
-    model.save_pretrained(tmp_path)
-    image_processor(model.config).save_pretrained(tmp_path)
-    names, text = ["cat", "horse", "dog"], torch.randn(3, 12)
-    monkeypatch.setattr(MultiLabelImageClassificationPipeline, "_label_set", lambda self, *given: (text, None))
-    make = partial(pipeline, "multi-label-image-classification", model=str(tmp_path), device="cpu", threshold=0)
+    model = make_model(SCTWithKnownLabels, scorer="label")
+    names, vocabulary = ["cat", "horse", "dog"], model.vocabulary(torch.randn(3, 12))
+    monkeypatch.setattr(MultiLabelImageClassificationPipeline, "_label_set", lambda self, *given: vocabulary)
+    make = partial(model.pipeline, image_processor(model.config), threshold=0)
     image = Image.effect_noise((64, 64), 80).convert("RGB")
     pixels = make().image_processor(image, return_tensors="pt")["pixel_values"]
-    scores = model(pixels, known_labels=torch.tensor([[-1, -1, 1]]), label_embeddings=text).logits.sigmoid()[0]
+    scores = model(pixels, known=torch.tensor([[-1, -1, 1]]), vocabulary=vocabulary).logits.sigmoid()[0]
     expected = dict(zip(names, scores.tolist(), strict=True))
     known = {"dog": True}
     for tags in (
