@@ -17,7 +17,9 @@ AUTO = "auto"
 
 _USUAL = re.compile(r"[|;,]")
 _QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-_ITEMS = re.compile(rf"\s*(?:{_QUOTED}\s*(?:,\s*)?)*", re.DOTALL)
+_ITEMS = re.compile(rf"\s*(?:{_QUOTED}(?:\s*,\s*|\s+|$))*", re.DOTALL)
+_PLAIN = re.compile(r"[\[({][\w\s.,+-]*[\])}]")  # numbers and words such as True
+_CHOICES = re.compile(r"\{\s*'choices'\s*:\s*(\[.*\])\s*\}", re.DOTALL)
 _EMPTY = ("[]", "()", "{}", "set()")
 _LONGEST = 100_000
 
@@ -125,10 +127,12 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = str(error)
+    if choices := _CHOICES.fullmatch(text):
+        text = choices[1]
     inside = text[1:-1]
     if text[-1] in ")]}" and inside.strip() and _ITEMS.fullmatch(inside):
         return [ast.literal_eval(item) for item in re.findall(_QUOTED, inside, re.DOTALL)]  # no comma needed, as NumPy
-    if len(text) <= _LONGEST and text.count("[") + text.count("(") + text.count("{") < 50:
+    if len(text) <= _LONGEST and _PLAIN.fullmatch(text):
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -158,7 +158,9 @@ def _check_spelling(listings: Sequence[Listing], problems: Problems) -> None:
 
 
 def _tell_spelling(place: str, label: str, usual: str, counts: Counter[str], problems: Problems) -> None:
-    text = f"label {label!r} differs only by case or spaces from {usual!r}, which {counts[usual]} images have"
+    alike = plain_name(label, lookalikes=False) == plain_name(usual, lookalikes=False)
+    what = "case or spaces" if alike else "letters that look alike"
+    text = f"label {label!r} differs only by {what} from {usual!r}, which {counts[usual]} images have"
     problems.add("two spellings", place, text, f"write {usual!r} everywhere, or give them different names")
 
 

@@ -1,14 +1,18 @@
 """A column of label cells as lists of names: text, lists and numbers are read here, for tables and Hub data sets."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sct_hf.data.cells import items_in, separator_hint
-from sct_hf.data.names import UnusableError, clean_name
+from sct_hf.data.names import UnusableError, clean_name, shown
 from sct_hf.data.problems import Problems
 from sct_hf.data.vectors import are_numbers, decode_numbers
 
+_NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
+_PARTING = re.compile(r"[\s,;|]+")
+_NUMBERS = re.compile(rf"{_NUMBER.pattern}(?:{_PARTING.pattern}{_NUMBER.pattern})*")
 _Rows = list[list[Any] | None]
 
 
@@ -55,8 +59,12 @@ def label_lists(
     notes = [hint] if (hint := separator_hint(cells, separator)) else []
     items = _items(cells, places, column, separator, problems)
     more = _items(unknown, places, "unknown", separator, problems)
+    items = _numbers_of_text(items, names)
     readable = [row for row in items if row is not None]
     if not are_numbers(readable):
+        found = {item for row in readable for item in row if isinstance(item, str)}
+        if names is None and found and all(map(_NUMBER.fullmatch, found)):
+            notes.append(f"the labels are numbers, such as {shown(min(found))}: write names if they have any")
         labels = _names(items, places, column, problems)
         return LabelLists(labels, _names(more, places, "unknown", problems), notes)
     try:
@@ -75,6 +83,19 @@ def label_lists(
         [pair and list(dict.fromkeys([*pair[1], *extra])) for pair, extra in zip(both, also, strict=True)],
         notes,
     )
+
+
+def _numbers_of_text(rows: _Rows, names: Sequence[str] | None) -> _Rows:
+    """The rows, as numbers where they are numbers as text: indices or marks of known names, or surely 0/1 vectors."""
+    filled = [row for row in rows if row]
+    texts = all(isinstance(item, str) and _NUMBERS.fullmatch(item) for row in filled for item in row)
+    if not filled or not texts or (names is not None and {item for row in filled for item in row} <= set(names)):
+        return rows
+    words = [None if row is None else [word for item in row for word in _PARTING.split(item)] for row in rows]
+    vectors = any(row and len(set(row)) < len(row) and set(row) <= {"0", "1", "-1", "0.0", "1.0"} for row in words)
+    if names is None and not vectors:
+        return rows
+    return [row and [float(word) if "." in word else int(word) for word in row] for row in words]
 
 
 def _items(cells: Sequence[Any], places: Sequence[str], column: str, separator: str, problems: Problems) -> _Rows:

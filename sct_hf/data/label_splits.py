@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sct_hf.data.listing import usable_names
+from sct_hf.data.names import tidy
 from sct_hf.data.nus_wide import NUS_CONCEPTS
+from sct_hf.data.problems import Problems
+from sct_hf.data.text_files import read_lines
 from sct_hf.errors import InputError
 
 
@@ -83,5 +87,9 @@ def split_labels(unseen: str, label_names: Sequence[str], further: Sequence[str]
 
 def _names(text: str) -> list[str]:
     if os.path.isfile(text):  # which a long row of labels, no path at all, does not upset
-        return [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [name.strip() for name in text.split(",") if name.strip()]
+        problems = Problems()
+        lines = [line for line in read_lines(Path(text), problems) if line.strip()]
+        names = [name for line in lines for name in usable_names([line], text, problems)]
+        problems.raise_if_any()
+        return names
+    return [tidy(name) for name in text.split(",") if tidy(name)]

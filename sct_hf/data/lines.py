@@ -58,7 +58,7 @@ def _csv_rows(lines: list[str]) -> Iterator[tuple[int, Any]]:
     """Number of the first line of each row, and its cells, or the error; after an error the next line goes on."""
     start = 0
     while start < len(lines):
-        reader = csv.reader(lines[start:], strict=True)
+        reader = csv.reader((lines[place] for place in range(start, len(lines))), strict=True)
         read = 0
         try:
             for cells in reader:

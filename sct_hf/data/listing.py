@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sct_hf.data.looks import Look
 
 
+_COMPARED = 2000  # names with which a misspelt one is compared
+
+
 @dataclass(frozen=True)
 class Record:
     """One listed image.
@@ -118,7 +121,7 @@ def check_names(listing: Listing, names: Sequence[str], problems: Problems) -> N
                 continue
             if label not in meant_of:
                 same = spelling_of.get(plain_name(label))
-                near = [same] if same else difflib.get_close_matches(label, names, n=1)
+                near = [same] if same else difflib.get_close_matches(label, list(names)[:_COMPARED], n=1)
                 meant_of[label] = f"write {near[0]!r}" if near else f"write one of {', '.join(list(names)[:10])}"
             text = f"label {label!r} is not one of the {len(names)} labels given"
             problems.add("unknown label", record.place, text, f"{meant_of[label]}, or add it to the labels")

@@ -19,20 +19,10 @@ MARKS = {
 _REMEDY = "write 1 (present), 0 (absent), or ?, -1 or nothing (unknown)"
 
 
-_FACTS = {
-    "fold",
-    "group",
-    "id",
-    "idx",
-    "image_id",
-    "index",
-    "is_test",
-    "is_train",
-    "is_valid",
-    "kfold",
-    "split",
-    "subset",
-}
+PARTS = frozenset(("fold", "is_test", "is_train", "is_valid", "kfold", "split", "subset"))
+"""Columns that part images into splits."""
+
+_FACTS = PARTS | {"group", "id", "idx", "image_id", "index"}
 
 
 def is_marks(lines: Sequence[Line], column: str) -> bool:
@@ -89,6 +79,8 @@ def read_marks(
         else:
             marks_of |= {label: marks for label in usable_names([name], header, problems)}
     listing.declare(marks_of)
+    if not marks_of:
+        return listing
     for row, line in enumerate(lines):
         found = {name: marks[row] for name, marks in marks_of.items()}
         for name, mark in found.items():

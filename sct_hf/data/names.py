@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import lru_cache
 
 _INVISIBLE = {0xAD, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
@@ -9,6 +10,7 @@ _JOINERS = "\u200c\u200d"
 _JOINED = ("Lo", "Mn", "Mc", "So", "Sk")  # what joiners stand behind in Persian, in Indic scripts and in emoji
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _QUOTES = "\"'`“”„‘’«»"
+_PRINTED = re.compile(r"[\[({]\s*[\[({'\"]")  # a list within what a program printed, such as frozenset({'dog'})
 _SPACES = re.compile(r"[\s_-]+")
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d]) (?=[^\W\d])")
 _LOOKALIKES = str.maketrans("аеорсухіјѕһԁԛԝкмтвнοανρικτу", "aeopcyxijshdqwkmtbhoavpikty")  # Cyrillic and Greek
@@ -74,13 +76,16 @@ def tidy(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept).strip(" " + _JOINERS))
 
 
-def plain_name(label: str) -> str:
-    """A label without what only its spelling makes different.
+def plain_name(label: str, *, lookalikes: bool = True) -> str:
+    """A label without what only its spelling makes different: case, spaces, hyphens and underscores in words.
 
-    That is case, spaces, hyphens and underscores in words, wide and joined letters (NFKC), and Cyrillic and Greek
-    letters that look like Latin ones.
+    Args:
+        label: Its name.
+        lookalikes: Wide and joined letters (NFKC), and Cyrillic and Greek ones that look Latin, are the same.
     """
-    label = unicodedata.normalize("NFKC", label).casefold().translate(_LOOKALIKES)
+    if lookalikes and not label.isascii():
+        label = unicodedata.normalize("NFKC", label).casefold().translate(_LOOKALIKES)
+    label = label.casefold()
     return _BETWEEN_LETTERS.sub("", " ".join(_SPACES.sub(" ", label).split()))
 
 
@@ -98,6 +103,12 @@ def shown(value: object, length: int = 60) -> str:
     if isinstance(value, list | tuple | set) and len(value) <= 8 and not any(map(_is_nested, value)):
         return repr(value) if len(repr(value)) <= 2 * length else f"{kind_of(value)} of {len(value)}"
     return kind_of(value)
+
+
+def some(names: Collection[str], count: int = 10) -> str:
+    """The first few names, and how many there are besides."""
+    first = ", ".join(list(names)[:count])
+    return f"{first} and {len(names) - count} more" if len(names) > count else first or "none"
 
 
 def kind_of(value: object) -> str:
@@ -132,6 +143,8 @@ def _is_wrapped(name: str) -> bool:
         return True
     if last in _QUOTES and name.count(last) % 2 and not (name[-2].isdigit() or (last in "'’" and name[-2] in "sSxz")):
         return True  # 24" is in inches, dogs' a plural
+    if _PRINTED.search(name):
+        return True
     open_: list[int] = []
     for place, letter in enumerate(name):
         if letter in _PAIRS:

@@ -1,13 +1,14 @@
 """Lists of images and their labels in CSV or JSON Lines files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from sct_hf.data.label_columns import label_lists
 from sct_hf.data.lines import LINES, Line, find_column, image_path
 from sct_hf.data.listing import Listing, Record
-from sct_hf.data.marks import is_marks, read_marks
+from sct_hf.data.marks import PARTS, is_marks, read_marks
+from sct_hf.data.names import some
 from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
@@ -77,6 +78,7 @@ def read_records(file: Path, format: str, root: Path, request: Request, problems
         label = find_column("label_column", request.label_column, LABEL_COLUMNS, first, problems)
         if image is None or label is None:
             return listing
+    listing.notes += _parts(file, lines)
     kept: list[tuple[Line, str, str]] = []
     for line in lines:
         image = find_column("image_column", request.image_column, IMAGE_COLUMNS, line, problems)
@@ -100,6 +102,15 @@ def read_records(file: Path, format: str, root: Path, request: Request, problems
         if labels is not None and unknown is not None:
             listing.records.append(Record(line.place, path, find_image(path, [root]), labels, unknown))
     return listing
+
+
+def _parts(file: Path, lines: Sequence[Line]) -> Iterator[str]:
+    """Notes of columns that seem to part the lines into splits, which nobody reads."""
+    for column in sorted(PARTS & set(lines[0].cells)):
+        values = {str(line.cells.get(column)) for line in lines}
+        if len(values) > 1:
+            some_values = some(sorted(values), 4)
+            yield f"{file}: column {column!r} is not read: its lines ({some_values}) are all of one split"
 
 
 def _with_unknown(listing: Listing, lines: Sequence[Line], separator: str, problems: Problems) -> Listing:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sct_hf.data.names import shown
 from sct_hf.data.problems import Problems
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -35,8 +36,7 @@ def read_lines(file: Path, problems: Problems) -> list[str]:
         try:
             lines.append(line.decode("utf-8"))
         except UnicodeDecodeError as error:
-            shown = line.rstrip().decode("latin-1")
-            text = f"byte 0x{line[error.start]:02x} is not UTF-8, in {shown!r}"
+            text = f"byte 0x{line[error.start]:02x} is not UTF-8, in {shown(line.rstrip().decode('latin-1'))}"
             problems.add("encoding", f"{file}, line {number}", text, "save the file as UTF-8")
             lines.append("\n")
     return lines

@@ -138,6 +138,7 @@ def mutants(count: int) -> list[bytes]:
     return made
 
 
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
 def test_what_is_called_sound_can_be_trained_on(tmp_path: Path) -> None:
     """Every mutant that passes is decoded in training and in evaluation; every other one fails in one of the two."""
     found = mutants(300)

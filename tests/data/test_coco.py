@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from sct_hf.data import load_data
+from sct_hf.data.listing import Listing
+from sct_hf.data.problems import DataError, Problems
+from sct_hf.data.registry import list_data
 from sct_hf.errors import InputError
+from sct_hf.training.arguments import DataArguments
+from sct_hf.training.data_checks import check_run_data
 
 
 def test_real_splits_share_the_80_labels(coco_dir: Path) -> None:
@@ -75,3 +80,77 @@ def test_faults_are_named(content: dict[str, Any], write: Callable[[Any], Path])
         load_data("coco", "val2014", data_dir=write([1, 2]))
     with pytest.raises(InputError, match="not valid JSON"):
         load_data("coco", "val2014", data_dir=write('{"images": ['))
+
+
+@pytest.fixture
+def listed(content: dict[str, Any], write: Callable[[Any], Path]) -> Callable[[], Listing]:
+    def listing() -> Listing:
+        problems = Problems()
+        found = list_data("coco", "val2014", problems, data_dir=write(content))
+        problems.raise_if_any()
+        return found
+
+    return listing
+
+
+def test_equal_stems_in_two_folders(
+    content: dict[str, Any], write: Callable[[Any], Path], save_image: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name in ("a/g.png", "b/g.png"):
+        save_image(tmp_path / "val2014" / name)
+    content["images"][0]["file_name"], content["images"][2]["file_name"] = "a/g.png", "b\\g.png"
+    images = load_data("coco", "val2014", data_dir=write(content))
+    assert images.image_ids == ["a/g", "b/g"]
+    assert images.encoded(1)["path"] == str(tmp_path / "val2014" / "b" / "g.png")
+
+
+def test_a_file_name_may_start_from_the_root(content: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    for image in content["images"]:
+        image["file_name"] = f"val2014/{image['file_name']}"
+    assert load_data("coco", "val2014", data_dir=write(content)).image_ids == ["g", "e"]
+
+
+def test_what_is_left_out_is_noted(content: dict[str, Any], listed: Callable[[], Listing]) -> None:
+    content["annotations"].append({"image_id": 99, "category_id": 2})
+    notes = listed().notes
+    assert "1 annotations are of images that the file does not list, such as image_id 99" in notes[0]
+    assert "1 images without an object are left out" in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"images": [{"id": "7", "file_name": "g.png"}]},
+            "no annotation is of a listed image: image_id is 7, ids of im",
+        ),
+        ({"images": [{"id": 7}]}, "images 1: an object without a usable id or file_name"),
+        ({"images": [3]}, "images 1: a number without a usable"),
+        ({"images": [{"id": 7, "file_name": "g.png"}, {"id": 7, "file_name": "e.png"}]}, "images 2: id 7 stands at"),
+        ({"categories": [{"id": 2, "name": None}]}, "categories: label None is nothing"),
+        ({"categories": [{"id": 2, "name": "cup"}, {"id": 3, "name": "cup "}]}, "label 'cup' is declared twice"),
+        ({"categories": [{"id": 2, "name": "a"}, {"id": "3", "name": "b"}]}, "numbers and text, or stand twice"),
+        ({"annotations": [{"image_id": 7}]}, "annotation 1: an object without image_id and category_id"),
+        ({"annotations": [{"image_id": 7, "category_id": [2]}]}, "annotation 1: category_id .* is none of the 3"),
+        ({"annotations": 5}, "not in the instances format"),
+    ],
+)
+def test_each_fault_has_its_entry(
+    content: dict[str, Any], listed: Callable[[], Listing], change: dict[str, Any], message: str
+) -> None:
+    content.update(change)
+    with pytest.raises(DataError, match=message):
+        listed()
+
+
+def test_odd_published_data_are_noted_and_no_error(content: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    """The images are equal, no image shows a cup, and what is scored is trained on."""
+    data = DataArguments(dataset="coco", data_dir=str(write(content)), train_split="val2014", eval_split="val2014")
+    notes = "\n".join(check_run_data(data).notes[0])
+    assert "label 'cup' has no positive in training" in notes
+    assert "'e' is the same image as 'g'" in notes
+    assert "all 1 images that are scored are training images too" in notes
+    assert "the training split" in check_run_data(data).notes[1][-1]
+    (Path(data.data_dir or "") / "val2014" / "g.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"images 1: image .*g.png is broken"):
+        check_run_data(data)

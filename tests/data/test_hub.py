@@ -125,3 +125,61 @@ def test_faults_are_named(saved: Callable[..., str], tmp_path: Path) -> None:
     text.save_to_disk(tmp_path / "text")
     with pytest.raises(InputError, match="has 0 columns of images among text, labels: set image_column"):
         load_data(str(tmp_path / "text"), "train")
+
+
+VECTORS = [[0, 1, 1], [0, 0, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (List(Value("int64")), VECTORS),
+        (List(Value("float32")), VECTORS),
+        (List(Value("bool")), [[bool(mark) for mark in row] for row in VECTORS]),
+        (List(Value("uint8"), length=3), VECTORS),
+        (List(ClassLabel(names=["absent", "present"])), VECTORS),
+        (Value("string"), ["bee, cow", "", "ant"]),
+        (Value("string"), ['["bee", "cow"]', "[]", '["ant"]']),
+        (Value("string"), ["['bee' 'cow']", None, "['ant']"]),
+        (List(Value("string")), [[" bee", "cow "], [], ["ant"]]),
+    ],
+)
+def test_vectors_and_text(saved: Callable[..., str], tmp_path: Path, kind: Any, values: list[Any]) -> None:
+    (tmp_path / "labels.txt").write_text("\n".join(NAMES))
+    folder = saved("tags", values, kind)
+    images = load_data(folder, "train", labels_file=tmp_path / "labels.txt")
+    assert images.label_names == NAMES
+    assert images.targets().tolist() == TARGETS
+
+
+def test_an_unknown_column_beside_vectors(saved: Callable[..., str]) -> None:
+    folder = saved("tags", VECTORS, List(Value("int64")), unknown=([[0], [1, 2], []], List(Value("int64"))))
+    images = load_data(folder, "train", label_names=NAMES)
+    assert images.targets().tolist() == [[-1, 1, 1], [0, -1, -1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (List(Value("int64")), VECTORS, r"train\[0\]: tags: the labels are 0/1 vectors of 3 numbers without names"),
+        (List(ClassLabel(names=["no", "yes"])), [[0, 1], [1, 0], [0, 1]], r"\(no, yes\) or a 0/1 vector \(yes\)"),
+        (List(Value("float32")), [[0.5, 0, 0], [1, 0, 0], [0, 1, 0]], "without names"),
+        (Value("string"), ["bee", "nan", "ant"], r"train\[1\]: tags holds 'nan', which stands for no value"),
+        (List(Value("string")), [["bee", ""], [], []], r"train\[0\]: tags: a label is empty"),
+        (Value("bool"), [True, False, True], "labels_file"),
+    ],
+)
+def test_numbers_and_cells_that_are_refused(
+    saved: Callable[..., str], kind: Any, values: list[Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        load_data(saved("tags", values, kind), "train")
+
+
+def test_broken_bytes_are_found_before_training(tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    whole = save_image(tmp_path / "a.png").read_bytes()
+    rows = {"image": [{"bytes": whole, "path": None}, {"bytes": whole[:90], "path": None}], "label": ["ant", "bee"]}
+    Dataset.from_dict(rows, features=Features(image=Image(), label=Value("string"))).save_to_disk(tmp_path / "set")
+    with pytest.raises(InputError, match=r"1 of 2 images .* first train-000001 at <no file> \(broken"):
+        load_data(str(tmp_path / "set"), "train")
+    assert len(load_data(str(tmp_path / "set"), "train", skip_missing_images=True)) == 1

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from sct_hf.data import load_data
-from sct_hf.data.problems import DataError
+from sct_hf.data.problems import DataError, Problems
+from sct_hf.data.registry import list_data
 
 
 @pytest.fixture
@@ -63,3 +64,50 @@ def test_a_label_without_a_column(root: Path) -> None:
     (root / "labels.txt").write_text("cat\ndog\ncow\n")
     with pytest.raises(DataError, match="line 1: no column for label 'cow': add it"):
         load_data("csv", "train", files=root / "x.csv", labels_file=root / "labels.txt")
+
+
+def notes_of(file: Path) -> list[str]:
+    problems = Problems()
+    listing = list_data("csv", "train", problems, files=file)
+    problems.raise_if_any()
+    return listing.notes
+
+
+def test_blanks_in_the_header_and_around_cells(root: Path) -> None:
+    (root / "x.csv").write_text("image, dog,cat\u200b\n0.png, 1, 0\n 1.png , 0 ,1\n")
+    images = load_data("csv", "train", files=root / "x.csv")
+    assert images.label_names == ["dog", "cat"]
+    assert images.targets().tolist() == [[1, 0], [0, 1]]
+
+
+def test_columns_of_parts_and_numbers_are_no_labels(root: Path) -> None:
+    (root / "x.csv").write_text(
+        "id,image,dog,cat,is_valid,fold,Split\n0,0.png,1,0,True,0,train\n1,1.png,0,1,False,3,x\n"
+    )
+    assert load_data("csv", "train", files=root / "x.csv").label_names == ["dog", "cat"]
+    (note,) = notes_of(root / "x.csv")
+    assert "columns 'id', 'is_valid', 'fold', 'Split' are not taken for labels" in note
+    names = ["dog", "cat", "is_valid"]
+    assert load_data("csv", "train", files=root / "x.csv", label_names=names).label_names == names
+
+
+def test_a_label_that_is_called_unknown(root: Path) -> None:
+    (root / "x.csv").write_text("image,dog,unknown\n0.png,1,0\n1.png,0,1\n")
+    images = load_data("csv", "train", files=root / "x.csv")
+    assert images.label_names == ["dog", "unknown"]
+    assert images.targets().tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_column_that_names_unknown_labels(root: Path) -> None:
+    (root / "x.csv").write_text("image,dog,cat,unknown\n0.png,1,0,cat\n1.png,0,1,\n2.png,0,0,dog|cat\n")
+    images = load_data("csv", "train", files=root / "x.csv")
+    assert images.label_names == ["dog", "cat"]
+    assert images.targets().tolist() == [[1, -1], [0, 1], [-1, -1]]
+
+
+def test_minus_one_for_absent_is_refused(root: Path) -> None:
+    (root / "x.csv").write_text("image,dog,cat\n0.png,1,-1\n1.png,-1,1\n")
+    with pytest.raises(DataError, match=r"line 1: all cells are 1 and -1: .*: write 0 where a label is absent"):
+        load_data("csv", "train", files=root / "x.csv")
+    (root / "x.csv").write_text("image,dog,cat\n0.png,1,\n1.png,?,1\n")
+    assert "no cell is 0" in notes_of(root / "x.csv")[0]

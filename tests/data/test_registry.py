@@ -1,10 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from sct_hf.data import READERS, load_data
-from sct_hf.data.registry import ANY_PLACE
+from sct_hf.data import READERS, load_data, register_reader
+from sct_hf.data.listing import Listing, Record, usable_names
+from sct_hf.data.problems import DataError, Problems
+from sct_hf.data.registry import ANY_PLACE, Request, dataset_title
 from sct_hf.errors import InputError
+from sct_hf.training.arguments import DataArguments
+from sct_hf.training.data_checks import check_run_data
+from sct_hf.training.run_data import load_run_data
 
 
 def test_the_names() -> None:
@@ -37,3 +44,59 @@ def test_what_applies_to_some_readers_only_is_ignored_by_the_others(tmp_path: Pa
         "scenes", "test", size=2, difficult="ignore", skip_missing_images=True, data_dir=None, cache_dir=tmp_path
     )
     assert len(images) == 2
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A format that this test adds: file names whose words are labels."""
+    monkeypatch.setattr("sct_hf.data.registry.READERS", dict(READERS))
+
+    @register_reader("toy", title="Own images (toy)", needs=["data_dir"])
+    def list_toy(request: Request, problems: Problems) -> Listing:
+        assert request.data_dir is not None
+        listing = Listing(str(request.data_dir))
+        for path in sorted((request.data_dir / request.split).glob("*.png")):
+            labels = usable_names(path.stem.split("+")[1:], path, problems)
+            listing.records.append(Record(str(path), path.name, path, labels))
+        return listing
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for number, labels in enumerate(["cat+dog", "cat", "dog", "cat+dog"]):
+            (tmp_path / split).mkdir(exist_ok=True)
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / split / f"{number}+{labels}.png")
+    return tmp_path
+
+
+def test_a_reader_from_outside_the_package(toy: Path) -> None:
+    images = load_data("toy", "train", data_dir=toy)
+    assert images.label_names == ["cat", "dog"]
+    assert images.targets().tolist() == [[1, 1], [1, 0], [0, 1], [1, 1]]
+    assert dataset_title("toy") == "Own images (toy)"
+    assert dataset_title("someone/pets") == "someone/pets"
+    with pytest.raises(InputError, match="data_dir is not given, but data set 'toy' needs it"):
+        load_data("toy", "train")
+    with pytest.raises(InputError, match="separator is 'comma', but data set 'toy' takes no separator"):
+        load_data("toy", "train", data_dir=toy, separator="comma")
+    with pytest.raises(InputError, match=r"dataset is 'toyy'.*did you mean toy"):
+        load_data("toyy", "train")
+
+
+def test_it_is_checked_as_own_images_are(toy: Path) -> None:
+    data = DataArguments(dataset="toy", data_dir=str(toy))
+    listings = check_run_data(data)
+    assert len(load_run_data(data, 0, listings).evaluation) == 4
+    Image.new("RGB", (8, 8)).save(toy / "train" / "9+[dog].png")
+    Image.new("RGB", (8, 8)).save(toy / "train" / "8.png")
+    with pytest.raises(DataError) as caught:
+        check_run_data(data)
+    kinds = [problem.kind for problem in caught.value.problems]
+    assert sorted(kinds) == ["no label", "no label", "same image twice", "wrong label"]
+
+
+def test_what_cannot_be_registered() -> None:
+    with pytest.raises(ValueError, match="reader 'csv': another reader has this name"):
+        register_reader("csv", title="x")
+    with pytest.raises(ValueError, match="reader 'new': it takes colour, no options of Request"):
+        register_reader("new", title="x", takes=["colour"])

@@ -1,11 +1,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sct_hf.data import load_data
-from sct_hf.data.problems import DataError
+from sct_hf.data.listing import Listing
+from sct_hf.data.problems import DataError, Problems
+from sct_hf.data.registry import list_data
 from sct_hf.errors import InputError
 
 NAMES = ["bee", "cat", "dining table"]
@@ -197,3 +200,75 @@ def test_a_labels_file_that_is_wrong(root: Path, text: str, message: str) -> Non
     (root / "labels.txt").write_text(text)
     with pytest.raises(DataError, match=message):
         load_data("csv", "train", files="x.csv", labels_file=root / "labels.txt")
+
+
+def listed(file: Path, **options: Any) -> Listing:
+    problems = Problems()
+    listing = list_data(file.suffix[1:], "train", problems, files=file, **options)
+    problems.raise_if_any()
+    return listing
+
+
+def test_what_is_odd_is_noted(root: Path) -> None:
+    lines = ["image,labels,is_valid", "images/a.png,dog cat,0", "images/b.jpg,dog,1", "images/c.png,cat dog,0"]
+    (root / "x.csv").write_text("\n".join(lines))
+    split, blanks = listed(root / "x.csv").notes
+    assert "column 'is_valid' is not read: its lines (0, 1) are all of one split" in split
+    assert "'cat dog' seem to be several with blanks between them" in blanks
+    assert "pass separator space" in blanks
+    images = load_data("csv", "train", files=root / "x.csv", separator="space")
+    assert images.label_names == ["cat", "dog"]
+    assert load_data("csv", "train", files=root / "x.csv", separator="none").label_names == [
+        "cat dog",
+        "dog",
+        "dog cat",
+    ]
+
+
+def test_numbers_as_text(root: Path) -> None:
+    (root / "x.csv").write_text("image,labels\nimages/a.png,3|1\nimages/b.jpg,1\n")
+    listing = listed(root / "x.csv")
+    assert listing.found_names() == ["1", "3"]
+    assert "the labels are numbers, such as '1': write names" in listing.notes[0]
+    names = ["ant", "bee", "cow", "dog"]
+    images = load_data("csv", "train", files=root / "x.csv", label_names=names)
+    assert images.targets().tolist() == [[0, 1, 0, 1], [0, 1, 0, 0]]
+    assert load_data("csv", "train", files=root / "x.csv", label_names=["1", "2", "3"]).label_names == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("cells", [["1 1 0", "0 0 1"], ["[1, 1, 0]", "[0, 0, 1]"], ["1|1|0", "0|0|1"]])
+def test_vectors_in_cells(root: Path, cells: list[str]) -> None:
+    table = f'image,labels\nimages/a.png,"{cells[0]}"\nimages/b.jpg,"{cells[1]}"\n'
+    (root / "x.csv").write_text(table)
+    images = load_data("csv", "train", files=root / "x.csv", label_names=["dog", "cat", "sofa"])
+    assert images.targets().tolist() == [[1, 1, 0], [0, 0, 1]]
+    with pytest.raises(DataError, match=r"line 2: labels: the labels are 0/1 vectors of 3 numbers .* by labels_file"):
+        load_data("csv", "train", files=root / "x.csv")
+
+
+def test_names_are_one_however_they_are_encoded(root: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"image": "images/a.png", "labels": ["caf\u00e9", " dog"]},
+        {"image": "images/b.jpg", "labels": ["cafe\u0301 ", "do\u200bg"]},
+    ]
+    images = load_data("jsonl", "train", files=write_jsonl(root / "x.jsonl", rows))
+    assert images.label_names == ["caf\u00e9", "dog"]
+    assert images.targets().tolist() == [[1, 1], [1, 1]]
+
+
+def test_a_file_that_is_no_table(root: Path) -> None:
+    for content, words in ((b"PAR1xx", "a Parquet file: save it as UTF-8 text"), (b"PK\x03\x04", "a zip archive")):
+        (root / "x.csv").write_bytes(content)
+        with pytest.raises(DataError, match=words):
+            load_data("csv", "train", files=root / "x.csv")
+    (root / "x.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError, match="a spreadsheet: save it as UTF-8 text"):
+        load_data("csv", "train", files=root / "x.xlsx")
+
+
+def test_many_lines_with_open_quotes_take_no_long_time(root: Path) -> None:
+    """A test that hangs where time grows with the square of the number."""
+    (root / "x.csv").write_text("image,labels\n" + 'images/a.png,"a"b\n' * 100_000)
+    with pytest.raises(DataError) as caught:
+        load_data("csv", "train", files=root / "x.csv")
+    assert len(caught.value.problems) == 100_000

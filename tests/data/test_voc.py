@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from sct_hf.data import load_data
+from sct_hf.data.problems import DataError
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
+from sct_hf.training.arguments import DataArguments
+from sct_hf.training.data_checks import check_run_data
 
 # Numbers of images a class in the development kit's documentation (VOC2007, Table 1), aeroplane to tvmonitor.
 TRAIN_COUNTS = [112, 116, 180, 81, 139, 97, 376, 163, 224, 69, 97, 203, 139, 120, 1025, 133, 48, 111, 127, 128]
@@ -113,3 +116,26 @@ def test_faults_of_the_folder_are_named(small: Path) -> None:
     annotation.write_text("<annotation>")
     with pytest.raises(InputError, match="cannot be read"):
         load_data("voc2012", "mine", data_dir=small)
+
+
+def test_wrong_lines_of_label_files_are_told_by_line(small: Path) -> None:
+    main = small / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main"
+    (main / "dog_train.txt").write_text("a 0\nb 7\nx 1\nc -1\na 1\n")
+    (main / "cat_train.txt").write_bytes(b"a 1\nb -1\n\xff -1\n")
+    with pytest.raises(DataError) as caught:
+        load_data("voc2012", "train", data_dir=small)
+    places = [problem.place.removeprefix(f"{main}/") for problem in caught.value.problems]
+    lines = [f"dog_train.txt, line {line}" for line in (2, 3, 5)]
+    assert places == ["cat_train.txt", "cat_train.txt, line 3", "dog_train.txt", *lines]
+
+
+def test_missing_and_repeated_images_are_told_by_line(small: Path) -> None:
+    root = small / "VOCdevkit" / "VOC2012"
+    (root / "JPEGImages" / "b.jpg").unlink()
+    (root / "JPEGImages" / "c.jpg").write_bytes(b"broken")
+    (root / "ImageSets" / "Main" / "mine.txt").write_text("a\n\nb\nc\na\n")
+    data = DataArguments(dataset="voc2012", data_dir=str(small), train_split="mine", eval_split="held_out")
+    with pytest.raises(DataError) as caught:
+        check_run_data(data)
+    found = [(problem.kind, problem.place.rpartition(", ")[2]) for problem in caught.value.problems]
+    assert found == [("missing image", "line 3"), ("broken image", "line 4"), ("image listed twice", "line 5")]

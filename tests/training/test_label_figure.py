@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,10 @@ def test_labels_that_are_never_together(tmp_path: Path) -> None:
     alone = Summary("x", ["a", "b"], 2, np.array([2, 0]), np.zeros(2), np.array([0, 2]), np.diag([2, 0]), 0)
     label_figure([alone], tmp_path / "labels.png")
     assert (tmp_path / "labels.png").exists()
+
+
+def test_labels_with_a_sign_of_dollars(tmp_path: Path, drawn: list[Figure]) -> None:
+    one = replace(summary(3), label_names=["$1_000_$2_000", "$", "dog"])
+    label_figure([one], tmp_path / "labels.png")
+    shown = {text.get_text() for text in drawn[0].axes[0].get_yticklabels()}
+    assert shown == {"$1_000_$2_000", "$", "dog"}

@@ -7,7 +7,7 @@ from xml.sax.xmlreader import Locator
 
 from sct_hf.data.exports.export_files import ExportFile, export_files
 from sct_hf.data.listing import Listing, Record, usable_names
-from sct_hf.data.names import shown, tidy
+from sct_hf.data.names import shown, some, tidy
 from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
@@ -50,9 +50,6 @@ def list_cvat(request: Request, problems: Problems) -> Listing:
             place = f"{file.path}, line {error.getLineNumber()}"
             problems.add("not XML", place, f"not valid XML ({error.getMessage()})", _FORMAT)
             continue
-        except ValueError as error:  # an encoding that the file declares and nobody knows
-            problems.add("not XML", file.path, f"not valid XML ({error})", _FORMAT)
-            continue
         chosen = images.records
         if file.whole:
             subsets = {subset for subset, _ in images.records}
@@ -84,6 +81,7 @@ class _Images(ContentHandler):
         self._name: str | None = None
         self._is_part = False
         self._open: tuple[str, Record] | None = None
+        self._shown: set[str] = set()
 
     @property
     def label_names(self) -> list[str]:
@@ -101,7 +99,7 @@ class _Images(ContentHandler):
         if self._path == ["annotations"] and name == "track":
             self._problems.add("wrong format", self._place(), "a track: the export is one for video", _FORMAT)
         if self._path == ["annotations"] and name == "image":
-            self._open = self._image(attrs)
+            self._open, self._shown = self._image(attrs), set()
         elif self._open is not None and self._path[-1] == "image" and name != "attribute":
             self._add_label(name, attrs)
         elif name == "label":
@@ -138,7 +136,8 @@ class _Images(ContentHandler):
         if record is None or not label:
             self._problems.add("wrong format", self._place(), f"<{element}> has no label", _FORMAT)
         elif label not in self._declared:
-            text = f"label {shown(label)} is not declared among {', '.join(self._declared) or 'none'}"
+            text = f"label {shown(label)} is not declared among {some(self._declared)}"
             self._problems.add("unknown label", self._place(), text, "correct it, or add it to <labels>")
-        elif label not in record.labels:
+        elif label not in self._shown:
+            self._shown.add(label)
             record.labels.append(label)

@@ -60,12 +60,13 @@ def _add_labels(listing: Listing, file: ExportFile, content: dict[str, Any], pro
         if classes is None:
             return
         listing.declare(classes)
+    numbers = {name: number for number, name in enumerate(classes or [])}
     data = file.root.absolute() / "data"
     path_of = {path.relative_to(data).with_suffix("").as_posix(): path for path in images_below(data)}
     for key, value in content["labels"].items():
         place = f"{file.path}, entry {shown(key)}"
         values = value if isinstance(value, list) else [] if value is None else [value]
-        labels = [name for one in values for name in _name(one, classes, place, problems)]
+        labels = [name for one in values for name in _name(one, classes, numbers, place, problems)]
         known = path_of.get(PureWindowsPath(key).as_posix())
         path = known if known is not None and not Path(key).is_absolute() else find_image(key, [data])
         listing.records.append(Record(place, key, path, list(dict.fromkeys(labels))))
@@ -73,14 +74,14 @@ def _add_labels(listing: Listing, file: ExportFile, content: dict[str, Any], pro
         listing.notes.append(note)
 
 
-def _name(value: Any, classes: list[str] | None, place: str, problems: Problems) -> list[str]:
+def _name(value: Any, classes: list[str] | None, numbers: dict[str, int], place: str, problems: Problems) -> list[str]:
     """The name behind a name, an index into the classes, or an object that has one of them as `label`."""
     label = value.get("label") if isinstance(value, dict) else value
     if classes is None and not isinstance(label, int):
         return usable_names([label], place, problems)
     if isinstance(label, int) and not isinstance(label, bool) and classes is not None and 0 <= label < len(classes):
         return [classes[label]]
-    if isinstance(label, str) and classes is not None and tidy(label) in classes:
+    if isinstance(label, str) and classes is not None and tidy(label) in numbers:
         return [tidy(label)]
     of = f"the {len(classes)} classes" if classes is not None else "no classes"
     problems.add("unknown label", place, f"label {shown(label)}, where the file declares {of}", _FORMAT)

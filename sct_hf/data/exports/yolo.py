@@ -15,6 +15,7 @@ from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.text_files import read_lines, read_text
 from sct_hf.files import images_below
 
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # makes text, lists and dictionaries alone
 _NULL = ("~", "null", "Null", "NULL")
 _OTHER_NAME = {"val": "validation", "validation": "val"}
 
@@ -59,7 +60,7 @@ def _read_yaml(file: Path, problems: Problems) -> dict[Any, Any] | None:
     if text is None:
         return None
     try:
-        content = yaml.load(text, Loader=yaml.BaseLoader)
+        content = yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}, line {mark.line + 1}" if mark else str(file)

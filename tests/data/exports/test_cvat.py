@@ -114,3 +114,36 @@ def test_boxes_of_voc_in_this_format_are_read_as_voc_is(voc_dir: Path, tmp_path:
     voc = load_data("voc2007", "val", data_dir=voc_dir, skip_missing_images=True).select(range(len(ours)))
     assert ours.label_names == voc.label_names
     assert ours.targets().tolist() == voc.targets().tolist()
+
+
+def test_frames_of_a_video_and_paths_of_windows(tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    save_image(tmp_path / "images" / "frame_000000.png")
+    save_image(tmp_path / "images" / "sub" / "b.png", seed=1)
+    text = META.format(kind="task") + IMAGES.format(first="", second="", third="").replace("sub/b", "sub\\b")
+    text = text.replace("a.png", "frame_000000").replace('name="c.png"', 'name="gone"')
+    (tmp_path / "annotations.xml").write_text(text, encoding="utf-8")
+    images = load_data("cvat", "train", data_dir=tmp_path, skip_missing_images=True)
+    assert images.image_ids == ["frame_000000", "sub\\b.png"]
+    assert images.skipped == ("gone",)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04 and more", "the file is a zip archive: unpack it, and name the file in it"),
+        (b"\x1f\x8b\x08 and more", "the file is a gzip archive: unpack it"),
+        (b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "it declares a document type"),
+    ],
+)
+def test_files_that_hold_something_else(tmp_path: Path, problems_of: Any, content: bytes, words: str) -> None:
+    (tmp_path / "annotations.xml").write_bytes(content)
+    (problem,) = problems_of("cvat", "train", data_dir=tmp_path)
+    assert words in str(problem)
+
+
+def test_many_entities_and_labels_take_no_long_time(tmp_path: Path, problems_of: Any) -> None:
+    """A test that hangs where time grows with the square of the number."""
+    tags = "".join(f'<tag label="other {number}"/>\n' for number in range(30_000))
+    text = META.format(kind="task").replace("pets &amp; more", "&amp;" * 500_000)
+    (tmp_path / "annotations.xml").write_text(f'{text}<image name="a.png">{tags}</image></annotations>')
+    assert len(problems_of("cvat", "train", data_dir=tmp_path)) == 30_000

@@ -100,3 +100,19 @@ def test_what_is_wrong(root: Path, problems_of: Any, content: Any, place: str, w
     problems = problems_of("fiftyone", "train", files=write(root / "labels.json", content))
     assert [problem.place for problem in problems] == [f"{root / 'labels.json'}{place}"]
     assert words in problems[0].text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"samples": [sample("data/a.png", 1)]}, "label 1 is a number"),  # type: ignore[arg-type]
+        ({"classes": ["dog", 1], "labels": {}}, "label 1 is a number"),
+        ({"classes": ["dog", "dog "], "labels": {}}, "label 'dog' is declared twice"),
+        ({"classes": None, "labels": {"a": [[]]}}, "label [] is a list"),
+        ({"classes": None, "labels": {"a": ["dog", None]}}, "label None is nothing"),
+        ({"classes": ["dog", "cat"], "labels": {"a": True}}, "label True, where the file declares the 2 classes"),
+    ],
+)
+def test_labels_that_are_no_text(root: Path, problems_of: Any, content: Any, words: str) -> None:
+    problems = problems_of("fiftyone", "train", files=write(root / "labels.json", content))
+    assert words in problems[0].text

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,37 @@ def test_what_is_wrong(tmp_path: Path, save_image: Callable[..., Path], problems
     assert problem.place == f"{tmp_path / 'x.json'}, line 2"
     with pytest.raises(InputError, match=r"none of val.json: give another folder"):
         load_data("labelstudio", "val", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (region("taxonomy"), "the results of 'label' are a taxonomy, which is not read: name the control"),
+        ({"type": "choices", "value": {"choices": ["dog", 0]}}, "label 0 is a number: labels are text"),
+        ({"type": "choices", "value": {"choices": ["dog", None]}}, "label None is nothing"),
+        ({"type": "choices", "value": {"choices": ["dog", ""]}}, "a label is empty"),
+        ({"type": "choices", "value": {"choices": "dog"}}, "choices is 'dog', text"),
+        ({"type": "choices", "value": {"choices": [["dog"]]}}, r"label \['dog'\] is a list"),
+        ({"type": "choices", "value": 3}, "no annotations of Label Studio"),
+    ],
+)
+def test_results_that_hold_no_names(
+    tmp_path: Path, save_image: Callable[..., Path], problems_of: Callable[..., Any], result: Any, words: str
+) -> None:
+    save_image(tmp_path / "0.png")
+    problems = problems_of("labelstudio", "train", files=write(tmp_path / "x.json", [task(1, "0.png", [result])]))
+    assert re.search(words, str(problems[0]))
+
+
+def test_a_taxonomy_beside_choices_is_left_out_where_the_choices_are_named(
+    tmp_path: Path, save_image: Callable[..., Path], problems_of: Callable[..., Any]
+) -> None:
+    tasks = []
+    for number, place in enumerate(("indoors", "outdoors ")):
+        save_image(tmp_path / f"{number}.png", seed=number)
+        results = [region("taxonomy", control="kind"), region("choices", place, control="place")]
+        tasks.append(task(number, f"{number}.png", results))
+    file = write(tmp_path / "x.json", tasks)
+    assert {problem.kind for problem in problems_of("labelstudio", "train", files=file)} == {"taxonomy"}
+    images = load_data("labelstudio", "train", files=file, label_column="place")
+    assert images.label_names == ["indoors", "outdoors"]

@@ -59,3 +59,20 @@ def test_what_is_wrong(root: Path, problems_of: Any) -> None:
         *("a.json", "deep/c.json, line 2", "json/b.json"),
     ]
     assert problems[2].text == "not a file of LabelMe (KeyError: 'label')"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"imagePath": "a.png", "shapes": [{"label": None}]}, "label None is nothing"),
+        ({"imagePath": "a.png", "shapes": [{"label": 3}]}, "label 3 is a number: labels are text"),
+        ({"imagePath": "a.png", "shapes": [], "flags": {" ": True}}, "a label is empty"),
+        ({"imagePath": None, "shapes": []}, "imagePath is None"),
+        ({"imagePath": "a\0b.png", "shapes": []}, "imagePath is"),
+        ({"imagePath": "a.png", "shapes": 3}, "not a file of LabelMe"),
+    ],
+)
+def test_odd_values(root: Path, problems_of: Any, content: Any, words: str) -> None:
+    (root / "train" / "a.json").write_text(json.dumps(content))
+    (problem,) = problems_of("labelme", "train", data_dir=root)
+    assert words in str(problem)

@@ -1,5 +1,7 @@
 import json
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ import pytest
 import yaml
 
 from sct_hf.data import load_data
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import list_data
 
 BOX = "0.5 0.5 0.3 0.2"
 
@@ -129,3 +133,54 @@ def test_boxes_of_coco_in_this_format_are_read_as_coco_is(coco_dir: Path, tmp_pa
     assert [Path(name).stem for name in ours.image_ids] == coco.image_ids
     order = [ours.label_names.index(name) for name in coco.label_names]
     assert ours.targets()[:, order].tolist() == coco.targets().tolist()
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ("[NO, SE, ON]", ["NO", "SE", "ON"]),
+        ("[1, 2.50, 2024-01-01]", ["1", "2.50", "2024-01-01"]),
+        ("{'0': dog, '1': cat, '2': sofa}", ["dog", "cat", "sofa"]),
+        ("{0: ' dog ', 2: sofa, 1: cat}", ["dog", "cat", "sofa"]),
+    ],
+)
+@pytest.mark.parametrize("count", ["", "nc: 3", "nc: '3'"])
+def test_names_are_taken_as_they_are_written(root: Path, names: str, found: list[str], count: str) -> None:
+    (root / "data.yaml").write_text(f"train: images/train\n{count}\nnames: {names}\n")
+    images = load_data("yolo", "train", data_dir=root)
+    assert images.label_names == found
+    assert images.targets().sum(axis=0).tolist() == [1, 0, 2]
+
+
+BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopqrstuvwx"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("names: [dog, ~]", "a name is '~', which is nothing in YAML"),
+        ("names: [dog, '']", "a label is empty"),
+        ("names: [dog, [cat]]", "label \\['cat'\\] is a list"),
+        ("names: [dog, dog]", "label 'dog' is declared twice"),
+        (f"{BOMB}names: [dog, *x]", "is a list"),
+        (f"{BOMB}names: [dog, cat]\nnc: *x", "nc is a list"),
+        (f"{BOMB}names: [dog, cat, sofa]\ntrain: *x", "split 'train' holds a list"),
+        ("names: [dog, cat, sofa]\ntrain: [images/train, {a: b}]", "holds an object"),
+        ("? [a, b]\n: 1\nnames: [dog, cat]", "not valid YAML|a key is no text|no split"),
+        ("[" * 100_000, "not valid YAML|nested too deeply"),
+    ],
+)
+def test_odd_yaml_is_named_at_once(root: Path, problems_of: Any, text: str, words: str) -> None:
+    (root / "data.yaml").write_text(text if "train:" in text else f"{text}\ntrain: images/train\n")
+    problems = problems_of("yolo", "train", data_dir=root)
+    assert re.search(words, problems[0].text)
+    assert len(str(problems[0])) < 500
+
+
+def test_files_that_are_not_read_are_noted(root: Path) -> None:
+    (root / "images" / "train" / "e.heic").write_bytes(b"x")
+    write(root, train="images\\train")
+    problems = Problems()
+    listing = list_data("yolo", "train", problems, data_dir=root)
+    assert (len(listing.records), problems.found) == (4, [])
+    assert "1 files are not read (1 .heic)" in listing.notes[0]
