@@ -31,18 +31,19 @@ def write_code(config: PreTrainedConfig, folder: str | os.PathLike[str]) -> None
     """Write the code that a checkpoint needs where this package is not: all files beside this one, named `*_sct.py`.
 
     The file of a configuration class from elsewhere joins them; its model is expected in it. There
-    `from sct_hf.model.x_sct import y` becomes `from .x_sct import y`, since all files then lie in one folder.
+    `from sct_hf.model.x_sct import y` becomes `from .x_sct import y`, since all files then lie in one folder, and the
+    decorator `@register_head(…)`, with its import, is left out.
 
     Args:
         config: Configuration of the checkpoint.
         folder: Where the checkpoint lies.
     """
-    files = {*Path(__file__).parent.glob("*_sct.py"), Path(str(sys.modules[type(config).__module__].__file__))}
     package = re.escape(__name__.rpartition(".")[0])
-    for path in files:
-        code = path.read_text(encoding="utf-8")
-        relative = re.sub(rf"^(\s*)from {package}\.(\w+) import", r"\1from .\2 import", code, flags=re.MULTILINE)
-        Path(folder, path.name).write_text(relative, encoding="utf-8")
+    registration = rf"^from {__name__.partition('.')[0]}\.\S+ import register_\w+\n|^@register_\w+\(.*\)\n"
+    for path in {*Path(__file__).parent.glob("*_sct.py"), Path(str(sys.modules[type(config).__module__].__file__))}:
+        code = re.sub(registration, "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        code = re.sub(rf"^(\s*)from {package}\.(\w+) import", r"\1from .\2 import", code, flags=re.MULTILINE)
+        Path(folder, path.name).write_text(code, encoding="utf-8")
 
 
 def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
