@@ -19,10 +19,11 @@ from sct_hf.errors import InputError
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.devices import cpu_name, make_accelerator, usable_cores
 from sct_hf.training.identity import difference, run_identity
+from sct_hf.training.loaders import make_loaders
 from sct_hf.training.loop import train
 from sct_hf.training.models import load_model, new_model
 from sct_hf.training.report import write_json
-from sct_hf.training.run_data import load_run_data, make_loaders
+from sct_hf.training.run_data import load_run_data
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import recorded_identity
 

@@ -21,7 +21,7 @@ from sct_hf.label_text.encoders import encode_labels
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import model_inputs
-from sct_hf.training.run_data import make_loader
+from sct_hf.training.loaders import make_loader
 from sct_hf.training.waiting import TimedLoader
 
 _LABELS = 20

@@ -32,10 +32,11 @@ from sct_hf.training.collage import collage
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
+from sct_hf.training.loaders import Loaders, make_loaders
 from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.report import Predictions, RunFacts, format_table, labels_not_judged, write_json, write_report
-from sct_hf.training.run_data import Loaders, RunData, make_loaders
+from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses

@@ -18,10 +18,11 @@ from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
+from sct_hf.training.loaders import make_loader
 from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
 from sct_hf.training.run import say
-from sct_hf.training.run_data import load_evaluation_images, make_loader
+from sct_hf.training.run_data import load_evaluation_images
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 

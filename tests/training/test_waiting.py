@@ -9,7 +9,7 @@ from sct_hf.data import ImageDataset, load_data, train_transform
 from sct_hf.training import waiting
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.devices import make_accelerator
-from sct_hf.training.run_data import make_loader
+from sct_hf.training.loaders import make_loader
 from sct_hf.training.waiting import TimedLoader
 
 

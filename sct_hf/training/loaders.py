@@ -1,0 +1,155 @@
+"""The loaders that bring the images of a run, or cached maps of them, to a model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader, Sampler
+
+from sct_hf.data import ImageDataset, LabelledImages, eval_transform, train_transform
+from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import HELD_OUT, Arguments, EvaluationDataArguments
+from sct_hf.training.models import TaggingModel
+from sct_hf.training.resampling import WeightedSampler, class_aware_weights, repeat_factors
+from sct_hf.training.run_data import RunData
+
+TrainingDataset = ImageDataset | CachedDataset
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """Prepared loaders of the parts of `RunData`, and the data set behind `training`."""
+
+    dataset: TrainingDataset
+    training: DataLoader[Any]
+    held_out: DataLoader[Any] | None
+    evaluation: DataLoader[Any]
+
+
+def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator) -> Loaders:
+    """Make the loaders, of cached maps if the arguments say so.
+
+    Args:
+        run_data: The images.
+        model: Decides size, mean and standard deviation; its backbone makes the maps.
+        arguments: Of the run.
+        accelerator: Of this process.
+
+    Raises:
+        InputError: The batch size is no multiple of the number of processes, or too small for collages.
+    """
+    size, processes = arguments.train.batch_size, accelerator.num_processes
+    if size % processes:
+        raise InputError(f"batch_size is {size}, for {processes} processes to share: give a multiple of {processes}")
+    if arguments.data.collage and size < 2 * processes:
+        raise InputError(
+            f"batch_size is {size} for {processes} processes, but collage joins pairs: give at least {2 * processes}, "
+            "or leave out --collage"
+        )
+    make = _cached_datasets if arguments.train.cache_features else _image_datasets
+    dataset, held_out, evaluation = make(run_data, model, arguments, accelerator)
+    return Loaders(
+        dataset,
+        make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(run_data, arguments)),
+        make_loader(held_out, arguments.data, size, accelerator) if held_out else None,
+        make_loader(evaluation, arguments.data, size, accelerator),
+    )
+
+
+def make_loader(
+    dataset: TrainingDataset,
+    data: EvaluationDataArguments,
+    batch_size: int,
+    accelerator: Accelerator,
+    *,
+    shuffle: bool = False,
+    sampler: Sampler[Any] | None = None,
+) -> DataLoader[Any]:
+    """Make and prepare a loader.
+
+    Args:
+        dataset: Images or cached maps.
+        data: Says how many processes read images; cached maps are read by the process itself.
+        batch_size: Over all processes.
+        accelerator: Of this process.
+        shuffle: Another order every epoch, without the last incomplete batch.
+        sampler: Gives that order; if None, every image appears once.
+    """
+    cached = isinstance(dataset, CachedDataset)
+    workers = 0 if cached else data.num_workers
+    collate: Any = collate_cached if cached else None
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=shuffle and sampler is None,
+        sampler=sampler,
+        drop_last=shuffle and len(dataset) >= batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,  # the data set's epoch reaches running workers as well
+        collate_fn=collate,
+        pin_memory=accelerator.device.type == "cuda",
+        # An own generator: making an iterator must not draw from the one that dropout uses.
+        generator=torch.Generator().manual_seed(0),
+    )
+    return accelerator.prepare_data_loader(loader)
+
+
+def _sampler(run_data: RunData, arguments: Arguments) -> WeightedSampler | None:
+    """The order of the training images where some appear more often than others."""
+    data = arguments.data
+    if data.resampling == "none":
+        return None
+    targets = run_data.training.targets()
+    if data.resampling == "class_aware":
+        return WeightedSampler(class_aware_weights(targets), arguments.train.seed)
+    return WeightedSampler(repeat_factors(targets, data.repeat_threshold), arguments.train.seed)
+
+
+def _image_datasets(
+    run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
+) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
+    config, data = model.config, arguments.data
+    look = (config.image_size, config.image_mean, config.image_std)
+    changes: Any = data.augmentations
+    augment = train_transform(*look, **changes)
+    plain = eval_transform(*look)
+    return (
+        ImageDataset(run_data.training, augment, arguments.train.seed, draft_side=max(config.input_size)),
+        ImageDataset(run_data.held_out, plain) if run_data.held_out else None,
+        ImageDataset(run_data.evaluation, plain),
+    )
+
+
+def _cached_datasets(
+    run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
+) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
+    train = arguments.train
+
+    def maps(images: LabelledImages, views: int) -> np.ndarray:
+        return cached_feature_maps(
+            model,
+            images,
+            views=views,
+            cache_dir=train.cache_dir,
+            accelerator=accelerator,
+            num_workers=arguments.data.num_workers,
+        )
+
+    whole, views = maps(run_data.whole, train.cached_views), train.cached_views
+    row_of = {image_id: row for row, image_id in enumerate(run_data.whole.image_ids)}
+
+    def part(images: LabelledImages, views: int) -> CachedDataset:
+        rows = np.array([row_of[image_id] for image_id in images.image_ids])
+        return CachedDataset(whole, rows, images.targets(), views=views, seed=train.seed)
+
+    evaluation = run_data.evaluation
+    if arguments.data.eval_split == HELD_OUT:
+        return part(run_data.training, views), None, part(evaluation, 1)
+    return (
+        part(run_data.training, views),
+        part(run_data.held_out, 1) if run_data.held_out else None,
+        CachedDataset(maps(evaluation, 1), np.arange(len(evaluation)), evaluation.targets(), views=1),
+    )
