@@ -152,7 +152,7 @@ def test_checks_can_be_left_out(root: Path, tiny: Callable[..., Any]) -> None:
 
     (root / "train.csv").write_text("image,labels\n0.png,dog\n1.png,cat\n2.png,dog\n3.png,cat\n")
     options = {"dataset": "csv", "train_file": "train.csv", "eval_file": "train.csv", "output_dir": root / "run"}
-    more = {"epochs": 1, "batch_size": 2, "holdout": 0, "data_dir": root, "figures": False}
+    more = {"epochs": 1, "batch_size": 2, "holdout": 0, "data_dir": root}
     with pytest.raises(InputError, match="all 4 images that are scored are training images too"):
         train(tiny(**options, **more))
     assert train(tiny(**options, **more, check_data=False))["train_images"] == 4

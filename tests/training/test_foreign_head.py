@@ -37,7 +37,7 @@ def toy() -> Iterator[str]:
 
 
 def test_it_trains_is_saved_and_loads(tmp_path: Path, tiny: Callable[..., Arguments], toy: str) -> None:
-    options = {"head": toy, "head_kwargs": {"bias": False}, "figures": False}
+    options = {"head": toy, "head_kwargs": {"bias": False}}
     train(tiny(output_dir=tmp_path / "run", compare_head="linear", **options))
     for row in json.loads((tmp_path / "run" / "history.json").read_text()):
         assert row["loss"] == pytest.approx(row["losses/brightest"] + 0.5 * row["losses/mean"], rel=1e-5)
@@ -55,7 +55,7 @@ def test_it_trains_is_saved_and_loads(tmp_path: Path, tiny: Callable[..., Argume
 def test_where_its_module_is_not_imported_the_remedy_is_said(
     tmp_path: Path, tiny: Callable[..., Arguments], toy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(tiny(output_dir=tmp_path / "run", head="linear", compare_head=toy, epochs=1, figures=False))
+    train(tiny(output_dir=tmp_path / "run", head="linear", compare_head=toy, epochs=1))
     with monkeypatch.context() as patch:
         patch.delitem(HEADS, toy)
         with pytest.raises(Exception, match=r"head='toy' does not exist: .* or import the module that registers it"):

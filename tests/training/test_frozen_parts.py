@@ -18,7 +18,6 @@ Tiny = Callable[..., Arguments]
 PLAIN = {"augment": "none"}
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_frozen_backbone_with_and_without_cache(tmp_path: Path, tiny: Tiny) -> None:
     frozen = {"freeze_backbone": True, "cached_views": 1, "cache_dir": tmp_path / "cache", "compare_head": "linear"}
     frozen |= PLAIN
@@ -35,7 +34,6 @@ def test_frozen_backbone_with_and_without_cache(tmp_path: Path, tiny: Tiny) -> N
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_backbone_learns_unless_frozen(tmp_path: Path, tiny: Tiny) -> None:
     options = {"head": "linear", "epochs": 1, "holdout": 0, "ema_decay": 0}
     train(tiny(output_dir=tmp_path / "free", **options))
@@ -54,7 +52,6 @@ def test_backbone_learns_unless_frozen(tmp_path: Path, tiny: Tiny) -> None:
         assert not torch.equal(norm[name], frozen[name])
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_first_stages_stay_as_they_are(tmp_path: Path, tiny: Tiny) -> None:
     options = {"head": "linear", "epochs": 1, "holdout": 0, "ema_decay": 0}
     train(tiny(output_dir=tmp_path / "run", freeze_stages=2, **options))

@@ -16,7 +16,6 @@ from sct_hf.training.run_data import load_run_data
 Tiny = Callable[..., Arguments]
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_stratified_held_out_part(tmp_path: Path, tiny: Tiny) -> None:
     pytest.importorskip("iterstrat", reason="iterative-stratification is absent: pip install sct_hf[stratified]")
     run_data = load_run_data(tiny(holdout_stratified=True, holdout=0.34).data, 0)
@@ -29,7 +28,7 @@ def test_a_stratified_held_out_part(tmp_path: Path, tiny: Tiny) -> None:
 def test_the_held_out_part_scored_in_place_of_an_evaluation_split(tmp_path: Path, tiny: Tiny) -> None:
     """30 images are split 24 : 6; the evaluation split is not even read."""
     options: dict[str, Any] = {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache"}
-    options |= {"head": "linear", "eval_split": "held_out", "figures": False}
+    options |= {"head": "linear", "eval_split": "held_out"}
     selected = train(tiny(output_dir=tmp_path / "selected", **options | {"eval_split": "test"}))
     judged = train(tiny(output_dir=tmp_path / "judged", eval_file="absent.jsonl", **options))
     assert (judged["split"], judged["num_images"], selected["num_images"]) == ("train[holdout]", 6, 11)

@@ -34,7 +34,7 @@ def test_a_run_trains_scores_and_keeps_its_hierarchy(
 ) -> None:
     run = tmp_path / "run"
     options: dict[str, Any] = {"hierarchy": hierarchy, "hierarchy_loss_weight": 0.5, "compare_head": "linear"}
-    metrics = train(tiny(output_dir=run, figures=False, **options))
+    metrics = train(tiny(output_dir=run, **options))
     names = list(metrics["AP"])
     assert set(names) == {"red", "white", "blue", "green", "warm", "pale", "cold", "any"}
     assert "labels with a parent; the parents: " in capsys.readouterr().out
@@ -78,7 +78,7 @@ def test_a_run_trains_scores_and_keeps_its_hierarchy(
 
 
 def test_a_run_without_one_tells_nothing_of_it(tmp_path: Path, tiny: Callable[..., Arguments]) -> None:
-    metrics = train(tiny(output_dir=tmp_path, figures=False, epochs=1, max_train_samples=8))
+    metrics = train(tiny(output_dir=tmp_path, epochs=1, max_train_samples=8))
     assert not {"hP", "hR", "hF1", "mAP_leaves", "violations", "violating_images"} & metrics.keys()
     assert not (tmp_path / "hierarchy.csv").exists()
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["label_parents"] is None

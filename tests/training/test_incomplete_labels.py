@@ -21,7 +21,7 @@ from sct_hf.training.loop import train
 from sct_hf.training.run_data import load_run_data
 
 Tiny = Callable[..., Arguments]
-HALF = {"known_proportion": 0.5, "figures": False}
+HALF = {"known_proportion": 0.5}
 TREATMENTS = ["ignore", "negative", "recover", "blend"]
 
 
@@ -58,22 +58,22 @@ def test_the_mask_lies_beside_the_run(tmp_path: Path, tiny: Tiny) -> None:
     assert stored["image_ids"].tolist() == training.image_ids
     assert stored["label_names"].tolist() == training.label_names
     np.testing.assert_array_equal(stored["known"], training.targets() >= 0)
-    train(tiny(output_dir=tmp_path / "hidden", epochs=1, figures=False, overwrite_output_dir=True))
+    train(tiny(output_dir=tmp_path / "hidden", epochs=1, overwrite_output_dir=True))
     assert not (tmp_path / "hidden" / "known_labels.npz").exists()
 
 
 def test_maps_are_cached_once_for_all_masks(tmp_path: Path, tiny: Tiny) -> None:
     cached = {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache", "epochs": 1}
     for number, options in enumerate([{}, HALF, {"single_positive": True}]):
-        train(tiny(output_dir=tmp_path / str(number), **cached | options | {"figures": False}))
+        train(tiny(output_dir=tmp_path / str(number), **cached | options))
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 2  # of train and of test
     assert not same(tmp_path / "0", tmp_path / "1")
 
 
 @pytest.mark.parametrize("treatment", TREATMENTS[1:])
 def test_nothing_changes_where_all_labels_are_known(tmp_path: Path, tiny: Tiny, treatment: str) -> None:
-    train(tiny(output_dir=tmp_path / "plain", figures=False))
-    train(tiny(output_dir=tmp_path / "known", figures=False, unknown_labels=treatment))
+    train(tiny(output_dir=tmp_path / "plain"))
+    train(tiny(output_dir=tmp_path / "known", unknown_labels=treatment))
     assert same(tmp_path / "plain", tmp_path / "known")
 
 
@@ -87,7 +87,7 @@ def test_negative_is_training_on_a_table_that_leaves_them_out(tmp_path: Path, ti
     ]
     path = tmp_path / "table.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    train(tiny(output_dir=tmp_path / "table", holdout=0, train_file=path, figures=False))
+    train(tiny(output_dir=tmp_path / "table", holdout=0, train_file=path))
     assert same(tmp_path / "negative", tmp_path / "table")
     train(tiny(output_dir=tmp_path / "ignore", holdout=0, **HALF))
     assert not same(tmp_path / "negative", tmp_path / "ignore")
@@ -130,7 +130,7 @@ def test_the_weight_of_recovery_by_the_share_of_the_steps(
 
 @pytest.mark.parametrize("treatment", TREATMENTS)
 def test_single_positives_and_collages(tmp_path: Path, tiny: Tiny, treatment: str) -> None:
-    options: dict[str, Any] = {"single_positive": True, "collage": 0.5, "figures": False, "epochs": 1}
+    options: dict[str, Any] = {"single_positive": True, "collage": 0.5, "epochs": 1}
     assert train(tiny(output_dir=tmp_path, unknown_labels=treatment, **options))["mAP"] > 0
     known = np.load(tmp_path / "known_labels.npz")["known"]
     assert known.sum(axis=1).max() == 1

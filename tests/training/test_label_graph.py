@@ -23,7 +23,7 @@ from sct_hf.training.run_data import load_run_data
 def test_the_graph_is_that_of_the_images_trained_on(
     tmp_path: Path, tiny: Callable[..., Arguments], options: dict[str, Any]
 ) -> None:
-    arguments = tiny(output_dir=tmp_path / "run", head="sct_label_graph", epochs=1, figures=False, **options)
+    arguments = tiny(output_dir=tmp_path / "run", head="sct_label_graph", epochs=1, **options)
     train(arguments)
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert weights["sct.label_messages.weight"].count_nonzero() > 0  # it was trained

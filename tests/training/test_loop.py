@@ -30,7 +30,7 @@ RESULTS = {
 
 def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, table: Path) -> None:
     folder = tmp_path / "run"
-    metrics = train(tiny(output_dir=folder, compare_head="linear", report_to="tensorboard", log_every=1))
+    metrics = train(tiny(output_dir=folder, compare_head="linear", report_to="tensorboard", log_every=1, figures=True))
     assert {path.name for path in folder.iterdir()} == RESULTS | {"linear", "logs", "labels.png"}
     assert {path.name for path in (folder / "linear").iterdir()} == RESULTS | {"logs"}
     assert list((folder / "logs").rglob("events*"))
@@ -66,7 +66,6 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
     assert {tag["label"] for tag in tagged} == {"red", "green", "blue", "white"}
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
     options = {"head_kwargs": {"hidden_size": 8}, "transport_loss_weight": 0.6, "seed": 3}
     train(tiny(output_dir=tmp_path / "run", compare_head="patchct", epochs=1, **options))
@@ -85,7 +84,6 @@ def test_a_head_with_label_text_beside_sct(tmp_path: Path, tiny: Tiny) -> None:
     assert model.config.text_recipe["encoder"] == "random"
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_figures_are_those_of_weights_saved_in_half_precision(tmp_path: Path, tiny: Tiny, table: Path) -> None:
     train(tiny(output_dir=tmp_path, epochs=1, save_dtype="float16"))
     saved = load_file(tmp_path / "model.safetensors")
@@ -104,7 +102,6 @@ def test_figures_are_those_of_weights_saved_in_half_precision(tmp_path: Path, ti
     np.testing.assert_allclose(scores, predictions.filter(like="score/").iloc[0], atol=1e-5)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_the_best_epoch_is_selected_and_scored(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     qualities, kept = iter([0.5, 0.7, 0.6]), []
     compute = run.multilabel_metrics
@@ -129,7 +126,6 @@ def test_the_best_epoch_is_selected_and_scored(tmp_path: Path, tiny: Tiny, monke
     assert not all(torch.equal(final[name], kept[2][name]) for name in final)
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(("large", "small"), [((15, 1), (3, 5)), ((30, 1), (6, 8))])
 def test_accumulated_batches_are_one_batch(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, large: tuple[int, int], small: tuple[int, int]
@@ -155,7 +151,6 @@ def test_accumulated_batches_are_one_batch(
         torch.testing.assert_close(weights_small[name], value, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_finished_run_is_not_trained_again(tmp_path: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = train(tiny(output_dir=tmp_path, epochs=1))
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns

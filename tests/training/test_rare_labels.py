@@ -26,7 +26,6 @@ def label_settings(training: run.Run) -> dict[str, torch.Tensor]:
     return {name: value for name, value in part.focus({}).items() if value.ndim}
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("head", ["sct", "linear"])
 def test_losses_of_each_label(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
     """They come from the images trained on, reach the loss, and stay out of the checkpoint."""
@@ -59,7 +58,6 @@ def test_losses_of_each_label(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.Mo
     assert list(plain) == ["label", "positives", "AP", "precision", "recall", "F1"]
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("unknown_labels", ["ignore", "negative", "recover"])
 def test_counts_are_of_what_the_loss_sees(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, unknown_labels: str
@@ -78,7 +76,6 @@ def test_counts_are_of_what_the_loss_sees(
     assert seen[0]["positive_weight"].tolist() == pytest.approx(absent.sum(0) / (targets == 1).sum(0))
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("resampling", ["repeat_factor", "class_aware"])
 def test_epochs_of_resampled_images(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, resampling: str
@@ -93,6 +90,7 @@ def test_epochs_of_resampled_images(
 
     monkeypatch.setattr(run.Run, "_step", noted)
     options: dict[str, Any] = {"resampling": resampling, "repeat_threshold": 1, "epochs": 30, "holdout": 0}
+    options |= {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache"}
     arguments = tiny(output_dir=tmp_path / "run", head="linear", **options)
     train(arguments)
     assert len(shown) == 30 * (30 // 4)

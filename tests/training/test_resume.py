@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sct_hf.training import checkpoints, report, run
+from sct_hf.training import checkpoints, run
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
 
@@ -78,15 +78,6 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_figures() -> Iterator[None]:
-    """Figures take longer than these runs, and decide nothing."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "training_curves", lambda *args, **kwargs: None)
-        patch.setattr(report, "tag_sheet", lambda *args, **kwargs: None)
-        yield
 
 
 @pytest.fixture(scope="module")

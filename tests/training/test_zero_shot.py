@@ -22,7 +22,6 @@ from sct_hf.training.run_data import load_run_data
 from sct_hf.training.scoring import score_checkpoint
 
 Tiny = Callable[..., Arguments]
-pytestmark = pytest.mark.usefixtures("no_figures")
 SEEN, UNSEEN = ["blue", "red"], ["green", "white"]  # of the data set blue, green, red, white
 
 
