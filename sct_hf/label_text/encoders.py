@@ -168,7 +168,7 @@ def _shuffled(request: _Request) -> LabelVectors:
 
 
 def _scenes(request: _Request) -> LabelVectors:
-    with resources.as_file(resources.files("sct_hf.data") / "scenes_labels.safetensors") as path:
+    with resources.as_file(resources.files("sct_hf.label_text") / "scenes_labels.safetensors") as path:
         return _from_file(path, request)
 
 

@@ -79,25 +79,24 @@ def lines_of_package(errors: str, images: Path) -> list[str]:
     return [line for line in errors.splitlines() if line.startswith(("error:", str(images)))]
 
 
-def test_exit_codes_and_streams_of_the_process(models, images, tmp_path) -> None:
-    words = [sys.executable, str(SCRIPT), f"--model={models['sct']}", "--threshold=0", "--format=csv"]
-    settings = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}, "text": True}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    some, none = (
-        subprocess.Popen([*words, given], **pipes, **settings) for given in (str(images), str(tmp_path / "no*.png"))
-    )
-
-    text, errors = some.communicate(timeout=200)
-    assert some.returncode == 1
-    table = list(csv.DictReader(io.StringIO(text)))
+def test_exit_code_and_streams_of_the_process(models, images, tmp_path) -> None:
+    words = [sys.executable, str(SCRIPT), f"--model={models['sct']}", "--threshold=0", "--format=csv", str(images)]
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    table = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [Path(row["path"]).name for row in table] == ["a.png"] * 6 + ["broken.jpg"]
     assert table[-1]["error"]
-    assert lines_of_package(errors, images) == [f"{images}/two/broken.jpg: {table[-1]['error']}"]
+    assert lines_of_package(done.stderr, images) == [f"{images}/two/broken.jpg: {table[-1]['error']}"]
 
-    text, errors = none.communicate(timeout=200)
-    assert (text, none.returncode) == ("", 2)
-    (line,) = lines_of_package(errors, images)
-    assert line.startswith("error: images: nothing found in")
+
+def test_nothing_found(predict, models, tmp_path, capsys) -> None:
+    words = [f"--model={models['sct']}", "--threshold=0", "--format=csv", str(tmp_path / "no*.png")]
+    assert predict(words) == 2
+    text, errors = capsys.readouterr()
+    assert text == ""
+    assert errors.startswith("error: images: nothing found in")
+    assert len(errors.splitlines()) == 1
 
 
 def test_known_labels(predict, models, images, capsys) -> None:

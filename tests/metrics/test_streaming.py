@@ -1,3 +1,5 @@
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -123,7 +125,8 @@ def worker(rank, folder):
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
+    multiprocessing.set_forkserver_preload([__name__])  # both processes begin with what is imported here
+    mp.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     expected = multilabel_metrics(*case(), label_names=NAMES)
     for rank in range(2):
         results = torch.load(tmp_path / f"{rank}.pt")
