@@ -44,8 +44,8 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
 
 @pytest.fixture(scope="session")
 def checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
-    """A convolutional network's."""
-    return make_checkpoint("test_resnet")
+    """A convolutional network's, whose labels have a parent."""
+    return make_checkpoint("test_resnet", label_parents={"cat": ["dog"], "dining table": ["dog"]})
 
 
 @pytest.fixture(scope="session")
