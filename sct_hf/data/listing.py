@@ -4,17 +4,13 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datasets import Dataset
 
 from sct_hf.data.names import UnusableError, clean_name, plain_name
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
-
-if TYPE_CHECKING:
-    from sct_hf.data.looks import Look
-
 
 _COMPARED = 2000  # names with which a misspelt one is compared
 
@@ -40,6 +36,19 @@ class Record:
     difficult: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was seen of an image.
+
+    Attributes:
+        fault: "missing", or "broken: …" with what the decoder says; None for an image that training can read.
+        fingerprint: See `sct_hf.data.fingerprint`; empty for an image that is missing or lies elsewhere (a URL).
+    """
+
+    fault: str | None = None
+    fingerprint: bytes = b""
+
+
 @dataclass
 class Listing:
     """One split as its reader lists it.
@@ -62,7 +71,7 @@ class Listing:
     column: Dataset | None = None
     is_sound: bool = False
     one_image_by_content: bool = False
-    looks: "list[Look] | None" = None
+    looks: list[Look] | None = None
 
     def found_names(self) -> list[str]:
         """The declared labels, or those found, sorted."""

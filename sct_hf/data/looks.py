@@ -3,32 +3,19 @@
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sct_hf.data.decoding import decode_image
 from sct_hf.data.fingerprint import fingerprint
-from sct_hf.data.listing import Listing, Record
+from sct_hf.data.listing import Listing, Look, Record
 from sct_hf.model.image_processing_sct import to_rgb
 
 MISSING = "missing"
 _SMALLEST = 1  # JPEGs are decoded at an eighth of their size: their data is read to the end all the same
 _ADDRESS = re.compile(r" <_io\.BytesIO.*?>")
 _ROWS = 256  # of a column that are in memory at a time
-
-
-@dataclass(frozen=True)
-class Look:
-    """What was seen of an image.
-
-    Attributes:
-        fault: "missing", or "broken: …" with what the decoder says; None for an image that training can read.
-        fingerprint: See `sct_hf.data.fingerprint`; empty for an image that is missing or lies elsewhere (a URL).
-    """
-
-    fault: str | None = None
-    fingerprint: bytes = b""
 
 
 def examine(listing: Listing) -> Listing:

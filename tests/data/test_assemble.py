@@ -11,8 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from sct_hf.data import ImageDataset, eval_transform
 from sct_hf.data.assemble import labelled_images
 from sct_hf.data.base import LabelledImages
-from sct_hf.data.listing import Listing, Record
-from sct_hf.data.looks import Look, examine, look_at
+from sct_hf.data.listing import Listing, Look, Record
+from sct_hf.data.looks import examine, look_at
 from sct_hf.errors import InputError
 
 NAMES = ["ant", "bee"]

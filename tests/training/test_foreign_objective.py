@@ -62,7 +62,7 @@ def digits(folder: Path) -> Any:
 
 @pytest.mark.parametrize("head", ["sct", "linear"])
 def test_it_trains_beside_the_model(tmp_path: Path, tiny: Tiny, head: str) -> None:
-    options: dict[str, Any] = {"head": head, "figures": False, "seed": 3}
+    options: dict[str, Any] = {"head": head, "seed": 3}
     for name, weight in (("plain", 0.0), ("toy", 0.7)):
         train(tiny(output_dir=tmp_path / name, toy_weight=weight, **options))
     plain, found = digits(tmp_path / "plain"), digits(tmp_path / "toy")
@@ -89,7 +89,7 @@ def test_its_options_are_those_of_training(tiny: Tiny, capsys: pytest.CaptureFix
 
 
 def test_a_continued_run_keeps_what_it_trains(tmp_path: Path, tiny: Tiny) -> None:
-    options: dict[str, Any] = {"toy_weight": 0.7, "figures": False, "epochs": 3, "checkpoint_every": 2}
+    options: dict[str, Any] = {"toy_weight": 0.7, "epochs": 3, "checkpoint_every": 2}
     train(tiny(output_dir=tmp_path / "whole", **options))
     calls = []
 
