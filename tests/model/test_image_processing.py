@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoImageProcessor, ViTImageProcessor
 
 from sct_hf import SCTImageProcessor, SCTImageProcessorPil, Tagger, image_processor
@@ -251,6 +251,17 @@ def test_metadata_is_read_once_and_left_out(tmp_path) -> None:
         for _ in range(2):  # once more, nothing is left to turn or to fail
             np.testing.assert_array_equal(np.asarray(image), np.rot90(pixels, k=turns))
             image = to_rgb(image)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, suffix, orientation) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(random_image(20, 30)).save(tmp_path / f"image.{suffix}", exif=exif)
+    with Image.open(tmp_path / f"image.{suffix}") as file:
+        expected = ImageOps.exif_transpose(file)
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / f"image.{suffix}")), np.asarray(expected))
 
 
 def test_16_bits_in_base64_are_scaled() -> None:
