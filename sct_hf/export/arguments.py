@@ -1,39 +1,39 @@
 """What an export can be told."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from sct_hf.errors import InputError
 from sct_hf.export.formats import FORMATS
+from sct_hf.options import option
 
-
-def _option(default: Any, description: str) -> Any:
-    return field(default=default, metadata={"help": description})
+_GROUP = "export"
 
 
 @dataclass
 class ExportArguments:
     """Which checkpoint is exported, and to what."""
 
-    model: str = _option("", "Folder of a checkpoint, or its name on the Hub.")
-    output_dir: str = _option("outputs/export", "Folder to make, with the graphs and export.json.")
-    overwrite_output_dir: bool = _option(False, "Replace the export that output_dir holds.")
-    format: list[str] = field(
-        default_factory=lambda: ["onnx"], metadata={"help": f"One or more of {', '.join(FORMATS)}."}
+    model: str = option("", "Folder of a checkpoint, or its name on the Hub.", group=_GROUP)
+    output_dir: str = option("outputs/export", "Folder to make, with the graphs and export.json.", group=_GROUP)
+    overwrite_output_dir: bool = option(False, "Replace the export that output_dir holds.", group=_GROUP)
+    format: list[str] = option(["onnx"], f"One or more of {', '.join(FORMATS)}.", group=_GROUP)
+    maps: bool = option(
+        False, "Give the region-to-label transport plan as a second output, for heatmaps.", group=_GROUP
     )
-    maps: bool = _option(False, "Give the region-to-label transport plan as a second output, for heatmaps.")
-    fixed_size: bool = _option(False, "Fix height and width to the model's, where they could be left open.")
-    int8: bool = _option(
-        False, "Also write the ONNX and OpenVINO formats with convolutions and linear layers in int8."
+    fixed_size: bool = option(
+        False, "Fix height and width to the model's, where they could be left open.", group=_GROUP
     )
-    calibration_images: list[str] = field(
-        default_factory=list, metadata={"help": "Image files, folders or globs that int8 is calibrated on."}
+    int8: bool = option(
+        False, "Also write the ONNX and OpenVINO formats with convolutions and linear layers in int8.", group=_GROUP
     )
-    calibration_count: int = _option(300, "Calibrate on this many of them, drawn at random.")
-    evaluate: bool = _option(False, "Then score all formats on the evaluation split, and time them.")
-    cpu_threads: int = _option(1, "Threads of that.")
-    rounds: int = _option(20, "Rounds of timing.")
-    seed: int = _option(0, "Seed of what is drawn at random.")
+    calibration_images: list[str] = option(
+        [], "Image files, folders or globs that int8 is calibrated on.", group=_GROUP
+    )
+    calibration_count: int = option(300, "Calibrate on this many of them, drawn at random.", group=_GROUP)
+    evaluate: bool = option(False, "Then score all formats on the evaluation split, and time them.", group=_GROUP)
+    cpu_threads: int = option(1, "Threads of that.", group=_GROUP)
+    rounds: int = option(20, "Rounds of timing.", group=_GROUP)
+    seed: int = option(0, "Seed of what is drawn at random.", group=_GROUP)
 
     def __post_init__(self) -> None:
         def require(holds: bool, name: str, remedy: str) -> None:

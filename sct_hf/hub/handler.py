@@ -4,10 +4,9 @@ It needs the repository that it lies in and what `requirements.txt` names, not t
 
     {"inputs": IMAGE, "parameters": {"threshold": 0.3, "top_k": 5, "heatmaps": true, "labels": ["dog", "cat"]}}
 
-or a list of images, or the image itself under a content type such as image/jpeg, with the parameters in the query. The
-answer is what the
-pipeline "multi-label-image-classification" gives; heatmaps are PNG files in base64. A request that cannot be answered
-raises an error, which the runtime sends back as {"error": MESSAGE}.
+with an image or a list of images, or the image itself under a content type such as image/jpeg, with the parameters in
+the query. The answer is what the pipeline "multi-label-image-classification" gives; heatmaps are PNG files in base64.
+A request that cannot be answered raises an error, which the runtime sends back as {"error": MESSAGE}.
 """
 
 import base64
