@@ -46,7 +46,7 @@ def test_a_run_leaves_a_checkpoint_and_its_report(tmp_path: Path, tiny: Tiny, ta
     best = max(row["holdout_mAP"] for row in history)
     assert metrics["holdout_mAP"] == best == history[metrics["selected_epoch"] - 1]["holdout_mAP"]
     for row in history:
-        parts = row["losses/classification"] + 0.8 * row["losses/semantic"] + 0.1 * row["losses/transport"]
+        parts = row["losses/region"] + 0.8 * row["losses/map"] + 0.1 * row["losses/transport"]
         parts += row["losses/pooled"]
         assert row["loss"] == pytest.approx(parts, rel=1e-5)
         assert 0 < row["data_wait_share"] < 1
