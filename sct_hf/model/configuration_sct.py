@@ -272,8 +272,14 @@ class SCTConfig(BackboneConfig):
         **{"aligned_features": (True, _STRUCTURE), "guidance": ("prior", _STRUCTURE)},
         "learn_temperature": (True, _STRUCTURE),
         "label_interaction": (False, "use the model of sct_hf.variants.known_labels, or sct_hf 0.1"),
-        "label_states": (False, "load it by SCTWithKnownLabels of sct_hf.variants.known_labels"),
-        "label_graph": (False, "load it by SCTWithLabelGraph of sct_hf.variants.label_graph"),
+        "label_states": (
+            False,
+            "load it by SCTWithKnownLabels of sct_hf.variants.known_labels, or train with --head sct_known_labels",
+        ),
+        "label_graph": (
+            False,
+            "load it by SCTWithLabelGraph of sct_hf.variants.label_graph, or train with --head sct_label_graph",
+        ),
         "known_share_max": (0.75, _TRAINING),
         **{"contrast_loss_weight": (0.0, _TRAINING), "contrast_temperature": (0.1, _TRAINING)},
         **{"erasing_loss_weight": (0.0, _TRAINING), "erasing_share": (0.2, _TRAINING)},

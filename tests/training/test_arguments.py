@@ -205,6 +205,7 @@ def test_settings_that_cannot_be_used(words: list[str], message: str) -> None:
         ),
         (["--map_pooling=max"], "--map_pooling=max is no option: this part is fixed since"),
         (["--no_label_pooling"], "--no_label_pooling is no option: this part is fixed since"),
+        (["--label_states", "true"], "--label_states is no option: .* train with --head sct_known_labels"),
         (["--no_cutout"], "--no_cutout is no option: it is a choice of --augment"),
         (["--encoder_layer=1"], "--encoder_layer=1 is no option; did you mean encoder_layers"),
     ],
