@@ -42,7 +42,6 @@ from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.waiting import TimedLoader
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
-from sct_hf.variants.label_graph import SCTWithLabelGraph
 
 _SAMPLES = 8
 
@@ -53,7 +52,7 @@ class Run:
     Args:
         arguments: Of the run.
         folder: Its output folder, claimed.
-        images: Its images.
+        run_data: Its images.
         accelerator: Of this process; made for this run.
     """
 
@@ -62,9 +61,9 @@ class Run:
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
-        self.bare = new_model(arguments, run_data.whole.label_names, accelerator, run_data.label_parents)
+        self.model = new_model(arguments, run_data.whole.label_names, accelerator, run_data.label_parents)
         context = Context(
-            self.bare,
+            self.model,
             lambda: self.average.model,
             run_data.training.targets(),
             run_data.whole.label_names,
@@ -74,13 +73,12 @@ class Run:
         )
         targets = counted_targets(context)
         self.counts = LabelCounts.of(targets)
-        if isinstance(self.bare, SCTWithLabelGraph):
-            self.bare.observe_targets(torch.from_numpy(targets))
+        self.model.observe_targets(torch.from_numpy(targets))
         self.unseen: UnseenLabels | None = None
-        if run_data.split is not None and getattr(self.bare.config, "scorer", None) == "label":
+        if run_data.split is not None and getattr(self.model.config, "scorer", None) == "label":
             split, options_of_model = run_data.split, arguments.model
             self.unseen = UnseenLabels(
-                self.bare,
+                self.model,
                 split.seen,
                 split.unseen,
                 options_of_model.label_encoder,
@@ -89,10 +87,10 @@ class Run:
         elif run_data.split is not None:
             say(accelerator, "unseen labels are not scored: this head has weights for the labels of training alone")
         if arguments.data.collage and not options.cache_features:
-            _require_double_width(self.bare)
-        self.bare.to(accelerator.device)
-        self.loaders: Loaders = make_loaders(run_data, self.bare, arguments, accelerator)
-        self.average = AveragedModel(self.bare, options.ema_decay, options.ema_warmup)
+            _require_double_width(self.model)
+        self.model.to(accelerator.device)
+        self.loaders: Loaders = make_loaders(run_data, self.model, arguments, accelerator)
+        self.average = AveragedModel(self.model, options.ema_decay, options.ema_warmup)
         batches = len(self.loaders.training)
         self.steps_an_epoch = math.ceil(batches / options.gradient_accumulation)
         self.total_steps = options.epochs * self.steps_an_epoch
@@ -155,7 +153,7 @@ class Run:
         self.loaders.dataset.set_epoch(state.epoch)
         batches, window = len(loader), options.gradient_accumulation
         progress.set_description(f"epoch {state.epoch + 1}/{options.epochs}")
-        set_train_mode(self.objective, self.bare, options.freeze_backbone, options.freeze_batch_norm)
+        set_train_mode(self.objective, self.model, options.freeze_backbone, options.freeze_batch_norm)
         rest = TimedLoader(self.accelerator.skip_first_batches(loader, state.batch) if state.batch else loader)
         started = time.perf_counter()
         for batch in rest:
@@ -205,7 +203,7 @@ class Run:
             if not accelerator.optimizer_step_was_skipped:
                 self.schedule.step()
             state.step += 1
-            self.average.update(self.bare, state.step)
+            self.average.update(self.model, state.step)
             if self.needs_teacher and accelerator.num_processes > 1:
                 self.average.synchronise()  # it teaches: all processes alike, and a continued run as before
 
