@@ -275,7 +275,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
         return None
 
     def observe_targets(self, targets: Tensor) -> None:
-        """Count in the targets of training (N, C), before it begins, what a model needs to know; by default nothing."""
+        """Count what a model needs to know in the targets of training (N, C), before it begins; by default nothing."""
 
     def set_hierarchy(self, label_parents: LabelParents | None) -> None:
         """Give the labels a hierarchy, or take it away; weights and `config.thresholds` stay as they are.
