@@ -16,7 +16,8 @@ AUTO = "auto"
 """Each of |, ; and , parts labels."""
 
 _USUAL = re.compile(r"[|;,]")
-_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_ESCAPED = re.compile(r"\\(['\"\\])")
+_QUOTED = r"""(?:'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*")"""
 _ITEMS = re.compile(rf"\s*(?:{_QUOTED}(?:\s*,\s*|\s+|$))*", re.DOTALL)
 _PLAIN = re.compile(r"[\[({][\w\s.,+-]*[\])}]")  # numbers and words such as True
 _CHOICES = re.compile(r"\{\s*'choices'\s*:\s*(\[.*\])\s*\}", re.DOTALL)
@@ -130,8 +131,8 @@ def _parsed(text: str) -> Any:
     if choices := _CHOICES.fullmatch(text):
         text = choices[1]
     inside = text[1:-1]
-    if text[-1] in ")]}" and inside.strip() and _ITEMS.fullmatch(inside):
-        return [ast.literal_eval(item) for item in re.findall(_QUOTED, inside, re.DOTALL)]  # no comma needed, as NumPy
+    if text[-1] in ")]}" and inside.strip() and _ITEMS.fullmatch(inside):  # without commas too, as NumPy prints
+        return [_ESCAPED.sub(r"\1", item[1:-1]) for item in re.findall(_QUOTED, inside, re.DOTALL)]
     if len(text) <= _LONGEST and _PLAIN.fullmatch(text):
         try:
             return ast.literal_eval(text)

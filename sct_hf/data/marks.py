@@ -1,5 +1,6 @@
 """Tables with one column a label: 1 present, 0 absent, and -1, ?, nan or nothing where nobody judged."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,11 @@ MARKS = {
 _REMEDY = "write 1 (present), 0 (absent), or ?, -1 or nothing (unknown)"
 
 
-PARTS = frozenset(("fold", "is_test", "is_train", "is_valid", "kfold", "split", "subset"))
+PARTS = frozenset(("fold", "is_test", "is_train", "is_valid", "is_validation", "kfold", "split", "subset"))
 """Columns that part images into splits."""
 
-_FACTS = PARTS | {"group", "id", "idx", "image_id", "index"}
+_FACTS = PARTS | {"group", "id", "idx", "index"}
+_NUMBERED = re.compile(r"unnamed: \d+|.+_id")  # the index that pandas writes and reads, and numbers of things
 
 
 def is_marks(lines: Sequence[Line], column: str) -> bool:
@@ -60,7 +62,7 @@ def read_marks(
             if name not in columns:
                 problems.add("no such column", header, f"no column for label {name!r}", "add it, or rename one")
         columns = [name for name in columns if name in set(label_names)]
-    elif facts := [name for name in columns if name.casefold() in _FACTS]:
+    elif facts := [name for name in columns if name.casefold() in _FACTS or _NUMBERED.fullmatch(name.casefold())]:
         columns = [name for name in columns if name not in facts]
         verb = "columns {} are" if len(facts) > 1 else "column {} is"
         listing.notes.append(

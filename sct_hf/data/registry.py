@@ -169,6 +169,10 @@ def list_data(dataset: str, split: str, problems: Problems, **options: Any) -> L
     for field in ("data_dir", "cache_dir"):
         if field in given:
             given[field] = Path(given[field])
+    if "data_dir" in given and given["data_dir"].is_file():
+        text = f"data_dir is {str(given['data_dir'])!r}, which is a file: give a folder"
+        archive = given["data_dir"].suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+        raise InputError(f"{text}, unpacked from the archive" if archive else text)
     if "files" in given:
         files = given["files"]
         given["files"] = tuple(Path(file) for file in ([files] if isinstance(files, str | Path) else files))

@@ -19,6 +19,7 @@ from sct_hf.data.names import UnusableError, clean_name, means_nothing
         "{'dog', 'cat'}",
         "['dog' 'cat']",  # NumPy prints no commas
         "['dog'\n 'cat']",
+        "['dog', '\ncat']",
         '{"choices": ["dog", "cat"]}',
         "{'choices': ['dog', 'cat']}",
         {"choices": ["dog", "cat"]},
@@ -67,6 +68,7 @@ def test_a_label_alone_and_names_with_brackets() -> None:
         ("[dog]", r"is '\[dog\]', which is no JSON list"),
         ("['a' 'b' ... 'c']", "no JSON list"),
         ("['it''s']", "no JSON list"),
+        ("['caf\\xe9', 'dog']", "no JSON list"),
         ('["dog"', "no JSON list"),
         ('{"a": 1}', "holds an object, no list"),
         ("[1, 0]", "label 1 is a number"),

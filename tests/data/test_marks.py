@@ -91,6 +91,11 @@ def test_columns_of_parts_and_numbers_are_no_labels(root: Path) -> None:
     assert load_data("csv", "train", files=root / "x.csv", label_names=names).label_names == names
 
 
+def test_the_index_of_pandas_is_no_label(root: Path) -> None:
+    (root / "x.csv").write_text("Unnamed: 0,image,dog,cat,patient_id\n0,0.png,1,0,1\n1,1.png,0,1,0\n")
+    assert load_data("csv", "train", files=root / "x.csv").label_names == ["dog", "cat"]
+
+
 def test_a_label_that_is_called_unknown(root: Path) -> None:
     (root / "x.csv").write_text("image,dog,unknown\n0.png,1,0\n1.png,0,1\n")
     images = load_data("csv", "train", files=root / "x.csv")

@@ -32,6 +32,14 @@ def test_a_folder_that_is_needed(name: str) -> None:
         load_data(name, "train")
 
 
+def test_an_archive_in_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "set.zip").write_bytes(b"PK")
+    with pytest.raises(
+        InputError, match=r"data_dir is '.*set.zip', which is a file: give a folder, unpacked from the"
+    ):
+        load_data("yolo", "train", data_dir=tmp_path / "set.zip")
+
+
 def test_an_option_the_reader_does_not_take(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"files is 'x.csv', but data set 'coco' takes no files"):
         load_data("coco", "train2017", data_dir=tmp_path, files="x.csv")

@@ -40,8 +40,8 @@ def list_labelme(request: Request, problems: Problems) -> Listing:
         record = _record(file, folder, problems)
         if record is not None:
             listing.records.append(record)
-    labelled = {os.path.realpath(record.path) for record in listing.records if record.path is not None}
-    left_out = sum(os.path.realpath(path) not in labelled for path in images_below(folder))
+    labelled = {os.path.abspath(record.path) for record in listing.records if record.path is not None}
+    left_out = sum(os.path.abspath(path) not in labelled for path in images_below(folder))
     if left_out:
         listing.notes.append(f"{folder}: {left_out} images without a JSON file are left out")
     if note := unread_files(folder):
