@@ -23,7 +23,7 @@ def tiny_model(
     """A model from seed 0, in evaluation mode, with trained-looking batch statistics."""
     torch.manual_seed(0)
     model = variant(tiny_config(variant.config_class, **BACKBONES[kind] | fields))
-    model(torch.randn(4, 3, 64, 64))
+    model(torch.randn(4, 3, *model.config.input_size))
     return model.eval()
 
 

@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForImageClassification
 
-from sct_hf import SCTForMultiLabelClassification, SCTModel
+from sct_hf import InputError, SCTForMultiLabelClassification, SCTModel, build_model, encode_labels
 from sct_hf.model.backbone_sct import TimmBackbone
 from tests.model.conformance import assert_same_after_loading, assert_same_tensors
-from tests.model.tiny import tiny_config
+from tests.model.tiny import LABELS, tiny_config
 
 FAMILIES = {
     "test_resnet": (64, 96),
@@ -68,6 +68,17 @@ def test_post_init_leaves_timms_initialisation_alone() -> None:
     torch.manual_seed(3)
     got = SCTForMultiLabelClassification(tiny_config()).backbone.timm_model.state_dict()
     assert all(torch.equal(got[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["efficientvim_m1", "coat_tiny", "crossvit_9_240", "volo_d1_224", "inception_next_atto", "efficientvit_b0"],
+)
+def test_a_family_that_gives_no_single_map_is_refused_by_name(name: str) -> None:
+    size = timm.get_pretrained_cfg(name).input_size[-1]
+    text = encode_labels(LABELS, "random:12")
+    with pytest.raises(InputError, match=rf"backbone='{name}' cannot be used, since timm makes no single feature map"):
+        build_model(name, LABELS, image_size=size, label_vectors=text, hidden_size=32)
 
 
 @pytest.mark.parametrize("key", ["sct.backbone.timm_model.conv_stem.weight", "sct.label_embeddings"])

@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -124,6 +125,35 @@ def test_missing_weights_of_the_head_are_drawn_as_in_a_new_model(tmp_path, model
         assert not torch.equal(drawn, expected), key
 
 
+def test_buffers_are_the_same_for_the_same_seed_however_a_model_is_made(tmp_path) -> None:
+    """Also where a checkpoint lacks weights, or has those of other labels: then what is drawn is drawn alike."""
+    model = tiny_model("cnn", **EVERYTHING)
+    model.save_pretrained(tmp_path)
+    missing = head_only(model).keys()
+    rewrite(tmp_path, lambda weights: [weights.pop(key) for key in missing])
+
+    def loaded(**options: Any) -> SCTForMultiLabelClassification:
+        torch.manual_seed(5)
+        return SCTForMultiLabelClassification.from_pretrained(tmp_path, **options)
+
+    def buffers(found: SCTForMultiLabelClassification) -> list[Tensor]:
+        return [found.sct.label_embeddings, found.sct.seen_embeddings, found.sct.label_prototypes]
+
+    assert_same_tensors(loaded(), loaded())
+    for mine, theirs in zip(buffers(loaded()), buffers(model), strict=True):
+        assert torch.equal(mine, theirs)
+    for fields in ({"num_labels": 5}, {"num_labels": 5, "seen_labels": ["horse", "cow", "sheep"]}):
+        one, other = (loaded(**fields, ignore_mismatched_sizes=True) for _ in range(2))
+        assert_same_tensors(one, other)
+        assert one.sct.label_embeddings.shape == (5, 12)
+        assert one.sct.label_embeddings.std().item() == pytest.approx(1, abs=0.3)  # drawn, as in a new model
+        assert one.sct.label_prototypes.count_nonzero() == 0
+        assert one.sct.seen_embeddings.shape == (len(one.config.seen_labels), 12)
+        assert one.sct.seen_embeddings.isfinite().all()
+        same = "seen_labels" not in fields
+        assert torch.equal(one.sct.seen_embeddings, model.sct.seen_embeddings if same else torch.zeros(3, 12))
+
+
 @pytest.mark.parametrize("scorer", ["linear", "label"])
 def test_another_number_of_labels_on_a_trained_model(tmp_path, scorer: str) -> None:
     model = tiny_model("cnn", scorer=scorer, thresholds=[0.2, 0.5, 0.9], text_recipe={"encoder": "by hand"})
@@ -206,6 +236,45 @@ def test_a_tuple_holds_what_the_named_output_holds(targets, base: bool) -> None:
     plain = model(pixels, **wanted, return_dict=False)
     assert type(plain) is tuple
     torch.testing.assert_close(plain, named.to_tuple(), rtol=0, atol=0, equal_nan=True)
+
+
+def timms_features(model: SCTForMultiLabelClassification, pixels: Tensor, kind: str) -> Tensor:
+    """The regions (B, P, D₀) that timm gives, row by row of the image: by `forward_features` of a model of its own."""
+    config = model.config
+    options = {} if kind == "cnn" else {"img_size": config.input_size}
+    timms = timm.create_model(config.backbone, num_classes=0, **options, **(config.backbone_kwargs or {})).eval()
+    timms.load_state_dict(model.backbone.timm_model.state_dict())
+    features = timms.forward_features(pixels)
+    if kind == "cnn":
+        batch, width, *_ = features.shape  # channels first
+        return features.reshape(batch, width, -1).mT
+    if kind == "vit":
+        return features[:, timms.num_prefix_tokens :]
+    batch, *_, width = features.shape  # channels last
+    return features.reshape(batch, -1, width)
+
+
+@over_backbones
+@pytest.mark.parametrize("encoder_layers", [0, 2])
+@torch.no_grad()
+def test_hidden_states_are_the_regions_before_and_after_each_layer(kind: str, encoder_layers: int) -> None:
+    """The first are timm's own features, projected and normed; on an image that is no square."""
+    model = tiny_model(kind, encoder_layers=encoder_layers, image_size=[64, 96])
+    pixels = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(2))
+    taken: list[Tensor] = []
+    for layer in model.sct.encoder:
+        layer.register_forward_hook(lambda _, __, output: taken.append(output))
+    states = model(pixels, output_hidden_states=True).hidden_states
+    assert len(states) == encoder_layers + 1
+    projected = timms_features(model, pixels, kind) @ model.sct.region_proj.weight.T + model.sct.region_proj.bias
+    mean, spread = projected.mean(-1, keepdim=True), projected.var(-1, correction=0, keepdim=True)
+    torch.testing.assert_close(states[0], (projected - mean) / (spread + 1e-5).sqrt(), rtol=1e-4, atol=1e-4)
+    for state, output in zip(states[1:], taken, strict=True):
+        assert torch.equal(state, output)
+    base = model.sct(pixels, output_hidden_states=True)
+    assert torch.equal(base.last_hidden_state, states[-1])
+    assert all(torch.equal(one, other) for one, other in zip(base.hidden_states, states, strict=True))
+    assert model(pixels).hidden_states is None
 
 
 @over_backbones

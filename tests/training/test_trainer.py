@@ -17,6 +17,53 @@ def scenes(tmp_path):
     return load_data("scenes", "train", cache_dir=str(tmp_path), size=24)
 
 
+@pytest.mark.parametrize("head", ["sct", "sct_known_labels", "sct_label_graph", "linear"])
+def test_a_plain_trainer_evaluates_and_keeps_the_best_model(tmp_path, head: str) -> None:
+    """Without `label_names`, it takes every argument of `forward` that is named after labels for a target."""
+    torch.manual_seed(0)
+    names = list("abc")
+    sizes = {} if head == "linear" else TINY
+    text = encode_labels(names, "random:12")
+    model = build_model("test_efficientnet", names, image_size=32, head=head, label_vectors=text, **sizes)
+    rows = [{"pixel_values": torch.randn(3, 32, 32), "labels": torch.eye(3)[index % 3]} for index in range(6)]
+    told = []
+
+    def metrics(prediction) -> dict[str, float]:
+        assert prediction.predictions.shape == prediction.label_ids.shape == (6, 3)
+        told.append(prediction.predictions)
+        return {"count": len(prediction.label_ids)}
+
+    options = {
+        **{"per_device_train_batch_size": 2, "per_device_eval_batch_size": 4, "num_train_epochs": 2},
+        **{"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True},
+        **{"metric_for_best_model": "loss", "report_to": "none", "use_cpu": True, "disable_tqdm": True},
+    }
+    trainer = Trainer(
+        model,
+        TrainingArguments(str(tmp_path), **options),
+        train_dataset=rows,
+        eval_dataset=rows,
+        compute_metrics=metrics,
+    )
+    found = trainer.evaluate()
+    assert found["eval_count"] == 6
+    with torch.no_grad():
+        out = model.eval()(torch.stack([row["pixel_values"] for row in rows]))
+    np.testing.assert_allclose(told[0], out.logits.numpy(), atol=1e-5)
+    batches = [rows[:4], rows[4:]]
+    losses = []
+    for batch in batches:
+        pixels, labels = (torch.stack([row[name] for row in batch]) for name in ("pixel_values", "labels"))
+        with torch.no_grad():
+            losses.append((model(pixels, labels).loss.item(), len(batch)))
+    assert found["eval_loss"] == pytest.approx(sum(loss * count for loss, count in losses) / 6, rel=1e-4)
+    trainer.train()
+    evaluated = [row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row]
+    assert len(evaluated) == 2
+    assert trainer.state.best_metric == min(evaluated)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(evaluated), rel=1e-5)  # the best one again
+
+
 def test_the_trainer_trains_evaluates_saves_and_loads(scenes, tmp_path) -> None:
     torch.manual_seed(0)
     names = scenes.label_names
@@ -42,7 +89,6 @@ def test_the_trainer_trains_evaluates_saves_and_loads(scenes, tmp_path) -> None:
             use_cpu=True,
             disable_tqdm=True,
             remove_unused_columns=True,
-            label_names=["labels"],
             save_strategy="no",
         ),
         train_dataset=dataset,
