@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import AutoModelForImageClassification, pipeline
 
-from sct_hf import SCTImageProcessor, asymmetric_loss, image_processor
+from sct_hf import asymmetric_loss, image_processor
 from sct_hf.model.backbone_sct import capability
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
 from sct_hf.model.transport_sct import conditional_transport
@@ -292,8 +293,9 @@ def checkpoint(make_model: MakeModel, tmp_path: Path) -> Path:
 
 def test_known_labels_of_a_pipeline(checkpoint: Path) -> None:
     image = Image.effect_noise((70, 50), 80).convert("RGB")
-    model = SCTWithKnownLabels.from_pretrained(checkpoint)
-    tagger = model.pipeline(SCTImageProcessor.from_pretrained(checkpoint))
+    tagger = pipeline("multi-label-image-classification", model=str(checkpoint), device="cpu")
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    assert type(model) is type(tagger.model) is SCTWithKnownLabels
     pixels = tagger.image_processor(image, return_tensors="pt")["pixel_values"]
     expected = model(pixels, known=torch.tensor([[0.0, 1, -1]])).logits.sigmoid()[0]
     said = {"cat": True, "dog": False}
