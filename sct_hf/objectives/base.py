@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sct_hf.model.losses_sct import weighted_sum
 from sct_hf.options import CheckedOptions
+from sct_hf.peers.registry import require_free_name
 
 
 @dataclass(frozen=True)
@@ -152,15 +153,7 @@ def register_objective(name: str) -> Callable[[Part], Part]:
     """
 
     def register(objective: Part) -> Part:
-        other = OBJECTIVES.get(name)
-        if other is not None and (other.__module__, other.__qualname__) != (
-            objective.__module__,
-            objective.__qualname__,
-        ):
-            raise ValueError(
-                f"objective {name!r} is registered twice, as {other.__module__}.{other.__qualname__} and "
-                f"{objective.__module__}.{objective.__qualname__}: choose another name."
-            )
+        require_free_name("objective", name, objective, OBJECTIVES.get(name))
         OBJECTIVES[name] = objective
         return objective
 

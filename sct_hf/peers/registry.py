@@ -44,12 +44,7 @@ def register_head(name: str) -> Callable[[Head], Head]:
     """
 
     def register(head: Head) -> Head:
-        other = HEADS.get(name) or MODELS.get(name)
-        if other is not None and (other.__module__, other.__qualname__) != (head.__module__, head.__qualname__):
-            raise ValueError(
-                f"head={name!r} is registered twice, as {other.__module__}.{other.__qualname__} and "
-                f"{head.__module__}.{head.__qualname__}: choose another name."
-            )
+        require_free_name("head", name, head, HEADS.get(name) or MODELS.get(name))
         if issubclass(head, SCTForMultiLabelClassification):
             MODELS[name] = head
             register_auto_classes(head)
@@ -58,6 +53,19 @@ def register_head(name: str) -> Callable[[Head], Head]:
         return head
 
     return register
+
+
+def require_free_name(what: str, name: str, found: type, other: type | None) -> None:
+    """Refuse a name that another class has; the same one may come again, as from a module imported a second time.
+
+    Raises:
+        ValueError: `other` is another class.
+    """
+    if other is not None and (other.__module__, other.__qualname__) != (found.__module__, found.__qualname__):
+        raise ValueError(
+            f"{what}={name!r} is registered twice, as {other.__module__}.{other.__qualname__} and "
+            f"{found.__module__}.{found.__qualname__}: choose another name."
+        )
 
 
 def head_names() -> tuple[str, ...]:

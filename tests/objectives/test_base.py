@@ -87,7 +87,7 @@ def test_targets_and_inputs_are_checked(model: PeerForMultiLabelClassification) 
 
 def test_a_name_belongs_to_one_class() -> None:
     register_objective("hierarchy")(Hierarchy)  # the same module, imported again
-    with pytest.raises(ValueError, match=r"objective 'hierarchy' is registered twice, as .*Hierarchy and .*Spread"):
+    with pytest.raises(ValueError, match=r"objective='hierarchy' is registered twice, as .*Hierarchy and .*Spread"):
         register_objective("hierarchy")(Spread)
     assert OBJECTIVES["hierarchy"] is Hierarchy
 
