@@ -1,4 +1,4 @@
-"""Progress bars that also serve a log file."""
+"""Progress bars that also serve a log file, and lines above them."""
 
 import sys
 from typing import Any
@@ -18,3 +18,14 @@ def progress_bar(iterable: Any = None, *, shown: bool, **options: Any) -> Any:
     """
     pause = 0.5 if sys.stderr.isatty() else _SECONDS_IN_A_LOG
     return tqdm(iterable, disable=not shown, mininterval=pause, **options)
+
+
+def say(accelerator: Any, text: str) -> None:
+    """Print `text` once, above the progress bars.
+
+    Args:
+        accelerator: Of this process; the main one of a distributed run prints.
+        text: A line, or several.
+    """
+    if accelerator.is_main_process:
+        tqdm.write(text)

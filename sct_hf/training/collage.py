@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from sct_hf.errors import InputError
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+
 
 def collage(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Join each image of a batch's first half with one of its second half, side by side (ours).
@@ -31,3 +34,19 @@ def collage(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             joined[name] = torch.cat((left, right), dim=3)  # (B // 2, channels, H, 2W)
     return joined
+
+
+def require_double_width(model: BackbonePreTrainedModel) -> None:
+    """Try a blank image of double width.
+
+    Raises:
+        InputError: The model's backbone cannot take it.
+    """
+    height, width = model.config.input_size
+    try:
+        model.backbone.check_input_size(height, 2 * width, model.config.num_channels)
+    except ValueError as error:
+        raise InputError(
+            f"collage is set, but images of double width cannot be used ({error}): leave out --collage, or choose "
+            "another backbone"
+        ) from error

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 from transformers import PreTrainedModel
 
+from sct_hf.data import LabelledImages
 from sct_hf.files import atomic_write
 from sct_hf.inference.scoring import score_images
 from sct_hf.model.image_processing_sct import to_rgb
@@ -100,6 +101,12 @@ def _finish_curves(axes: Axes, title: str, axis: str) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     if len(axes.lines) > 1:
         axes.legend(frameon=False, fontsize=8)
+
+
+def sample_images(images: LabelledImages, count: int = 8) -> list[tuple[str, Image.Image]]:
+    """A few images from all over a split, with their ids."""
+    places = sorted({round(place) for place in np.linspace(0, len(images) - 1, count).tolist()})
+    return [(images.image_ids[place], images.image(place)) for place in places]
 
 
 def tag_sheet(

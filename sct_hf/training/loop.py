@@ -12,13 +12,14 @@ from sct_hf.data.hierarchies import write_hierarchy
 from sct_hf.data.masks import save_known
 from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import Summary, format_summary, summarise
+from sct_hf.progress import say
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.data_checks import check_run_data
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.label_figure import label_figure
 from sct_hf.training.report import format_table, write_json
-from sct_hf.training.run import Run, say
+from sct_hf.training.run import Run
 from sct_hf.training.run_data import RunData, load_run_data
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder

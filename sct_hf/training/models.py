@@ -191,13 +191,13 @@ def _comparable(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def set_train_mode(model: nn.Module, bare: TaggingModel, freeze_backbone: bool, freeze_batch_norm: bool) -> None:
-    """Put a model in training mode, but what is frozen of its backbone in evaluation mode."""
-    model.train()
+def set_train_mode(objective: nn.Module, model: TaggingModel, freeze_backbone: bool, freeze_batch_norm: bool) -> None:
+    """Put an objective in training mode, but what is frozen of its model's backbone in evaluation mode."""
+    objective.train()
     if freeze_backbone:
-        bare.backbone.eval()
+        model.backbone.eval()
         return
-    for module in bare.backbone.modules():
+    for module in model.backbone.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             of_frozen_stage = module.weight is not None and not module.weight.requires_grad
             if freeze_batch_norm or of_frozen_stage:

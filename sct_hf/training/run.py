@@ -2,24 +2,23 @@
 
 import math
 import time
+from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from PIL import Image
-from tqdm.auto import tqdm
 
-from sct_hf.data import LabelledImages
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.objectives.base import Context, make_objective
 from sct_hf.objectives.label_balance import LabelCounts
 from sct_hf.objectives.unknown_labels import counted_targets
-from sct_hf.progress import progress_bar
+from sct_hf.progress import progress_bar, say
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import (
     TrainerState,
@@ -28,12 +27,13 @@ from sct_hf.training.checkpoints import (
     room_to_save,
     save_checkpoint,
 )
-from sct_hf.training.collage import collage
+from sct_hf.training.collage import collage, require_double_width
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
+from sct_hf.training.figures import sample_images
 from sct_hf.training.loaders import Loaders, make_loaders
-from sct_hf.training.models import TaggingModel, new_model, round_weights, save_model, set_train_mode
+from sct_hf.training.models import new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.report import Predictions, RunFacts, format_table, labels_not_judged, write_json, write_report
 from sct_hf.training.run_data import RunData
@@ -42,8 +42,6 @@ from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.waiting import TimedLoader
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
-
-_SAMPLES = 8
 
 
 class Run:
@@ -62,15 +60,8 @@ class Run:
         self.state = TrainerState()
         self.losses = StepLosses()
         self.model = new_model(arguments, run_data.whole.label_names, accelerator, run_data.label_parents)
-        context = Context(
-            self.model,
-            lambda: self.average.model,
-            run_data.training.targets(),
-            run_data.whole.label_names,
-            arguments.objectives,
-            options.seed,
-            lambda text: say(accelerator, text),
-        )
+        names, targets, tell = run_data.whole.label_names, run_data.training.targets(), partial(say, accelerator)
+        context = Context(self.model, self._averaged, targets, names, arguments.objectives, options.seed, tell)
         targets = counted_targets(context)
         self.counts = LabelCounts.of(targets)
         self.model.observe_targets(torch.from_numpy(targets))
@@ -87,7 +78,7 @@ class Run:
         elif run_data.split is not None:
             say(accelerator, "unseen labels are not scored: this head has weights for the labels of training alone")
         if arguments.data.collage and not options.cache_features:
-            _require_double_width(self.model)
+            require_double_width(self.model)
         self.model.to(accelerator.device)
         self.loaders: Loaders = make_loaders(run_data, self.model, arguments, accelerator)
         self.average = AveragedModel(self.model, options.ema_decay, options.ema_warmup)
@@ -118,6 +109,9 @@ class Run:
             f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each",
         )
 
+    def _averaged(self) -> BackbonePreTrainedModel:
+        return self.average.model
+
     def resume(self) -> None:
         """Go back to the newest checkpoint, if there is one."""
         checkpoint = newest_checkpoint(self.folder.path)
@@ -129,7 +123,10 @@ class Run:
         """Train the epochs that are left."""
         options, state = self.arguments.train, self.state
         if options.trackers:
-            settings = {name: _plain(value) for name, value in self.arguments.to_dict().items()}
+            settings = {
+                name: value if isinstance(value, bool | int | float | str) else str(value)  # what every tracker takes
+                for name, value in self.arguments.to_dict().items()
+            }
             self.accelerator.init_trackers(RunFile.LOGS.value, config=settings)
         an_epoch = len(self.loaders.training) * options.batch_size
         with progress_bar(
@@ -328,7 +325,7 @@ class Run:
             )
         if self.accelerator.is_main_process:
             predictions = Predictions(evaluation.image_ids, scores, targets, names, positives, groups)
-            samples = _samples(evaluation) if arguments.train.figures else []
+            samples = sample_images(evaluation) if arguments.train.figures else []
             with room_to_save(path):
                 save_model(self.average.model, path, arguments.train.save_dtype)
                 metrics["weights_sha256"] = sha256_of_file(path / RunFile.WEIGHTS)
@@ -351,31 +348,3 @@ class Run:
             say(self.accelerator, f"\nThe model and its report are in {path}")
         self.accelerator.wait_for_everyone()
         return metrics
-
-
-def _require_double_width(model: TaggingModel) -> None:
-    height, width = model.config.input_size
-    try:
-        model.backbone.check_input_size(height, 2 * width, model.config.num_channels)
-    except ValueError as error:
-        raise InputError(
-            f"collage is set, but images of double width cannot be used ({error}): leave out --collage, or choose "
-            "another backbone"
-        ) from error
-
-
-def _samples(images: LabelledImages) -> list[tuple[str, Image.Image]]:
-    """A few images from all over a split, with their ids."""
-    places = sorted({round(place) for place in torch.linspace(0, len(images) - 1, _SAMPLES).tolist()})
-    return [(images.image_ids[place], images.image(place)) for place in places]
-
-
-def _plain(value: Any) -> Any:
-    """A value that every tracker takes."""
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def say(accelerator: Accelerator, text: str) -> None:
-    """Print `text` once, above the progress bars."""
-    if accelerator.is_main_process:
-        tqdm.write(text)

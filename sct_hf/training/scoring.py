@@ -13,6 +13,7 @@ from sct_hf.label_text.words import label_words
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.model.backbone_sct import capability
+from sct_hf.progress import say
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import make_accelerator
@@ -21,7 +22,6 @@ from sct_hf.training.known_labels import format_known_labels, score_with_known_l
 from sct_hf.training.loaders import make_loader
 from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
-from sct_hf.training.run import say
 from sct_hf.training.run_data import load_evaluation_images
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
