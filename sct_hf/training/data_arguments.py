@@ -87,7 +87,7 @@ class DataArguments(EvaluationDataArguments):
     )
     check_data: bool = option(
         True,
-        "Check your own files, and look for equal images in them, before training.",
+        "Check labels, and look for equal images, before training.",
         group=_DATA,
         identity=False,
         card="never",

@@ -8,6 +8,9 @@ from PIL import Image
 
 from sct_hf.data import load_data
 from sct_hf.data.places import distinct_ids, find_image, unread_files, windows_hint
+from sct_hf.data.problems import DataError
+from sct_hf.training.arguments import DataArguments
+from sct_hf.training.data_checks import check_run_data
 
 
 @pytest.fixture
@@ -87,11 +90,7 @@ def test_ids_of_different_files_differ(names: list[str]) -> None:
 
 
 def test_a_path_of_windows_that_leads_nowhere_is_explained(tmp_path: Path) -> None:
-    from sct_hf.data.problems import DataError
-    from sct_hf.training.arguments import DataArguments
-    from sct_hf.training.data_checks import check_run_data
-
     Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
     (tmp_path / "t.csv").write_text("image,labels\n0.png,dog\nC:\\photos\\1.png,cat\n")
-    with pytest.raises(DataError, match="another machine \\(Windows\\): write it relative"):
+    with pytest.raises(DataError, match=r"another machine \(Windows\): write it relative"):
         check_run_data(DataArguments(dataset="csv", train_file=str(tmp_path / "t.csv"), eval_split="held_out"))
