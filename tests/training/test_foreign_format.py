@@ -1,4 +1,4 @@
-"""A format of data that the package does not know: one function and one registration, and `--dataset` trains with it."""
+"""A format of data that the package does not know: one function, one registration, and `--dataset` trains with it."""
 
 import json
 from collections.abc import Callable
