@@ -38,7 +38,7 @@ def main() -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    summaries = [summarise(images) for images in (run_data.whole, run_data.evaluation)]
+    summaries = [summarise(images) for images in (run_data.all_training, run_data.evaluation)]
     for summary, noted in zip(summaries, [*listings.notes, []], strict=False):
         print(format_summary(summary, noted) + "\n")
     label_figure(summaries, Path(arguments.plot))

@@ -189,9 +189,9 @@ def _prepare(arguments: Arguments, target: Path) -> None:
     )
     run_data = load_run_data(arguments.data, options.seed)
     if options.cache_features:
-        model = new_model(arguments, run_data.whole.label_names, accelerator).to(accelerator.device)
+        model = new_model(arguments, run_data.all_training.label_names, accelerator).to(accelerator.device)
         make_loaders(run_data, model, arguments, accelerator)
-    write_json(target, {"training": len(run_data.training), "labels": run_data.whole.label_names})
+    write_json(target, {"training": len(run_data.training), "labels": run_data.all_training.label_names})
 
 
 def run_cells(cells: Sequence[Cell], *, jobs: int, keep_weights: bool) -> list[Outcome]:

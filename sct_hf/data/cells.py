@@ -57,7 +57,7 @@ def items_in(cell: Any, separator: str = AUTO) -> list[Any]:
         return _listed(cell["choices"])
     if isinstance(cell, list | tuple | set):
         return list(cell)
-    raise UnusableError(f"is {shown(cell)}, {kind_of(cell)}", "give a list of names, or names parted by a separator")
+    raise UnusableError(f"is {shown(cell)}, {kind_of(cell)}", "give a list of names, or names with a separator")
 
 
 def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
@@ -72,7 +72,7 @@ def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
     used = sorted({mark for text in texts for mark in _USUAL.findall(text)})
     if len(used) > 1:
         marks = " and ".join(map(repr, used))
-        return f"labels are parted by {marks} alike: if names hold one of them, name the other by separator"
+        return f"labels are separated by {marks} alike: if names hold one of them, name the other by separator"
     distinct = {text: text.split() for text in set(texts)}
     places = Counter(word for words in distinct.values() for word in set(words))
     several = [text for text, words in distinct.items() if len(words) > 1]

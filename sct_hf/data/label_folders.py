@@ -21,7 +21,7 @@ def list_label_folders(request: Request, problems: Problems) -> Listing:
     have no label. The labels are the names of the folders, sorted.
 
     Args:
-        request: Names folder and split; "train" may be the whole of `data_dir`, if no folder in it has the name of a
+        request: Names folder and split; "train" may be all of `data_dir`, if no folder in it has the name of a
             split.
         problems: Where to add folders whose names are no label's.
 

@@ -39,7 +39,9 @@ def _csv_lines(file: Path, problems: Problems) -> list[Line]:
         return []
     if len(header) == 1 and (other := next((mark for mark in ";\t" if mark in header[0]), None)):
         text = f"the header is one cell, {header[0]!r}"
-        problems.add("not parted by commas", f"{file}, line 1", text, f"part the cells by commas, not by {other!r}")
+        problems.add(
+            "not separated by commas", f"{file}, line 1", text, f"separate the cells by commas, not by {other!r}"
+        )
         return []
     lines = []
     for number, cells in rows[1:]:

@@ -42,14 +42,14 @@ def list_table(request: Request, problems: Problems, *, format: str) -> Listing:
     if request.files is None and request.data_dir is None:
         raise InputError(f"files is not given: name the {format} file of split {request.split!r}")
     paths = request.files or ((request.data_dir or Path()) / f"{request.split}.{format}",)
-    whole = Listing(", ".join(map(str, paths)))
+    listing = Listing(", ".join(map(str, paths)))
     for path in paths:
         part = read_records(path, format, request.data_dir or path.parent, request, problems)
-        whole.records += part.records
-        whole.notes += part.notes
+        listing.records += part.records
+        listing.notes += part.notes
         if part.label_names is not None:
-            whole.declare(part.label_names)
-    return whole
+            listing.declare(part.label_names)
+    return listing
 
 
 register_reader("csv", title="Own images (a CSV table)", takes=_TAKEN)(partial(list_table, format="csv"))

@@ -1,4 +1,4 @@
-"""Text that users write and tools export: read whole, and what cannot be read told by its line."""
+"""Text that users write and tools export: read in one piece, and what cannot be read told by its line."""
 
 import json
 from pathlib import Path

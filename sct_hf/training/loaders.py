@@ -138,12 +138,12 @@ def _cached_datasets(
             num_workers=arguments.data.num_workers,
         )
 
-    whole, views = maps(run_data.whole, train.cached_views), train.cached_views
-    row_of = {image_id: row for row, image_id in enumerate(run_data.whole.image_ids)}
+    feature_maps, views = maps(run_data.all_training, train.cached_views), train.cached_views
+    row_of = {image_id: row for row, image_id in enumerate(run_data.all_training.image_ids)}
 
     def part(images: LabelledImages, views: int) -> CachedDataset:
         rows = np.array([row_of[image_id] for image_id in images.image_ids])
-        return CachedDataset(whole, rows, images.targets(), views=views, seed=train.seed)
+        return CachedDataset(feature_maps, rows, images.targets(), views=views, seed=train.seed)
 
     evaluation = run_data.evaluation
     if arguments.data.eval_split == HELD_OUT:

@@ -49,7 +49,7 @@ def train(arguments: Arguments) -> dict[str, Any]:
         over = dict.fromkeys(parent for above in parents.values() for parent in above)
         say(accelerator, f"{len(parents)} labels with a parent; the parents: {', '.join(over)}")
     own = not find_reader(arguments.data.dataset).published and not folder.finished
-    summaries = [summarise(images) for images in (run_data.whole, run_data.evaluation)] if own else []
+    summaries = [summarise(images) for images in (run_data.all_training, run_data.evaluation)] if own else []
     notes = listings.notes if listings else []
     for summary, noted in zip(summaries, [*notes, [], []], strict=False):
         say(accelerator, format_summary(summary, noted) + "\n")
@@ -70,7 +70,10 @@ def train(arguments: Arguments) -> dict[str, Any]:
         metrics["comparison"] = {other: rival}
         if accelerator.is_main_process:
             write_json(folder.path / RunFile.METRICS, metrics)
-        say(accelerator, "\n" + format_table(metrics, run_data.whole.label_names, comparison=metrics["comparison"]))
+        say(
+            accelerator,
+            "\n" + format_table(metrics, run_data.all_training.label_names, comparison=metrics["comparison"]),
+        )
     accelerator.end_training()
     return metrics
 

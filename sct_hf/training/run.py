@@ -59,8 +59,12 @@ class Run:
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
-        self.model = new_model(arguments, run_data.whole.label_names, accelerator, run_data.label_parents)
-        names, targets, tell = run_data.whole.label_names, run_data.training.targets(), partial(say, accelerator)
+        self.model = new_model(arguments, run_data.all_training.label_names, accelerator, run_data.label_parents)
+        names, targets, tell = (
+            run_data.all_training.label_names,
+            run_data.training.targets(),
+            partial(say, accelerator),
+        )
         context = Context(self.model, self._averaged, targets, names, arguments.objectives, options.seed, tell)
         targets = counted_targets(context)
         self.counts = LabelCounts.of(targets)
@@ -292,7 +296,7 @@ class Run:
         if state.best_epoch:
             load_weights(self.average.model, path / RunFile.BEST)
         round_weights(self.average.model, arguments.train.save_dtype)
-        evaluation, names = run_data.evaluation, run_data.whole.label_names
+        evaluation, names = run_data.evaluation, run_data.all_training.label_names
         scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
         metrics = multilabel_metrics(scores, targets, label_names=names)
         if run_data.label_parents:
@@ -308,7 +312,7 @@ class Run:
             "train_seconds": round(state.total_seconds, 1),
             "machine": describe_machine(self.accelerator),
             "skipped_images": {
-                part.split: list(part.skipped) for part in (run_data.whole, evaluation) if part.skipped
+                part.split: list(part.skipped) for part in (run_data.all_training, evaluation) if part.skipped
             },
         }
         metrics |= facts

@@ -24,7 +24,7 @@ class RunData:
     """The images of a run.
 
     Attributes:
-        whole: The training split, of which `training` and `held_out` are parts.
+        all_training: The training split, of which `training` and `held_out` are parts.
         training: What the model is trained on.
         held_out: What the model is selected by, judged as in evaluation; None if nothing selects.
         evaluation: What the model is scored on at the end: the evaluation split, or the held-out part instead.
@@ -34,7 +34,7 @@ class RunData:
         with_unseen: The images of `evaluation` with the seen and then the unseen labels, where there are any.
     """
 
-    whole: LabelledImages
+    all_training: LabelledImages
     training: LabelledImages
     held_out: LabelledImages | None
     evaluation: LabelledImages
@@ -112,11 +112,11 @@ def _hidden(training: LabelledImages, data: DataArguments, seed: int) -> Labelle
 
 
 def _with_parents(run_data: RunData, hierarchy: str) -> RunData:
-    parents = load_hierarchy(hierarchy, run_data.whole.label_names)
+    parents = load_hierarchy(hierarchy, run_data.all_training.label_names)
     held_out = run_data.held_out
     return replace(
         run_data,
-        whole=with_parents(run_data.whole, parents),
+        all_training=with_parents(run_data.all_training, parents),
         training=with_parents(run_data.training, parents),
         held_out=None if held_out is None else with_parents(held_out, parents),
         evaluation=with_parents(run_data.evaluation, parents),
@@ -133,13 +133,13 @@ def _without_unseen(run_data: RunData, unseen: str, showing_them: str) -> RunDat
         shown = (training.targets()[:, columns] == 1).any(axis=1)  # (N,)
         training = training.select(np.flatnonzero(~shown).tolist())
     both = [*split.seen, *split.unseen]
-    strange = set(evaluation.label_names) - {*run_data.whole.label_names, *split.unseen}
+    strange = set(evaluation.label_names) - {*run_data.all_training.label_names, *split.unseen}
     if strange:
         evaluation.aligned_to(both)  # says which labels the model does not know
     with_unseen = evaluation.with_labels([name for name in both if name in evaluation.label_names]).aligned_to(both)
     return replace(
         run_data,
-        whole=run_data.whole.with_labels(split.seen),
+        all_training=run_data.all_training.with_labels(split.seen),
         training=training.with_labels(split.seen),
         held_out=run_data.held_out and run_data.held_out.with_labels(split.seen),
         evaluation=with_unseen.with_labels(split.seen),
@@ -150,19 +150,19 @@ def _without_unseen(run_data: RunData, unseen: str, showing_them: str) -> RunDat
 
 def _read_images(data: DataArguments, seed: int, listings: RunListings | None) -> RunData:
     """The images with all labels of the data set."""
-    whole, training, held_out = _read_training_images(data, seed, listings.training if listings else None)
+    all_training, training, held_out = _read_training_images(data, seed, listings.training if listings else None)
     if held_out and data.eval_split == HELD_OUT:
-        return RunData(whole, training, None, held_out)
+        return RunData(all_training, training, None, held_out)
     evaluation = load_evaluation_images(data, seed, listings.evaluation if listings else None)
     if data.unseen_labels is None:
-        evaluation = evaluation.aligned_to(whole.label_names)
-    return RunData(whole, training, held_out, evaluation)
+        evaluation = evaluation.aligned_to(all_training.label_names)
+    return RunData(all_training, training, held_out, evaluation)
 
 
 def _read_training_images(
     data: DataArguments, seed: int, listing: Listing | None
 ) -> tuple[LabelledImages, LabelledImages, LabelledImages | None]:
-    """`whole`, `training` and `held_out` of `RunData`, with all labels of the data set."""
+    """`all_training`, `training` and `held_out` of `RunData`, with all labels of the data set."""
     listing = listing or _list(data, data.train_split, data.train_file, size=data.train_size or None)
 
     def read(difficult_unknown: bool) -> LabelledImages:
@@ -173,16 +173,16 @@ def _read_training_images(
         return images.subset(data.max_train_samples or None, seed)
 
     holdout_seed = seed if data.holdout_seed is None else data.holdout_seed
-    whole = read(data.difficult_in_training == "ignore")
-    training, held_out = whole, None
+    all_training = read(data.difficult_in_training == "ignore")
+    training, held_out = all_training, None
     if data.holdout:
-        training, held_out = whole.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)
+        training, held_out = all_training.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)
         if any(record.difficult for record in listing.records):
             judged = read(True)
             held_out = judged.holdout(data.holdout, holdout_seed, stratified=data.holdout_stratified)[1]
     if data.draw_from_rest:
         training = draw(training)
-    return whole, training, held_out
+    return all_training, training, held_out
 
 
 def _list(data: EvaluationDataArguments, split: str, file: str | None, **options: Any) -> Listing:

@@ -99,7 +99,7 @@ def test_the_split_names_the_file_in_a_folder(root: Path) -> None:
         (
             "csv",
             "image;labels\nimages/a.png;cat\n",
-            "one cell, 'image;labels': part the cells by commas, not by ';'",
+            "one cell, 'image;labels': separate the cells by commas, not by ';'",
         ),
         ("csv", "image,labels,labels\nimages/a.png,cat,bee\n", "line 1: the header names 'labels' twice"),
         ("csv", 'image,"labels\n', "line 1: the header cannot be parsed"),

@@ -20,9 +20,9 @@ def test_a_stratified_held_out_part(tmp_path: Path, tiny: Tiny) -> None:
     pytest.importorskip("iterstrat", reason="iterative-stratification is absent: pip install sct_hf[stratified]")
     run_data = load_run_data(tiny(holdout_stratified=True, holdout=0.34).data, 0)
     assert run_data.held_out is not None
-    whole, part = ((images.targets() == 1).sum(0) for images in (run_data.whole, run_data.held_out))
+    whole, part = ((images.targets() == 1).sum(0) for images in (run_data.all_training, run_data.held_out))
     assert np.abs(part - 0.34 * whole).max() <= 1.5
-    assert sorted(run_data.training.image_ids + run_data.held_out.image_ids) == sorted(run_data.whole.image_ids)
+    assert sorted(run_data.training.image_ids + run_data.held_out.image_ids) == sorted(run_data.all_training.image_ids)
 
 
 def test_the_held_out_part_scored_in_place_of_an_evaluation_split(tmp_path: Path, tiny: Tiny) -> None:
@@ -47,7 +47,7 @@ def test_parts_of_a_split_that_runs_share(tmp_path: Path, tiny: Tiny) -> None:
         run_data = load_run_data(tiny(eval_split="held_out", **options).data, options.get("seed", 0))
         training, judged = set(run_data.training.image_ids), set(run_data.evaluation.image_ids)
         assert not training & judged
-        return training, judged, len(run_data.whole)
+        return training, judged, len(run_data.all_training)
 
     drawn = {"max_train_samples": 10, "draw_from_rest": True, "holdout_seed": 3}
     (one, judged, whole), (other, same, _) = (parts(**drawn, seed=seed) for seed in (0, 1))

@@ -37,14 +37,14 @@ def same(one: Path, other: Path) -> bool:
 def test_labels_are_hidden_in_training_alone(tmp_path: Path, tiny: Tiny) -> None:
     whole = load_run_data(tiny().data, 0)
     hidden = load_run_data(tiny(**HALF).data, 0)
-    ids, names = whole.training.image_ids, whole.whole.label_names
+    ids, names = whole.training.image_ids, whole.all_training.label_names
     known = known_entries(ids, names, split="train", proportion=0.5, seed=0)
     np.testing.assert_array_equal(hidden.training.targets(), np.where(known, whole.training.targets(), -1))
-    for part in ("whole", "held_out", "evaluation"):
+    for part in ("all_training", "held_out", "evaluation"):
         np.testing.assert_array_equal(getattr(hidden, part).targets(), getattr(whole, part).targets())
     fewer = load_run_data(tiny(**HALF, max_train_samples=12, holdout=0, mask_seed=0).data, 5).training
-    row_of = {image_id: row for row, image_id in enumerate(whole.whole.image_ids)}
-    everywhere = known_entries(whole.whole.image_ids, names, split="train", proportion=0.5, seed=0)
+    row_of = {image_id: row for row, image_id in enumerate(whole.all_training.image_ids)}
+    everywhere = known_entries(whole.all_training.image_ids, names, split="train", proportion=0.5, seed=0)
     rows = [row_of[image_id] for image_id in fewer.image_ids]
     np.testing.assert_array_equal(fewer.targets() >= 0, everywhere[rows])
     other = load_run_data(tiny(**HALF, mask_seed=1).data, 0).training.targets()

@@ -97,7 +97,12 @@ def test_images_that_show_unseen_labels_are_kept_or_dropped(tiny: Tiny) -> None:
     white = whole.training.targets()[:, 3] == 1
     assert whole.training.label_names == ["blue", "green", "red", "white"]
     assert 0 < white.sum() < len(white)
-    assert kept.training.image_ids == whole.training.image_ids == kept.whole.image_ids == dropped.whole.image_ids
+    assert (
+        kept.training.image_ids
+        == whole.training.image_ids
+        == kept.all_training.image_ids
+        == dropped.all_training.image_ids
+    )
     assert kept.training.targets().tolist() == whole.training.targets()[:, :3].tolist()
     assert dropped.training.image_ids == np.array(whole.training.image_ids)[~white].tolist()
     assert dropped.with_unseen.image_ids == whole.evaluation.image_ids

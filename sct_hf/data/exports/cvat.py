@@ -51,7 +51,7 @@ def list_cvat(request: Request, problems: Problems) -> Listing:
             problems.add("not XML", place, f"not valid XML ({error.getMessage()})", _FORMAT)
             continue
         chosen = images.records
-        if file.whole:
+        if file.many_splits:
             subsets = {subset for subset, _ in images.records}
             wanted = split.casefold() if any(subsets) else "" if split == "train" else None
             chosen = [(subset, record) for subset, record in images.records if subset.casefold() == wanted]

@@ -15,12 +15,12 @@ class ExportFile:
     Attributes:
         path: The file.
         root: The folder that the places of its images start from.
-        whole: It may hold several splits: neither its name nor the user says that it is one split's.
+        many_splits: It may hold several splits: neither its name nor the user says that it is one split's.
     """
 
     path: Path
     root: Path
-    whole: bool = False
+    many_splits: bool = False
 
 
 def export_files(request: Request, usual: Sequence[str]) -> list[ExportFile]:
@@ -41,6 +41,6 @@ def export_files(request: Request, usual: Sequence[str]) -> list[ExportFile]:
     for name in usual:
         path = data_dir / name.format(split=split)
         if path.is_file():
-            return [ExportFile(path, path.parent, whole="{split}" not in name)]
+            return [ExportFile(path, path.parent, many_splits="{split}" not in name)]
     names = ", ".join(name.format(split=split) for name in usual)
     raise InputError(f"data_dir is {str(data_dir)!r}, but it has none of {names}: give another folder, or name files")

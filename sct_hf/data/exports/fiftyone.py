@@ -20,9 +20,9 @@ _FORMAT = "export as FiftyOneImageClassificationDataset or FiftyOneDataset"
 
 @register_reader("fiftyone", title="Own images (FiftyOne)", takes=["files", "data_dir", "label_column", "label_names"])
 def list_fiftyone(request: Request, problems: Problems) -> Listing:
-    """List `labels.json` of a classification or detection export, or `samples.json` of a whole data set.
+    """List `labels.json` of a classification or detection export, or `samples.json` of a data set.
 
-    `labels.json` names images in the folder `data` beside it by their paths without ending, or by whole paths, and
+    `labels.json` names images in the folder `data` beside it by their paths without ending, or by absolute paths, and
     gives each a label, a list of labels or nothing, by name or by index into its `classes`. `samples.json` has fields
     of labels; of a file that may hold several splits, the samples that have the split's name among their tags are
     listed, or all as "train" where no sample has the tag of a usual split.
@@ -92,7 +92,7 @@ def _add_samples(
     listing: Listing, file: ExportFile, split: str, samples: list[Any], field: str | None, problems: Problems
 ) -> None:
     tags = {tag for sample in samples for tag in sample.get("tags") or []}
-    tagged = file.whole and (split != "train" or bool(tags & SPLITS))
+    tagged = file.many_splits and (split != "train" or bool(tags & SPLITS))
     fields = [field] if field else sorted({name for sample in samples for name in sample if _is_label(sample[name])})
     if len(fields) != 1:
         text = f"the samples have {len(fields)} fields of labels{': ' * bool(fields)}{', '.join(fields)}"
