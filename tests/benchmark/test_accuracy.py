@@ -50,9 +50,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         splits[f"scored {description}"] += 1
         return evaluate(*args, description=description, **options)
 
-    def note_read(data: Any, seed: int) -> Any:
+    def note_read(*args: Any) -> Any:
         splits["read"] += 1
-        return read(data, seed)
+        return read(*args)
 
     monkeypatch.setattr(run, "evaluate_model", note)
     monkeypatch.setattr(run_data, "load_evaluation_images", note_read)
