@@ -207,7 +207,7 @@ PARTS: dict[str, tuple[Callable[[SpeedArguments, str], Rows], str]] = {
         "Transport losses, forward and backward, Sinkhorn with 50 iterations. Medians over rounds; ratios to "
         "conditional transport in the same rounds; peak memory on top of the features.",
     ),
-    "metrics": (_metrics, "Metrics of random scores. Medians over rounds; ratios to ours in the same rounds."),
+    "metrics": (_metrics, "Metrics of random scores. Medians over rounds; ratios to this package in the same rounds."),
     "pipeline": (_pipeline, "Training's input pipeline, second epochs; wait_share is a fraction of the time."),
 }
 """Each part's measurement, and the caption of its table."""

@@ -1,4 +1,4 @@
-"""Metrics of a whole data set: ours beside scikit-learn's and torchmetrics'."""
+"""Metrics of a whole data set: this package beside scikit-learn's and torchmetrics'."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ def measure_metrics(*, images: int, labels: int, rounds: int, budget: float) -> 
         budget: Seconds for the rounds, see `interleaved`.
 
     Returns:
-        A row for each: time in ms, its ratio to ours, and `value`.
+        A row for each: time in ms, its ratio to this package, and `value`.
 
     Raises:
         InputError: scikit-learn or torchmetrics is not installed.

@@ -22,7 +22,7 @@ def decode_image(encoded: dict[str, Any], draft_side: int | None = None) -> Imag
 
     A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, which is up to ten times faster. For photographs resized to
     `draft_side` the result is then 0.7 of 255 levels from that of a full decode on average, and 1.5 in the root mean
-    square (100 images of VOC2007). The margin is ours, as Pillow's `thumbnail` has it.
+    square (100 images of VOC2007). The margin is this project's, as Pillow's `thumbnail` has it.
 
     Args:
         encoded: `bytes` and `path`, one of them not None.

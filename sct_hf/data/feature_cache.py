@@ -39,7 +39,7 @@ def view_transforms(
     """Build the transforms of `views` fixed views: that of evaluation, its mirror image, then mild random crops.
 
     A crop covers 0.5 to 1 of the image's area, is resized to the full size and mirrored half of the time; its
-    randomness is torch's global generator. The choice of views is ours.
+    randomness is torch's global generator. The choice of views is this project's.
 
     Returns:
         Functions from a PIL image to float32 (3, H, W).

@@ -10,7 +10,7 @@ def few_shot_rows(targets: np.ndarray, shots: int, seed: int) -> np.ndarray:
 
     Labels are gone through from the rarest on; each takes images at random until it has its share, counting those
     that came in for another label. So a frequent label may get more than `shots`, as an image brings all its labels
-    (ours; the literature draws likewise where images have several labels).
+    (the literature draws likewise where images have several labels).
 
     Args:
         targets: (N, C): 1 present, 0 absent, −1 or NaN unknown.

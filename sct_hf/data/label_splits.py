@@ -29,7 +29,7 @@ class LabelSplit:
 
 
 # The 16/4 split of zero-shot detection on VOC (Demirel et al., BMVC 2018) has car, dog, sofa and train unseen; sheep
-# is ours. Chosen before anything was measured.
+# is this project's. Chosen before anything was measured.
 _VOC5 = ("car", "dog", "sheep", "sofa", "train")
 # Bansal et al., "Zero-Shot Object Detection", ECCV 2018: 48 seen and 17 unseen of COCO's 80, the other 15 are neither.
 _COCO17 = (

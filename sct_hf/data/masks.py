@@ -17,7 +17,7 @@ def known_entries(
 
     Each entry has a number that only the seed, the split and the names of image and label decide; it stays known
     if that is below the proportion. So nothing else matters: not which other images or labels there are, nor their
-    order; and what is known at a proportion is known at every larger one (ours).
+    order; and what is known at a proportion is known at every larger one.
 
     Args:
         image_ids: N names of images.

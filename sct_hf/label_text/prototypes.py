@@ -20,7 +20,7 @@ def make_label_prototypes(
 
     V = softmax(s / 0.07)·(W − mean of W), where s are cosines between label and class embeddings, both less the mean
     class embedding. Convex combination of semantic embeddings is ConSE's (Norouzi et al., ICLR 2014, arXiv
-    1312.5650), which mixes in the text's space; mixing classifiers, and the temperature, are ours.
+    1312.5650), which mixes in the text's space; mixing classifiers, and the temperature, are this project's.
 
     Args:
         label_vectors: Of the C labels.

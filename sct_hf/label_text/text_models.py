@@ -14,7 +14,7 @@ from sct_hf.network import failure_reason
 def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, Any]]:
     """Encode texts by any transformers text encoder, on the CPU in float32.
 
-    The vector is the mean of the last hidden state over the attention mask (kin); an encoder–decoder gives its
+    The vector is the mean of the last hidden state over the attention mask (CLSL); an encoder–decoder gives its
     encoder's; a sentence encoder (a folder or Hub repository with modules.json or 1_Pooling/config.json) is pooled
     and normalised as it says; a model with a text projection, such as CLIP, gives its projected text features.
 

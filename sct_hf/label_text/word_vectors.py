@@ -1,4 +1,4 @@
-"""Word vectors in the manner of GloVe: a label is the mean of its words' vectors (kin, as an option)."""
+"""Word vectors in the manner of GloVe: a label is the mean of its words' vectors (an option of CLSL)."""
 
 import importlib
 import re

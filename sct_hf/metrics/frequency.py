@@ -17,7 +17,7 @@ def frequency_limits(text: str, positives: np.ndarray) -> tuple[int, int]:
 
     Args:
         text: "lvis" (10 and 100, as LVIS has it; Gupta et al., CVPR 2019), "RARE,COMMON", or "thirds" for the
-            counts at which a third and two thirds of the labels are reached, whatever the size of the set (ours).
+            counts at which a third and two thirds of the labels are reached, whatever the size of the set.
         positives: (C,) training positives of each label, for thirds.
 
     Raises:

@@ -46,14 +46,14 @@ def multilabel_metrics(
     A target of -1 or NaN is unknown: the pair takes no part in any metric, whatever its score. Nothing depends on
     the order of rows or labels: equal scores share one threshold (as in sklearn), and a score is among the top
     three of its image if fewer than three known labels score strictly higher, so that a tie at the third place
-    lets all of the tied in (ours; `topk` in public code picks one of them).
+    lets all of the tied in (`topk` in public code picks one of them).
 
-    Zero denominators: a label that is never predicted has precision 0 and counts (kin), and so does any other 0/0 of
+    Zero denominators: a label that is never predicted has precision 0 and counts (CLSL), and so does any other 0/0 of
     the class-wise (C…) and overall (O…) metrics. Class-wise means go over the labels that have a positive, those of
-    mAP (ours: recall is undefined for the others, whose false positives still count in OP). AP and mAP without any
+    mAP (recall is undefined for the others, whose false positives still count in OP). AP and mAP without any
     positive are None, so that the result is plain JSON.
 
-    Sources: the protocol, the two CF1, top-3 (kin); 11-point AP and precision envelope (VOC development kit).
+    Sources: the protocol, the two CF1, top-3 (CLSL); 11-point AP and precision envelope (VOC development kit).
 
     Args:
         scores: (N, C) real numbers on any scale, not NaN; infinities are allowed.

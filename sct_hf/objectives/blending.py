@@ -16,7 +16,7 @@ _WEIGHT = 0.25
 
 @register_objective("blending")
 class Blending(Recovery):
-    """Recovery and, beside it, training on blended representations of labels (ours, after DSRB, Pu et al.).
+    """Recovery and, beside it, training on blended representations of labels (after DSRB, Pu et al.).
 
     DSRB blends what an image shows of a label whose target is unknown with what another image, or a prototype of the
     label, shows of it, and trains on the blended target. Here the representation of a label in an image is what SCT

@@ -65,8 +65,8 @@ def label_contrast_loss(features: Tensor, labels: Tensor, temperature: float) ->
     batch; its paper was not at hand. The form is the supervised contrastive loss of Khosla et al. (NeurIPS 2020): with
     unit vectors z of all K present (image, label) pairs, an anchor i and the set P(i) of the other pairs of its
     label, −1/|P(i)| Σ_p log(exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ)). The mean over the anchors with a partner is
-    ours, as is what the features are (see `Contrast`), without a further network for the contrast and without a
-    second view of each image.
+    this project's, as is what the features are (see `Contrast`), without a further network for the contrast and
+    without a second view of each image.
 
     Args:
         features (`Tensor` of shape (B, C, N)): A vector of each label in each image, any float dtype.

@@ -81,9 +81,9 @@ def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) 
     """Erase from each image the regions that a plan attends to most for one of its labels, drawn at random.
 
     After SRDL (Pu et al., arXiv 2204.03795), which erases semantic-aware regions so that training learns how labels
-    depend on each other; only its abstract was at hand. What is erased is ours: a fixed share of the regions, set to
-    zero in the backbone's map, by the transport plan. All labels stay, that of the erased regions too: it is to be
-    told from what is left of it and from the rest of the image.
+    depend on each other; only its abstract was available. What is erased is this project's: a fixed share of the
+    regions, set to zero in the backbone's map, by the transport plan. All labels stay, that of the erased regions too:
+    it is to be told from what is left of it and from the rest of the image.
 
     Args:
         features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.

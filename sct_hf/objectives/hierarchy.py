@@ -70,11 +70,11 @@ class Hierarchy(Objective):
 
 
 def hierarchy_loss(hierarchy: LabelHierarchy, logits: Tensor, targets: Tensor, **focus: Any) -> Tensor:
-    """The loss of C-HMCNN (MCLoss, see `LabelHierarchy`), with the asymmetric loss in place of cross-entropy (ours).
+    """The loss of C-HMCNN (MCLoss, see `LabelHierarchy`), with the asymmetric loss in place of cross-entropy.
 
     A label that is absent pays for the highest logit among itself and all below it; one that is present is paid for
     by the highest among those of them that are present too, so that a wrong child gains nothing from its parent.
-    Unknown targets take no part: neither as labels nor below others (ours).
+    Unknown targets take no part: neither as labels nor below others.
 
     Args:
         hierarchy: Of the labels.

@@ -70,13 +70,13 @@ def label_focus(
     """Make arguments of `asymmetric_loss` that differ between labels.
 
     - `positive_weights`: `auto` weighs a label's positives by negatives / positives, as the documentation of PyTorch's
-      BCEWithLogitsLoss proposes; `sqrt` by its square root (ours); a file by its column `weight`, 1 for labels that
+      BCEWithLogitsLoss proposes; `sqrt` by its square root; a file by its column `weight`, 1 for labels that
       it does not name.
     - `logit_adjustment`, τ: τ times the log-odds of the label join the training logits. Menon et al. (ICLR 2021) add
-      τ · log prior to the logits of a softmax over classes; a sigmoid for each label, with its own log-odds, is ours.
-      Scores leave it out: at τ = 1 they are those of a label as often present as absent.
+      τ · log prior to the logits of a softmax over classes; a sigmoid for each label, with its own log-odds, is this
+      project's. Scores leave it out: at τ = 1 they are those of a label as often present as absent.
     - `label_gammas`: `auto` shares γ₋ of the configuration out in proportion to the labels' log-odds, so that rarer
-      labels focus more and the mean over labels stays (ours); a label present more often than absent has 0. A file
+      labels focus more and the mean over labels stays; a label present more often than absent has 0. A file
       has a column `gamma_neg` or `gamma_pos`, or both; labels that it does not name keep the configuration's.
 
     Args:

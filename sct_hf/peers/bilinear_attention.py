@@ -13,7 +13,7 @@ class BilinearAttentionHead(LabelTextHead):
 
     For label k and region p, with joint width d: score[k, p] = a·P·tanh((U·f_p) ⊙ (V·e_k)), softmax over the regions,
     f_k = Σ_p attention[k, p]·f_p, logit_k = w_k·tanh(F·f_k) + b_k. SSGRL carries f_k through a gated graph network
-    over label co-occurrence and gives F its outcome beside f_k; that part is left out here (ours). P and a have no
+    over label co-occurrence and gives F its outcome beside f_k; that part is left out here. P and a have no
     biases, which the softmax would cancel.
 
     Args:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 class LabelTextHead(nn.Module):
     """Base class of heads that are made from the widths D₀, C and D_t, and read label embeddings (C, D_t) as well.
 
-    The embeddings that reach a head have a root mean square of 1, as SCT's have by default (ours).
+    The embeddings that reach a head have a root mean square of 1, as SCT's have by default.
     """
 
     def forward(self, features: Tensor, label_embeddings: Tensor) -> Tensor | dict[str, Tensor]:

@@ -47,7 +47,7 @@ class PeerConfig(BackboneConfig):
         text_recipe (`dict`, *optional*):
             How the embeddings were made: encoder, template and normalised names.
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
-            Weight of the transport cost, for heads that have one (ours).
+            Weight of the transport cost, for heads that have one.
     """
 
     model_type = "sct_peer"

@@ -13,9 +13,9 @@ class PatchCTHead(LabelTextHead):
 
     The paper's: an image is a set of patch embeddings and, in training, a set of the embeddings of its true labels,
     and their bidirectional conditional transport cost is added to the asymmetric loss. Prediction reads no text. The
-    paper was not at hand beyond its abstract and summaries, so the rest is ours: both projections into the shared
-    space in place of trained encoders, the mean before the classifier, all regions of the last map alike, and the
-    defaults.
+    paper was not available beyond its abstract and summaries, so the rest is this project's: both projections into the
+    shared space in place of trained encoders, the mean before the classifier, all regions of the last map alike, and
+    the defaults.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.

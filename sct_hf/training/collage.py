@@ -8,7 +8,7 @@ from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 
 def collage(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Join each image of a batch's first half with one of its second half, side by side (ours).
+    """Join each image of a batch's first half with one of its second half, side by side.
 
     A collage shows what either image shows, and breaks up labels that always come together. Half as many images
     of twice the width have as many pixels; the last image of an odd batch is left out.

@@ -29,8 +29,8 @@ def score_with_known_labels(
     """Score the labels that are left where a random part of each image's labels is known.
 
     After C-Tran (Lanchantin et al., CVPR 2021), whose figure is the mAP of the rest; the same entries by the scores
-    without known labels beside it are ours. What is known is decided by the seed and the names of image and label
-    alone, and grows with the share (see `known_entries`).
+    without known labels beside it are this project's. What is known is decided by the seed and the names of image and
+    label alone, and grows with the share (see `known_entries`).
 
     Args:
         model: With label states.

@@ -49,9 +49,9 @@ def parameter_groups(
 
 
 def one_cycle(groups: list[dict[str, Any]], *, total_steps: int, pct_start: float) -> tuple[AdamW, OneCycleLR]:
-    """Make AdamW (0.9, 0.999) and the one-cycle schedule, to be stepped after every optimizer step [kin].
+    """Make AdamW (0.9, 0.999) and the one-cycle schedule, to be stepped after every optimizer step (CLSL).
 
-    As torch's schedule does by default, and so the kin, β₁ moves between 0.85 and 0.95 against the learning rate.
+    As torch's schedule does by default, and so CLSL, β₁ moves between 0.85 and 0.95 against the learning rate.
 
     Args:
         groups: Of `parameter_groups`; the `lr` of each is its peak.

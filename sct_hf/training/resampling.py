@@ -46,9 +46,9 @@ def class_aware_weights(targets: np.ndarray) -> np.ndarray:
 class WeightedSampler(Sampler[tuple[int, int]]):
     """Another order of the images every epoch, in which each appears in proportion to its weight.
 
-    An epoch holds as many images as there are, so that steps and schedule stay those of plain shuffling (ours; LVIS
+    An epoch holds as many images as there are, so that steps and schedule stay those of plain shuffling (LVIS
     lengthens it). An image that is due 2.3 times appears 2 or 3 times: rounding is by systematic sampling over a
-    random order, so that the expected number is exactly what is due (ours; public code rounds each image by
+    random order, so that the expected number is exactly what is due (public code rounds each image by
     itself). The order is a function of seed and epoch alone: every process has the same, and a resumed run goes on
     in it.
 

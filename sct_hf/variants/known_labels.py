@@ -51,7 +51,7 @@ class LabelStates(nn.Module):
     """Adds a learnt state embedding to the features of labels known to be absent or present (C-Tran).
 
     Unknown labels keep their features, that is, their state is the zero vector, as in C-Tran's code. Where the
-    features go from there, through attention between labels, is ours.
+    features go from there, through attention between labels, is this project's.
 
     Args:
         dim: Width D.

@@ -27,7 +27,7 @@ def list_label_studio(request: Request, problems: Problems) -> Listing:
     """List the tasks of a JSON export: their choices, and the labels of their rectangles and other regions.
 
     Where several people annotated an image, a label that all of them gave it is present, and one that only some
-    gave it is unknown (ours). Annotations that were skipped do not count, and a task without any other is left out.
+    gave it is unknown. Annotations that were skipped do not count, and a task without any other is left out.
 
     An image is looked for below `data_dir` by as much of its address as there are folders for: an upload
     `/data/upload/3/1a2b3c4d-cat.jpg` also as `cat.jpg`, a local file by what follows `?d=`, an URL by its path.

@@ -13,7 +13,7 @@ def wordnet_hierarchy(label_names: Sequence[str], lexicon: str | None = None) ->
     A label means the first noun of its words, their most usual sense, which need not be the one meant ("mouse" is the
     animal): `write_hierarchy` writes the result for looking through and mending. Of all hypernyms those become
     parents that are labels themselves or part the labels: that stand over two labels at least, but not over all of
-    them, and are the most special of those over the same ones (ours).
+    them, and are the most special of those over the same ones.
 
     Args:
         label_names: The labels.
