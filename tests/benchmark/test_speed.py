@@ -147,8 +147,8 @@ def test_images_are_spread_over_the_folder(tmp_path: Path) -> None:
         ({"parts": ["pipeline"]}, "images is missing"),
         ({"heads": ["none"]}, "heads has 'none'"),
         ({"rounds": 0}, "rounds is 0: give a number > 0"),
-        ({"batch_sizes": [4, 0]}, "batch_sizes is 0"),
-        ({"workers": [-1]}, r"workers is \[-1\]: give numbers >= 0"),
+        ({"batch_sizes": [4, 0]}, r"batch_sizes is \[4, 0\]: give a number > 0"),
+        ({"workers": [-1]}, r"workers is \[-1\]: give a number >= 0"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:
