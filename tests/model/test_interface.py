@@ -78,7 +78,9 @@ def test_targets_are_the_only_argument_that_trainer_takes_for_one(model: type) -
 
 
 @pytest.mark.parametrize("kind", SCT_MODELS)
-@pytest.mark.parametrize("name", ["label_embeddings", "known_labels", "output_branches", "guidance", "no_such_argument"])
+@pytest.mark.parametrize(
+    "name", ["label_embeddings", "known_labels", "output_branches", "guidance", "no_such_argument"]
+)
 def test_arguments_that_there_are_not_are_refused(make_model: Make, kind: type, name: str) -> None:
     model = make_model(kind)
     for part in (model, model.sct):
