@@ -90,9 +90,7 @@ def _freeze_stages(model: TaggingModel, count: int) -> None:
 def _label_prototypes(arguments: Arguments, label_vectors: LabelVectors, accelerator: Accelerator) -> Tensor | None:
     """Prototypes (C, D₀) where they are asked for, or, if that is left open, where they can be had."""
     options = arguments.model
-    if options.label_prototypes is False or (
-        options.label_prototypes is None and options.set.get("map_input") == "context"
-    ):
+    if options.label_prototypes is False:
         return None
     try:
         classifier = load_backbone_classifier(options.backbone, options.backbone_weights)
