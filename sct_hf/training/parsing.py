@@ -1,6 +1,7 @@
 """The command line of a training run, and the recipes below it."""
 
 import difflib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,7 +171,7 @@ def _remedy(name: str, value: Any, kinds: Sequence[type]) -> str:
         for key, switch in ((name, "true"), (name.removeprefix("no_"), "false")):
             if key in fields:
                 word = setting_word(key, _read(key, switch if value == "" else value))
-                return f": give --{_SETTINGS} {word}, or write it below `{_SETTINGS}:` in a recipe"
+                return f": give --{_SETTINGS} {shlex.quote(word)}, or write it below `{_SETTINGS}:` in a recipe"
             if key in retired:
                 return f": {retired[key]}"
         names += fields

@@ -198,7 +198,7 @@ def test_settings_that_cannot_be_used(words: list[str], message: str) -> None:
     [
         (["--dropout", "0.2"], "--dropout is no option: give --set dropout=0.2, or"),
         (["--gamma_neg=3"], "--gamma_neg=3 is no option: give --set gamma_neg=3, or"),
-        (["--head_kwargs", '{"hidden_size": 8}'], """give --set head_kwargs={"hidden_size": 8}, or"""),
+        (["--head_kwargs", '{"hidden_size": 8}'], """give --set 'head_kwargs={"hidden_size": 8}', or"""),
         (
             ["--flip=false"],
             "--flip=false is no option: it is a choice of --augment; give .* flip, cutout, rand_augment",
