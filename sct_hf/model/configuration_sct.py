@@ -51,7 +51,7 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
 
 
 _TRAINING = "it only shaped training: take it out of config.json, the scores stay; to train with it, see train --help"
-_STRUCTURE = "this part is fixed since 0.2: leave it out; a checkpoint with another value needs sct_hf 0.1, or train it again"
+_STRUCTURE = "this part is fixed since 0.2: leave it out; use sct_hf 0.1 for such a checkpoint, or train it again"
 
 
 @strict
