@@ -333,12 +333,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             match = self.sct.compare(*seen, part)
             temperature = tau(match.temperature, match.similarity)
             more = plan_logits(match.similarity, temperature, match.log_prior).logsumexp(2, keepdim=True)
-            aligned = self.scorer.align(match.plan, match.label_features)
+            aligned = full_precision(self.scorer.align(match.plan, match.label_features))
             total = more if mass is None else torch.logaddexp(mass, more)
-            share = (more - total).exp().to(aligned.dtype)
-            brought = aligned if brought is None else torch.lerp(brought, aligned, share)
+            brought = aligned if brought is None else torch.lerp(brought, aligned, (more - total).exp())
             mass = total
-        scores = []
+        scores, brought = [], cast(Tensor, brought).to(seen[1][-1].dtype)
         for part in parts:
             match = self._scored(self.sct.compare(*seen, part), brought)
             scores.append(self.fuse(self.branches(match, part), part))

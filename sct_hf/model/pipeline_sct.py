@@ -207,7 +207,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
 
     def _label_set(self, texts: Any, encoder: str | None, templates: Any) -> Vocabulary:
         """The vocabulary of labels; the last few are kept, by all that they depend on."""
-        key = (tuple(texts.items()), encoder, repr(templates))
+        key = (tuple(texts.items()), encoder, repr(templates), self.model.device, self.model.dtype)
         found = self._label_sets.get(key)
         if found is None:
             text = encode_new_labels(texts, self.model, encoder, templates)  # refuses models that take none

@@ -136,3 +136,11 @@ def test_the_encoder_of_the_recipe_is_found(tmp_path, images) -> None:
     found = tagger(str(images[0]), labels=LABELS[::-1], threshold=0)
     assert named(found) == pytest.approx(own, abs=1e-5)
     assert {tag["label"] for tag in tagger(str(images[0]), labels=["horse"], threshold=0)} == {"horse"}
+
+
+def test_labels_follow_a_model_that_is_cast(tmp_path, images) -> None:
+    tagger = pipeline(TASK, model=str(save(tmp_path / "model", "label", "random:12")), device="cpu")
+    ask = partial(tagger, str(images[0]), labels=["horse", "cat"], threshold=0)
+    found = named(ask())
+    tagger.model.to(torch.bfloat16)
+    assert named(ask()) == pytest.approx(found, abs=0.02)

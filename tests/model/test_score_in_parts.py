@@ -39,6 +39,20 @@ def test_logits_are_those_of_the_plain_forward_pass(make_model, fields, size) ->
 
 
 @torch.no_grad()
+def test_many_parts_are_added_up_in_full_precision(make_model) -> None:
+    """In half precision the rounding of hundreds of parts would be several times that of one pass over all labels."""
+    model = make_model(scorer="label")
+    for weight in model.scorer.parameters():
+        weight.mul_(3)  # so that what the plan brings regions matters
+    features, vocabulary = torch.randn(2, model.backbone.num_features, 4, 4), others(model, 1000)
+    exact = model(backbone_features=features, vocabulary=vocabulary).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = model(backbone_features=features, vocabulary=vocabulary).logits
+        parts = model.score_in_parts(backbone_features=features, vocabulary=vocabulary, size=2)
+    assert (parts - exact).abs().mean() <= 1.2 * (whole - exact).abs().mean()
+
+
+@torch.no_grad()
 def test_own_labels_and_backbone_features(make_model) -> None:
     model = make_model(scorer="label")
     features = torch.randn(2, model.backbone.num_features, 2, 3)
