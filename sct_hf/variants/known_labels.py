@@ -216,14 +216,14 @@ def check_known_labels(known_labels: Tensor, shape: tuple[int, ...]) -> None:
     """
     if tuple(known_labels.shape) != tuple(shape):
         raise ValueError(
-            f"known_labels have shape {tuple(known_labels.shape)}, but {tuple(shape)} is needed: one value an image "
+            f"known has shape {tuple(known_labels.shape)}, but {tuple(shape)} is needed: one value an image "
             "and label, 1 present, 0 absent, −1 or NaN unknown."
         )
     if known_labels.device.type == "cpu" and not torch.compiler.is_compiling():
         fine = (known_labels == 0) | (known_labels == 1) | (known_labels == -1) | known_labels.isnan()
         if not fine.all():
             raise ValueError(
-                f"known_labels contain {known_labels[~fine][0].item()}: give 1 for present, 0 for absent, −1 or NaN "
+                f"known contains {known_labels[~fine][0].item()}: give 1 for present, 0 for absent, −1 or NaN "
                 "for unknown."
             )
 

@@ -250,10 +250,10 @@ def test_what_is_known_holds_in_the_hierarchy(make_model: MakeModel) -> None:
 @pytest.mark.parametrize(
     ("known", "message"),
     [
-        (torch.zeros(2, 4), r"known_labels have shape \(2, 4\), but \(2, 3\) is needed"),
-        (torch.zeros(3), r"known_labels have shape \(3,\), but \(2, 3\) is needed"),
-        (torch.tensor([[1, -1, 0.5]] * 2), r"known_labels contain 0\.5: give 1 for present"),
-        (torch.tensor([[1, -2, 0]] * 2), r"known_labels contain -2: give 1 for present"),
+        (torch.zeros(2, 4), r"known has shape \(2, 4\), but \(2, 3\) is needed"),
+        (torch.zeros(3), r"known has shape \(3,\), but \(2, 3\) is needed"),
+        (torch.tensor([[1, -1, 0.5]] * 2), r"known contains 0\.5: give 1 for present"),
+        (torch.tensor([[1, -2, 0]] * 2), r"known contains -2: give 1 for present"),
     ],
 )
 def test_known_labels_that_cannot_be_used(make_model: MakeModel, known: Tensor, message: str) -> None:
