@@ -70,7 +70,7 @@ class Run:
         self.counts = LabelCounts.of(targets)
         self.model.observe_targets(torch.from_numpy(targets))
         self.unseen: UnseenLabels | None = None
-        if run_data.split is not None and getattr(self.model.config, "scorer", None) == "label":
+        if run_data.split is not None and self.model.takes_new_labels:
             split, options_of_model = run_data.split, arguments.model
             self.unseen = UnseenLabels(
                 self.model,
