@@ -20,6 +20,7 @@ from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.network import failure_reason
 from sct_hf.peers.modeling_peer import PeerConfig
+from sct_hf.peers.registry import MODELS
 from sct_hf.training.models import load_model
 from sct_hf.training.report import Predictions, RunFacts, label_table
 from sct_hf.training.run_files import RunFile
@@ -181,7 +182,8 @@ def _check_table(folder: Path, table: pd.DataFrame) -> None:
 def _check_arguments(run: TrainedRun) -> None:
     config, arguments = run.model.config, run.record.get("arguments", {})
     sizes = arguments.get("image_size", [])
-    described = {"head": config.model_type, "backbone": config.backbone, "image_size": [*config.input_size]}
+    head = next((name for name, kind in MODELS.items() if kind is type(run.model)), config.model_type)
+    described = {"head": head, "backbone": config.backbone, "image_size": [*config.input_size]}
     told = {name: arguments.get(name) for name in ("head", "backbone")} | {"image_size": (sizes * 2)[:2]}
     for name, value in described.items():
         if told[name] != value:
