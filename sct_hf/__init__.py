@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sct_hf.model.losses_sct import asymmetric_loss
     from sct_hf.model.transport_sct import ConditionalTransport, conditional_transport
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 register_auto_classes(PeerForMultiLabelClassification)
 PIPELINE_REGISTRY.register_pipeline(
