@@ -162,7 +162,7 @@ class CheckedOptions:
         for name, (_, facts) in options_of(self).items():
             value, choices = getattr(self, name), choices_of(hints[name])
             for item in _items(value):
-                require(not choices or item in choices, name, value, f"choose of {', '.join(map(str, choices))}")
+                require(not choices or item in choices, name, value, f"choose from {', '.join(map(str, choices))}")
                 if facts.within is not None:
                     kind = "number" if facts.within.startswith(">") else "number in"
                     require(facts.accepts(item), name, value, f"give a {kind} {facts.within}")

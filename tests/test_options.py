@@ -56,7 +56,7 @@ def test_a_wrong_value_is_named_with_the_remedy() -> None:
         Toy(rate=2)
     with pytest.raises(InputError, match=r"shares is \[0.5, 1\]: give a number in \[0, 1\)"):
         Toy(shares=[0.5, 1])
-    with pytest.raises(InputError, match="kind is 'c': choose of a, b"):
+    with pytest.raises(InputError, match="kind is 'c': choose from a, b"):
         Toy(kind="c")  # type: ignore[arg-type]
 
 

@@ -115,7 +115,7 @@ def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settin
     for asked in ("variants", "together"):
         for name in getattr(arguments, asked):
             if name not in known:
-                raise InputError(f"{asked} has {name!r}: choose of {', '.join(known)}")
+                raise InputError(f"{asked} has {name!r}: choose from {', '.join(known)}")
     wanted = {name: known[name] for name in arguments.variants}
     if arguments.together:
         wanted[TOGETHER] = _at_once(arguments.together)

@@ -123,5 +123,5 @@ def contender(name: str, option: str = "contender") -> Contender:
         InputError: There is none of that name.
     """
     if name not in CONTENDERS:
-        raise InputError(f"{option} has {name!r}: choose of {', '.join(CONTENDERS)}")
+        raise InputError(f"{option} has {name!r}: choose from {', '.join(CONTENDERS)}")
     return CONTENDERS[name]

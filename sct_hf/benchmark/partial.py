@@ -61,7 +61,7 @@ class PartialArguments(BenchmarkArguments):
         super().__post_init__()
         for name in self.treatments:
             if name not in TREATMENTS:
-                raise InputError(f"treatments has {name!r}: choose of {', '.join(TREATMENTS)}")
+                raise InputError(f"treatments has {name!r}: choose from {', '.join(TREATMENTS)}")
         if not self.with_single_positive and all(proportion == 1 for proportion in self.proportions):
             raise InputError(
                 f"proportions is {self.proportions}, in which nothing is unknown: give one in (0, 1), or "

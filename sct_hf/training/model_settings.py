@@ -89,7 +89,7 @@ def check_settings(settings: Mapping[str, Any], heads: Iterable[str], options: I
             raise InputError(f"set has {setting_word(name, value)}, a field of earlier versions: {retired[name]}")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3)
-            remedy = f"did you mean {' or '.join(near)}?" if near else f"choose of {', '.join(known)}"
+            remedy = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
             raise InputError(
                 f"set has {setting_word(name, value)}, but {name} is no field of head {' or '.join(heads)}; {remedy}"
             )

@@ -128,14 +128,14 @@ def test_every_variant_can_be_used() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variants": ["nothing"]}, "variants has 'nothing': choose of no transport loss"),
+        ({"variants": ["nothing"]}, "variants has 'nothing': choose from no transport loss"),
         ({"together": ["nothing"]}, "together has 'nothing'"),
         (
             {"together": ["guidance none", "temperature fixed"]},
             "'temperature fixed', which sets head",
         ),
         ({"folds": 0}, "folds is 0"),
-        ({"contender": "nobody"}, "contender has 'nobody': choose of sct"),
+        ({"contender": "nobody"}, "contender has 'nobody': choose from sct"),
         ({"holdout": 0}, "holdout is 0: variants are judged on a part held out"),
         ({"head": "linear"}, "head is set by the benchmark itself: leave it out; give --contender"),
         ({"max_train_samples": 5}, "max_train_samples is set by the benchmark itself: leave it out; give --train_s"),

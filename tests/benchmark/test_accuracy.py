@@ -241,7 +241,7 @@ def test_another_comparison_hands_on_what_it_chose_but_rates(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": ["nobody"]}, "heads has 'nobody': choose of sct, "),
+        ({"heads": ["nobody"]}, "heads has 'nobody': choose from sct, "),
         ({"seeds": 0}, "seeds is 0"),
         ({"search_folds": -1}, "search_folds is -1"),
         ({"jobs": -1}, "jobs is -1"),

@@ -108,10 +108,10 @@ def test_settings_are_tried_on_a_part_held_out(tmp_path: Path, run_benchmark: Be
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"treatments": ["forget"]}, "treatments has 'forget': choose of ignore"),
+        ({"treatments": ["forget"]}, "treatments has 'forget': choose from ignore"),
         ({"seeds": 0}, "seeds is 0"),
         ({"proportions": [0.5, 1.5]}, "known_proportion is 1.5"),
-        ({"contender": "nobody"}, "contender has 'nobody': choose of sct"),
+        ({"contender": "nobody"}, "contender has 'nobody': choose from sct"),
         ({"contender": "linear"}, "treatments has 'blend', .* leave it out for contender linear"),
         (
             {"proportions": [1.0], "with_single_positive": False},
