@@ -96,11 +96,13 @@ class Objective(nn.Module):
         Options (`type`): A dataclass of options, each made with `sct_hf.options.option`.
         rank (`int`): Parts of lower rank come first; those of rank 0 and 1 also judge images with erased regions.
         needs_teacher (`bool`): Whether the averaged weights take part, which processes then keep alike.
+        treatment (`str`, *optional*): The value of `--unknown_labels` that asks for the part, if one does.
     """
 
     Options: ClassVar[type] = NoOptions
     rank: ClassVar[int] = 1
     needs_teacher: ClassVar[bool] = False
+    treatment: ClassVar[str | None] = None
 
     @classmethod
     def check_arguments(cls, options: Any, arguments: Any) -> None:

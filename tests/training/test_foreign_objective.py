@@ -110,3 +110,27 @@ def test_a_continued_run_keeps_what_it_trains(tmp_path: Path, tiny: Tiny) -> Non
             train(tiny(output_dir=tmp_path / "run", **options))
     train(tiny(output_dir=tmp_path / "run", resume=True, **options))
     assert digits(tmp_path / "run") == digits(tmp_path / "whole")
+
+
+def test_a_treatment_of_unknown_labels_is_one_of_the_choices(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forget(Objective):
+        """Takes unknown labels as present."""
+
+        treatment = "forget"
+
+        @classmethod
+        def from_options(cls, options: Any, context: Context) -> "Forget | None":
+            return cls() if context.options_of("unknown_labels").unknown_labels == cls.treatment else None
+
+        def prepare(self, inputs: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+            asked.append(bool((labels < 0).any()))
+            return inputs, labels.where(labels >= 0, 1.0)
+
+    asked: list[bool] = []
+    with pytest.raises(InputError, match=r"unknown_labels is 'forget': choose from ignore, .*recover"):
+        tiny(unknown_labels="forget")
+    monkeypatch.setitem(OBJECTIVES, "forget", Forget)
+    train(tiny(output_dir=tmp_path / "run", epochs=1, known_proportion=0.5, unknown_labels="forget"))
+    assert any(asked)
