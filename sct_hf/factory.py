@@ -1,5 +1,8 @@
 """New models and their image processors, from names: the way in for training."""
 
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,7 @@ def build_model(
     Raises:
         InputError: A field that cannot be used, with the remedy.
     """
+    _check_fields(head, config_kwargs)
     common: dict[str, Any] = {
         "backbone": backbone,
         "image_size": image_size,
@@ -88,6 +92,17 @@ def needs_label_text(head: str) -> bool:
 def config_class(head: str) -> type[BackboneConfig]:
     """The configuration class of a model with `head`, one of `head_names()`."""
     return MODELS[head].config_class if head in MODELS else PeerConfig
+
+
+def _check_fields(head: str, given: Mapping[str, Any]) -> None:
+    """Refuse what is no field of the head's configuration, also not of an earlier version, which refuses it itself."""
+    kind = config_class(head)
+    known = [one.name for one in fields(kind)]
+    for name in given:
+        if name not in known and name not in kind.retired_fields and name not in kind.renamed_fields:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"see the fields of {kind.__name__}."
+            raise InputError(f"{name}={given[name]!r} is no field of {kind.__name__}: {hint}")
 
 
 def _normalisation(backbone: str) -> dict[str, list[float]]:

@@ -89,3 +89,11 @@ def test_bad_input_names_the_field(backbone, fields, message) -> None:
     arguments = {"image_size": 64, "label_vectors": encode_labels(LABELS, "random")} | fields
     with pytest.raises(InputError, match=message):
         build_model(backbone, LABELS, **arguments)
+
+
+def test_a_field_that_there_is_not_is_refused_with_the_nearest() -> None:
+    text = encode_labels(LABELS, "random")
+    with pytest.raises(InputError, match=r"gama_neg=3 is no field of SCTConfig: did you mean gamma_neg"):
+        build_model("test_resnet", LABELS, image_size=64, label_vectors=text, gama_neg=3)
+    with pytest.raises(InputError, match=r"hidden_size=32 is no field of PeerConfig"):
+        build_model("test_resnet", LABELS, image_size=64, head="linear", hidden_size=32)

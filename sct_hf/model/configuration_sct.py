@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,13 +13,21 @@ from transformers import PreTrainedConfig
 
 from .hierarchy_sct import ancestors, check_label_parents, rename_label_parents
 
+_RANGES: dict[str, Callable[[Any], bool]] = {
+    "> 0": lambda value: value > 0,
+    ">= 0": lambda value: value >= 0,
+    "in [0, 1]": lambda value: 0 <= value <= 1,
+    "in [0, 1)": lambda value: 0 <= value < 1,
+}
 
-def _field(default: Any, **marks: bool) -> Any:
-    """A field with marks.
 
-    `meaning`: the same weights mean something else by it. `labels`: it is theirs. `made`: the labels' text makes it.
+def config_field(default: Any, within: str | None = None, **marks: bool) -> Any:
+    """A field with its range, one of `_RANGES`, and marks.
+
+    `meaning`: the same weights mean something else by it. `labels`: it belongs to the labels. `made`: it is set where
+    the model is made, not by a user.
     """
-    return field(default=default, metadata=marks)
+    return field(default=default, metadata={**marks, "within": within})
 
 
 def _require(holds: bool, name: str, value: object, remedy: str) -> None:
@@ -91,17 +99,17 @@ class BackboneConfig(PreTrainedConfig):
     """Fields of earlier versions: the one value that is still taken, and what to do about another."""
     renamed_fields: ClassVar[dict[str, str]] = {"label_text": "text_recipe"}
 
-    backbone: str = _field("resnet101", meaning=True)
-    backbone_kwargs: dict[str, Any] | None = _field(None, meaning=True)
+    backbone: str = config_field("resnet101", meaning=True)
+    backbone_kwargs: dict[str, Any] | None = config_field(None, meaning=True)
     image_size: int | list[int] | tuple[int, ...] = 448
     num_channels: int = 3
-    image_mean: list[float] | tuple[float, ...] = _field((0.485, 0.456, 0.406), meaning=True)
-    image_std: list[float] | tuple[float, ...] = _field((0.229, 0.224, 0.225), meaning=True)
-    gamma_neg: float | int = 2.0
-    gamma_pos: float | int = 0.0
-    clip: float | int = 0.0
-    thresholds: list[float] | None = _field(None, labels=True)
-    label_parents: dict[str, list[str]] | None = _field(None, labels=True)
+    image_mean: list[float] | tuple[float, ...] = config_field((0.485, 0.456, 0.406), meaning=True)
+    image_std: list[float] | tuple[float, ...] = config_field((0.229, 0.224, 0.225), meaning=True)
+    gamma_neg: float | int = config_field(2.0, ">= 0")
+    gamma_pos: float | int = config_field(0.0, ">= 0")
+    clip: float | int = config_field(0.0, "in [0, 1)")
+    thresholds: list[float] | None = config_field(None, labels=True)
+    label_parents: dict[str, list[str]] | None = config_field(None, labels=True)
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, (default, remedy) in self.retired_fields.items():
@@ -161,11 +169,13 @@ class BackboneConfig(PreTrainedConfig):
             values = getattr(self, name)
             _require(len(values) == self.num_channels, name, values, f"give {self.num_channels} numbers")
 
-    def validate_asymmetric_loss(self) -> None:
-        """Raise `ValueError` for exponents or a clip of the asymmetric loss that cannot be used."""
-        for name in ("gamma_neg", "gamma_pos"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
-        _require(0 <= self.clip < 1, "clip", self.clip, "give a number in [0, 1)")
+    def validate_ranges(self) -> None:
+        """Raise `ValueError` for a number out of the range of its field."""
+        for one in fields(self):
+            within, value = one.metadata.get("within"), getattr(self, one.name)
+            _require(
+                within is None or value is None or _RANGES[within](value), one.name, value, f"give a number {within}"
+            )
 
     def validate_thresholds(self) -> None:
         """Raise `ValueError` for thresholds of another number than the labels, or outside [0, 1]."""
@@ -285,27 +295,27 @@ class SCTConfig(BackboneConfig):
         **{"erasing_loss_weight": (0.0, _TRAINING), "erasing_share": (0.2, _TRAINING)},
     }
 
-    hidden_size: int | None = _field(None, meaning=True)
-    input_dropout: float | int = 0.0
-    label_embedding_size: int = _field(768, made=True)
-    text_recipe: dict[str, Any] | None = _field(None, labels=True)
-    seen_labels: list[str] | None = _field(None, made=True)
-    encoder_layers: int = 1
-    encoder_attention_heads: int = _field(8, meaning=True)
-    encoder_ffn_dim: int = 2048
-    dropout: float | int = 0.1
-    label_prototypes: bool = _field(False, meaning=True)
-    prototype_scale: float | int = _field(0.5, meaning=True)
-    prototype_temperature: float | int = _field(0.05, meaning=True)
-    prototype_pooling: float | int = _field(0.5, meaning=True)
-    familiarity_threshold: float | int = 0.8
-    aligned_dropout: float | int = 0.5
-    temperature: float | int = 0.1
-    rho: float | int = 0.5
-    scorer: Literal["linear", "label"] = _field("linear", meaning=True)
-    scorer_dropout: float | int = 0.5
-    semantic_loss_weight: float | int = 0.8
-    transport_loss_weight: float | int = 0.1
+    hidden_size: int | None = config_field(None, "> 0", meaning=True)
+    input_dropout: float | int = config_field(0.0, "in [0, 1)")
+    label_embedding_size: int = config_field(768, "> 0", made=True)
+    text_recipe: dict[str, Any] | None = config_field(None, labels=True)
+    seen_labels: list[str] | None = config_field(None, made=True)
+    encoder_layers: int = config_field(1, ">= 0")
+    encoder_attention_heads: int = config_field(8, "> 0", meaning=True)
+    encoder_ffn_dim: int = config_field(2048, "> 0")
+    dropout: float | int = config_field(0.1, "in [0, 1)")
+    label_prototypes: bool = config_field(False, meaning=True)
+    prototype_scale: float | int = config_field(0.5, ">= 0", meaning=True)
+    prototype_temperature: float | int = config_field(0.05, "> 0", meaning=True)
+    prototype_pooling: float | int = config_field(0.5, "in [0, 1]", meaning=True)
+    familiarity_threshold: float | int = config_field(0.8, "in [0, 1)")
+    aligned_dropout: float | int = config_field(0.5, "in [0, 1)")
+    temperature: float | int = config_field(0.1, "> 0")
+    rho: float | int = config_field(0.5, "in [0, 1]")
+    scorer: Literal["linear", "label"] = config_field("linear", meaning=True)
+    scorer_dropout: float | int = config_field(0.5, "in [0, 1)")
+    semantic_loss_weight: float | int = config_field(0.8, ">= 0")
+    transport_loss_weight: float | int = config_field(0.1, ">= 0")
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
         """As `PreTrainedConfig.save_pretrained`; a checkpoint that came with its code keeps it.
@@ -317,24 +327,5 @@ class SCTConfig(BackboneConfig):
         if getattr(self, "auto_map", None):
             write_code(self, save_directory)
 
-    def validate_widths(self) -> None:
-        """Raise `ValueError` for widths or counts of layers that cannot be used."""
-        hidden = self.hidden_size
-        _require(hidden is None or hidden > 0, "hidden_size", hidden, "give a number > 0, or none for the backbone's")
-        for name in ("label_embedding_size", "encoder_attention_heads", "encoder_ffn_dim"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
-        _require(self.encoder_layers >= 0, "encoder_layers", self.encoder_layers, "give a number >= 0")
 
-    def validate_transport(self) -> None:
-        """Raise `ValueError` for transport settings or loss weights that cannot be used."""
-        for name in ("temperature", "prototype_temperature"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "give a number > 0")
-        for name in ("rho", "prototype_pooling"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "give a number in [0, 1]")
-        for name in ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout", "familiarity_threshold"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "give a number in [0, 1)")
-        for name in ("semantic_loss_weight", "transport_loss_weight", "prototype_scale"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "give a number >= 0")
-
-
-__all__ = ["BackboneConfig", "SCTConfig", "write_code"]
+__all__ = ["BackboneConfig", "SCTConfig", "config_field", "write_code"]

@@ -1,7 +1,7 @@
 """Peer heads on the same backbone, to compare SCT with: trained, saved and loaded as SCT is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel, MultiLabelOutput, TimmBackbone
-from sct_hf.model.configuration_sct import BackboneConfig
+from sct_hf.model.configuration_sct import BackboneConfig, config_field
 from sct_hf.model.hierarchy_sct import LabelParents, check_label_parents, make_hierarchy
 from sct_hf.model.losses_sct import asymmetric_loss, known_targets, weighted_sum
 from sct_hf.peers.label_text_head import LabelTextHead
@@ -53,23 +53,19 @@ class PeerConfig(BackboneConfig):
     model_type = "sct_peer"
     keys_to_ignore_at_inference = ["losses", "branch_logits"]
 
-    head: str = field(default="linear", metadata={"meaning": True, "made": True})
-    head_kwargs: dict[str, Any] | None = field(default=None, metadata={"meaning": True})
-    label_embedding_size: int = field(default=768, metadata={"made": True})
-    text_recipe: dict[str, Any] | None = field(default=None, metadata={"labels": True})
-    transport_loss_weight: float | int = 0.1
+    head: str = config_field("linear", meaning=True, made=True)
+    head_kwargs: dict[str, Any] | None = config_field(None, meaning=True)
+    label_embedding_size: int = config_field(768, "> 0", made=True)
+    text_recipe: dict[str, Any] | None = config_field(None, labels=True)
+    transport_loss_weight: float | int = config_field(0.1, ">= 0")
 
     def validate_head(self) -> None:
-        """Raise `ValueError` for a head that does not exist, or a width or weight that cannot be used."""
+        """Raise `ValueError` for a head that does not exist."""
         if self.head not in HEADS:
             raise ValueError(
                 f"head={self.head!r} does not exist: choose one of {', '.join(HEADS)}, or import the module that "
                 "registers it."
             )
-        if self.label_embedding_size <= 0:
-            raise ValueError(f"label_embedding_size={self.label_embedding_size} cannot be used: give a number > 0.")
-        if not self.transport_loss_weight >= 0:
-            raise ValueError(f"transport_loss_weight={self.transport_loss_weight} cannot be used: give a number >= 0.")
 
 
 class PeerForMultiLabelClassification(BackbonePreTrainedModel):
