@@ -20,7 +20,10 @@ from .vocabulary_sct import Vocabulary, encode_new_labels, label_texts, seen_in_
 
 TASK = "multi-label-image-classification"
 
-_ARGUMENTS = ("heatmaps", "known_labels", "label_encoder", "label_templates", "labels", "maps", "threshold", "top_k")
+_STAGES = {  # arguments of a call, and which of preprocess (0), forward (1) and postprocess (2) take them
+    **{"heatmaps": (0, 1), "known_labels": (1,), "label_encoder": (), "label_templates": ()},
+    **{"labels": (1, 2), "maps": (1, 2), "threshold": (2,), "top_k": (2,)},
+}
 _KEPT_LABEL_SETS = 8
 _LABELS_AT_ONCE = 512
 
@@ -176,9 +179,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return [float(found.get(name, self.THRESHOLD)) for name in names]
 
     def _sanitize_parameters(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        unknown = sorted(set(arguments) - set(_ARGUMENTS))
+        unknown = sorted(set(arguments) - set(_STAGES))
         if unknown:
-            raise TypeError(f"{TASK} has no argument {unknown[0]!r}: it takes {', '.join(_ARGUMENTS)}.")
+            raise TypeError(f"{TASK} has no argument {unknown[0]!r}: it takes {', '.join(_STAGES)}.")
         given = {name: value for name, value in arguments.items() if value is not None}
         top_k = given.get("top_k", 1)
         if not (isinstance(top_k, int) and not isinstance(top_k, bool) and top_k >= 1):
@@ -191,19 +194,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             if given.get(name) and not self.gives_maps:
                 kind = self.model.config.model_type
                 raise ValueError(f"heatmaps: a model of type {kind!r} has no transport plan; use an SCT model.")
+        label_set = {}
         if "labels" in given:
             texts = label_texts(given["labels"])
-            given["label_set"] = self._label_set(texts, given.get("label_encoder"), given.get("label_templates"))
-            given["labels"] = list(texts)
+            found = self._label_set(texts, given.get("label_encoder"), given.get("label_templates"))
+            given["labels"], label_set = list(texts), {"label_set": found}
         for name, use in (("label_encoder", "encode"), ("label_templates", "be put into")):
             if name in given and "labels" not in given:
                 raise ValueError(f"{name} is given without labels, which it would {use}: give labels too.")
-        running = ("heatmaps", "maps", "label_set", "labels", "known_labels")
-        preprocess, forward, postprocess = (
-            {name: given[name] for name in names if name in given}
-            for names in (("heatmaps",), running, ("threshold", "top_k", "labels", "maps"))
-        )
-        return preprocess, forward, postprocess
+        taken = [{name: value for name, value in given.items() if stage in _STAGES[name]} for stage in range(3)]
+        return taken[0], taken[1] | label_set, taken[2]
 
     def _label_set(self, texts: Any, encoder: str | None, templates: Any) -> Vocabulary:
         """The vocabulary of labels; the last few are kept, by all that they depend on."""
