@@ -33,9 +33,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        sync(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: str | Path) -> None:
+    """Bring a file's content, or the names in a folder, from memory to the disk, where a power cut leaves it.
+
+    Raises:
+        OSError: The disk is full or broken.
+    """
+    if os.name == "nt" and Path(path).is_dir():
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sha256_of_file(path: str | Path) -> str:
