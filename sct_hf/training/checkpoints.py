@@ -1,55 +1,54 @@
-"""Checkpoints from which training goes on exactly as if it had never stopped."""
+"""Checkpoints from which training goes on exactly as if it had never stopped.
+
+A checkpoint is a folder of safetensors and JSON files and a manifest of their digests, which is written last. Nothing
+in it is a pickle, so that going on from one runs no code of whoever wrote it.
+"""
 
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from safetensors import SafetensorError
+from torch import nn
 
 from sct_hf.errors import InputError
+from sct_hf.files import sync
 from sct_hf.training.ema import load_weights, save_weights
-from sct_hf.training.models import TaggingModel
+from sct_hf.training.manifest import MANIFEST, seal, verify
+from sct_hf.training.plain_state import load_plain, save_plain
+from sct_hf.training.random_states import random_states, set_random_states
+from sct_hf.training.trainer_state import RunLength, TrainerState
 
 _PREFIX = "checkpoint-"
+_OBJECTIVE = "objective.safetensors"
 _AVERAGE = "ema.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
 _STATE = "trainer_state.json"
 
 
-@dataclass
-class TrainerState:
-    """Where training stands, besides weights, optimizer and random generators.
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint holds beside the trainer's state.
 
     Attributes:
-        step: Optimizer steps done.
-        epoch: Epoch in progress, from 0.
-        batch: Batches of it that are done.
-        images: Images of it that are done, over all processes.
-        loss_sums: Sum over these images of the loss and of each of its parts.
-        seconds: Time spent training in this epoch.
-        waited: Time of it spent waiting for images.
-        total_seconds: Time spent training in all.
-        best_epoch: Epoch whose weights are selected so far, from 1; 0 for none yet.
-        best_mAP: Its mAP on the held-out part.
-        history: One row for each finished epoch.
+        accelerator: Of this process; its scaler of losses, if it has one, is kept as well.
+        objective: The model and the parts of its loss, prepared.
+        optimizer: Prepared.
+        schedule: Of its learning rates.
+        average: The model with the averaged weights.
     """
 
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    images: int = 0
-    loss_sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    waited: float = 0.0
-    total_seconds: float = 0.0
-    best_epoch: int = 0
-    best_mAP: float = -1.0  # noqa: N815
-    history: list[dict[str, Any]] = field(default_factory=list)
+    accelerator: Accelerator
+    objective: nn.Module
+    optimizer: Any
+    schedule: Any
+    average: nn.Module
 
 
 @contextmanager
@@ -61,9 +60,7 @@ def room_to_save(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if type(error) is RuntimeError and "inline_container" not in str(error) and "PytorchStream" not in str(error):
-            raise  # not torch's way to say that it cannot write
+    except (OSError, SafetensorError) as error:
         newest = newest_checkpoint(folder)
         left = f"{newest.name} is whole: go on from it with --resume" if newest else "there is no checkpoint yet"
         raise InputError(
@@ -71,10 +68,8 @@ def room_to_save(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def save_checkpoint(
-    folder: Path, state: TrainerState, accelerator: Accelerator, average: TaggingModel, *, keep: int
-) -> None:
-    """Write `checkpoint-<step>` beside the others, whole or not at all, and remove the oldest.
+def save_checkpoint(folder: Path, state: TrainerState, trained: Trained, *, keep: int) -> None:
+    """Write `checkpoint-<step>` beside the others, whole or not at all; remove the oldest and half-written ones.
 
     To be called by every process, after an optimizer step: a checkpoint within an accumulation window would lose
     the gradients gathered so far.
@@ -82,13 +77,13 @@ def save_checkpoint(
     Args:
         folder: Of the run.
         state: Where training stands.
-        accelerator: With model, optimizer and schedule.
-        average: The model with the averaged weights.
+        trained: What has been trained.
         keep: Number of checkpoints to keep.
 
     Raises:
         InputError: It cannot be written, as on a full disk; the checkpoints before it are whole.
     """
+    accelerator = trained.accelerator
     target = folder / f"{_PREFIX}{state.step:08d}"
     temporary = folder / f".{target.name}"
     with room_to_save(folder):
@@ -97,51 +92,74 @@ def save_checkpoint(
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir()
             accelerator.wait_for_everyone()
-            accelerator.save_state(str(temporary))
+            save_plain(random_states(accelerator.device), temporary / _random(accelerator.process_index))
             if accelerator.is_main_process:
-                save_weights(average, temporary / _AVERAGE)
+                save_weights(accelerator.unwrap_model(trained.objective), temporary / _OBJECTIVE)
+                save_weights(trained.average, temporary / _AVERAGE)
+                save_plain(_moving(trained), temporary / _OPTIMIZER)
                 content = {**asdict(state), "num_processes": accelerator.num_processes}
                 (temporary / _STATE).write_text(json.dumps(content), encoding="utf-8")
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
+                seal(temporary)
                 shutil.rmtree(target, ignore_errors=True)
                 os.replace(temporary, target)
+                sync(folder)
         finally:
             if accelerator.is_main_process:
                 shutil.rmtree(temporary, ignore_errors=True)
     if accelerator.is_main_process:
         for path in _checkpoints(folder)[:-keep]:
+            _remove(path)
+        for path in folder.glob(f".{_PREFIX}*"):  # of saves that were killed
             shutil.rmtree(path)
     accelerator.wait_for_everyone()
 
 
-def load_checkpoint(path: Path, accelerator: Accelerator, average: TaggingModel) -> TrainerState:
+def load_checkpoint(path: Path, trained: Trained, length: RunLength) -> TrainerState:
     """Put model, optimizer, schedule, random generators and averaged weights back as they were.
+
+    Nothing is put back before every file has been compared with the manifest and the trainer's state with the run.
 
     Args:
         path: A folder that `save_checkpoint` wrote.
-        accelerator: With model, optimizer and schedule prepared and registered as when it was written.
-        average: The model of the averaged weights; filled in place.
+        trained: As it was made for this run; filled in place.
+        length: Of this run.
 
     Raises:
-        InputError: It was written by another number of processes, or does not fit.
+        InputError: A file is missing or damaged, it was written by another number of processes or by an earlier
+            version of this package, or it does not fit the run.
     """
-    try:
-        content = json.loads((path / _STATE).read_text(encoding="utf-8"))
-        processes = content.pop("num_processes")
-        if processes == accelerator.num_processes:
-            accelerator.load_state(str(path))
-            load_weights(average, path / _AVERAGE)
-            return TrainerState(**content)
-    except (OSError, RuntimeError, SafetensorError, ValueError, TypeError, KeyError) as error:
+    accelerator = trained.accelerator
+    if not (path / MANIFEST).exists() and any(path.glob("random_states_*.pkl")):
         raise InputError(
-            f"checkpoint {path} cannot be loaded ({_reason(error)}): remove it to go on from the one before, or "
-            "start anew with --overwrite_output_dir"
-        ) from error
-    raise InputError(
-        f"checkpoint {path} was written by {processes} processes, and this run has {accelerator.num_processes}: "
-        f"start it with {processes}"
-    )
+            f"checkpoint {path} was written by an earlier version of this package, as pickles, which could run any "
+            "code: finish the run with that version, or start anew with --overwrite_output_dir"
+        )
+    with _reading(path):
+        verify(path, [_STATE])
+    with _reading(path, _STATE) as file:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        processes = int(content.pop("num_processes"))
+    if processes != accelerator.num_processes:
+        raise InputError(
+            f"checkpoint {path} was written by {processes} processes, and this run has {accelerator.num_processes}: "
+            f"start it with {processes}"
+        )
+    own = _random(accelerator.process_index)
+    with _reading(path):
+        verify(path, [_OBJECTIVE, _AVERAGE, _OPTIMIZER, *map(_random, range(processes))])
+    with _reading(path, _STATE):
+        state = TrainerState.from_content(content, length)
+    with _reading(path, _OBJECTIVE) as file:
+        load_weights(accelerator.unwrap_model(trained.objective), file)
+    with _reading(path, _AVERAGE) as file:
+        load_weights(trained.average, file)
+    with _reading(path, _OPTIMIZER) as file:
+        _set_moving(trained, load_plain(file))
+    with _reading(path, own) as file:
+        set_random_states(load_plain(file), accelerator.device)
+    return state
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -158,6 +176,48 @@ def remove_checkpoints(folder: Path) -> None:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdigit())
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; what is left if this is stopped half-way has the name of a half-written one."""
+    hidden = path.with_name(f".{path.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    shutil.rmtree(path.rename(hidden))
+
+
+def _random(process: int) -> str:
+    return f"random_states_{process}.safetensors"
+
+
+def _moving(trained: Trained) -> dict[str, Any]:
+    """What moves the weights: the states of the optimizer, the schedule and the scaler of losses."""
+    scaler = trained.accelerator.scaler
+    return {
+        "optimizer": trained.optimizer.state_dict(),
+        "schedule": trained.schedule.state_dict(),
+        "scaler": scaler.state_dict() if scaler else None,
+    }
+
+
+def _set_moving(trained: Trained, states: dict[str, Any]) -> None:
+    trained.optimizer.load_state_dict(states["optimizer"])
+    trained.schedule.load_state_dict(states["schedule"])
+    if scaler := trained.accelerator.scaler:
+        scaler.load_state_dict(states["scaler"])
+
+
+@contextmanager
+def _reading(checkpoint: Path, name: str = "") -> Iterator[Path]:
+    """Yield the path of a file; turn the errors of reading it into one that names it and says what to do."""
+    try:
+        yield checkpoint / name
+    except (OSError, RuntimeError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        before = [path.name for path in _checkpoints(checkpoint.parent) if path.name < checkpoint.name]
+        remedy = f"remove {checkpoint.name} to go on from {before[-1]}, or " if before else ""
+        what = f"{name}: {_reason(error)}" if name else _reason(error)
+        raise InputError(
+            f"checkpoint {checkpoint} cannot be loaded ({what}): {remedy}start anew with --overwrite_output_dir"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ import torch
 from accelerate.utils import broadcast
 from safetensors.torch import load_file, save_file
 from timm.utils import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 
 from sct_hf.training.models import TaggingModel
 
@@ -60,13 +60,13 @@ class AveragedModel:
             buffer.copy_(first)
 
 
-def save_weights(model: TaggingModel, path: Path, **metadata: Any) -> None:
+def save_weights(model: nn.Module, path: Path, **metadata: Any) -> None:
     """Write all weights and buffers of `model` as safetensors, on the CPU and contiguous."""
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     save_file(state, path, metadata={key: str(value) for key, value in metadata.items()})
 
 
-def load_weights(model: TaggingModel, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> None:
     """Read what `save_weights` wrote.
 
     Raises:

@@ -20,19 +20,14 @@ from sct_hf.objectives.label_balance import LabelCounts
 from sct_hf.objectives.unknown_labels import counted_targets
 from sct_hf.progress import progress_bar, say
 from sct_hf.training.arguments import Arguments
-from sct_hf.training.checkpoints import (
-    TrainerState,
-    load_checkpoint,
-    newest_checkpoint,
-    room_to_save,
-    save_checkpoint,
-)
+from sct_hf.training.checkpoints import Trained, load_checkpoint, newest_checkpoint, room_to_save, save_checkpoint
 from sct_hf.training.collage import collage, require_double_width
 from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
 from sct_hf.training.figures import sample_images
 from sct_hf.training.loaders import Loaders, make_loaders
+from sct_hf.training.manifest import require_unchanged
 from sct_hf.training.models import new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.report import Predictions, RunFacts, format_table, labels_not_judged, write_json, write_report
@@ -40,6 +35,7 @@ from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
+from sct_hf.training.trainer_state import RunLength, TrainerState
 from sct_hf.training.waiting import TimedLoader
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
@@ -87,8 +83,8 @@ class Run:
         self.loaders: Loaders = make_loaders(run_data, self.model, arguments, accelerator)
         self.average = AveragedModel(self.model, options.ema_decay, options.ema_warmup)
         batches = len(self.loaders.training)
-        self.steps_an_epoch = math.ceil(batches / options.gradient_accumulation)
-        self.total_steps = options.epochs * self.steps_an_epoch
+        self.length = RunLength(options.epochs, batches, options.gradient_accumulation, options.batch_size)
+        self.total_steps = options.epochs * self.length.steps_an_epoch
         objective = make_objective(context)
         self.needs_teacher = objective.needs_teacher
         groups = parameter_groups(
@@ -100,7 +96,7 @@ class Run:
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
         self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
-        accelerator.register_for_checkpointing(self.schedule)
+        self.saved = Trained(accelerator, self.objective, self.optimizer, self.schedule, self.average.model)
         self.trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         set_seed(options.seed, device_specific=True)
         count = sum(parameter.numel() for parameter in self.trained)
@@ -120,7 +116,7 @@ class Run:
         """Go back to the newest checkpoint, if there is one."""
         checkpoint = newest_checkpoint(self.folder.path)
         if checkpoint:
-            self.state = load_checkpoint(checkpoint, self.accelerator, self.average.model)
+            self.state = load_checkpoint(checkpoint, self.saved, self.length)
             say(self.accelerator, f"resumed from {checkpoint}, step {self.state.step} of {self.total_steps}")
 
     def fit(self) -> None:
@@ -275,13 +271,13 @@ class Run:
             if main:
                 with room_to_save(self.folder.path), atomic_write(self.folder.path / RunFile.BEST) as temporary:
                     save_weights(self.average.model, temporary)
+                state.best_sha256 = sha256_of_file(self.folder.path / RunFile.BEST)
         if main:
             with room_to_save(self.folder.path):
                 write_json(self.folder.path / RunFile.HISTORY, state.history)
 
     def _checkpoint(self) -> None:
-        keep = self.arguments.train.keep_checkpoints
-        save_checkpoint(self.folder.path, self.state, self.accelerator, self.average.model, keep=keep)
+        save_checkpoint(self.folder.path, self.state, self.saved, keep=self.arguments.train.keep_checkpoints)
 
     def _score(self, loader: Any, description: str) -> tuple[Any, Any, Any]:
         channels_last = self.arguments.train.channels_last
@@ -294,6 +290,8 @@ class Run:
         arguments, state, run_data, path = self.arguments, self.state, self.run_data, self.folder.path
         self.average.synchronise()
         if state.best_epoch:
+            if self.accelerator.is_main_process:
+                require_unchanged(path / RunFile.BEST, state.best_sha256)
             load_weights(self.average.model, path / RunFile.BEST)
         round_weights(self.average.model, arguments.train.save_dtype)
         evaluation, names = run_data.evaluation, run_data.all_training.label_names

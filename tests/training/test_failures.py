@@ -65,7 +65,7 @@ def test_disk_that_fills_while_saving(
     left = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert left == ["checkpoint-00000002", "training_args.json"]
     sizes = {file.name: file.stat().st_size / 1e6 for file in (tmp_path / "run" / left[0]).iterdir()}
-    assert 1 < sizes["model.safetensors"] < 2 < sizes["optimizer.bin"]
+    assert 1 < sizes["objective.safetensors"] < 2 < sizes["optimizer.safetensors"]
 
     resumed = train(tiny(**options, resume=True))
     whole = train(tiny(output_dir=tmp_path / "whole"))

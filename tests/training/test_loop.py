@@ -114,9 +114,9 @@ def test_the_best_epoch_is_selected_and_scored(tmp_path: Path, tiny: Tiny, monke
     monkeypatch.setattr(run, "multilabel_metrics", held_out_quality)
     save = run.save_checkpoint
 
-    def save_and_keep(folder: Path, state: Any, accelerator: Any, average: Any, *, keep: int) -> None:
-        kept.append({name: value.clone() for name, value in average.state_dict().items()})
-        save(folder, state, accelerator, average, keep=keep)
+    def save_and_keep(folder: Path, state: Any, trained: Any, *, keep: int) -> None:
+        kept.append({name: value.clone() for name, value in trained.average.state_dict().items()})
+        save(folder, state, trained, keep=keep)
 
     monkeypatch.setattr(run, "save_checkpoint", save_and_keep)
     metrics = train(tiny(output_dir=tmp_path, epochs=3))

@@ -42,6 +42,24 @@ run.AveragedModel.update = update_or_die
 train(parse(sys.argv[3:]))
 """
 
+# The same in a save, when it calls the function `name` of checkpoints.py for step number `victim`.
+KILLED_IN_A_SAVE = """
+import os, signal, sys
+from sct_hf.training import checkpoints, run
+from sct_hf.training.parsing import parse
+from sct_hf.training.loop import train
+
+save, victim, name = run.save_checkpoint, int(sys.argv[1]), sys.argv[2]
+
+def save_or_die(folder, state, trained, *, keep):
+    if state.step == victim:
+        setattr(checkpoints, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    save(folder, state, trained, keep=keep)
+
+run.save_checkpoint = save_or_die
+train(parse(sys.argv[3:]))
+"""
+
 
 class StoppedError(Exception):
     pass
@@ -104,6 +122,32 @@ def test_kill_in_the_middle_of_an_epoch(
     train(tiny(**options, resume=True))
     assert_same_outcome(tmp_path / "run", undisturbed[1])
     assert checkpoints.newest_checkpoint(tmp_path / "run") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "left"), [("save_weights", "04"), ("save_plain", "04"), ("seal", "04"), ("sync", "06"), ("_remove", "06")]
+)
+def test_kill_in_a_save(
+    tmp_path: Path,
+    words: Callable[..., list[str]],
+    tiny: Callable[..., Arguments],
+    undisturbed: dict[int, Path],
+    name: str,
+    left: str,
+) -> None:
+    """The save of step 6, at the end of the first epoch: its best weights are written before."""
+    options = {"output_dir": tmp_path / "run", "checkpoint_every": 2, **COLLAGES}
+    command = [sys.executable, "-c", KILLED_IN_A_SAVE, "6", name, *words(**options)]
+    killed = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    newest = checkpoints.newest_checkpoint(tmp_path / "run")
+    assert newest is not None
+    assert newest.name == f"checkpoint-000000{left}"
+    train(tiny(**options, resume=True))
+    assert_same_outcome(tmp_path / "run", undisturbed[1])
+    files = [{path.name for path in folder.iterdir()} for folder in (tmp_path / "run", undisturbed[1])]
+    assert files[0] == files[1]
 
 
 @pytest.mark.parametrize(
