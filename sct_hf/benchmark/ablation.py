@@ -207,7 +207,7 @@ def _write(folder: Path, rows: list[dict[str, Any]], base: Arguments, arguments:
     about = (
         f"{base.data.dataset}, {base.model.backbone}, {'frozen' if base.train.freeze_backbone else 'fine-tuned'}. "
         f"Judged on {arguments.folds} part(s) held out of {base.data.train_split} ({base.data.holdout:g} each, drawn "
-        f"anew), {arguments.seeds} seed(s) on each; the evaluation split is not read."
+        f"again), {arguments.seeds} seed(s) on each; the evaluation split is not read."
     )
     caption = (
         f"{about}\n\nBase: contender {arguments.contender} with {named(own)}, the rest as in `SCTConfig`. Δ: mean "

@@ -320,7 +320,7 @@ def _write(
         else "Learning rate and weight decay are those of the recipe: nothing was searched."
     )
     caption = (
-        f"{about}\n\nMean ± standard deviation over n seeds; small train sizes are drawn anew for each seed. "
+        f"{about}\n\nMean ± standard deviation over n seeds; small train sizes are drawn again for each seed. "
         f"{searched} The last epoch's averaged weights; {base.data.eval_split} is scored once a run. Schedule of "
         f"every head: {schedule}. A multiply-add counts as two FLOP; the head's are of one image, forward. Memory "
         f"is what the process allocated. {machines(rows)}"

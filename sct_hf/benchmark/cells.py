@@ -103,7 +103,7 @@ class Cell:
         if theirs is not None and (differing := difference(theirs, ours)):
             raise InputError(
                 f"{self.folder} holds a run with other settings: {differing}. Choose another output_dir, or remove "
-                f"that folder{'' if found is None else f' and {self.record.name}'} to run it anew"
+                f"that folder{'' if found is None else f' and {self.record.name}'} to run it again"
             )
         return found is not None
 

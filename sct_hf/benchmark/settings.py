@@ -19,7 +19,7 @@ BENCHMARK = "benchmark"
 _SET_BY_BENCHMARKS = {
     "compare_head": "heads are compared by accuracy --heads",
     "draw_from_rest": "it is always so here",
-    "holdout_seed": "parts are drawn anew by their number",
+    "holdout_seed": "parts are drawn again by their number",
     "max_train_samples": "give --train_sizes",
     "overwrite_output_dir": "finished runs stay; choose another output_dir, or remove the folders of runs",
 }

@@ -32,7 +32,7 @@ def spread(values: Sequence[float]) -> Spread:
 def paired_difference(values: Mapping[Hashable, float], base: Mapping[Hashable, float]) -> PairedDifference | None:
     """Difference of `values` from `base` over the keys that both have, such as (fold, seed).
 
-    The standard error takes pairs as independent. Runs on one fold share its images, and folds that are drawn anew
+    The standard error takes pairs as independent. Runs on one fold share its images, and folds that are drawn again
     overlap, so that it is rather too small.
 
     Args:

@@ -60,7 +60,7 @@ class Times:
 def interleaved(
     cases: Mapping[str, Case], *, rounds: int, budget: float = 60.0, shortest: float = 0.05, seed: int = 0
 ) -> dict[str, Times]:
-    """Time every case once a round, in an order drawn anew for each round.
+    """Time every case once a round, in an order drawn again for each round.
 
     A case is called once to warm up, compilation included, and once to see how often it must be called to last
     `shortest`. An accelerator is waited for before every reading of the clock (`torch.utils.benchmark.timer`).

@@ -10,7 +10,7 @@ from typing import Any
 from sct_hf.data.names import UnusableError, clean_name, kind_of, means_nothing, shown
 
 SEPARATORS: dict[str, str | None] = {"comma": ",", "pipe": "|", "semicolon": ";", "space": " ", "none": None}
-"""What parts the labels of a cell, by the name that `--separator` has for it; none: a cell is one label."""
+"""Separators of labels in a cell, by their names for `--separator`; none: a cell is one label."""
 
 AUTO = "auto"
 """Each of |, ; and , parts labels."""

@@ -51,7 +51,7 @@ def label_lists(
         places: Where each stands.
         column: Name of the column.
         names: All labels in order, where they are known: needed for numbers.
-        separator: What parts the labels of a text cell.
+        separator: Separator of the labels in a text cell.
         problems: Where to add what is wrong.
         indices_only: See `decode_numbers`.
         declared: See `decode_numbers`.

@@ -27,7 +27,7 @@ class Request:
         image_column: Column of the images.
         label_column: Column of the labels.
         label_names: All labels, in order.
-        separator: What parts the labels of a cell, see `sct_hf.data.cells.SEPARATORS`.
+        separator: Separator of labels in a cell, see `sct_hf.data.cells.SEPARATORS`.
         size: Number of images to make.
         seed: Seed of images that are made.
         config: Configuration of a data set of the Hub.

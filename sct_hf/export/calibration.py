@@ -14,7 +14,7 @@ from sct_hf.network import failure_reason
 
 
 class CalibrationImages:
-    """Image files as a model's input, read anew each time they are gone through.
+    """Image files as a model's input, read again each time they are gone through.
 
     Args:
         inputs: Files, folders or globs.

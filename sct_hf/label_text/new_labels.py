@@ -43,7 +43,7 @@ def prototypes_like(
         (C, D₀) float32.
 
     Raises:
-        InputError: No classifier to be had gives the checkpoint's own prototypes.
+        InputError: No classifier found gives the checkpoint's own prototypes.
     """
     template = (config.text_recipe or {}).get("template", "{}")
     places = [str(place) for place in range(len(embeddings))]

@@ -252,7 +252,7 @@ def weighted(logits: Tensor, weights: Tensor | None) -> Tensor:
 class TransportCost(torch.autograd.Function):
     """ρ·Σ_p a_p c̄→_p + (1 − ρ)·Σ_k q_k c̄←_k of each image, with c̄→_p = Σ_k π→ c and c̄←_k = Σ_p π← c.
 
-    A plan π = softmax(z) has ∂c̄/∂z = π·(c − c̄), all that the backward pass needs; each plan is made anew from its
+    A plan π = softmax(z) has ∂c̄/∂z = π·(c − c̄), all that the backward pass needs; each plan is made again from its
     logarithmic sums. Weights that are not given are uniform, and cost nothing to apply.
     """
 

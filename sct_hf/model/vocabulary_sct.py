@@ -131,7 +131,7 @@ def label_words(name: str) -> str:
     """Write the name of a label as lower-case words with single spaces between them.
 
     Underscores, slashes and hyphens between words become spaces ("t-shirt" keeps its hyphen), camelCase is split
-    ("iPhone" is not), and names that Pascal VOC writes as one word are parted: "diningtable" → "dining table".
+    ("iPhone" is not), and names that Pascal VOC writes as one word are split: "diningtable" → "dining table".
 
     Args:
         name: A label's name, such as "traffic_light", "TrafficLight" or "tvmonitor".

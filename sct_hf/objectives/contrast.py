@@ -62,7 +62,7 @@ def label_contrast_loss(features: Tensor, labels: Tensor, temperature: float) ->
     """Pull a label's features together across the images that show it, and apart from those of other labels.
 
     After MulCon (Dao et al., arXiv 2107.11626), which contrasts label-level features of the labels present in a
-    batch; its paper was not at hand. The form is the supervised contrastive loss of Khosla et al. (NeurIPS 2020): with
+    batch; its paper was not read. The form is the supervised contrastive loss of Khosla et al. (NeurIPS 2020): with
     unit vectors z of all K present (image, label) pairs, an anchor i and the set P(i) of the other pairs of its
     label, −1/|P(i)| Σ_p log(exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ)). The mean over the anchors with a partner is
     this project's, as is what the features are (see `Contrast`), without a further network for the contrast and

@@ -134,7 +134,7 @@ def load_checkpoint(path: Path, trained: Trained, length: RunLength) -> TrainerS
     if not (path / MANIFEST).exists() and any(path.glob("random_states_*.pkl")):
         raise InputError(
             f"checkpoint {path} was written by an earlier version of this package, as pickles, which could run any "
-            "code: finish the run with that version, or start anew with --overwrite_output_dir"
+            "code: finish the run with that version, or start again with --overwrite_output_dir"
         )
     with _reading(path):
         verify(path, [_STATE])
@@ -216,7 +216,7 @@ def _reading(checkpoint: Path, name: str = "") -> Iterator[Path]:
         remedy = f"remove {checkpoint.name} to go on from {before[-1]}, or " if before else ""
         what = f"{name}: {_reason(error)}" if name else _reason(error)
         raise InputError(
-            f"checkpoint {checkpoint} cannot be loaded ({what}): {remedy}start anew with --overwrite_output_dir"
+            f"checkpoint {checkpoint} cannot be loaded ({what}): {remedy}start again with --overwrite_output_dir"
         ) from error
 
 

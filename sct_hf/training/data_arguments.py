@@ -41,7 +41,7 @@ class EvaluationDataArguments(CheckedOptions):
     )
     separator: Literal["auto", "comma", "pipe", "semicolon", "space", "none"] = option(
         "auto",
-        "What parts the labels of a cell; auto: each of | ; and ,; none: a cell is one label.",
+        "Separator of the labels in a cell. auto: any of | ; or comma. none: a cell is one label.",
         group=_DATA,
         card="never",
     )

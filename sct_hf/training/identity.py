@@ -1,4 +1,4 @@
-"""Whether a run goes on with another: the arguments that decide what is learnt, and the files that they name."""
+"""Whether a run continues another: the arguments that decide what is learnt, and the files that they name."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def run_identity(arguments: Arguments) -> dict[str, Any]:
 
 
 def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """Say in which fields the `run_identity` of two runs differ; nothing if one goes on with the other.
+    """Say in which fields the `run_identity` of two runs differ; nothing if one continues the other.
 
     A field that only one of them knows differs: what the other one did about it is not on record.
 

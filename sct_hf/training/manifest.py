@@ -62,7 +62,7 @@ def require_unchanged(path: Path, digest: str) -> None:
     try:
         _compare(path, digest)
     except DamagedError as error:
-        raise InputError(f"in {path.parent}, {error}: start anew with --overwrite_output_dir") from error
+        raise InputError(f"in {path.parent}, {error}: start again with --overwrite_output_dir") from error
 
 
 def _compare(path: Path, digest: str) -> None:

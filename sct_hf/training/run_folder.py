@@ -86,7 +86,7 @@ class RunFolder:
 
     def _refuse(self, reason: str, remedy: str = "") -> None:
         raise InputError(
-            f"output_dir is {str(self.path)!r}, which {reason}: {remedy}choose another folder, or start anew there "
+            f"output_dir is {str(self.path)!r}, which {reason}: {remedy}choose another folder, or start again there "
             "with --overwrite_output_dir"
         )
 

@@ -154,7 +154,7 @@ def test_an_interrupted_run_of_other_settings_is_named_before_anything_runs(
         patch.setattr(cells, "train", lambda a: interrupt(a) if a.train.output_dir == str(begun) else nothing)
         with pytest.raises(KilledError):
             run_benchmark("accuracy", output_dir=tmp_path / "out", **OPTIONS)
-    message = rf"{begun} holds a run with other settings: .* remove that folder to run it anew"
+    message = rf"{begun} holds a run with other settings: .* remove that folder to run it again"
     with pytest.raises(InputError, match=message):
         run_benchmark("accuracy", output_dir=tmp_path / "out", **OPTIONS, ema_decay=0.9)
     assert trained == []

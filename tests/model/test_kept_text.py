@@ -1,4 +1,4 @@
-"""The half of the label features that depends on weights alone: computed once, and anew after any change."""
+"""The half of the label features that depends on weights alone: computed once, and again after any change."""
 
 import copy
 import pickle

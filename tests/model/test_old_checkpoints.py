@@ -154,7 +154,7 @@ def test_an_old_checkpoint_with_label_states(make_model, tmp_path: Path, share: 
 
 
 def assert_becomes_a_variant(model: Any, folder: Path) -> None:
-    """Saved anew it is loaded as the variant that it is, with none of the former fields."""
+    """Saved again it is loaded as the variant that it is, with none of the former fields."""
     model.save_pretrained(folder)
     saved = json.loads((folder / "config.json").read_text())
     assert not saved.keys() & {*RETIRED, "label_text"}

@@ -153,7 +153,7 @@ def test_each_file_damaged(folder: Path, damage: str) -> None:
         assert message.startswith(f"checkpoint {newest} cannot be loaded")
         # A changed digest in the manifest looks like a changed file.
         assert path.name in message or (path.name == MANIFEST and "is damaged" in message)
-        assert "remove checkpoint-00000008 to go on from checkpoint-00000006, or start anew" in message
+        assert "remove checkpoint-00000008 to go on from checkpoint-00000006, or start again" in message
         path.write_bytes(content)
     assert random.getstate() == generators[0]
     assert torch.equal(torch.get_rng_state(), generators[1])
@@ -252,7 +252,7 @@ def test_trainer_state_out_of_range(folder: Path, name: str, value: Any) -> None
     seal(newest)
     # Step, epoch and batch depend on each other: any of them may be the one that does not fit.
     names = r"(epoch|batch|step)" if name in ("epoch", "batch") else name
-    with pytest.raises(InputError, match=rf"trainer_state\.json: {names} (is|has).* start anew with"):
+    with pytest.raises(InputError, match=rf"trainer_state\.json: {names} (is|has).* start again with"):
         load_checkpoint(newest, trained, LENGTH)
 
 
@@ -348,6 +348,6 @@ def test_resuming_from_a_damaged_folder_trains_nothing(
     best = (tmp_path / "best.safetensors").read_bytes()
     (tmp_path / "best.safetensors").write_bytes(flip(best, -1))
     monkeypatch.setattr(run, "multilabel_metrics", lambda *_, **__: {"mAP": 0.0})  # the first epoch stays the best
-    with pytest.raises(InputError, match=r"best\.safetensors is damaged.* start anew with --overwrite_output_dir"):
+    with pytest.raises(InputError, match=r"best\.safetensors is damaged.* start again with --overwrite_output_dir"):
         train(tiny(**options, resume=True))
     assert not (tmp_path / "metrics.json").exists()
