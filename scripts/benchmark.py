@@ -19,7 +19,7 @@ from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
 from sct_hf.benchmark.partial import PartialArguments, partial
 from sct_hf.benchmark.speed import SpeedArguments, speed
 from sct_hf.errors import InputError
-from sct_hf.training.parsing import options_said, parse_into, parse_with_training
+from sct_hf.training.parsing import options_on_command_line, parse_into, parse_with_training
 
 _RECIPE = "benchmark_frozen"
 # Name → its own arguments, and the function that takes them, then those of training, and counts the failed runs.
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0 if speed(*parse_into(words[1:], SpeedArguments)) else 1
         kind, command = COMMANDS[words[0]]
         values = parse_with_training(words[1:], kind, default=_RECIPE)
-        return 1 if command(*values, said=options_said(words[1:])) else 0
+        return 1 if command(*values, on_command_line=options_on_command_line(words[1:])) else 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

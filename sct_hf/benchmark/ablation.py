@@ -58,7 +58,7 @@ def ablation(
     arguments: AblationArguments,
     training: Arguments,
     *,
-    said: Collection[str] = (),
+    on_command_line: Collection[str] = (),
 ) -> int:
     """Compare variants, and write runs.parquet, ablation.parquet and their Markdown into the output folder.
 
@@ -67,9 +67,9 @@ def ablation(
 
     Args:
         arguments: Which variants, sizes, folds and seeds.
-        training: Of the base, but for what the contender sets and `said` does not name; `holdout` is the share that
+        training: Of the base, but for what the contender sets and `on_command_line` does not name; `holdout` is the share that
             is held out, `output_dir` the benchmark's folder.
-        said: Names of the options on the command line, which win over the contender's settings.
+        on_command_line: Names of the options on the command line, which win over the contender's settings.
 
     Returns:
         The number of runs that failed.
@@ -77,13 +77,13 @@ def ablation(
     Raises:
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
-    refuse_settings(said, {"head": "give --contender"})
+    refuse_settings(on_command_line, {"head": "give --contender"})
     data, train = training.data, training.train
     if data.holdout == 0:
         raise InputError("holdout is 0: variants are judged on a part held out of train; give its share, such as 0.25")
     given = shared_arguments(training, arguments.jobs)
     judged: Settings = {"eval_split": HELD_OUT, "draw_from_rest": True}
-    base = with_settings(given, contender(arguments.contender).base(said), judged)
+    base = with_settings(given, contender(arguments.contender).base(on_command_line), judged)
     variants = _variants(arguments, base)
     sizes, _ = prepare(base, arguments.train_sizes, arguments.jobs)
     cells = [

@@ -68,7 +68,7 @@ def accuracy(
     arguments: AccuracyArguments,
     training: Arguments,
     *,
-    said: Collection[str] = (),
+    on_command_line: Collection[str] = (),
 ) -> int:
     """Compare heads, and write runs.parquet, accuracy.parquet, their Markdown, and plots into the output folder.
 
@@ -81,7 +81,7 @@ def accuracy(
         arguments: Which heads, sizes and seeds.
         training: Of every run, but for what contenders and sizes set; `holdout` is the share that is held out in the
             search, `output_dir` the benchmark's folder.
-        said: Names of the options on the command line: what the comparison sets itself is refused there.
+        on_command_line: Names of the options on the command line: what the comparison sets itself is refused there.
 
     Returns:
         The number of runs that failed.
@@ -91,7 +91,7 @@ def accuracy(
     """
     names = list(dict.fromkeys(arguments.heads))
     data, train = training.data, training.train
-    _check(arguments, training, names, said)
+    _check(arguments, training, names, on_command_line)
     base = shared_arguments(training, arguments.jobs)
     whole: Settings = {"holdout": 0.0, "draw_from_rest": True}
     for name in names:  # what cannot be used is said before anything runs
@@ -117,7 +117,9 @@ def accuracy(
     return len(failed)
 
 
-def _check(arguments: AccuracyArguments, training: Arguments, names: Sequence[str], said: Collection[str]) -> None:
+def _check(
+    arguments: AccuracyArguments, training: Arguments, names: Sequence[str], on_command_line: Collection[str]
+) -> None:
     data, set_here = training.data, dict[str, str]()
     for name in names:
         one = contender(name, "heads")
@@ -125,7 +127,7 @@ def _check(arguments: AccuracyArguments, training: Arguments, names: Sequence[st
         chosen = searched if arguments.search_folds or arguments.init_from else []
         for key, value in {**one.settings, **{key: one.grid[key] for key in chosen}}.items():
             set_here[key] = f"{one.title} has {value} (sct_hf/benchmark/contenders.py)"
-    refuse_settings(said, set_here)
+    refuse_settings(on_command_line, set_here)
     if data.eval_split == HELD_OUT:
         raise InputError(
             f"eval_split is {HELD_OUT!r}: accuracy chooses on the held-out part and scores an evaluation split; give "

@@ -54,13 +54,13 @@ class Contender:
         """Every combination of the grid, the last field varying fastest."""
         return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
 
-    def base(self, said: Collection[str]) -> Settings:
+    def base(self, on_command_line: Collection[str]) -> Settings:
         """Its settings, without those that a command line gives itself.
 
         Args:
-            said: Names of the options on the command line.
+            on_command_line: Names of the options on the command line.
         """
-        return {name: value for name, value in self.settings.items() if name not in said}
+        return {name: value for name, value in self.settings.items() if name not in on_command_line}
 
     def at_edge(self, chosen: Mapping[str, Any]) -> list[str]:
         """The fields of numbers whose chosen value is the least or the largest of three or more in the grid."""

@@ -73,7 +73,7 @@ def partial(
     arguments: PartialArguments,
     training: Arguments,
     *,
-    said: Collection[str] = (),
+    on_command_line: Collection[str] = (),
 ) -> int:
     """Sweep over known labels, and write runs.parquet, partial.parquet, their Markdown and a plot.
 
@@ -83,9 +83,9 @@ def partial(
 
     Args:
         arguments: Which proportions, treatments and seeds.
-        training: Of every run, but for what the contender sets and `said` does not name; `output_dir` is the
+        training: Of every run, but for what the contender sets and `on_command_line` does not name; `output_dir` is the
             benchmark's folder.
-        said: Names of the options on the command line, which win over the contender's settings.
+        on_command_line: Names of the options on the command line, which win over the contender's settings.
 
     Returns:
         The number of runs that failed.
@@ -93,11 +93,11 @@ def partial(
     Raises:
         InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
     """
-    refuse_settings(said, _SET_HERE)
+    refuse_settings(on_command_line, _SET_HERE)
     data, train = training.data, training.train
     given = shared_arguments(training, arguments.jobs)
     kept = {} if data.eval_split == HELD_OUT else {"holdout": 0.0}
-    base = with_settings(given, contender(arguments.contender).base(said), kept, {"draw_from_rest": True})
+    base = with_settings(given, contender(arguments.contender).base(on_command_line), kept, {"draw_from_rest": True})
     if BLEND in arguments.treatments and base.model.head != "sct":
         raise InputError(
             f"treatments has {BLEND!r}, which blends what SCT's labels are pooled from: leave it out for contender "

@@ -131,8 +131,8 @@ def _failure(task: Task, status: int | None) -> str | None:
     lines: list[str] = []
     with suppress(OSError):
         lines = task.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    said = lines[-1] if lines else ""
-    return said.removeprefix("error: ") if said.startswith("error: ") else f"exit status {status}"
+    last = lines[-1] if lines else ""
+    return last.removeprefix("error: ") if last.startswith("error: ") else f"exit status {status}"
 
 
 def _in_a_line(error: Exception) -> str:

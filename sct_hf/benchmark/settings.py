@@ -134,18 +134,18 @@ def value_of(arguments: Arguments, name: str) -> Any:
     return value
 
 
-def refuse_settings(said: Collection[str], set_here: Mapping[str, str] | None = None) -> None:
+def refuse_settings(on_command_line: Collection[str], set_here: Mapping[str, str] | None = None) -> None:
     """Refuse options on the command line that a benchmark would pass over in silence.
 
     Args:
-        said: Names of the options on the command line.
+        on_command_line: Names of the options on the command line.
         set_here: Further options that are not to be given, and what to do instead, beside those of all benchmarks.
 
     Raises:
         InputError: One of them is given.
     """
     for name, remedy in (_SET_BY_BENCHMARKS | dict(set_here or {})).items():
-        if name in said:
+        if name in on_command_line:
             raise InputError(f"{name} is set by the benchmark itself: leave it out; {remedy}")
 
 

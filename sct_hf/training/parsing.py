@@ -47,7 +47,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         InputError: An unknown recipe, key or option (named with the nearest ones), or a value that does not fit.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    without_data = "dataset" not in options_said(arguments)
+    without_data = "dataset" not in options_on_command_line(arguments)
     return parse_with_training(arguments, default=DEFAULT_RECIPE if without_data else None)[0]
 
 
@@ -100,17 +100,17 @@ def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
     return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
 
 
-def options_said(argv: Sequence[str]) -> set[str]:
+def options_on_command_line(argv: Sequence[str]) -> set[str]:
     """Names of the options on a command line, and of the fields that it sets, without those of its recipe."""
-    said, last = set[str](), ""
+    on_command_line, last = set[str](), ""
     for word in argv:
         if word.startswith("--"):
             name, _, word = word[2:].partition("=")
             last = name.replace("-", "_")
-            said.add(last)
+            on_command_line.add(last)
         if last == _SETTINGS and "=" in word:
-            said.add(word.partition("=")[0])
-    return said
+            on_command_line.add(word.partition("=")[0])
+    return on_command_line
 
 
 def _epilog(kinds: Sequence[type]) -> str:

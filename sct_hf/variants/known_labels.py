@@ -199,8 +199,8 @@ def without_known(labels: Tensor, known_labels: Tensor) -> Tensor:
 
 def known_logits(logits: Tensor, known_labels: Tensor) -> Tensor:
     """Logits (B, C) that agree with what is known: ±`KNOWN_LOGIT` there."""
-    said = KNOWN_LOGIT * (2 * known_labels.to(logits.dtype) - 1)
-    return torch.where(known_labels >= 0, said, logits)
+    known_values = KNOWN_LOGIT * (2 * known_labels.to(logits.dtype) - 1)
+    return torch.where(known_labels >= 0, known_values, logits)
 
 
 def check_known_labels(known_labels: Tensor, shape: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ from sct_hf.benchmark.ablation import AblationArguments, ablation
 from sct_hf.benchmark.accuracy import AccuracyArguments, accuracy
 from sct_hf.benchmark.contenders import CONTENDERS, Contender
 from sct_hf.benchmark.partial import PartialArguments, partial
-from sct_hf.training.parsing import options_said, parse_with_training
+from sct_hf.training.parsing import options_on_command_line, parse_with_training
 from tests.words import command_words
 
 Benchmark = Callable[..., int]
@@ -43,6 +43,6 @@ def run_benchmark(table: Path, tmp_path: Path) -> Benchmark:
         }
         kind, function = COMMANDS[command]
         values = parse_with_training(command_words(defaults | options, kind), kind, default="benchmark_frozen")
-        return function(*values, said=options_said(command_words(options, kind)))
+        return function(*values, on_command_line=options_on_command_line(command_words(options, kind)))
 
     return run
