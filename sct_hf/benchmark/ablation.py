@@ -67,8 +67,8 @@ def ablation(
 
     Args:
         arguments: Which variants, sizes, folds and seeds.
-        training: Of the base, but for what the contender sets and `on_command_line` does not name; `holdout` is the share that
-            is held out, `output_dir` the benchmark's folder.
+        training: Of the base, but for what the contender sets and `on_command_line` does not name; `holdout` is the
+            share that is held out, `output_dir` the benchmark's folder.
         on_command_line: Names of the options on the command line, which win over the contender's settings.
 
     Returns:

@@ -83,8 +83,8 @@ def partial(
 
     Args:
         arguments: Which proportions, treatments and seeds.
-        training: Of every run, but for what the contender sets and `on_command_line` does not name; `output_dir` is the
-            benchmark's folder.
+        training: Of every run, but for what the contender sets and `on_command_line` does not name; `output_dir` is
+            the benchmark's folder.
         on_command_line: Names of the options on the command line, which win over the contender's settings.
 
     Returns:
