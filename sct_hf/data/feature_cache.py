@@ -3,15 +3,15 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -19,13 +19,15 @@ from torchvision.transforms import v2
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.loading import ImageDataset
+from sct_hf.data.map_file import MapFile
 from sct_hf.data.transforms import Transform, eval_transform, image_size_pair
 from sct_hf.errors import InputError
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.model.image_processing_sct import to_rgb
-from sct_hf.progress import progress_bar
+from sct_hf.progress import progress_bar, say
 
 _VERSION = 1
+_PARTIAL = ".partial"
 
 
 def default_cache_dir() -> Path:
@@ -72,7 +74,8 @@ def cached_feature_maps(
     """Open the maps of `images` by `model.backbone`, after computing them if the cache does not hold them.
 
     The cache is keyed by a digest of the backbone's weights, of ids and files (path, size and time of change; the
-    bytes of images without a file) and of the views. Several processes share the work.
+    bytes of images without a file) and of the views. Several processes share the work. A file that is damaged, or
+    another's, is told and computed again.
 
     Args:
         model: Its `backbone` is used as it is now, in evaluation mode and float32; `config` gives size, mean and std.
@@ -87,50 +90,86 @@ def cached_feature_maps(
         A read-only memory map (N, V, D₀, H', W') float16.
 
     Raises:
-        InputError: The disk has no room for the maps, or a map does not fit float16.
+        InputError: The disk has no room for the maps, `cache_dir` cannot be used, or a map does not fit float16.
     """
     folder = Path(cache_dir) if cache_dir else default_cache_dir()
-    target = folder / f"{_key(model, images, views)}.npy"
-    if accelerator.is_main_process:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target.with_suffix(".lock"))
-        lock.acquire()
-    accelerator.wait_for_everyone()
-    partial = target.with_suffix(".partial")
-    try:
-        if not target.exists():
+    key = _key(model, images, views)
+    target = MapFile(folder / f"{key}.npy", key)
+    partial = MapFile(target.path.with_suffix(_PARTIAL), key)
+    with ExitStack() as held:
+        if accelerator.is_main_process:
+            _make_folder(folder)
+            held.enter_context(_locked(partial.path))
+            held.callback(partial.path.unlink, missing_ok=True)
+            _remove_strays(folder)
+            if target.path.exists() and not target.is_whole():
+                say(accelerator, f"{target.path} is damaged: its maps are computed again")
+                target.path.unlink()
+        accelerator.wait_for_everyone()
+        if not target.path.exists():
             _compute(model, images, views, partial, accelerator, batch_size, num_workers)
             if accelerator.is_main_process:
-                os.replace(partial, target)
-    finally:
-        if accelerator.is_main_process:
-            partial.unlink(missing_ok=True)
-            lock.release()
-    accelerator.wait_for_everyone()
-    return np.load(target, mmap_mode="r")
+                partial.seal()
+                os.replace(partial.path, target.path)
+        accelerator.wait_for_everyone()
+        return np.load(target.path, mmap_mode="r")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cache_dir is {str(folder)!r}, which cannot be made a folder ({error.strerror or error}): name another"
+        ) from error
+
+
+def _locked(partial: Path, *, wait: bool = True) -> Any:
+    """A lock on a file that is being computed.
+
+    Raises:
+        Timeout: Another process holds it, and `wait` is false.
+        InputError: Nothing can be written there.
+    """
+    try:
+        return FileLock(partial.with_suffix(".lock")).acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"cache_dir is {str(partial.parent)!r}, where nothing can be written ({error.strerror or error}): name "
+            "another folder"
+        ) from error
+
+
+def _remove_strays(folder: Path) -> None:
+    """Remove what processes that were killed left half computed."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        try:
+            with _locked(path, wait=False):
+                path.unlink(missing_ok=True)
+        except Timeout:  # it is being computed
+            continue
 
 
 def _compute(
     model: BackbonePreTrainedModel,
     images: LabelledImages,
     views: int,
-    path: Path,
+    file: MapFile,
     accelerator: Accelerator,
     batch_size: int,
     num_workers: int,
 ) -> None:
-    """Write the maps of all views of all images to `path`."""
+    """Write the maps of all views of all images to a file."""
     config, backbone = model.config, model.backbone
     was_training = backbone.training
     backbone.eval()
     transforms = view_transforms(views, config.image_size, config.image_mean, config.image_std)
     dataset = ImageDataset(images, _AllViews(transforms))
-    shape = (len(images), views, *_map_shape(backbone, config.input_size, accelerator.device))
     if accelerator.is_main_process:
-        _require_room(path, 2 * int(np.prod(shape)))
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape).flush()
+        file.create((len(images), views, *_map_shape(backbone, config.input_size, accelerator.device)))
     accelerator.wait_for_everyone()
-    maps = np.lib.format.open_memmap(path, mode="r+")
     share = list(range(accelerator.process_index, len(images), accelerator.num_processes))
     count = max(batch_size // accelerator.num_processes // views, 1)
     loader = DataLoader(dataset, batch_size=count, sampler=share, num_workers=num_workers)
@@ -150,9 +189,8 @@ def _compute(
                     "cache_features is set, but the backbone's maps do not fit float16: leave it out, "
                     "and check backbone_weights"
                 )
-            maps[batch["index"].numpy()] = found.unflatten(0, (-1, views)).cpu().numpy()
+            file.write(batch["index"].numpy(), found.unflatten(0, (-1, views)).cpu().numpy())
             progress.update(len(batch["index"]))
-    maps.flush()
     backbone.train(was_training)
     accelerator.wait_for_everyone()
 
@@ -160,15 +198,6 @@ def _compute(
 def _map_shape(backbone: nn.Module, input_size: tuple[int, int], device: torch.device) -> tuple[int, ...]:
     with torch.inference_mode():
         return tuple(backbone(torch.zeros(1, 3, *input_size, device=device)).shape[1:])
-
-
-def _require_room(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise InputError(
-            f"cache_dir is {str(path.parent)!r}: the cached maps need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB "
-            "are free there. Name a folder with more room, or lower cached_views or image_size"
-        )
 
 
 def _key(model: BackbonePreTrainedModel, images: LabelledImages, views: int) -> str:

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 from collections.abc import Callable
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from filelock import FileLock
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -116,16 +118,96 @@ def test_broken_off_computation_leaves_nothing(
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".lock"}
 
 
-def test_no_room(
-    model: TaggingModel, maps_of: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    class Usage:
-        free = 100
+def files_of(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]
 
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: Usage)
-    with pytest.raises(InputError, match=r"cache_dir is .* need .* GB"):
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def foreign(content: bytes) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros((7, 1, 96, 1, 2), np.float16))
+    return file.getvalue()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda content: content[:-100],
+    "empty": lambda content: b"",
+    "longer": lambda content: content + bytes(32),
+    "a bit flipped": flip,
+    "a bit of the digest flipped": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "zeros under a whole header": lambda content: content[:128] + bytes(len(content) - 160) + content[-32:],
+    "zeros": lambda content: bytes(len(content)),
+    "another header": lambda content: content.replace(b"(7, 1,", b"(1, 7,", 1),
+    "broken header": lambda content: content.replace(b"'descr'", b"'descr]", 1),
+    "foreign": foreign,
+    "text": lambda content: b"no maps " * 100,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_maps_are_computed_again(
+    model: TaggingModel, maps_of: Callable[..., np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture, damage: str
+) -> None:
+    wanted = np.array(maps_of(model, views=1))
+    (path,) = files_of(tmp_path / "cache")
+    whole = path.read_bytes()
+    assert maps_of(model, views=1) is not None
+    assert "damaged" not in capsys.readouterr().out
+    path.write_bytes(DAMAGES[damage](whole))
+    assert path.read_bytes() != whole
+    np.testing.assert_array_equal(maps_of(model, views=1), wanted)
+    told = [line for line in capsys.readouterr().out.splitlines() if "damaged" in line]
+    assert told == [f"{path} is damaged: its maps are computed again"]
+    assert path.read_bytes() == whole
+
+
+def test_maps_of_another_key_are_not_taken(
+    model: TaggingModel, maps_of: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    first = np.array(maps_of(model, views=1))
+    (path,) = files_of(tmp_path / "cache")
+    model.config.image_mean = [0.5, 0.5, 0.5]
+    other = np.array(maps_of(model, views=1))
+    (second,) = set(files_of(tmp_path / "cache")) - {path}
+    assert not np.array_equal(first, other)
+    second.write_bytes(path.read_bytes())
+    np.testing.assert_array_equal(maps_of(model, views=1), other)
+
+
+def test_a_computation_that_was_killed_leaves_nothing_for_good(
+    model: TaggingModel, maps_of: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    killed, running = folder / "0123.partial", folder / "4567.partial"
+    killed.write_bytes(bytes(1000))
+    running.write_bytes(bytes(1000))
+    with FileLock(running.with_suffix(".lock")):
+        maps_of(model, views=1)
+        assert {path.suffix for path in files_of(folder)} == {".npy", ".partial"}
+        assert (killed.exists(), running.exists()) == (False, True)
+    maps_of(model, views=1)
+    assert {path.suffix for path in files_of(folder)} == {".npy"}
+
+
+def test_a_cache_folder_that_is_none(model: TaggingModel, maps_of: Callable[..., np.ndarray], tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(InputError, match=r"cache_dir is .*cache', which cannot be made a folder \(File exists\)"):
         maps_of(model)
-    assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".lock"}
+    assert (tmp_path / "cache").read_text() == "a file"
+
+
+def test_maps_that_are_a_folder(model: TaggingModel, maps_of: Callable[..., np.ndarray], tmp_path: Path) -> None:
+    maps_of(model, views=1)
+    (path,) = files_of(tmp_path / "cache")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=r"cache_dir holds .*npy', which cannot be read .*: remove it"):
+        maps_of(model, views=1)
 
 
 def test_batches_are_rows_of_the_drawn_views() -> None:
