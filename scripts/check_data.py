@@ -7,6 +7,7 @@ from pathlib import Path
 from sct_hf.data.problems import DataError
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
+from sct_hf.escaping import in_lines
 from sct_hf.options import CheckedOptions, option
 from sct_hf.training.arguments import DataArguments
 from sct_hf.training.data_checks import check_run_data
@@ -32,7 +33,7 @@ def main() -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         for note in error.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(in_lines(f"note: {note}"), file=sys.stderr)
         print(f"error: {len(error.problems)} problems in the data", file=sys.stderr)
         return 2
     except InputError as error:

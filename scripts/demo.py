@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import markdown_code
 from sct_hf.hub.own_checkpoint import own_checkpoint
 from sct_hf.inference.tagger import Tagger
 
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    page = build(tagger.pipeline, f"`{Path(name).name}`", label_encoder=arguments.label_encoder)
+    page = build(tagger.pipeline, markdown_code(Path(name).name), label_encoder=arguments.label_encoder)
     try:
         page.launch(server_port=arguments.port, share=arguments.share, **LAUNCH)
     except OSError as error:  # the port

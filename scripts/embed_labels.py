@@ -16,6 +16,7 @@ from sct_hf.data import load_data
 from sct_hf.data.scenes import SCENE_LABELS
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
+from sct_hf.escaping import in_line
 from sct_hf.label_text.encoders import encode_labels
 
 _KNOWN_LABELS = {"scenes": SCENE_LABELS, "voc2007": VOC_LABELS, "voc2012": VOC_LABELS}
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for name, words in zip(label_vectors.names, label_vectors.recipe["words"], strict=True):
-        print(name if name == words else f"{name} → {words}")
+        print(in_line(name if name == words else f"{name} → {words}"))
     count, width = label_vectors.embeddings.shape
     print(f"{options.output}: {count} labels × {width} by {label_vectors.recipe['encoder']}")
     return 0

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from transformers.utils import logging
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import in_line
 from sct_hf.files import atomic_write
 from sct_hf.hub.own_checkpoint import own_checkpoint
 from sct_hf.inference.files import common_folder, find_images, read_names
@@ -95,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(text)
     broken = [result for result in results if result.error]
     for result in broken:
-        print(f"{result.path}: {result.error}", file=sys.stderr)
+        print(in_line(f"{result.path}: {result.error}"), file=sys.stderr)
     return 1 if broken else 0
 
 

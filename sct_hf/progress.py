@@ -5,6 +5,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from sct_hf.escaping import in_lines
+
 _SECONDS_IN_A_LOG = 30.0
 
 
@@ -21,11 +23,11 @@ def progress_bar(iterable: Any = None, *, shown: bool, **options: Any) -> Any:
 
 
 def say(accelerator: Any, text: str) -> None:
-    """Print `text` once, above the progress bars.
+    """Print `text` once, above the progress bars, without characters that a terminal obeys.
 
     Args:
         accelerator: Of this process; the main one of a distributed run prints.
         text: A line, or several.
     """
     if accelerator.is_main_process:
-        tqdm.write(text)
+        tqdm.write(in_lines(text))

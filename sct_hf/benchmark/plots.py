@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -14,9 +13,10 @@ from matplotlib.transforms import Bbox
 from sct_hf.benchmark.contenders import CONTENDERS
 from sct_hf.benchmark.statistics import paired_difference, spread
 from sct_hf.files import atomic_write
-from sct_hf.training.figures import FAINT, INK, STYLE
+from sct_hf.training.plot_style import FAINT, INK, styled
 
 _REFERENCE = "linear"
+_LONGEST_TITLE = 300
 # Okabe and Ito's colours, which people with any colour vision tell apart, and two more.
 _COLOURS = (
     "#0072B2",
@@ -48,7 +48,7 @@ def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> 
         path: The PNG to write.
         title: What is shown.
     """
-    with matplotlib.rc_context(STYLE):
+    with styled([title], _LONGEST_TITLE) as drawn:
         figure = Figure(figsize=(7.2, 4.8), layout="constrained")
         axes = figure.add_subplot()
         points = []
@@ -59,7 +59,7 @@ def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> 
             points.append((runs[0]["title"], place, _bar(deviation), _look(name)["color"]))
         axes.set_xscale("log")
         axes.margins(x=0.18, y=0.15)
-        _finish(axes, title, "GFLOP of the head, one image, forward", _seeds(rows))
+        _finish(axes, drawn(title), "GFLOP of the head, one image, forward", _seeds(rows))
         figure.draw_without_rendering()
         _label(axes, points)
         _save(figure, path)
@@ -79,7 +79,7 @@ def accuracy_against_images(rows: Sequence[Row], path: str | Path, title: str) -
     heads = {name: _by_count(runs) for name, runs in _by_head(rows).items()}
     titles = {row["contender"]: row["title"] for row in rows}
     reference = heads.get(_REFERENCE)
-    with matplotlib.rc_context(STYLE):
+    with styled([title], _LONGEST_TITLE) as drawn:
         figure = Figure(figsize=(7.2 if reference is None else 12, 4.8), layout="constrained")
         panels = figure.subplots(1, 1 if reference is None else 2, squeeze=False)[0]
         for place, (name, scores) in enumerate(heads.items()):
@@ -106,7 +106,7 @@ def accuracy_against_images(rows: Sequence[Row], path: str | Path, title: str) -
             counts = sorted({row["train_images"] for row in rows})
             axes.set_xticks(counts, [f"{count:,}" for count in counts])
             axes.minorticks_off()
-        _finish(panels[0], title, "training images", _seeds(rows))
+        _finish(panels[0], drawn(title), "training images", _seeds(rows))
         panels[0].legend(frameon=False, fontsize=8.5)
         if reference is not None:
             above = f"mAP above {titles[_REFERENCE]} (points), mean ± standard error"
@@ -130,7 +130,7 @@ def accuracy_against_known(rows: Sequence[Row], path: str | Path, title: str) ->
     partly = [row for row in rows if not row["single_positive"] and row["known_proportion"] < 1]
     whole = [100 * row["mAP"] for row in rows if not row["single_positive"] and row["known_proportion"] == 1]
     parts = [part for part in (partly, single) if part]
-    with matplotlib.rc_context(STYLE):
+    with styled([title], _LONGEST_TITLE) as drawn:
         figure = Figure(figsize=(7.2 if len(parts) < 2 else 9.2, 4.8), layout="constrained")
         ratios = {"width_ratios": [4, 1][: len(parts)]}
         panels = figure.subplots(1, max(len(parts), 1), squeeze=False, sharey=True, gridspec_kw=ratios)[0]
@@ -146,7 +146,7 @@ def accuracy_against_known(rows: Sequence[Row], path: str | Path, title: str) ->
                 axes.errorbar(sorted(scores), heights, yerr=bars, label=name, capsize=3, **_style(place))
         for axes in panels if whole else []:
             axes.axhline(spread(whole).mean, color=INK, linewidth=0.8, linestyle="--", label="all labels known")
-        _finish(panels[0], title, "labels known (%)" if partly else "single positives", _seeds(rows))
+        _finish(panels[0], drawn(title), "labels known (%)" if partly else "single positives", _seeds(rows))
         panels[0].legend(frameon=False, fontsize=8.5)
         if single:
             panels[-1].set_xticks([])

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from sct_hf.files import atomic_write
-from sct_hf.training.figures import STYLE
+from sct_hf.training.plot_style import styled
 
 BARS = {"model_forward_ratio": "inference", "model_step_ratio": "training step"}
 
@@ -24,7 +23,7 @@ def speed_figure(tables: Mapping[str, Sequence[Mapping[str, Any]]], path: str | 
     panels = [*_head_panels(tables.get("heads", ())), *_transport_panels(tables.get("transport", ()))]
     if not panels:
         return
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(5.2, 2.4 * len(panels)), layout="constrained")
         for place, (title, names, series, logarithmic) in enumerate(panels):
             axes = figure.add_subplot(len(panels), 1, place + 1)

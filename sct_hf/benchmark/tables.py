@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sct_hf.escaping import in_markdown
 from sct_hf.files import atomic_write
 
 _MAX_DECIMALS = 4
@@ -57,7 +58,7 @@ def markdown_table(rows: list[dict[str, Any]], columns: Sequence[str] | None = N
     values = [[row.get(name) for row in rows] for name in names]
     texts = [_column(column) for column in values]
     numeric = [any(_is_number(value) for value in column) for column in values]
-    widths = [max(3, *map(len, [_escaped(name), *cells])) for name, cells in zip(names, texts, strict=True)]
+    widths = [max(3, *map(len, [in_markdown(name), *cells])) for name, cells in zip(names, texts, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
@@ -67,7 +68,7 @@ def markdown_table(rows: list[dict[str, Any]], columns: Sequence[str] | None = N
         return f"| {' | '.join(padded)} |"
 
     rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric, strict=True)]
-    return "\n".join([line([_escaped(name) for name in names]), line(rule), *map(line, zip(*texts, strict=True))])
+    return "\n".join([line([in_markdown(name) for name in names]), line(rule), *map(line, zip(*texts, strict=True))])
 
 
 def _is_number(value: Any) -> bool:
@@ -109,9 +110,5 @@ def _cell(value: Any, form: str) -> str:
     if _is_number(value):
         return f"{int(value):,}" if isinstance(value, Integral) else format(float(value), form)
     if isinstance(value, list | tuple):
-        return _escaped(", ".join(map(str, value)))
-    return _escaped(str(value))
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+        return in_markdown(", ".join(map(str, value)))
+    return in_markdown(str(value))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import in_line
 
 SHOWN = 20
 
@@ -27,7 +28,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.place, self.text, self.remedy) if part)
+        return in_line(": ".join(part for part in (self.place, self.text, self.remedy) if part))
 
 
 class DataError(InputError):

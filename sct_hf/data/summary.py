@@ -6,6 +6,7 @@ import numpy as np
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.co_occurrence import seen_together
+from sct_hf.escaping import in_line, in_lines
 
 _PAIRS_SHOWN = 10
 
@@ -68,7 +69,7 @@ def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
         summary: Of one split.
         notes: What its reader noted.
     """
-    names, positives, unknown = summary.label_names, summary.positives, summary.unknown
+    names, positives, unknown = [*map(in_line, summary.label_names)], summary.positives, summary.unknown
     shares = [f"{count} with {number}" for number, count in enumerate(summary.per_image.tolist()) if count]
     skipped = f", {summary.skipped} more left out" if summary.skipped else ""
     lines = [
@@ -83,4 +84,4 @@ def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
         lines.append(f"  {names[column]:<{width}}  {positives[column]:6d}  {share:5.1f} %{judged}")
     pairs = [f"{one} + {other} {count}" for one, other, count in summary.pairs()[:_PAIRS_SHOWN]]
     lines.append(f"  most often together: {', '.join(pairs) or 'no two labels'}")
-    return "\n".join(lines)
+    return in_lines("\n".join(lines))

@@ -9,13 +9,15 @@ import numpy as np
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.errors import InputError
+from sct_hf.escaping import csv_cell
 from sct_hf.files import atomic_write
 
 
 def write_csv(images: LabelledImages, path: str | Path) -> None:
     """Write a row an image: its path, the labels present and the labels unknown, the latter two as JSON lists.
 
-    A path below the folder of the file is relative to it, any other one absolute.
+    A path below the folder of the file is relative to it, any other one absolute; one that a spreadsheet would take
+    for a formula begins with "./".
 
     Args:
         images: The images; each has a file.
@@ -35,9 +37,10 @@ def write_csv(images: LabelledImages, path: str | Path) -> None:
                 "name: save the images as files first"
             )
         place = Path(os.path.abspath(file))
-        cell = place.relative_to(folder) if place.is_relative_to(folder) else place
+        cell = str(place.relative_to(folder) if place.is_relative_to(folder) else place)
+        cell = cell if csv_cell(cell) == cell else os.path.join(os.curdir, cell)
         lists = ([images.label_names[column] for column in np.flatnonzero(marks == mark)] for mark in (1, -1))
-        rows.append([str(cell), *map(json.dumps, lists)])
+        rows.append([cell, *map(json.dumps, lists)])
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["image", "labels", "unknown"])

@@ -1,5 +1,6 @@
 """The page of the demo: tags with bars, thresholds to move, heatmaps to look at, other labels to type."""
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -145,8 +146,9 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
 
                 words = gr.Textbox(
                     label="Other labels",
-                    info=closed or "With commas between them; nothing for the checkpoint's own.",
-                    placeholder="none with this checkpoint" if closed else "horse, wild boar, fire engine",
+                    info=None if closed else "With commas between them; nothing for the checkpoint's own.",
+                    placeholder=closed or "horse, wild boar, fire engine",  # plain text, which info is not
+                    lines=2 if closed else 1,
                     interactive=closed is None,
                     max_length=_LONGEST_TEXT,
                 )
@@ -177,5 +179,5 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
 
 
 def _message(reason: Any) -> gr.Error:
-    """What the page shows, without a traceback on the server."""
-    return gr.Error(str(reason), print_exception=False)
+    """What the page shows, which takes HTML, without a traceback on the server."""
+    return gr.Error(escape(str(reason), quote=False), print_exception=False)

@@ -62,12 +62,17 @@ def main(argv: list[str] | None = None) -> int:
         try:
             pixels = preprocess(path)
         except Exception as error:  # broken files make Pillow's decoders raise almost anything
-            print(f"{path}: {error}", file=sys.stderr)
+            print(_shown(f"{path}: {error}"), file=sys.stderr)
             code = 1
             continue
         (logits,) = session.run(["logits"], {"pixel_values": pixels})[0]
-        print(path, *(f"{label} {score:.4f}" for label, score in tags(logits)), sep="\t")
+        print(*map(_shown, [path, *(f"{label} {score:.4f}" for label, score in tags(logits))]), sep="\t")
     return code
+
+
+def _shown(text: str) -> str:
+    """Text without characters that a terminal obeys."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sct_hf.data.registry import dataset_title
+from sct_hf.escaping import in_markdown, markdown_block, markdown_code
 from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import BEGIN, END, Notes
 from sct_hf.options import default_of, options_of
@@ -20,6 +21,8 @@ _TEMPLATE = Path(__file__).with_name("card_template.md")
 _TAGS = ("multi-label-image-classification", "multi-label", "sct", "conditional-transport", "timm")
 _LICENSE = "apache-2.0"
 _SAMPLES = "https://huggingface.co/datasets/mishig/sample_images/resolve/main"
+# How the template makes text of what is not its own.
+_ESCAPES: Any = {"text": lambda value: in_markdown(str(value)), "code": lambda value: markdown_code(str(value))}
 # Key of metrics.json → metric of the Hub.
 _RESULTS = {
     **{"mAP": "mean_average_precision", "mAP_11point": "mean_average_precision"},
@@ -56,7 +59,7 @@ def make_card(
         "dataset": _dataset_name(metrics["dataset"]),
         "metrics": metrics,
         "arguments": arguments,
-        "command": _command(run.record["command"]),
+        "command": markdown_block(_command(run.record["command"]), "bash"),
         "settings": _settings(arguments),
         "open_to_labels": config.scorer == "label",
         "versions": run.record["versions"],
@@ -65,7 +68,7 @@ def make_card(
         "tasks": tasks,
     }
     data = card_data(run, repo_id, notes, examples)
-    return ModelCard.from_template(data, template_path=str(_TEMPLATE), percent=_percent, cell=_cell, **content)
+    return ModelCard.from_template(data, template_path=str(_TEMPLATE), percent=_percent, **_ESCAPES, **content)
 
 
 def card_data(run: TrainedRun, repo_id: str, notes: Notes, examples: Sequence[str] = ()) -> ModelCardData:
@@ -157,8 +160,3 @@ def _without_folder(value: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None or value != value else f"{100 * value:.1f}"
-
-
-def _cell(text: str) -> str:
-    """Text that may stand in a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", " ")

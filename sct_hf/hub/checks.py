@@ -12,6 +12,7 @@ import pyarrow.lib
 from transformers import CONFIG_MAPPING, AutoImageProcessor
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import from_csv_cell
 from sct_hf.files import sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
@@ -170,7 +171,7 @@ def _check_table(folder: Path, table: pd.DataFrame) -> None:
     try:
         written = pd.read_csv(folder / RunFile.PER_LABEL, keep_default_na=False, na_values=[""], dtype={"label": str})
         figures = table.columns.drop("label")
-        same = written["label"].tolist() == table["label"].tolist() and np.allclose(
+        same = [*map(from_csv_cell, written["label"].fillna(""))] == table["label"].tolist() and np.allclose(
             written[figures].astype(float), table[figures].astype(float), atol=_TOLERANCE, equal_nan=True
         )
     except (KeyError, ValueError) as error:

@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import httpx, validate_repo_id
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import in_lines
 from sct_hf.hub.checks import read_run
 from sct_hf.hub.repository import assemble
 from sct_hf.network import failure_reason
@@ -131,7 +132,7 @@ def describe(
     if not create_pr and revision is None:
         calls.insert(0, f"create_repo({repo_id!r}{kind}, private={private}, exist_ok=True)")
     card = (target / "README.md").read_text(encoding="utf-8")
-    return "\n".join([card, *listed, "", "would call", *(f"  {call}" for call in calls)])
+    return in_lines("\n".join([card, *listed, "", "would call", *(f"  {call}" for call in calls)]))
 
 
 def snippet(repo_id: str, commit: str) -> str:

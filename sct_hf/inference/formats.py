@@ -6,30 +6,35 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from sct_hf.escaping import csv_cell, in_line, in_lines
 from sct_hf.inference.tagger import Tags
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
 def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"]) -> str:
-    """Write results as text that ends with a line break.
+    r"""Write results as text that ends with a line break.
 
     Args:
         results: The images' tags.
         style: "table": one line an image; "json": a list of {"path", "tags": [{"label", "score"}]} with "error" where
             a file could not be read; "csv": path, label, score, error, one row a tag and one for an image without.
             JSON and CSV also tell `seen` and the bounds of the box where the results do.
+
+    Characters that do not print are escaped as JSON does it, such as \u001b; text of CSV goes through `csv_cell`.
     """
     if style == "json":
         content = [_entry(result) for result in results]
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return in_lines(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
     if style == "csv":
-        return _csv(results)
-    width = max((len(str(result.path)) for result in results), default=0)
+        return in_lines(_csv(results))
+    paths = [in_line(str(result.path)) for result in results]
+    width = max(map(len, paths), default=0)
     lines = []
-    for result in results:
+    for path, result in zip(paths, results, strict=True):
         tags = ", ".join(f"{label} {score:.2f}" for label, score in result.tags)
-        lines.append(f"{result.path!s:<{width}}  {f'error: {result.error}' if result.error else tags or '(no tag)'}")
+        found = in_line(f"error: {result.error}" if result.error else tags or "(no tag)")
+        lines.append(f"{path:<{width}}  {found}")
     return "\n".join(lines) + "\n"
 
 
@@ -53,5 +58,6 @@ def _csv(results: Sequence[Tags]) -> str:
         entry = _entry(result)
         image = {"path": entry["path"], "error": entry.get("error", "")}
         for tag in entry["tags"] or [{}]:
-            writer.writerow(image | {key: value for key, value in tag.items() if key != "box"} | tag.get("box", {}))
+            row = image | {key: value for key, value in tag.items() if key != "box"} | tag.get("box", {})
+            writer.writerow({key: csv_cell(value) if isinstance(value, str) else value for key, value in row.items()})
     return text.getvalue()

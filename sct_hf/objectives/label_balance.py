@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import from_csv_cell
 from sct_hf.options import CheckedOptions, option
 
 AUTO, ROOT = "auto", "sqrt"
@@ -109,7 +110,7 @@ def label_focus(
 
 
 def _read(field: str, path: Path, label_names: Sequence[str], defaults: dict[str, float]) -> dict[str, np.ndarray]:
-    """Columns (C,) of a CSV file with a column `label`: those of `defaults` that it has."""
+    """Columns (C,) of a CSV file with a column `label`, see `csv_cell`: those of `defaults` that it has."""
     wanted = " or ".join(defaults)
     try:
         table = pd.read_csv(path, dtype={"label": str}, keep_default_na=False)
@@ -123,7 +124,7 @@ def _read(field: str, path: Path, label_names: Sequence[str], defaults: dict[str
     places = {name: place for place, name in enumerate(label_names)}
     seen: set[str] = set()
     for line, row in enumerate(table.to_dict("records"), 2):
-        label = row["label"]
+        label = from_csv_cell(str(row["label"]))
         where = f"{field} {path}, line {line}"
         if label not in places:
             near = difflib.get_close_matches(label, label_names, n=1)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,14 +20,10 @@ from sct_hf.files import atomic_write
 from sct_hf.inference.scoring import score_images
 from sct_hf.model.image_processing_sct import to_rgb
 from sct_hf.model.pipeline_sct import heatmap_overlay
+from sct_hf.training.plot_style import FAINT, INK, styled
 
 RIGHT, WRONG, MISSED, OTHER = "#2e8b57", "#c8382e", "#c77700", "#7b8794"
-INK, FAINT = "#22303c", "#d9dee3"
 SHOWN_SIDE = 400
-STYLE: Any = {
-    **{"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK},
-    "text.parse_math": False,  # labels may hold $
-}
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -48,7 +43,7 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> N
     panels = {title: lines for title, lines in panels.items() if lines}
     epochs = [row.get("epoch") for row in history]
     axis = "epoch" if None not in epochs and len(set(epochs)) == len(epochs) else "step"
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.6), layout="constrained")
         for column, (title, lines) in enumerate(panels.items()):
             axes = figure.add_subplot(1, len(panels), column + 1)
@@ -147,7 +142,8 @@ def tag_sheet(
     per_row = 2 if len(shown) > 1 else 1
     rows = math.ceil(len(shown) / per_row)
     shares = [1.0, 1.05, *([1.0] * maps_shown if plans is not None else [])]
-    with matplotlib.rc_context(STYLE):
+    with styled(names) as drawn:
+        names = [*map(drawn, names)]
         figure = Figure(figsize=(2.45 * len(shares) * per_row, 2.5 * rows), layout="constrained")
         cells = figure.subfigures(rows, per_row, wspace=0.04, hspace=0.03, squeeze=False).ravel()
         for index, (cell, image) in enumerate(zip(cells, shown, strict=False)):

@@ -1,16 +1,16 @@
 """A plot of how often labels are seen, and which are seen together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sct_hf.data.summary import Summary
 from sct_hf.files import atomic_write
-from sct_hf.training.figures import FAINT, INK, STYLE
+from sct_hf.training.plot_style import FAINT, INK, styled
 
 LABELS_SHOWN = 40
 _COLOURS = ("#2a6f97", "#e0a458")
@@ -30,8 +30,10 @@ def label_figure(summaries: Sequence[Summary], path: str | Path) -> None:
     first = summaries[0]
     order = np.argsort(-first.positives, kind="stable")[:LABELS_SHOWN]  # (K,)
     names = [first.label_names[column] for column in order]
-    side = 1.6 + 0.24 * len(names)
-    with matplotlib.rc_context(STYLE):
+    with styled([*names, *(summary.name for summary in summaries)]) as drawn:
+        names = [*map(drawn, names)]
+        side = 0.8 + 0.07 * max(map(len, names)) + 0.24 * len(names)
+        summaries = [replace(summary, name=drawn(summary.name)) for summary in summaries]
         figure = Figure(figsize=(2 * max(side, 3.6) + 0.8, max(side, 3.2) + 0.4), layout="constrained")
         bars, cells = figure.subplots(1, 2)
         _bars(bars, summaries, order, names)

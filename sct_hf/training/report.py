@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 from transformers import PreTrainedModel
 
+from sct_hf.escaping import csv_cell, in_line
 from sct_hf.factory import image_processor
 from sct_hf.files import atomic_write
 from sct_hf.metrics.frequency import GROUPS
@@ -107,7 +108,8 @@ def write_scores(
     """Write what an evaluation leaves behind: metrics.json, per_label.csv and predictions.parquet.
 
     predictions.parquet has the columns `image_id`, and for each label `score/<label>` (float) and `target/<label>`
-    (int8: 1, 0, -1 unknown). per_label.csv has fractions, not percents.
+    (int8: 1, 0, -1 unknown). per_label.csv has fractions, not percents; its labels are written by
+    `csv_cell`.
 
     Args:
         output_dir: The folder.
@@ -118,7 +120,9 @@ def write_scores(
     output_dir = Path(output_dir)
     write_json(output_dir / "metrics.json", metrics)
     with atomic_write(output_dir / RunFile.PER_LABEL) as temporary:
-        label_table(predictions, threshold).to_csv(temporary, index=False)
+        table = label_table(predictions, threshold)
+        table["label"] = [*map(csv_cell, table["label"])]
+        table.to_csv(temporary, index=False)
     scores, targets = check_scores_and_targets(predictions.scores, predictions.targets)  # (N, C)
     columns: dict[str, Any] = {"image_id": list(predictions.image_ids)}
     for label, name in enumerate(predictions.label_names):
@@ -243,7 +247,7 @@ def _side_by_side(rows: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) ->
 
 def _aligned(table: pd.DataFrame) -> str:
     """Columns of text, the first one flush left, the others flush right."""
-    texts = [[str(head), *map(str, table[head])] for head in table.columns]
+    texts = [[in_line(str(text)) for text in (head, *table[head])] for head in table.columns]
     widths = [max(map(len, column)) for column in texts]
     rows = zip(*texts, strict=True)
     return "\n".join(

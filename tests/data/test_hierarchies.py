@@ -34,6 +34,14 @@ def test_a_file_with_a_header_blank_lines_and_several_parents(tmp_path) -> None:
     assert load_hierarchy(str(tmp_path / "again.csv"), LABELS) == expected
 
 
+def test_names_like_formulas_are_written_as_text_and_read_back(tmp_path) -> None:
+    parents = {"=dog": ["+pet", "'-x"], "@cat": ["+pet"]}
+    write_hierarchy(tmp_path / "again.csv", parents)
+    written = (tmp_path / "again.csv").read_text(encoding="utf-8").splitlines()
+    assert written == ["child,parent", "'=dog,'+pet", "'=dog,''-x", "'@cat,'+pet"]
+    assert read_hierarchy(tmp_path / "again.csv", ["=dog", "@cat"]) == parents
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

@@ -1,5 +1,6 @@
 """Masks are functions of names and seed alone, hide both signs alike, and survive a CSV file."""
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -118,6 +119,22 @@ def test_names_with_separators_are_read_back(table: Path, tmp_path: Path) -> Non
     back = load_data("csv", "train", files=str(tmp_path / "t.csv"))
     targets = dict(zip(back.label_names, back.targets()[0].tolist(), strict=True))
     assert targets == {"cat, or dog": 1, 'a "quoted" one': 1, "plain": -1}
+
+
+def test_no_cell_is_a_formula(table: Path, tmp_path: Path) -> None:
+    names = ["=a.png", "+b.png", "-c.png", "@d.png", "plain.png"]
+    for name in names:
+        (tmp_path / name).write_bytes((table / "train-0.png").read_bytes())
+    labels, marks = ["+cmd", "=1+1"], np.ones((5, 2), dtype=np.int8)
+    images = LabelledImages(ImageFiles([tmp_path / name for name in names]), marks, labels, names, "odd", "train")
+    write_csv(images, tmp_path / "t.csv")
+    with open(tmp_path / "t.csv", encoding="utf-8", newline="") as stream:
+        cells = [cell for row in csv.reader(stream) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))]
+    back = load_data("csv", "train", files=str(tmp_path / "t.csv"))
+    assert [Path(name).name for name in back.image_ids] == names
+    assert back.label_names == labels
+    assert back.image(0).size == images.image(0).size
 
 
 def test_images_without_files_cannot_be_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from sct_hf.demo.interface import LAUNCH, build
+from sct_hf.demo.interface import LAUNCH, Answers, build
+from sct_hf.demo.viewer import Viewer
 from tests.demo.tiny import LABELS, THRESHOLDS
+from tests.hostile import HOSTILE_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -138,10 +141,38 @@ def test_what_is_not_to_be_had_is_said_on_the_page(taggers: dict[str, Any]) -> N
     for kind in ("linear", "peer"):
         words = components[kind]["Other labels"]
         assert words["interactive"] is False
-        assert "scores only the labels it was trained on" in words["info"]
+        assert "scores only the labels it was trained on" in words["placeholder"]
     assert components["label"]["Other labels"]["interactive"] is True
     shown = {kind: items["Where a tag was seen"]["visible"] for kind, items in components.items()}
     assert shown == {"label": True, "linear": True, "peer": False}
+
+
+class Hostile:
+    """A tagger whose labels, and whose reason to take no others, are more than text."""
+
+    label_names = HOSTILE_NAMES
+    gives_maps = True
+    THRESHOLD = 0.5
+
+    def thresholds(self, names: list[str]) -> list[float]:
+        return [0.5] * len(names)
+
+    def stages(self, **options: Any) -> None:
+        raise ValueError(f"labels: no {''.join(HOSTILE_NAMES)}")
+
+
+def test_names_are_text_on_the_page() -> None:
+    """Neither Markdown nor HTML is made of labels: those of a checkpoint, or those that are typed."""
+    tagger = Hostile()
+    items = build(tagger, "`name`").config["components"]
+    rendered = [item["props"].get("value") for item in items if item["type"] in ("markdown", "html")]
+    rendered += [item["props"].get("info") for item in items]
+    texts = [text for text in rendered if isinstance(text, str)]
+    assert any("labels" in text for text in texts)
+    assert not [name for name in HOSTILE_NAMES for text in texts if name in text]
+    with pytest.raises(gr.Error) as raised:
+        Answers(Viewer(tagger)).relabel(None, "<img src=x>, <img src=x>", [], {})
+    assert raised.value.message.startswith("“&lt;img src=x&gt;” is there twice")
 
 
 SESSIONS = itertools.count()

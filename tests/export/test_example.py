@@ -178,3 +178,15 @@ def test_resized_images_are_two_levels_off_at_most(example: ModuleType, transfor
     levels = np.abs(found - expected) * std * 255
     assert levels.max() < 2.01
     assert levels.mean() < 0.1
+
+
+def test_names_are_text_in_the_terminal(
+    example: ModuleType, images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(example.EXPORT, "labels", ["\x1b[2J狗", "a\tb", "\x9bc\n", "\u202ed"][: len(LABELS)])
+    monkeypatch.setitem(example.EXPORT, "thresholds", [0.0] * len(LABELS))
+    assert example.main([str(images / "0.png"), "\x1b.png"]) == 1
+    printed, errors = capsys.readouterr()
+    assert not [letter for letter in printed + errors if not letter.isprintable() and letter not in "\t\n"]
+    assert len(printed.splitlines()) == len(errors.splitlines()) == 1
+    assert r"\x1b[2J狗" in printed

@@ -1,15 +1,20 @@
 """The card of runs that were told other things."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import TrainedRun, read_run
 from sct_hf.hub.claims import BEGIN, END, Notes, read_notes
 from sct_hf.metrics.zero_shot import zero_shot_metrics
+from tests.hostile import HOSTILE_NAMES
 
 NONE = Notes("", {})
 
@@ -131,3 +136,60 @@ def test_labels_beyond_those_of_training(run: TrainedRun, monkeypatch: pytest.Mo
     # By hand: b's only image comes first, d's second.
     assert "| these alone | 75.0 | 50.0 |" in text
     assert "only those named above were measured" in text
+
+
+def rendered(card: ModelCard) -> tuple[list[str], list[list[str]]]:
+    """What a page makes of a card: tags, links, images and blocks of HTML, and the texts of each table's rows."""
+    tokens = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(card.text)
+    parts = [part for token in tokens for part in (token, *(token.children or ()))]
+    kinds = ("html_inline", "html_block", "link_open", "image", "heading_open", "fence", "hr", "s_open")
+    special = [f"{part.type} {part.content or part.attrs}" for part in parts if part.type in kinds]
+    rows: list[list[str]] = []
+    for token, inside in pairwise(tokens):
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type == "td_open":
+            rows[-1].append("".join(part.content for part in inside.children or ()))
+    return special, rows
+
+
+@pytest.mark.parametrize("first", range(0, len(HOSTILE_NAMES), 4))
+def test_names_of_labels_are_text_in_the_card(run: TrainedRun, first: int) -> None:
+    names = (HOSTILE_NAMES * 2)[first : first + 4]  # as many as the run has labels
+    truth = [[1, 0, 1], [0, 1, 0]]
+    measured = zero_shot_metrics([[0.1, 0.2], [0.9, 0.3]], truth, truth, seen=["a"], unseen=["b", "c"])
+
+    def card(labels: list[str]) -> ModelCard:
+        table = pd.DataFrame(
+            {"label": labels, "positives": 1, **dict.fromkeys(("AP", "precision", "recall", "F1"), 0.5)}
+        )
+        figures = measured | {"ZSL_AP": dict.fromkeys(labels, 0.5)}
+        return make_card(replace(run, per_label=table, metrics=run.metrics | {"zero_shot": figures}), "me/x", NONE)
+
+    plain_parts, plain_rows = rendered(card([f"label {place}" for place in range(len(names))]))
+    parts, rows = rendered(card(names))
+    assert [part for part in parts if not part.startswith("fence")] == [
+        part for part in plain_parts if not part.startswith("fence")
+    ]
+    assert [len(row) for row in rows] == [len(row) for row in plain_rows]
+    shown = [row[0] for row in rows if len(row) == 7][1:]
+    assert shown == [
+        "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in " ".join(name.split()))
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_options_and_names_of_data_are_text_in_the_card(run: TrainedRun, name: str) -> None:
+    plain, plain_rows = rendered(make_card(told(run, train_split="train", label_encoder="x"), "me/x", NONE))
+    metrics = run.metrics | {"split": name, "dataset": name, "machine": run.metrics["machine"] | {"device": name}}
+    record = run.record | {"command": ["accelerate", "launch", name, f"--train_split={name}"]}
+    other = replace(run, metrics=metrics, record=record)
+    card = make_card(told(other, train_split=name, label_encoder=name, epochs=name), "me/x", NONE)
+    parts, rows = rendered(card)
+    kinds = [part.split()[0] for part in parts]
+    assert kinds == [part.split()[0] for part in plain]
+    assert [len(row) for row in rows] == [len(row) for row in plain_rows]
+    header = yaml.safe_load(str(card).split("\n---\n")[0])
+    assert header["model-index"][0]["results"][0]["dataset"]["split"] == name
+    assert ModelCard(str(card)).text.strip() == card.text.strip()

@@ -84,6 +84,13 @@ def test_a_file_of_weights_and_one_of_exponents(made: Made, file: Callable[[str]
     assert (both["gamma_neg"], both["gamma_pos"]) == ([4, 2, 2, 2], [1, 0.5, 0.5, 0.5])
 
 
+def test_a_label_may_begin_like_a_formula(file: Callable[[str], str]) -> None:
+    counts = LabelCounts(np.ones(2), np.ones(2))
+    options = BalanceOptions(positive_weights=file("label,weight\n'=x,2\n+y,3\n"))
+    made = label_focus(options, counts, ["=x", "+y"], FOCUS)
+    assert made["positive_weight"].tolist() == [2, 3]
+
+
 def test_a_label_may_be_called_like_a_missing_value(file: Callable[[str], str]) -> None:
     counts = LabelCounts(np.ones(2), np.ones(2))
     options = BalanceOptions(positive_weights=file("label,weight\nNA,2\n"))

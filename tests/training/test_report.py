@@ -13,8 +13,10 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from sct_hf import InputError, build_model, encode_labels, multilabel_metrics
+from sct_hf.escaping import from_csv_cell
 from sct_hf.metrics.frequency import frequency_groups, group_metrics
 from sct_hf.training.report import Predictions, format_table, label_table, write_json, write_report, write_scores
+from tests.hostile import HOSTILE_NAMES
 
 LABELS = ["dog", "cat", "dining table", "boat", "unseen"]
 HISTORY = [{"epoch": 1, "step": 5, "loss": 1.0, "losses/semantic": 0.5, "lr": 1e-4, "holdout_mAP": 0.5}]
@@ -187,3 +189,19 @@ def test_table_side_by_side(predictions) -> None:
     for label, line in zip(LABELS[:4], lines[:4], strict=True):
         assert line.split()[-2:] == [f"{100 * metrics['AP'][label]:.1f}", f"{100 * other['AP'][label]:.1f}"]
     assert lines[4].split() == ["unseen", "–", "–"]
+
+
+def test_names_are_text_in_the_table_and_in_per_label(tmp_path) -> None:
+    names = HOSTILE_NAMES
+    rng = np.random.default_rng(0)
+    scores, targets = rng.random((6, len(names))), np.tile(np.arange(6)[:, None] % 2, len(names))
+    metrics = multilabel_metrics(scores, targets, label_names=names)
+    predictions = Predictions([str(row) for row in range(6)], scores, targets, names)
+    printed = format_table(metrics, names, predictions=predictions)
+    assert len(printed.split("\n\n")[-1].splitlines()) == 1 + len(names)
+    assert not [letter for letter in printed if not letter.isprintable() and letter != "\n"]
+    write_scores(tmp_path, metrics=metrics, predictions=predictions)
+    with open(tmp_path / "per_label.csv", encoding="utf-8", newline="") as stream:
+        cells = [row[0] for row in csv.reader(stream)][1:]
+    assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r"))]
+    assert [*map(from_csv_cell, cells)] == names

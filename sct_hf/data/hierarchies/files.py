@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import csv_cell, from_csv_cell
 from sct_hf.files import atomic_write
 from sct_hf.model.hierarchy_sct import top_down
 from sct_hf.model.vocabulary_sct import label_words
@@ -17,6 +18,7 @@ def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, li
     """Read a hierarchy from rows `child,parent`, one for each parent of a label; a header of these words may stand.
 
     A parent is a label of the data set or a new one; a child is a label of the data set or a parent in another row.
+    Cells are those of `csv_cell`.
 
     Args:
         path: The CSV file.
@@ -39,6 +41,7 @@ def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, li
         raise InputError(f"hierarchy is {str(path)!r}, which cannot be read as CSV text: {error}") from error
     if rows and tuple(cell.lower() for cell in rows[0][1]) == HEADER:
         rows = rows[1:]
+    rows = [(line, [*map(from_csv_cell, row)]) for line, row in rows]
     if not rows:
         raise InputError(f"hierarchy is {str(path)!r}, which has no rows: write one child,parent a line")
     for line, row in rows:
@@ -79,4 +82,5 @@ def write_hierarchy(path: str | Path, label_parents: Mapping[str, Sequence[str]]
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
-        writer.writerows((child, parent) for child, parents in label_parents.items() for parent in parents)
+        pairs = ((child, parent) for child, parents in label_parents.items() for parent in parents)
+        writer.writerows(map(csv_cell, pair) for pair in pairs)
