@@ -1,19 +1,17 @@
 """What a publishable folder is: a finished run of SCT, whole, whose figures belong to its weights."""
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.lib
 from transformers import CONFIG_MAPPING, AutoImageProcessor
 
-from sct_hf.errors import InputError
 from sct_hf.escaping import from_csv_cell
 from sct_hf.files import sha256_of_file
+from sct_hf.hub.records import check_facts, is_number, read_object, read_record, refuse
 from sct_hf.metrics.frequency import frequency_groups, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
@@ -71,58 +69,41 @@ def read_run(folder: str | Path) -> TrainedRun:
     folder = Path(folder)
     missing = [name for name in RunFile.of_kind("model", "report") if not (folder / name).is_file()]
     if missing:
-        _refuse(folder, f"it lacks {', '.join(missing)}", "give the whole output folder of scripts/train.py")
-    record, metrics = _read_json(folder, RunFile.ARGUMENTS), _read_json(folder, RunFile.METRICS)
-    if not record.get("finished"):
-        _refuse(folder, "its run is not finished", "continue it with --resume")
-    config = _read_json(folder, RunFile.CONFIG)
+        refuse(folder, f"it lacks {', '.join(missing)}", "give the whole output folder of scripts/train.py")
+    record, metrics = read_record(folder), read_object(folder, RunFile.METRICS)
+    config = read_object(folder, RunFile.CONFIG)
     _check_kind(folder, config)
     _check_weights(folder, metrics)
+    check_facts(folder, metrics)
     model = load_model(str(folder), field="folder")
     assert isinstance(model, SCTForMultiLabelClassification)
     try:
         processor = AutoImageProcessor.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        _refuse(folder, f"its preprocessor_config.json cannot be used ({failure_reason(error)})", "train again")
+        refuse(folder, f"its preprocessor_config.json cannot be used ({failure_reason(error)})", "train again")
     run = TrainedRun(folder, model.eval(), processor, metrics, _check_metrics(folder, model, metrics), record)
     _check_arguments(run)
     return run
 
 
-def _refuse(folder: Path, reason: str, remedy: str) -> NoReturn:
-    raise InputError(f"folder is {str(folder)!r}, which cannot be published: {reason}; {remedy}")
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        _refuse(folder, f"{name} cannot be read ({failure_reason(error)})", "train again")
-    if not isinstance(content, dict):
-        _refuse(folder, f"{name} holds {type(content).__name__}, no object", "train again")
-    return content
-
-
 def _check_kind(folder: Path, config: dict[str, Any]) -> None:
     kind = config.get("model_type")
     if kind == PeerConfig.model_type:
-        _refuse(
+        refuse(
             folder,
             f"it holds the peer head {config.get('head')!r}, whose code stays in the package (model_type {kind!r})",
             "only SCT travels with its code; give a folder trained with --head sct",
         )
-    if kind not in CONFIG_MAPPING or not issubclass(CONFIG_MAPPING[str(kind)], SCTConfig):
-        _refuse(folder, f"its model_type is {kind!r}", "give a folder trained with --head sct")
+    if str(kind) not in CONFIG_MAPPING or not issubclass(CONFIG_MAPPING[str(kind)], SCTConfig):
+        refuse(folder, f"its model_type is {kind!r:.100}", "give a folder trained with --head sct")
 
 
 def _check_weights(folder: Path, metrics: dict[str, Any]) -> None:
     written, found = metrics.get("weights_sha256"), sha256_of_file(folder / RunFile.WEIGHTS)
     if written is None:
-        _refuse(
-            folder, f"{RunFile.METRICS} does not say which weights it speaks of (no weights_sha256)", "train again"
-        )
+        refuse(folder, f"{RunFile.METRICS} does not say which weights it speaks of (no weights_sha256)", "train again")
     if written != found:
-        _refuse(
+        refuse(
             folder,
             f"{RunFile.METRICS} speaks of other weights: weights_sha256 {str(written)[:12]}…, but {RunFile.WEIGHTS} "
             f"has {found[:12]}…",
@@ -141,28 +122,26 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
         if parents := model.config.label_parents:
             computed |= hierarchical_metrics(scores, targets, parents, names)
         if "frequency_limits" in metrics:
-            positives = pd.read_csv(folder / RunFile.PER_LABEL)["train_positives"].to_numpy()
+            positives = pd.read_csv(folder / RunFile.PER_LABEL)["train_positives"].astype(int).to_numpy()
             groups = frequency_groups(positives, metrics["frequency_limits"])
             computed |= group_metrics(computed["AP"], names, groups)
-    except (KeyError, OSError, ValueError, pyarrow.lib.ArrowException) as error:
+    except (KeyError, OSError, TypeError, ValueError, OverflowError, pyarrow.lib.ArrowException) as error:
         reason = failure_reason(error)
-        _refuse(
+        refuse(
             folder, f"{RunFile.PREDICTIONS} does not hold scores and targets of its labels ({reason})", "train again"
         )
     if scores.min() < 0 or scores.max() > 1:
-        _refuse(folder, f"{RunFile.PREDICTIONS} has scores outside [0, 1]", "train again")
+        refuse(folder, f"{RunFile.PREDICTIONS} has scores outside [0, 1]", "train again")
     for name, value in computed.items():
         if name not in metrics:
-            _refuse(folder, f"{RunFile.METRICS} lacks {name}", "train again")
+            refuse(folder, f"{RunFile.METRICS} lacks {name}", "train again")
         if not _same(metrics[name], value):
-            found = name if isinstance(value, dict) else f"{name} {metrics[name]!r}"
-            _refuse(folder, f"{RunFile.METRICS}: {found} is not what {RunFile.PREDICTIONS} gives", "train again")
+            found = name if isinstance(value, dict) else f"{name} {metrics[name]!r:.100}"
+            refuse(folder, f"{RunFile.METRICS}: {found} is not what {RunFile.PREDICTIONS} gives", "train again")
     if unknown := sorted(metrics.keys() - computed.keys() - RunFacts.__annotations__.keys()):
-        _refuse(folder, f"{RunFile.METRICS} has {', '.join(unknown)}, which nothing here has measured", "take it out")
-    for name, least, most in (("holdout_mAP", 0, 1), ("train_images", 1, math.inf), ("train_seconds", 0, math.inf)):
-        value = metrics.get(name, math.nan)
-        if not (name == "holdout_mAP" and value is None) and not (_is_number(value) and least <= value <= most):
-            _refuse(folder, f"{RunFile.METRICS}: {name} is {value!r}, no number from {least} to {most}", "train again")
+        refuse(
+            folder, f"{RunFile.METRICS} has {', '.join(unknown):.300}, which nothing here has measured", "take it out"
+        )
     _check_table(folder, table)
     return table
 
@@ -174,22 +153,22 @@ def _check_table(folder: Path, table: pd.DataFrame) -> None:
         same = [*map(from_csv_cell, written["label"].fillna(""))] == table["label"].tolist() and np.allclose(
             written[figures].astype(float), table[figures].astype(float), atol=_TOLERANCE, equal_nan=True
         )
-    except (KeyError, ValueError) as error:
-        _refuse(folder, f"{RunFile.PER_LABEL} cannot be read ({failure_reason(error)})", "train again")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        refuse(folder, f"{RunFile.PER_LABEL} cannot be read ({failure_reason(error)})", "train again")
     if not same:
-        _refuse(folder, f"{RunFile.PER_LABEL} is not what {RunFile.PREDICTIONS} gives", "train again")
+        refuse(folder, f"{RunFile.PER_LABEL} is not what {RunFile.PREDICTIONS} gives", "train again")
 
 
 def _check_arguments(run: TrainedRun) -> None:
-    config, arguments = run.model.config, run.record.get("arguments", {})
-    sizes = arguments.get("image_size", [])
+    config, arguments = run.model.config, run.arguments
+    sizes = arguments["image_size"]
     head = next((name for name, kind in MODELS.items() if kind is type(run.model)), config.model_type)
     described = {"head": head, "backbone": config.backbone, "image_size": [*config.input_size]}
     told = {name: arguments.get(name) for name in ("head", "backbone")} | {"image_size": (sizes * 2)[:2]}
     for name, value in described.items():
         if told[name] != value:
-            reason = f"{RunFile.ARGUMENTS} says {name} {told[name]!r}, but the model's is {value!r}"
-            _refuse(run.folder, reason, "put back the files of one run")
+            reason = f"{RunFile.ARGUMENTS} says {name} {told[name]!r:.100}, but the model's is {value!r}"
+            refuse(run.folder, reason, "put back the files of one run")
 
 
 def _same(written: Any, computed: Any) -> bool:
@@ -201,8 +180,4 @@ def _same(written: Any, computed: Any) -> bool:
         )
     if computed is None or written is None:
         return written is computed
-    return _is_number(written) and abs(written - computed) <= _TOLERANCE
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number(written) and abs(written - computed) <= _TOLERANCE

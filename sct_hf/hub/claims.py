@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 
 from sct_hf.errors import InputError
 from sct_hf.hub.checks import TrainedRun
+from sct_hf.hub.records import is_number
 from sct_hf.network import failure_reason
 
 NOTES = "README.md"
@@ -17,7 +18,8 @@ BEGIN, END = "<!-- notes of the author -->", "<!-- end of the notes -->"
 
 # Numbers that claim nothing: addresses, arXiv ids, dates, versions, years, and the counters of lists.
 _NO_CLAIMS = re.compile(
-    r"https?://\S+|\]\([^)]*\)|arxiv[:\s]*\d{4}\.\d{4,5}|\b\d{4}-\d\d-\d\d\b|\d+(?:\.\d+){2,}|^\s*\d+[.)]\s"
+    r"https?://\S+|\]\([^)\]\n]*\)|arxiv[:\s]*\d{4}\.\d{4,5}|\b\d{4}-\d\d-\d\d\b|(?<!\d)\d++(?:\.\d++){2,}"
+    r"|^[^\S\n]*+\d++[.)]\s"
     r"|\b(?:19|20)\d\d\b(?!\s*%|[.,]\d)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -92,7 +94,8 @@ def unmeasured(text: str, measured: Iterable[float]) -> list[str]:
     for match in _NUMBER.finditer(_NO_CLAIMS.sub(" ", text)):
         _, decimals, exponent = match.groups()
         number = float(match.group().replace(",", ""))
-        half = 0.5 * 10.0 ** (int(exponent or 0) - len((decimals or ".")[1:]))
+        power = min(float(exponent or 0), 300) - len((decimals or ".")[1:])
+        half = 0.5 * 10.0**power
         if not any(abs(number - value) <= half * (1 + 1e-9) for value in known):
             found.append(match.group())
     return list(dict.fromkeys(found))
@@ -105,5 +108,5 @@ def _numbers(content: Any) -> Iterator[float]:
     if isinstance(content, list | tuple):
         for item in content:
             yield from _numbers(item)
-    elif isinstance(content, int | float) and not isinstance(content, bool) and content == content:
+    elif is_number(content):
         yield content

@@ -57,7 +57,7 @@ class RunFacts(TypedDict):
     train_seconds: float
     machine: dict[str, Any]
     skipped_images: dict[str, list[str]]
-    frequency_limits: NotRequired[tuple[int, int]]
+    frequency_limits: NotRequired[tuple[int, int] | list[int]]
     zero_shot: NotRequired[dict[str, Any]]
     weights_sha256: NotRequired[str]
     comparison: NotRequired[dict[str, dict[str, Any]]]

@@ -47,12 +47,16 @@ def damaged_document(document: Document, rng: random.Random) -> Document:
     return rng.choice(ODD_VALUES) if rng.random() < 0.02 else document
 
 
-def _containers(value: Document) -> "list[Any]":
-    if isinstance(value, dict):
-        return ([value] if value else []) + [found for child in value.values() for found in _containers(child)]
-    if isinstance(value, list):
-        return ([value] if value else []) + [found for child in value for found in _containers(child)]
-    return []
+def _containers(document: Document) -> list[Any]:
+    """The lists and dicts in a document that hold anything, itself first; not by recursion, for deep ones."""
+    found = [document] if isinstance(document, dict | list) else []
+    for value in found:
+        found += [child for child in _children(value) if isinstance(child, dict | list)]
+    return [value for value in found if value]
+
+
+def _children(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
 
 
 def _damage(parent: Any, rng: random.Random) -> None:
@@ -109,4 +113,4 @@ def _dumped(document: Document) -> str:
     try:
         return json.dumps(document)
     except RecursionError:
-        return "[" * 5_000 + "]" * 5_000
+        return "[" * 10_000 + "]" * 10_000
