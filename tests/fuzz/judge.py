@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 SECONDS = 5
+"""Of the processor, so that a busy machine changes nothing."""
 GIGABYTE = 2**20  # in kibibytes
 
 
@@ -24,13 +25,13 @@ def _limited(seconds: int) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise TooSlowError(f"not done after {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _memory(reset: bool = False) -> int:
@@ -78,7 +79,7 @@ def judge(
         attempt: Makes a mutant by the generator it is given, and reads it.
         named: The errors that may come of it; their text must say something.
         seeds: One for each mutant.
-        seconds: The most that one may take.
+        seconds: The most that one may take, of the processor's time.
     """
     outcomes, faults = Counter[str](), dict[str, tuple[int, int, str]]()
     for seed in seeds:

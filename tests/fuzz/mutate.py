@@ -2,6 +2,7 @@
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -42,9 +43,9 @@ def damaged_document(document: Document, rng: random.Random) -> Document:
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
         parents = list(_containers(document))
         if not parents:
-            return rng.choice(ODD_VALUES)
+            return deepcopy(rng.choice(ODD_VALUES))
         _damage(rng.choice(parents), rng)
-    return rng.choice(ODD_VALUES) if rng.random() < 0.02 else document
+    return deepcopy(rng.choice(ODD_VALUES)) if rng.random() < 0.02 else document
 
 
 def _containers(document: Document) -> list[Any]:
@@ -79,19 +80,27 @@ def _damage(parent: Any, rng: random.Random) -> None:
             deep = [deep]
         parent[key] = deep
     else:
-        parent[key] = rng.choice(ODD_VALUES)
+        parent[key] = deepcopy(rng.choice(ODD_VALUES))
 
 
 def _neighbour(value: Any, rng: random.Random) -> Any:
     """A value of the same type that may be out of range."""
     if isinstance(value, bool):
         return not value
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and abs(value) < 1e300:
         return rng.choice([-value, value * 1000, value + 0.5, value - 1, str(value), float(value)])
     if isinstance(value, str):
         return rng.choice([value[:-1], value * 2, value.upper(), [*value], f" {value} ", value.encode().hex()])
     if isinstance(value, list):
-        return rng.choice([value[:1], value * 2, value[::-1], [*value, None], dict.fromkeys(map(str, value))])
+        return rng.choice(
+            [
+                value[:1],
+                value * 2,
+                value[::-1],
+                [*value, None],
+                dict(zip(map(str, range(len(value))), value, strict=True)),
+            ]
+        )
     return value
 
 
