@@ -9,6 +9,7 @@ from transformers.utils import logging
 from sct_hf.errors import InputError
 from sct_hf.escaping import markdown_code
 from sct_hf.hub.own_checkpoint import own_checkpoint
+from sct_hf.inference.limits import add_limits, limits_of
 from sct_hf.inference.tagger import Tagger
 
 
@@ -23,6 +24,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="Port of the page; the first free one from 7860 by default.")
     parser.add_argument("--share", action="store_true", help="Also make a public link, through Gradio's servers.")
     parser.add_argument("--device", help="Such as cpu or cuda:1; the machine's accelerator, if any, by default.")
+    add_limits(parser)
     return parser.parse_args(argv)
 
 
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         name = arguments.model or own_checkpoint()
-        tagger = Tagger.from_pretrained(name, arguments.device)
+        tagger = Tagger.from_pretrained(name, arguments.device, limits_of(arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

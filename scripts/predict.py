@@ -15,14 +15,17 @@ from sct_hf.hub.own_checkpoint import own_checkpoint
 from sct_hf.inference.files import common_folder, find_images, read_names
 from sct_hf.inference.formats import format_tags
 from sct_hf.inference.heatmaps import write_heatmaps
+from sct_hf.inference.limits import add_limits, limits_of
 from sct_hf.inference.tagger import Tagger, Tags
+from sct_hf.model.image_processing_sct import LimitError
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description="Tag images with a multi-label model.",
-        epilog="Exit code: 0 all went well; 1 some files could not be read; 2 nothing could be done.",
+        epilog="Exit code: 0 all went well; 1 some files could not be read, or heatmaps not be written; 2 nothing "
+        "could be done.",
     )
     parser.add_argument("images", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
     parser.add_argument(
@@ -49,6 +52,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--known_absent", action="append", default=[], help="Label that is certainly not there.")
     parser.add_argument("--device", help="Such as cpu or cuda:1; the machine's accelerator, if any, by default.")
     parser.add_argument("--batch_size", type=int, default=16, help="Images in a batch (default %(default)s).")
+    add_limits(parser)
     return parser.parse_args(argv)
 
 
@@ -57,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     logging.disable_progress_bar()
     results: list[Tags] = []
+    undrawn: list[str] = []
     known = dict.fromkeys(arguments.known, True) | dict.fromkeys(arguments.known_absent, False)
     try:
         if both := sorted({*arguments.known} & {*arguments.known_absent}):
@@ -67,8 +72,9 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.labels_file is not None:
             labels += read_names(arguments.labels_file)
         maps = arguments.boxes or arguments.heatmaps is not None
+        limits = limits_of(arguments)
         paths = find_images(arguments.images)
-        tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device)
+        tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device, limits)
         found = tagger.tag(
             paths,
             arguments.threshold,
@@ -80,10 +86,16 @@ def main(argv: list[str] | None = None) -> int:
             label_encoder=arguments.label_encoder,
         )
         root = common_folder(paths)
+        if arguments.heatmaps is not None:
+            arguments.heatmaps.mkdir(parents=True, exist_ok=True)
         quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal
         for result in tqdm(found, total=len(paths), unit=" images", disable=quiet):
             if arguments.heatmaps is not None and result.error is None:
-                write_heatmaps(result, arguments.heatmaps, root)
+                try:
+                    limits.check_heatmaps(len(result.tags))
+                    write_heatmaps(result, arguments.heatmaps, root)
+                except (LimitError, OSError) as error:
+                    undrawn.append(f"{result.path}: no heatmap: {error}")
             results.append(replace(result, maps={}))
         text = format_tags(results, arguments.format)
         if arguments.output is not None:
@@ -94,10 +106,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if arguments.output is None:
         sys.stdout.write(text)
-    broken = [result for result in results if result.error]
-    for result in broken:
-        print(in_line(f"{result.path}: {result.error}"), file=sys.stderr)
-    return 1 if broken else 0
+    problems = [f"{result.path}: {result.error}" for result in results if result.error] + undrawn
+    for problem in problems:
+        print(in_line(problem), file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

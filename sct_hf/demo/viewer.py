@@ -9,8 +9,6 @@ from typing import Any
 
 from PIL import Image
 
-_SHOWN_SIDE = 1024
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -19,7 +17,7 @@ class Seen:
     Attributes:
         names: The C labels' names.
         outputs: What the pipeline's `postprocess` takes: "scores" (1, C), and of a model with a transport plan "maps"
-            (1, C, H', W') and the "image" that heatmaps are laid over, at most 1024 pixels a side.
+            (1, C, H', W') and the "image" that heatmaps are laid over.
     """
 
     names: list[str]
@@ -61,16 +59,16 @@ class Viewer:
         """Run the model on an image file, once.
 
         Raises:
-            ValueError: The file is no image, or the labels cannot be encoded.
+            ValueError: The file is no image or too large, or the labels cannot be encoded.
         """
         reading, running, _ = self._stages(None if names == self.label_names else names)
         try:
             inputs = self._tagger.preprocess(path, **reading)
         except ValueError as error:
+            if isinstance(error.__cause__, self._tagger.LimitError):
+                raise ValueError(f"This is too much: {error.__cause__}.") from error
             raise ValueError("This file is no image that can be read. Give a whole PNG, JPEG or WebP file.") from error
         outputs = self._tagger.forward(inputs, **running)
-        if self.has_maps:
-            outputs["image"].thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
         return Seen(names, outputs)
 
     def tags(self, seen: Seen, thresholds: dict[str, float]) -> dict[str, float]:

@@ -7,15 +7,13 @@ from urllib.parse import quote
 
 from sct_hf.files import atomic_write
 from sct_hf.inference.tagger import Tags
-from sct_hf.model.image_processing_sct import open_image
-from sct_hf.model.pipeline_sct import heatmap_overlay
+from sct_hf.model.image_processing_sct import HEATMAP_SIDE, heatmap_overlay, open_image
 
-WRITTEN_SIDE = 1024
 _LONGEST_NAME = 200  # bytes; file systems take 255, and the file is written under a longer name first
 
 
 def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Path]:
-    """Write one PNG for each tag of an image: `folder/<path below root>-<label>.png`, `WRITTEN_SIDE` pixels at most.
+    """Write one PNG for each tag of an image: `folder/<path below root>-<label>.png`, `HEATMAP_SIDE` pixels at most.
 
     In names, characters that a file system may not take become "%2F" and the like; too long a name is cut and ends
     with a digest of all of it.
@@ -31,7 +29,7 @@ def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Pa
     if not found.maps:
         return []
     image = open_image(found.path)
-    image.thumbnail((WRITTEN_SIDE, WRITTEN_SIDE))
+    image.thumbnail((HEATMAP_SIDE, HEATMAP_SIDE))
     below = found.path.absolute().relative_to(Path(root).absolute())
     written = []
     for label, weights in found.maps.items():

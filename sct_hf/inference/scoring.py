@@ -1,5 +1,6 @@
 """Images through the stages of the pipeline, several at a time."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,7 +52,9 @@ def score_images(
     """
     mode = model.training
     try:
-        pipeline = MultiLabelImageClassificationPipeline(model=model, image_processor=processor, device=model.device)
+        pipeline = MultiLabelImageClassificationPipeline(
+            model=model, image_processor=processor, device=model.device, max_pixels=sys.maxsize
+        )
         maps = maps and pipeline.gives_maps
         reading, running, _ = pipeline.stages(maps=maps)
         outputs = run_together(pipeline, [pipeline.preprocess(image, **reading) for image in images], running)

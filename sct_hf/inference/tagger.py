@@ -15,6 +15,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 
 from sct_hf.errors import InputError
 from sct_hf.inference.scoring import run_together
+from sct_hf.model.image_processing_sct import Limits
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, UnreadableImageError
 from sct_hf.model.vocabulary_sct import LabelTexts
 from sct_hf.network import failure_reason
@@ -50,6 +51,7 @@ class Tagger:
     Args:
         model: An image classifier whose config has `problem_type` "multi_label_classification".
         processor: Its image processor.
+        limits: What is too large or too many; an image over a limit gets an error like one that cannot be read.
 
     Attributes:
         pipeline: The pipeline, on the model's device.
@@ -59,10 +61,10 @@ class Tagger:
         InputError: The model is not a multi-label one.
     """
 
-    def __init__(self, model: PreTrainedModel, processor: Any) -> None:
+    def __init__(self, model: PreTrainedModel, processor: Any, limits: Limits | None = None) -> None:
         try:
             self.pipeline = MultiLabelImageClassificationPipeline(
-                model=model, image_processor=processor, device=model.device
+                model=model, image_processor=processor, device=model.device, **vars(limits or Limits())
             )
         except ValueError as error:
             raise InputError(str(error)) from error
@@ -71,12 +73,13 @@ class Tagger:
         self.label_names = self.pipeline.label_names
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | None = None) -> "Tagger":
+    def from_pretrained(cls, name: str | Path, device: str | None = None, limits: Limits | None = None) -> "Tagger":
         """Load a checkpoint.
 
         Args:
             name: A folder written by training, or a model's name on the Hub.
             device: Such as "cpu" or "cuda:1"; the machine's accelerator, if it has one, by default.
+            limits: What is too large or too many.
 
         Raises:
             InputError: There is no such model or device, the model is not a multi-label one, or its image processor
@@ -91,7 +94,7 @@ class Tagger:
                 f"model: {str(name)!r} cannot be loaded ({failure_reason(error)}); "
                 "give a folder with config.json, model.safetensors and preprocessor_config.json, or a name on the Hub"
             ) from error
-        tagger = cls(model.to(target), processor)
+        tagger = cls(model.to(target), processor, limits)
         try:
             tagger.pipeline.preprocess(Image.new("RGB", (8, 8)))
         except Exception as error:  # settings of any kind make transformers raise almost anything

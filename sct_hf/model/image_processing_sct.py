@@ -1,7 +1,9 @@
-"""From an image, in whatever form, to the input of a model: the transform of evaluation."""
+"""Images: read in whatever form within limits, made the input of a model, and shown with heatmaps."""
 
 import base64
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from typing import Any
 from urllib.request import urlopen
@@ -15,20 +17,141 @@ from transformers.image_processing_backends import PilBackend, TorchvisionBacken
 from transformers.image_utils import ChannelDimension, PILImageResampling, infer_channel_dimension_format
 
 _PATIENCE = 60  # seconds without a byte from a server
+_URLS = ("http://", "https://")
 _ORIENTATION = ExifTags.Base.Orientation
+_LIST = 4  # times max_pixels that all images of a list may have
+_TEXT = 64  # characters of a text that counts as one
+HEATMAP_SIDE = 1024
+"""Pixels that the heatmaps of a pipeline have at most a side."""
+
+# Every 17th of the 256 colours of "inferno" (Nathaniel Smith and Stéfan van der Walt, CC0), from dark to bright.
+_INFERNO = (
+    "000004 0c0826 240c4f 420a68 5d126e 781c6d 932667 ae305c c73e4c dd513a ed6925 f8850f fca50a fac62d f2e661 fcffa4"
+)
+_OPACITY = 0.75
+_LEVELS = 2048
+_STRIP = 64  # rows that are coloured together
+_FINEST = 128
+
+SizeCheck = Callable[[tuple[int, int]], None]
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+class LimitError(ValueError):
+    """More is asked for than the limits allow; the message has the value, the limit and the remedy."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a pipeline, which are given where it is made; all are checked before the work they bound.
+
+    The values are this project's: with them 1.5 GB and ten seconds of a processor core hold what a call asks for.
+
+    Raises:
+        ValueError: One that is no whole number from 1.
+    """
+
+    max_pixels: int = field(
+        default=7680 * 4320,
+        metadata={"help": "Pixels of an image, at most; all images of a list have four times as many at most"},
+    )
+    max_images: int = field(
+        default=64,
+        metadata={"help": "Images of a list, and heatmaps of all its images, at most"},
+    )
+    max_labels: int = field(
+        default=1024,
+        metadata={"help": "Labels given as text, at most; each prompt, and every 64 characters of it, counts as one"},
+    )
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} is {value!r}: give a whole number from 1.")
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of the limits."""
+        return [limit.name for limit in fields(cls)]
+
+    def check_image(self, size: tuple[int, int]) -> None:
+        """Check the (width, height) of an image, before it is decoded.
+
+        Raises:
+            LimitError: It has too many pixels.
+        """
+        width, height = size
+        if width * height > self.max_pixels:
+            raise LimitError(
+                f"the image has {width * height:,} pixels, more than max_pixels, {self.max_pixels:,}: give a smaller "
+                "one, or raise max_pixels"
+            )
+
+    def check_list(self, sizes: Iterable[tuple[int, int]], count: int) -> None:
+        """Check a list of `count` images by their (width, height), before any is decoded.
+
+        Raises:
+            LimitError: There are too many, or they have too many pixels together.
+        """
+        remedy = "give fewer at a time"
+        if count > self.max_images:
+            raise LimitError(
+                f"inputs has {count:,} images, more than max_images, {self.max_images:,}: {remedy}, or raise "
+                "max_images"
+            )
+        total, most = sum(width * height for width, height in sizes), _LIST * self.max_pixels
+        if total > most:
+            raise LimitError(
+                f"inputs has {total:,} pixels in {count} images, more than {_LIST} times max_pixels, {most:,}: "
+                f"{remedy}, or smaller ones, or raise max_pixels"
+            )
+
+    def check_heatmaps(self, count: int, images: int = 1) -> None:
+        """Check how many heatmaps are to be drawn of one of `images` images.
+
+        Raises:
+            LimitError: They are more than the image's share of `max_images`.
+        """
+        most = self.max_images // images
+        if count > most:
+            share = f"{most:,} for each of {images} images" if images > 1 else f"{most:,}"
+            raise LimitError(
+                f"heatmaps of {count:,} tags are more than max_images allows, {share}: set top_k or a higher "
+                "threshold, or raise max_images"
+            )
+
+    def check_labels(self, texts: Mapping[str, Sequence[str]], templates: Any = None) -> None:
+        """Check labels, and the texts that stand for each in place of the templates, before any is embedded.
+
+        Raises:
+            LimitError: They are too many, or too long.
+        """
+        prompts = [one for one in templates if isinstance(one, str)] if isinstance(templates, list | tuple) else [""]
+        count = max(len(texts), len(prompts))
+        if count <= self.max_labels:
+            asked = (text for name, own in texts.items() for text in own or [name + prompt for prompt in prompts])
+            count = sum(-(-len(text) // _TEXT) for text in asked)
+        if count > self.max_labels:
+            raise LimitError(
+                f"labels come to {count:,} texts of up to {_TEXT} characters, more than max_labels, "
+                f"{self.max_labels:,}: give fewer labels or shorter texts, or raise max_labels"
+            )
+
+
+def to_rgb(image: Image.Image, check: SizeCheck | None = None) -> Image.Image:
     """Turn an image upright by its EXIF orientation and make it RGB, whatever its mode.
 
     16-bit greyscale is scaled to 8 bits, floating-point greyscale holds levels from 0 to 255, and an alpha channel or
     a palette's transparency is dropped. The result is a copy without metadata. EXIF that cannot be read turns nothing.
+
+    Args:
+        image (`Image.Image`): The image, loaded or not.
+        check (`Callable`, *optional*): Is given the (width, height) before the image is decoded, and raises if they
+            are too large.
     """
+    if check is not None:
+        check(image.size)
     image.load()
-    try:
-        orientation = image.getexif().get(_ORIENTATION)
-    except Exception:  # broken EXIF makes Pillow raise almost anything
-        orientation = None
+    orientation = _orientation(image)
     if image.mode.startswith("I"):
         image = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")  # the sum is truncated
     elif image.mode == "P":
@@ -40,25 +163,50 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def open_image(source: str | os.PathLike[str]) -> Image.Image:
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except Exception:  # broken EXIF makes Pillow raise almost anything
+        return None
+
+
+def open_image(source: str | os.PathLike[str], check: SizeCheck | None = None) -> Image.Image:
     """Read an image as `to_rgb` has it.
 
     Args:
         source (`str` or `os.PathLike`): A file; as text also an http(s) or data URL, or base64.
+        check (`Callable`, *optional*): See `to_rgb`.
 
     Raises:
         ValueError: It is none of these.
         OSError: It cannot be read, or is no image.
     """
-    file: str | os.PathLike[str] | BytesIO = source
+    with Image.open(_file(source)) as image:
+        return to_rgb(image, check)
+
+
+def told_size(source: Any) -> tuple[int, int]:
+    """The (width, height) that an image tells without being decoded; (0, 0) of a URL, and of what is no image."""
+    if isinstance(source, Image.Image):
+        return source.size
+    if isinstance(source, str) and source.startswith(_URLS):
+        return 0, 0
+    try:
+        with Image.open(_file(source)) as image:
+            return image.size
+    except Exception:  # broken files make Pillow's decoders raise almost anything
+        return 0, 0
+
+
+def _file(source: str | os.PathLike[str]) -> str | os.PathLike[str] | BytesIO:
+    """What Pillow opens of a source."""
     if isinstance(source, str):
-        if source.startswith(("http://", "https://", "data:image/")):
+        if source.startswith((*_URLS, "data:image/")):
             with urlopen(source, timeout=_PATIENCE) as answer:
-                file = BytesIO(answer.read())
-        elif not os.path.isfile(source):
-            file = BytesIO(_decoded(source))
-    with Image.open(file) as image:
-        return to_rgb(image)
+                return BytesIO(answer.read())
+        if not os.path.isfile(source):
+            return BytesIO(_decoded(source))
+    return source
 
 
 def _decoded(text: str) -> bytes:
@@ -85,7 +233,8 @@ def rgb_levels(image: Image.Image | np.ndarray | Tensor, input_data_format: str 
         ValueError: Another shape, or pixels outside that range.
     """
     if isinstance(image, Image.Image):
-        return TF.pil_to_tensor(to_rgb(image))
+        plain = image.mode == "RGB" and _orientation(image) in (None, 1)
+        return TF.pil_to_tensor(image if plain else to_rgb(image))
     pixels: Any = image if isinstance(image, Tensor) else torch.from_numpy(image.copy())
     layout = input_data_format or infer_channel_dimension_format(pixels, num_channels=(1, 3, 4))
     if layout == ChannelDimension.LAST:
@@ -154,4 +303,79 @@ class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
         return super().process_image(*args, **kwargs).numpy()
 
 
-__all__ = ["SCTImageProcessor", "SCTImageProcessorPil", "open_image", "rgb_levels", "to_rgb"]
+def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
+    """Lay a map of weights over an image: bright where they are largest, the image in grey where smallest.
+
+    The map is stretched to its own range (a constant one leaves the image grey) and enlarged bilinearly; colour and
+    opacity follow it.
+
+    Args:
+        image: The image, any mode; turned upright by its EXIF orientation.
+        weights: (H', W') finite real numbers over the whole image, such as a label's transport plan.
+
+    Returns:
+        An RGB image of the size of `image` (upright).
+    """
+    mixed = to_rgb(image).convert("L").convert("RGB")
+    levels, table = _stretched(weights, _LEVELS - 1), _colour_table()
+    width, height = mixed.size
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        part = (0, top * levels.height / height, levels.width, bottom * levels.height / height)
+        fine = levels.resize((width, bottom - top), Image.Resampling.BILINEAR, box=part)
+        colours = table.take((np.asarray(fine) + np.float32(0.5)).astype(np.intp))  # (h, W), 4 bytes each
+        strip = Image.fromarray(colours.view(np.uint8).reshape(*colours.shape, 4), "RGBA")
+        mixed.paste(strip, (0, top), mask=strip)
+    return mixed
+
+
+def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
+    """Box a map of weights: the part around its peak where it lies above the middle of its range.
+
+    The map is stretched to its own range and enlarged as for the overlay. The box holds the region that is connected
+    to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant
+    map gives the whole image. Nothing was trained on boxes: it tells where to look, not where an object ends.
+
+    Args:
+        weights: (H', W') finite real numbers over the whole image.
+        size: (width, height) of the image in pixels.
+
+    Returns:
+        "xmin", "ymin", "xmax", "ymax" in pixels of the image, the upper bounds exclusive.
+    """
+    width, height = size
+    scale = max(1.0, max(size) / _FINEST)
+    small = (max(1, round(width / scale)), max(1, round(height / scale)))
+    fine = np.asarray(_stretched(weights, 1).resize(small, Image.Resampling.BILINEAR))  # (h, w)
+    if not fine.any():
+        return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
+    high = np.pad(fine >= fine.max() / 2, 1)
+    part = np.zeros_like(high)
+    part[1:-1, 1:-1].flat[fine.argmax()] = True
+    before = 0
+    while before < part.sum():  # until it grows no more
+        before = part.sum()
+        part[1:-1, 1:-1] |= part[:-2, 1:-1] | part[2:, 1:-1] | part[1:-1, :-2] | part[1:-1, 2:]
+        part &= high
+    rows, columns = (np.flatnonzero(part[1:-1, 1:-1].any(axis)) for axis in (1, 0))
+    across, down = width / fine.shape[1], height / fine.shape[0]
+    bounds = (columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down)
+    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(round, bounds), strict=True))
+
+
+def _stretched(weights: Any, top: int) -> Image.Image:
+    """Weights (H', W') stretched to [0, top], as an image of 32-bit floats."""
+    low, high = float(np.min(weights)), float(np.max(weights))
+    return Image.fromarray((np.asarray(weights, dtype=np.float32) - low) * (top / ((high - low) or 1.0)))
+
+
+def _colour_table() -> np.ndarray:
+    """Colour and opacity of each level, as bytes of one number: (_LEVELS,) uint32."""
+    colours = np.array([list(bytes.fromhex(colour)) for colour in _INFERNO.split()])  # (16, 3)
+    levels, places = np.linspace(0, 1, _LEVELS), np.linspace(0, 1, len(colours))
+    channels = [np.interp(levels, places, channel) for channel in colours.T]
+    return np.stack([*channels, 255 * _OPACITY * levels], axis=-1).round().astype(np.uint8).view(np.uint32)[:, 0]
+
+
+__all__ = ["LimitError", "Limits", "SCTImageProcessor", "SCTImageProcessorPil", "heatmap_box", "heatmap_overlay"]
+__all__ += ["open_image", "rgb_levels", "to_rgb", "told_size"]

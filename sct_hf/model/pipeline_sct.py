@@ -4,6 +4,7 @@ It travels with a checkpoint, whose config.json then lists it under `custom_pipe
 """
 
 import os
+import reprlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,30 +16,30 @@ from torch.utils.data import Dataset
 from transformers import Pipeline
 
 from .backbone_sct import capability
-from .image_processing_sct import open_image, to_rgb
+from .image_processing_sct import (
+    HEATMAP_SIDE,
+    LimitError,
+    Limits,
+    heatmap_box,
+    heatmap_overlay,
+    open_image,
+    to_rgb,
+    told_size,
+)
 from .vocabulary_sct import Vocabulary, encode_new_labels, label_texts, seen_in_training
 
 TASK = "multi-label-image-classification"
 
 _STAGES = {  # arguments of a call, and which of preprocess (0), forward (1) and postprocess (2) take them
     **{"heatmaps": (0, 1), "known_labels": (1,), "label_encoder": (), "label_templates": ()},
-    **{"labels": (1, 2), "maps": (1, 2), "threshold": (2,), "top_k": (2,)},
+    **{"labels": (1, 2), "list_length": (2,), "maps": (1, 2), "threshold": (2,), "top_k": (2,)},
 }
 _KEPT_LABEL_SETS = 8
 _LABELS_AT_ONCE = 512
 
-# Every 17th of the 256 colours of "inferno" (Nathaniel Smith and Stéfan van der Walt, CC0), from dark to bright.
-_INFERNO = (
-    "000004 0c0826 240c4f 420a68 5d126e 781c6d 932667 ae305c c73e4c dd513a ed6925 f8850f fca50a fac62d f2e661 fcffa4"
-)
-_OPACITY = 0.75
-_LEVELS = 2048
-_STRIP = 64  # rows that are coloured together
-_FINEST = 128
-
 
 class UnreadableImageError(ValueError):
-    """An image that cannot be read; its `__cause__` says why."""
+    """An image that cannot be read, or is too large; its `__cause__` says why."""
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
@@ -52,6 +53,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         top_k (`int`, *optional*): At most so many tags an image, the best ones.
         heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"heatmap"`, the transport plan
             of its label laid over the image, and `"box"`, the part of the image around the plan's peak.
+        list_length (`int`, *optional*): Images whose heatmaps share `max_images`: of a list its length, otherwise 1.
         maps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"map"`, that plan itself, (H', W')
             float32, and `"box"`.
         known_labels (`dict[str, bool]`, *optional*): Labels known to be present (True) or absent (False) in every
@@ -66,6 +68,16 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             which are averaged, in place of the checkpoint's template.
         label_encoder (`str`, *optional*): Name or folder of that text encoder, where `config.text_recipe` cannot tell.
 
+    Arguments of the pipeline alone, each with its default in `Limits`:
+
+    Args:
+        max_pixels (`int`, *optional*): Pixels of an image, at most, checked before it is decoded. The images of a list
+            may have four times as many together.
+        max_images (`int`, *optional*): Images of a list at most, and heatmaps that all its images get. Data sets and
+            other iterables may be of any length.
+        max_labels (`int`, *optional*): Labels given as text, at most; each prompt, and every 64 characters of it,
+            counts as one.
+
     Example:
         ```python
         >>> tagger = pipeline("multi-label-image-classification", model="outputs/voc2007")
@@ -77,6 +89,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     THRESHOLD = 0.5
     """Least score of a tag where the checkpoint gives none."""
 
+    LimitError = LimitError
+    """What an image over a limit is refused by, for those who have the pipeline and not its module."""
+
     _load_processor: Any = False
     _load_image_processor: Any = True
     _load_feature_extractor: Any = False
@@ -86,6 +101,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._label_sets: dict[Any, Vocabulary] = {}
+        self.limits = Limits(**{name: kwargs.pop(name) for name in Limits.names() if kwargs.get(name) is not None})
         super().__init__(*args, **kwargs)
         problem = self.model.config.problem_type
         if problem != "multi_label_classification":
@@ -121,19 +137,23 @@ class MultiLabelImageClassificationPipeline(Pipeline):
 
         Returns:
             For an image the list of its tags by falling score, each `{"label": str, "score": float}`, with heatmaps
-            also `"heatmap"`, an RGB `PIL.Image` of the image's size, and `"box"`, `{"xmin", "ymin", "xmax",
-            "ymax"}` in its pixels, see `heatmap_box`. With `labels`, and where the checkpoint was given other labels
-            than its weights were trained on, also `"seen"`: whether a label of that name was trained on. For a list, a
-            list of such; for a data set, a generator or another iterable, such as a column of `datasets`, an iterator
-            that reads images as it goes.
+            also `"heatmap"`, an RGB `PIL.Image`, the image at 1024 pixels a side at most, and `"box"`, `{"xmin",
+            "ymin", "xmax", "ymax"}` in pixels of the image itself, see `heatmap_box`. With `labels`, and where the
+            checkpoint was given other labels than its weights were trained on, also `"seen"`: whether a label of that
+            name was trained on. For a list, a list of such; for a data set, a generator or another iterable, such as
+            a column of `datasets`, an iterator that reads images as it goes.
 
         Raises:
             TypeError: An argument that there is not.
-            UnreadableImageError: A `ValueError`: an image that cannot be read.
+            LimitError: A `ValueError`: more than the limits allow.
+            UnreadableImageError: A `ValueError`: an image that cannot be read, or is too large.
             ValueError: An argument that cannot be used.
         """
         if isinstance(inputs, list) and not inputs:
             return []
+        if isinstance(inputs, list):
+            self.limits.check_list(map(told_size, inputs), len(inputs))
+            kwargs.setdefault("list_length", len(inputs))
         streamed = list | Dataset | Generator | str | bytes | os.PathLike | Image.Image | Mapping | np.ndarray | Tensor
         if isinstance(inputs, Iterable) and not isinstance(inputs, streamed):
             inputs = (image for image in inputs)
@@ -173,7 +193,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         for value in given.values():
             real = isinstance(value, float | int | np.number) and not isinstance(value, bool)
             if value is not None and not (real and 0 <= value <= 1):
-                raise ValueError(f"threshold is {value!r}: give a score from 0 to 1, or such scores by label")
+                raise ValueError(
+                    f"threshold is {reprlib.repr(value)}: give a score from 0 to 1, or such scores by label"
+                )
         kept = dict(zip(self.label_names, getattr(self.model.config, "thresholds", None) or (), strict=False))
         found = kept | {name: value for name, value in given.items() if value is not None}
         return [float(found.get(name, self.THRESHOLD)) for name in names]
@@ -181,16 +203,18 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def _sanitize_parameters(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         unknown = sorted(set(arguments) - set(_STAGES))
         if unknown:
-            raise TypeError(f"{TASK} has no argument {unknown[0]!r}: it takes {', '.join(_STAGES)}.")
+            place = "; limits are given where the pipeline is made" if unknown[0] in Limits.names() else ""
+            raise TypeError(f"{TASK} has no argument {unknown[0]!r}: it takes {', '.join(_STAGES)}{place}.")
         given = {name: value for name, value in arguments.items() if value is not None}
-        top_k = given.get("top_k", 1)
-        if not (isinstance(top_k, int) and not isinstance(top_k, bool) and top_k >= 1):
-            raise ValueError(f"top_k is {top_k!r}: give a whole number from 1")
+        for name in ("top_k", "list_length"):
+            count = given.get(name, 1)
+            if not (isinstance(count, int) and not isinstance(count, bool) and count >= 1):
+                raise ValueError(f"{name} is {reprlib.repr(count)}: give a whole number from 1")
         if "threshold" in given and not isinstance(given["threshold"], Mapping):
             self.thresholds(None, given["threshold"])
         for name in ("heatmaps", "maps"):
             if not isinstance(given.get(name, False), bool):
-                raise ValueError(f"{name} is {given[name]!r}: give True or False.")
+                raise ValueError(f"{name} is {reprlib.repr(given[name])}: give True or False.")
             if given.get(name) and not self.gives_maps:
                 kind = self.model.config.model_type
                 raise ValueError(f"heatmaps: a model of type {kind!r} has no transport plan; use an SCT model.")
@@ -210,6 +234,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         key = (tuple(texts.items()), encoder, repr(templates), self.model.device, self.model.dtype)
         found = self._label_sets.get(key)
         if found is None:
+            self.limits.check_labels(texts, templates)
             text = encode_new_labels(texts, self.model, encoder, templates)  # refuses models that take none
             found = self.model.vocabulary(*text)
             kept = list(self._label_sets.items())[1 - _KEPT_LABEL_SETS :]
@@ -219,7 +244,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def _known(self, labels: list[str] | None, known_labels: Any) -> Tensor | None:
         """What is known of labels by name, (C,): 1 present, 0 absent, −1 unknown; None where nothing is."""
         if not isinstance(known_labels, Mapping | None):
-            raise ValueError(f"known_labels is {known_labels!r}: give a dict of True or False by label.")
+            raise ValueError(f"known_labels is {reprlib.repr(known_labels)}: give a dict of True or False by label.")
         if not known_labels:
             return None
         if not capability(self.model, "takes_known_labels"):
@@ -231,24 +256,32 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         _check_names("known_labels", known_labels, names)
         for name, present in known_labels.items():
             if not isinstance(present, bool):
-                raise ValueError(f"known_labels[{name!r}] is {present!r}: give True for present or False for absent.")
+                shown = f"known_labels[{name!r}] is {reprlib.repr(present)}"
+                raise ValueError(f"{shown}: give True for present or False for absent.")
         return torch.tensor([float(known_labels.get(name, -1)) for name in names])
 
     def preprocess(self, input_: Any, heatmaps: bool = False) -> dict[str, Any]:  # type: ignore[override]
-        """Read an image: `"pixel_values"` (1, 3, H, W), its `"size"` and, for heatmaps, `"image"`.
+        """Read an image: `"pixel_values"` (1, 3, H, W), its `"size"` and, for heatmaps, `"image"`, made smaller.
 
         Raises:
-            UnreadableImageError: It cannot be read.
+            UnreadableImageError: It cannot be read, or is too large.
         """
+        read: Any = to_rgb if isinstance(input_, Image.Image) else open_image
         try:
-            image = to_rgb(input_) if isinstance(input_, Image.Image) else open_image(input_)
+            image = read(input_, self.limits.check_image)
+        except LimitError as error:
+            raise UnreadableImageError(f"image {str(input_)[:200]!r}: {error}.") from error
         except Exception as error:  # broken files make Pillow's decoders raise almost anything
             raise UnreadableImageError(
                 f"image {str(input_)[:200]!r} cannot be read ({str(error)[:200]}): give a PIL image, a file, "
                 "a URL or base64."
             ) from error
         pixels = self.image_processor(images=image, return_tensors="pt")["pixel_values"].to(self.dtype)
-        return {"pixel_values": pixels, "size": image.size} | ({"image": image} if heatmaps else {})
+        read_as = {"pixel_values": pixels, "size": image.size}
+        if heatmaps:
+            image.thumbnail((HEATMAP_SIDE, HEATMAP_SIDE))
+            read_as["image"] = image
+        return read_as
 
     def _forward(  # type: ignore[override]
         self,
@@ -281,6 +314,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         top_k: int | None = None,
         labels: list[str] | None = None,
         maps: bool = False,
+        list_length: int = 1,
     ) -> list[dict[str, Any]]:
         """Choose the tags of one image, see `__call__`."""
         names = self.label_names if labels is None else labels
@@ -290,6 +324,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         if self.marks_seen(labels):
             seen = seen_in_training([tag["label"] for tag in tags], self.model.config)
             tags = [tag | {"seen": known} for tag, known in zip(tags, seen, strict=True)]
+        if "image" in model_outputs:
+            self.limits.check_heatmaps(len(tags), list_length)
         for label, tag in zip(chosen, tags, strict=True) if "maps" in model_outputs else ():
             plan = model_outputs["maps"][0, label].numpy()  # (H', W')
             if "image" in model_outputs:
@@ -315,84 +351,10 @@ def select_tags(scores: np.ndarray, thresholds: np.ndarray, top_k: int | None = 
     return [int(label) for label in order if scores[label] >= thresholds[label]][:top_k]
 
 
-def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
-    """Lay a map of weights over an image: bright where they are largest, the image in grey where smallest.
-
-    The map is stretched to its own range (a constant one leaves the image grey) and enlarged bilinearly; colour and
-    opacity follow it.
-
-    Args:
-        image: The image, any mode; turned upright by its EXIF orientation.
-        weights: (H', W') finite real numbers over the whole image, such as a label's transport plan.
-
-    Returns:
-        An RGB image of the size of `image` (upright).
-    """
-    mixed = to_rgb(image).convert("L").convert("RGB")
-    levels, table = _stretched(weights, _LEVELS - 1), _colour_table()
-    width, height = mixed.size
-    for top in range(0, height, _STRIP):
-        bottom = min(top + _STRIP, height)
-        part = (0, top * levels.height / height, levels.width, bottom * levels.height / height)
-        fine = levels.resize((width, bottom - top), Image.Resampling.BILINEAR, box=part)
-        colours = table.take((np.asarray(fine) + np.float32(0.5)).astype(np.intp))  # (h, W), 4 bytes each
-        strip = Image.fromarray(colours.view(np.uint8).reshape(*colours.shape, 4), "RGBA")
-        mixed.paste(strip, (0, top), mask=strip)
-    return mixed
-
-
-def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
-    """Box a map of weights: the part around its peak where it lies above the middle of its range.
-
-    The map is stretched to its own range and enlarged as for the overlay. The box holds the region that is connected
-    to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant
-    map gives the whole image. Nothing was trained on boxes: it tells where to look, not where an object ends.
-
-    Args:
-        weights: (H', W') finite real numbers over the whole image.
-        size: (width, height) of the image in pixels.
-
-    Returns:
-        "xmin", "ymin", "xmax", "ymax" in pixels of the image, the upper bounds exclusive.
-    """
-    width, height = size
-    scale = max(1.0, max(size) / _FINEST)
-    small = (max(1, round(width / scale)), max(1, round(height / scale)))
-    fine = np.asarray(_stretched(weights, 1).resize(small, Image.Resampling.BILINEAR))  # (h, w)
-    if not fine.any():
-        return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
-    high = np.pad(fine >= fine.max() / 2, 1)
-    part = np.zeros_like(high)
-    part[1:-1, 1:-1].flat[fine.argmax()] = True
-    before = 0
-    while before < part.sum():  # until it grows no more
-        before = part.sum()
-        part[1:-1, 1:-1] |= part[:-2, 1:-1] | part[2:, 1:-1] | part[1:-1, :-2] | part[1:-1, 2:]
-        part &= high
-    rows, columns = (np.flatnonzero(part[1:-1, 1:-1].any(axis)) for axis in (1, 0))
-    across, down = width / fine.shape[1], height / fine.shape[0]
-    bounds = (columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down)
-    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(round, bounds), strict=True))
-
-
-def _stretched(weights: Any, top: int) -> Image.Image:
-    """Weights (H', W') stretched to [0, top], as an image of 32-bit floats."""
-    low, high = float(np.min(weights)), float(np.max(weights))
-    return Image.fromarray((np.asarray(weights, dtype=np.float32) - low) * (top / ((high - low) or 1.0)))
-
-
-def _colour_table() -> np.ndarray:
-    """Colour and opacity of each level, as bytes of one number: (_LEVELS,) uint32."""
-    colours = np.array([list(bytes.fromhex(colour)) for colour in _INFERNO.split()])  # (16, 3)
-    levels, places = np.linspace(0, 1, _LEVELS), np.linspace(0, 1, len(colours))
-    channels = [np.interp(levels, places, channel) for channel in colours.T]
-    return np.stack([*channels, 255 * _OPACITY * levels], axis=-1).round().astype(np.uint8).view(np.uint32)[:, 0]
-
-
 def _check_names(field: str, given: Mapping[Any, Any], names: Sequence[str]) -> None:
     if strange := given.keys() - set(names):
         some = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-        raise ValueError(f"{field}: no label is called {min(map(repr, strange))}; the labels are {some}")
+        raise ValueError(f"{field}: no label is called {min(map(reprlib.repr, strange))}; the labels are {some}")
 
 
 __all__ = ["TASK", "MultiLabelImageClassificationPipeline", "UnreadableImageError", "heatmap_box", "heatmap_overlay"]

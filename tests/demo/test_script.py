@@ -23,6 +23,21 @@ def demo() -> Callable[[list[str]], int]:
     return module.main
 
 
+def test_its_limits(
+    demo: Callable[[list[str]], int],
+    folders: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(gr.Blocks, "launch", lambda page, **options: None)
+    monkeypatch.setattr("sct_hf.demo.interface.build", lambda tagger, *_, **__: (made.append(tagger), gr.Blocks())[1])
+    assert demo([f"--model={folders['linear']}", "--max_pixels=1000", "--max_labels=7"]) == 0
+    assert vars(made[0].limits) == {"max_pixels": 1000, "max_images": 64, "max_labels": 7}
+    assert demo([f"--model={folders['linear']}", "--max_images=-1"]) == 2
+    assert capsys.readouterr().err.startswith("error: max_images is -1: give a whole number from 1")
+
+
 def test_it_is_served_on_this_machine_only_unless_told_otherwise(
     demo: Callable[[list[str]], int], folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,3 +116,12 @@ def test_reading_labels() -> None:
     assert read_labels(" ,\n") == []
     with pytest.raises(ValueError, match="“Horse” is there twice"):
         read_labels("horse, cow, Horse")
+
+
+def test_an_image_over_the_limit_is_told_so(taggers: dict[str, Any], tmp_path: Any, monkeypatch: Any) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "large.png")
+    monkeypatch.setattr(taggers["label"], "limits", type(taggers["label"].limits)(max_pixels=1199))
+    with pytest.raises(
+        ValueError, match=r"^This is too much: the image has 1,200 pixels, more than max_pixels, 1,199"
+    ):
+        Viewer(taggers["label"]).look(str(tmp_path / "large.png"), LABELS)

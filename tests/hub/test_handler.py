@@ -21,6 +21,8 @@ from PIL import Image
 import sct_hf
 from sct_hf import build_model, encode_labels, image_processor
 from sct_hf.hub import handler
+from sct_hf.hub.repository import auto_map, custom_pipelines
+from sct_hf.model.configuration_sct import write_code
 
 TASK = "multi-label-image-classification"
 LABELS = ["dog", "cat", "boat"]
@@ -167,6 +169,32 @@ def test_known_labels_are_passed_on(ask) -> None:
     assert "known_labels is [1]" in ask(inputs=encoded(), parameters={"known_labels": [1]})["error"]
 
 
+def test_known_labels_inform_the_others(tmp_path, monkeypatch) -> None:
+    """Of a checkpoint that takes them, published with its own code."""
+    torch.manual_seed(0)
+    fields = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4, "head": "sct_known_labels"}
+    model = build_model(
+        "test_resnet", LABELS, image_size=64, label_vectors=encode_labels(LABELS, "random:12"), **fields
+    )
+    model.eval().save_pretrained(tmp_path)
+    processor = image_processor(model.config)
+    processor.save_pretrained(tmp_path)
+    write_code(model.config, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"auto_map": auto_map(model.config), "custom_pipelines": custom_pipelines()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    pixels = processor(images=Image.fromarray(PIXELS), return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        before = model(pixels).logits.sigmoid()[0].tolist()
+        after = model(pixels, known=torch.tensor([[1, 0, -1]])).logits.sigmoid()[0].tolist()
+    assert abs(after[2] - before[2]) > 1e-4
+    answers = handler.EndpointHandler(str(tmp_path))
+    for known in ({"dog": True, "cat": False}, '{"dog": true, "cat": false}'):
+        found = scores(answers({"inputs": encoded(), "parameters": {"known_labels": known, "threshold": 0}}))
+        assert found == pytest.approx(dict(zip(LABELS, after, strict=True)), abs=1e-5)
+        assert (found["dog"], found["cat"]) == (pytest.approx(1), pytest.approx(0, abs=1e-6))
+
+
 def test_heatmaps_are_png_files_in_base64(ask) -> None:
     (tag,) = ask(inputs=encoded(), parameters={"threshold": 0, "top_k": 1, "heatmaps": True})
     with Image.open(io.BytesIO(base64.b64decode(tag["heatmap"]))) as image:
@@ -186,7 +214,8 @@ def test_what_cannot_be_answered_is_said(ask, folder) -> None:
         "image cannot be read": {"inputs": base64.b64encode(b"no image").decode()},
         "holds a int": {"inputs": 7},
         "fetches no URL": {"inputs": "http://127.0.0.1/a.png"},
-        "inputs has 65 images: send 64 at most": {"inputs": [encoded()] * 65},
+        "inputs has 65 images, more than max_images, 64: give fewer": {"inputs": [encoded()] * 65},
+        "known_labels is '[[[": {"inputs": encoded(), "parameters": {"known_labels": "[" * 100_000}},
         "need the package sct_hf": {"inputs": encoded(), "parameters": {"labels": ["horse"]}},
     }
     for message, request in cases.items():
@@ -282,11 +311,41 @@ def test_a_payload_that_is_no_object_is_refused(folder, payload) -> None:
         handler.EndpointHandler(str(folder))(payload)
 
 
-def test_images_of_too_many_pixels_are_refused(monkeypatch) -> None:
-    monkeypatch.setattr(handler, "_MAX_PIXELS", 2399)
+def test_limits_are_those_of_the_environment(folder, monkeypatch) -> None:
+    for name, value in {"PIXELS": "2399", "IMAGES": "3", "LABELS": "2"}.items():
+        monkeypatch.setenv(f"SCT_ENDPOINT_MAX_{name}", value)
+    answers = handler.EndpointHandler(str(folder))
+    assert vars(answers.pipeline.limits) == {"max_pixels": 2399, "max_images": 3, "max_labels": 2}
     for source in (encoded(), base64.b64decode(encoded()), Image.fromarray(PIXELS)):
-        with pytest.raises(ValueError, match="more than 2,399 pixels"):
-            handler.read_image(source)
+        for inputs in (source, [source]):
+            with pytest.raises(ValueError, match="the image has 2,400 pixels, more than max_pixels, 2,399"):
+                answers({"inputs": inputs})
+    small = encoded(PIXELS[:30])
+    assert len(answers({"inputs": [small] * 3})) == 3
+    with pytest.raises(ValueError, match="inputs has 4 images, more than max_images, 3"):
+        answers({"inputs": [small] * 4})
+    with pytest.raises(ValueError, match="labels come to 3 texts of up to 64 characters, more than max_labels, 2"):
+        answers({"inputs": small, "parameters": {"labels": LABELS}})
+    with pytest.raises(ValueError, match="heatmaps of 3 tags are more than max_images allows, 1 for each of 2 images"):
+        answers({"inputs": [small] * 2, "parameters": {"heatmaps": True, "threshold": 0}})
+    assert len(answers({"inputs": small, "parameters": {"heatmaps": True, "threshold": 0}})) == 3
+    monkeypatch.setenv("SCT_ENDPOINT_MAX_IMAGES", "many")
+    with pytest.raises(ValueError, match="SCT_ENDPOINT_MAX_IMAGES is 'many': give a whole number from 1"):
+        handler.EndpointHandler(str(folder))
+
+
+@pytest.mark.parametrize("form", ["base64", "PIL"])
+def test_nothing_over_the_limit_is_decoded(folder, monkeypatch, form) -> None:
+    answers = handler.EndpointHandler(str(folder))
+    file = io.BytesIO()
+    Image.new("1", (7000, 7000)).save(file, "PNG")
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("it is decoded"))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("it is decoded"))
+    image = base64.b64encode(file.getvalue()).decode() if form == "base64" else Image.open(file)
+    with pytest.raises(ValueError, match="the image has 49,000,000 pixels, more than max_pixels, 33,177,600"):
+        answers({"inputs": image})
+    with pytest.raises(ValueError, match="inputs has 1,960,000,000 pixels in 40 images, more than 4 times max_pixels"):
+        answers({"inputs": [image] * 40})
 
 
 @pytest.mark.parametrize("parameters", [{}, {"heatmaps": True}])
@@ -301,7 +360,7 @@ def test_images_of_a_list_are_decoded_as_they_are_scored(folder, monkeypatch, pa
         read.clear()
 
     answers.pipeline.model.register_forward_hook(count)
-    monkeypatch.setattr(handler, "read_image", lambda source: (read.append(1), decode(source))[1])
+    monkeypatch.setattr(handler, "read_image", lambda *given: (read.append(1), decode(*given))[1])
     found = answers({"inputs": [encoded()] * 20, "parameters": parameters})
     assert len(found) == 20
     assert sum(most) == 20

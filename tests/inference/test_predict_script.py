@@ -143,9 +143,41 @@ def test_heatmaps_of_every_tag(predict, models, images, tmp_path, capsys) -> Non
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_an_image_over_the_limit_is_passed_over(predict, models, images, capsys) -> None:
+    Image.new("RGB", (81, 50)).save(images / "one" / "large.png")
+    words = [f"--model={models['sct']}", "--threshold=0", "--format=json", "--max_pixels=4000"]
+    assert predict([*words, str(images / "one")]) == 1
+    out, errors = capsys.readouterr()
+    good, large = json.loads(out)
+    assert len(good["tags"]) == 3
+    reason = "the image has 4,050 pixels, more than max_pixels, 4,000: give a smaller one, or raise max_pixels"
+    assert (large["error"], large["tags"]) == (reason, [])
+    assert errors == f"{images}/one/large.png: {reason}\n"
+    assert predict([*words[:-1], "--max_pixels=4050", str(images / "one")]) == 0
+
+
+def test_heatmaps_that_cannot_be_written_lose_no_tags(predict, models, images, tmp_path, capsys) -> None:
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    (folder / "one").write_text("where a folder is to be")
+    words = [f"--model={models['sct']}", "--threshold=0", "--format=json", f"--heatmaps={folder}", f"{images}/*/a.png"]
+    assert predict(words) == 1
+    out, errors = capsys.readouterr()
+    assert [len(row["tags"]) for row in json.loads(out)] == [3, 3]
+    assert errors.startswith(f"{images}/one/a.png: no heatmap: [Errno")
+    assert len(errors.splitlines()) == 1
+    assert len(list((folder / "two").iterdir())) == 3
+    assert predict([*words, "--max_images=2"]) == 1
+    out, errors = capsys.readouterr()
+    assert [len(row["tags"]) for row in json.loads(out)] == [3, 3]
+    assert errors.count("no heatmap: heatmaps of 3 tags are more than max_images allows, 2: set top_k") == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--model={label}", "--labels=horse,cow", "--max_labels=1"], "come to 2 texts of up to 64 characters, more"),
+        (["--model={sct}", "--max_pixels=0"], "max_pixels is 0: give a whole number from 1"),
         (["--model={linear}", "--heatmaps=maps"], "no transport plan"),
         (["--model={sct}", "--boxes"], "boxes: a table has no room"),
         (["--model={linear}", "--boxes", "--format=csv"], "no transport plan"),
