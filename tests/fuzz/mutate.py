@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -113,7 +114,9 @@ def as_json(document: Document, rng: random.Random) -> bytes:
 
 def as_yaml(document: Document, rng: random.Random) -> bytes:
     """A document as YAML; sometimes with keys that are no texts, or with anchors."""
-    text = yaml.safe_dump(json.loads(_dumped(document).encode("ascii", "replace")), sort_keys=False)
+    if (dumped := _dumped(document)).startswith("[[[["):
+        return dumped.encode()
+    text = yaml.safe_dump(json.loads(dumped.encode("ascii", "replace")), sort_keys=False)
     extra = ["1: 2\n", "null: x\n", "2024-01-01: x\n", "? [a]\n: b\n", "a: &a [b, b]\nb: *a\n", "\t- x\n", "- x\n"]
     return (text + (rng.choice(extra) if rng.random() < 0.15 else "")).encode()
 
@@ -123,3 +126,51 @@ def _dumped(document: Document) -> str:
         return json.dumps(document)
     except RecursionError:
         return "[" * 10_000 + "]" * 10_000
+
+
+ODD_WORDS = [
+    *("", " ", "nan", "-1", "1e400", "9" * 400, "../x", "a\0b", "\u200b", "é" * 300, "x" * 200_000, "NaN", "[", '"'),
+    *(
+        "(a",
+        "{'a': 1}",
+        '["a"',
+        "[[['a']]]",
+        "{",
+        "None",
+        "0 1 0",
+        "1|0",
+        "\ud800",
+        "=1+1",
+        "\u202edog",
+        "<a>",
+        "&#0;",
+    ),
+]
+
+
+def damaged_text(text: str, rng: random.Random) -> str:
+    """A copy of a text with one to three of its words or lines changed."""
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        lines = text.splitlines(keepends=True) or [""]
+        at = rng.randrange(len(lines))
+        words = re.findall(r"\w+|\W", lines[at]) or [""]
+        word = rng.randrange(len(words))
+        action = rng.randrange(7)
+        if action == 0:
+            lines[at] = ""
+        elif action == 1:
+            lines[at] *= rng.choice([2, 1000])
+        elif action == 2:
+            lines.insert(at, rng.choice(lines))
+        elif action == 3:
+            words[word] = ""
+        elif action == 4:
+            words[word] *= rng.choice([2, 10_000])
+        elif action == 5:
+            words[word] = rng.choice(words)
+        else:
+            words[word] = rng.choice(ODD_WORDS)
+        if action > 2:
+            lines[at] = "".join(words)
+        text = "".join(lines)
+    return text
