@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from sct_hf.data import load_data
+from sct_hf.data.listing import read_names
 from sct_hf.data.scenes import SCENE_LABELS
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
@@ -51,8 +52,7 @@ def _label_names(options: argparse.Namespace) -> list[str]:
     if options.labels_file is not None:
         if not options.labels_file.is_file():
             raise InputError(f"labels_file={str(options.labels_file)!r}: no such file. Give one name a line.")
-        lines = options.labels_file.read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return read_names(options.labels_file)
     if options.dataset is not None:
         known = _KNOWN_LABELS.get(options.dataset)
         return known or load_data(options.dataset, options.split, data_dir=options.data_dir).label_names

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sct_hf.data.names import UnusableError, clean_name, kind_of, means_nothing, shown
+from sct_hf.data.names import MOST_LABELS, UnusableError, clean_name, kind_of, means_nothing, shown
 
 SEPARATORS: dict[str, str | None] = {"comma": ",", "pipe": "|", "semicolon": ";", "space": " ", "none": None}
 """Separators of labels in a cell, by their names for `--separator`; none: a cell is one label."""
@@ -43,21 +43,12 @@ def items_in(cell: Any, separator: str = AUTO) -> list[Any]:
         separator: `AUTO`, a name of `SEPARATORS`, or the separator itself.
 
     Raises:
-        UnusableError: Something else, or text that stands for nothing, such as nan.
+        UnusableError: Something else, text that stands for nothing, such as nan, or more than `MOST_LABELS` entries.
     """
-    if cell is None:
-        return []
-    if isinstance(cell, str):
-        return _of_text(cell.strip(), separator)
-    if isinstance(cell, dict):
-        if set(cell) != {"choices"}:
-            raise UnusableError(
-                f"is an object with {', '.join(map(shown, cell)) or 'nothing'}", "give a list of names"
-            )
-        return _listed(cell["choices"])
-    if isinstance(cell, list | tuple | set):
-        return list(cell)
-    raise UnusableError(f"is {shown(cell)}, {kind_of(cell)}", "give a list of names, or names with a separator")
+    items = _items(cell, separator)
+    if len(items) > MOST_LABELS:
+        raise UnusableError(f"lists {len(items)} labels", f"give at most {MOST_LABELS}")
+    return items
 
 
 def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
@@ -83,6 +74,22 @@ def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
         f"labels such as {shown(min(suspected))} seem to be several with blanks between them, but are taken for one: "
         "pass separator space if they are several, none if they are one"
     )
+
+
+def _items(cell: Any, separator: str) -> list[Any]:
+    if cell is None:
+        return []
+    if isinstance(cell, str):
+        return _of_text(cell.strip(), separator)
+    if isinstance(cell, dict):
+        if set(cell) != {"choices"}:
+            raise UnusableError(
+                f"is an object with {', '.join(map(shown, cell)) or 'nothing'}", "give a list of names"
+            )
+        return _listed(cell["choices"])
+    if isinstance(cell, list | tuple | set):
+        return list(cell)
+    raise UnusableError(f"is {shown(cell)}, {kind_of(cell)}", "give a list of names, or names with a separator")
 
 
 def _of_text(text: str, separator: str) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from sct_hf.data.listing import Listing, Record, check_names, names_of
+from sct_hf.data.listing import Listing, Record, are_too_many, check_names, names_of
 from sct_hf.data.looks import MISSING, examine
 from sct_hf.data.names import plain_name
 from sct_hf.data.places import plugin_hint, windows_hint
@@ -41,6 +41,9 @@ def check_listings(
     Returns:
         The two listings, their images looked at, with what is noted.
     """
+    listings = [listing for listing in (training, evaluation) if listing is not None]
+    if any([are_too_many(listing.found_names(), listing.source, problems) for listing in listings]):
+        return training, evaluation
     training, evaluation = (listing and examine(listing) for listing in (training, evaluation))
     listings = [listing for listing in (training, evaluation) if listing is not None]
     odd = Problems() if published else problems
@@ -105,21 +108,23 @@ def _tell_fault(record: Record, file: str, fault: str, problems: Problems) -> No
         problems.add("broken image", record.place, text, f"{remedy} or pass skip_missing_images")
         return
     folder = path.parent
-    near = [name for name in _files_of(folder) if _stem(name) == _stem(path.name)]
+    near = _files_of(folder).get(_stem(path.name))
     if hint := windows_hint(record.image):
         remedy = hint
-    elif not folder.is_dir():
+    elif not os.path.isdir(folder):
         remedy = f"there is no folder {folder}: correct the path, or set data_dir"
     elif near:
-        remedy = f"there is {near[0]!r}: correct the path"
+        remedy = f"there is {near!r}: correct the path"
     else:
         remedy = "correct the path, or restore the file, or pass skip_missing_images"
     problems.add("missing image", record.place, f"image {path} is missing", remedy)
 
 
 @lru_cache(maxsize=16)
-def _files_of(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+def _files_of(folder: Path) -> dict[str, str]:
+    """The first file of each name without its ending."""
+    names = sorted(os.listdir(folder), reverse=True) if os.path.isdir(folder) else []
+    return {_stem(name): name for name in names}
 
 
 def _stem(name: str) -> str:

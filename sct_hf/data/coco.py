@@ -1,5 +1,6 @@
 """MS-COCO, and any data set in its instances format."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ def list_coco(request: Request, problems: Problems) -> Listing:
     assert request.data_dir is not None
     root, split = request.data_dir.absolute(), request.split
     file = root / "annotations" / f"instances_{split}.json"
-    if not file.is_file():
+    if not os.path.isfile(file):
         known = sorted(path.stem.removeprefix("instances_") for path in file.parent.glob("instances_*.json"))
         raise InputError(
             f"split is {split!r}, but there is no {file}; splits found in data_dir {str(request.data_dir)!r}: "

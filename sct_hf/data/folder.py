@@ -1,5 +1,6 @@
 """A folder of images with a metadata file, laid out as for the `imagefolder` of `datasets`."""
 
+import os
 from pathlib import Path, PureWindowsPath
 
 from sct_hf.data.listing import Listing
@@ -43,7 +44,7 @@ def list_folder(request: Request, problems: Problems) -> Listing:
             'one with lines such as {"file_name": "0001.jpg", "labels": ["cat", "sofa"]}'
         )
     listing = read_records(outer, outer.suffix[1:], root, request, problems)
-    folder_of = [PureWindowsPath(record.image.strip()).parts[0] for record in listing.records]
+    folder_of = [next(iter(PureWindowsPath(record.image.strip()).parts), "") for record in listing.records]
     if split == "train" and not set(folder_of) & SPLITS:
         return listing
     chosen = [record for record, folder in zip(listing.records, folder_of, strict=True) if folder == split]
@@ -54,4 +55,4 @@ def list_folder(request: Request, problems: Problems) -> Listing:
 
 
 def _metadata_of(folder: Path) -> Path | None:
-    return next((folder / name for name in _METADATA if (folder / name).is_file()), None)
+    return next((folder / name for name in _METADATA if os.path.isfile(folder / name)), None)

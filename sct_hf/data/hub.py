@@ -1,11 +1,12 @@
 """Data sets of the Hub, and folders that `datasets` can load, by name."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Image, List, load_dataset, load_from_disk
-from datasets.exceptions import DatasetsError
 
 from sct_hf.data.label_columns import label_lists
 from sct_hf.data.listing import Listing, Record, declared_names
@@ -50,10 +51,16 @@ def list_hub(request: Request, problems: Problems) -> Listing:
     for field, column in (("image_column", image_column), ("label_column", label_column)):
         if column.split(".")[0] not in source.features:
             raise InputError(f"{field} is {column!r}, but data set {name!r} has only {', '.join(source.features)}")
-    cells, value, nested = _cells(source, label_column, name)
-    unknown: list[Any] = [None] * len(source)
-    if UNKNOWN_COLUMN in source.features and label_column != UNKNOWN_COLUMN:
-        unknown, _, _ = _cells(source, UNKNOWN_COLUMN, name)
+    with _reading(request):
+        cells, value, nested = _cells(source, label_column, name)
+        unknown: list[Any] = [None] * len(source)
+        if UNKNOWN_COLUMN in source.features and label_column != UNKNOWN_COLUMN:
+            unknown, _, _ = _cells(source, UNKNOWN_COLUMN, name)
+        ids = list(map(str, source["image_id"])) if "image_id" in source.features else _numbered(split, len(source))
+        images = source.select_columns([image_column])
+        if image_column != "image":
+            images = images.rename_column(image_column, "image")
+        images = images.cast_column("image", Image(decode=False))
     listing = Listing(f"{name} {split}")
     names = _names(value, cells, request.label_names, name, problems)
     places = [f"{name}, {split}[{row}]" for row in range(len(source))]
@@ -70,15 +77,11 @@ def list_hub(request: Request, problems: Problems) -> Listing:
     )
     listing.label_names = None if names is None else list(names)
     listing.notes += [f"{name}, {split}: {note}" for note in lists.notes]
-    ids = map(str, source["image_id"]) if "image_id" in source.features else _numbered(split, len(source))
     listing.records = [
         Record(place, image_id, None, labels or [], without or [])
         for place, image_id, labels, without in zip(places, ids, lists.labels, lists.unknown, strict=True)
     ]
-    images = source.select_columns([image_column])
-    if image_column != "image":
-        images = images.rename_column(image_column, "image")
-    listing.column = images.cast_column("image", Image(decode=False))
+    listing.column = images
     return listing
 
 
@@ -88,17 +91,15 @@ def _numbered(split: str, count: int) -> list[str]:
 
 def _load(request: Request) -> Dataset:
     name, split = request.dataset, request.split
-    if (Path(name) / "dataset_dict.json").is_file() or (Path(name) / "state.json").is_file():
-        try:
+    if any(os.path.isfile(Path(name) / file) for file in ("dataset_dict.json", "state.json")):
+        with _reading(request):
             saved = load_from_disk(name)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"dataset is {name!r}: it cannot be loaded: {error}; save it again") from error
         if isinstance(saved, DatasetDict):
             if split not in saved:
                 raise InputError(f"split is {split!r}, but data set {name!r} has {', '.join(saved)}")
             saved = saved[split]
         return saved
-    try:
+    with _reading(request):
         return load_dataset(
             name,
             request.config,
@@ -107,8 +108,20 @@ def _load(request: Request) -> Dataset:
             data_dir=None if request.data_dir is None else str(request.data_dir),
             cache_dir=None if request.cache_dir is None else str(request.cache_dir),
         )
-    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        raise InputError(f"dataset is {name!r}, split {split!r}: it cannot be loaded: {error}") from error
+
+
+@contextmanager
+def _reading(request: Request) -> Iterator[None]:
+    """Name the data set in the error of a library that cannot read it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # datasets and pyarrow raise almost anything on damaged files
+        reason = str(error) or type(error).__name__
+        raise InputError(
+            f"dataset is {request.dataset!r}, split {request.split!r}: it cannot be loaded: {reason}"
+        ) from error
 
 
 def _only_image_column(source: Dataset, name: str) -> str:

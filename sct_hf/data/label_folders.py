@@ -1,5 +1,7 @@
 """A folder for each label, in which an image may lie as often as it has labels."""
 
+import os
+
 from sct_hf.data.folder import SPLITS
 from sct_hf.data.listing import Listing, Record, usable_names
 from sct_hf.data.places import unread_files
@@ -31,8 +33,8 @@ def list_label_folders(request: Request, problems: Problems) -> Listing:
     assert request.data_dir is not None
     root, split = request.data_dir, request.split
     folder = root / split
-    if not folder.is_dir():
-        inside = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    if not os.path.isdir(folder):
+        inside = {path.name for path in root.iterdir() if path.is_dir()} if os.path.isdir(root) else set()
         if not inside or split != "train" or inside & SPLITS:
             raise InputError(
                 f"split is {split!r}, but there is no folder {folder}: make it, with a folder for each label in it, "

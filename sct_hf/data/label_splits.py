@@ -5,13 +5,10 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sct_hf.data.listing import usable_names
-from sct_hf.data.names import tidy
+from sct_hf.data.listing import read_names
+from sct_hf.data.names import some, tidy
 from sct_hf.data.nus_wide import NUS_CONCEPTS
-from sct_hf.data.problems import Problems
-from sct_hf.data.text_files import read_lines
 from sct_hf.errors import InputError
 
 
@@ -64,7 +61,7 @@ def split_labels(unseen: str, label_names: Sequence[str], further: Sequence[str]
         names, seen = SPLITS[unseen]
     else:
         names, seen = tuple(_names(unseen)), None
-    known = list(dict.fromkeys([*label_names, *further]))
+    known = dict.fromkeys([*label_names, *further])
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice or not names:
         raise InputError(
@@ -73,13 +70,16 @@ def split_labels(unseen: str, label_names: Sequence[str], further: Sequence[str]
     for name in (*names, *(seen or ())):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"The labels are {', '.join(known)}."
+            hint = f"did you mean {' or '.join(near)}?" if near else f"The labels are {some(known)}."
             raise InputError(
                 f"unseen_labels is {unseen!r}, but {name!r} is no label of the data set; {hint} Give labels with "
                 f"commas between them, a text file with one a line, or one of {', '.join(SPLITS)}"
             )
     wanted = set(label_names) - set(names) if seen is None else set(seen)
-    split = LabelSplit([name for name in label_names if name in wanted], [name for name in known if name in names])
+    unseen_names = set(names)
+    split = LabelSplit(
+        [name for name in label_names if name in wanted], [name for name in known if name in unseen_names]
+    )
     if len(split.seen) < 2:
         raise InputError(f"unseen_labels is {unseen!r}, which leaves {len(split.seen)} labels to train on: keep two")
     return split
@@ -87,9 +87,5 @@ def split_labels(unseen: str, label_names: Sequence[str], further: Sequence[str]
 
 def _names(text: str) -> list[str]:
     if os.path.isfile(text):  # which a long row of labels, no path at all, does not upset
-        problems = Problems()
-        lines = [line for line in read_lines(Path(text), problems) if line.strip()]
-        names = [name for line in lines for name in usable_names([line], text, problems)]
-        problems.raise_if_any()
-        return names
+        return read_names(text)
     return [tidy(name) for name in text.split(",") if tidy(name)]

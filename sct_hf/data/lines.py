@@ -6,14 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sct_hf.data.names import kind_of, shown, tidy
+from sct_hf.data.names import kind_of, shown, some, tidy
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
 
 _QUOTES = "close each quote, and write a quote within a cell twice"
+_LONG = "a quote may be open, so that further lines count to the cell; or shorten the cell"
+_COMPARED = 50  # columns that an error names
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ def _csv_lines(file: Path, problems: Problems) -> list[Line]:
     for number, cells in rows[1:]:
         place = f"{file}, line {number}"
         if isinstance(cells, csv.Error):
-            problems.add("not CSV", place, f"the line cannot be parsed ({cells})", _QUOTES)
+            remedy = _LONG if "field limit" in str(cells) else _QUOTES
+            problems.add("not CSV", place, f"the line cannot be parsed ({cells})", remedy)
         elif len(cells) != len(header):
             text = f"{len(cells)} cells, but the header has {len(header)}"
             problems.add("number of cells", place, text, "quote cells with commas in them")
@@ -102,11 +106,19 @@ def find_column(field: str, given: str | None, usual: Sequence[str], line: Line,
     for column in wanted:
         if column in line.cells:
             return column
-    near = [name for name in line.cells if difflib.get_close_matches(name.strip().casefold(), wanted, n=1)]
-    text = f"no column {' or '.join(map(repr, wanted))}, only {', '.join(map(repr, line.cells))}"
-    remedy = f"rename {near[0]!r}, or name the column by {field}" if near else f"name the column by {field}"
+    near = _nearest(tuple(line.cells)[:_COMPARED], tuple(wanted))
+    text = f"no column {' or '.join(map(repr, wanted))}, only {some(list(map(shown, line.cells)), _COMPARED)}"
+    remedy = f"rename {near!r}, or name the column by {field}" if near else f"name the column by {field}"
     problems.add("no such column", line.place, text, remedy)
     return None
+
+
+@lru_cache(maxsize=1000)
+def _nearest(columns: tuple[str, ...], wanted: tuple[str, ...]) -> str | None:
+    """The first column whose name is much like a wanted one."""
+    return next(
+        (name for name in columns if difflib.get_close_matches(name[:100].strip().casefold(), wanted, n=1)), None
+    )
 
 
 def image_path(line: Line, column: str, problems: Problems) -> str | None:

@@ -1,18 +1,19 @@
 """Images as a data set lists them, before one of them is opened."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
-from sct_hf.data.names import UnusableError, clean_name, plain_name
+from sct_hf.data.names import MOST_LABELS, UnusableError, clean_name, plain_name, shown, some
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
 
 _COMPARED = 2000  # names with which a misspelt one is compared
+_MISSPELT = 50  # names that are compared
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,14 @@ def declared_names(values: Iterable[Any], place: object, problems: Problems) -> 
     return list(names) if len(problems.found) == before else None
 
 
+def are_too_many(names: Collection[str], place: object, problems: Problems) -> bool:
+    """Whether there are more than `MOST_LABELS` names, which is a problem then."""
+    if len(names) > MOST_LABELS:
+        text = f"there are {len(names)} labels, such as {some(list(map(shown, list(names)[:3])))}"
+        problems.add("too many labels", place, text, f"give at most {MOST_LABELS}; are the labels separated rightly?")
+    return len(names) > MOST_LABELS
+
+
 def check_names(listing: Listing, names: Sequence[str], problems: Problems) -> None:
     """Add a problem for each label of a record that is not in `names`, with the nearest ones that are."""
     known = set(names)
@@ -130,10 +139,26 @@ def check_names(listing: Listing, names: Sequence[str], problems: Problems) -> N
                 continue
             if label not in meant_of:
                 same = spelling_of.get(plain_name(label))
-                near = [same] if same else difflib.get_close_matches(label, list(names)[:_COMPARED], n=1)
+                compared = list(names)[:_COMPARED] if len(meant_of) < _MISSPELT else []
+                near = [same] if same else difflib.get_close_matches(label, compared, n=1)
                 meant_of[label] = f"write {near[0]!r}" if near else f"write one of {', '.join(list(names)[:10])}"
             text = f"label {label!r} is not one of the {len(names)} labels given"
             problems.add("unknown label", record.place, text, f"{meant_of[label]}, or add it to the labels")
+
+
+def read_names(file: str | Path) -> list[str]:
+    """Read a text file with one name a line; empty lines count for nothing.
+
+    Raises:
+        DataError: No such file, no text, or what is no name.
+    """
+    problems = Problems()
+    lines = {number: line for number, line in enumerate(read_lines(Path(file), problems), start=1) if line.strip()}
+    if are_too_many(lines.values(), file, problems):
+        lines = {}
+    names = [name for number in lines for name in usable_names([lines[number]], f"{file}, line {number}", problems)]
+    problems.raise_if_any()
+    return names
 
 
 def read_label_names(file: str | Path) -> dict[str, str]:
@@ -147,9 +172,10 @@ def read_label_names(file: str | Path) -> dict[str, str]:
     """
     file, problems = Path(file), Problems()
     line_of: dict[str, int] = {}
-    for number, line in enumerate(read_lines(file, problems), start=1):
-        if not line.strip():
-            continue
+    lines = {number: line for number, line in enumerate(read_lines(file, problems), start=1) if line.strip()}
+    if are_too_many(lines.values(), file, problems):
+        lines = {}
+    for number, line in lines.items():
         for label in usable_names([line], f"{file}, line {number}", problems):
             if label in line_of:
                 text = f"label {label!r} stands on line {line_of[label]} already"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sct_hf.data.assemble import labelled_images
 from sct_hf.data.base import LabelledImages
-from sct_hf.data.listing import check_names, read_label_names
+from sct_hf.data.listing import are_too_many, check_names, read_label_names
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import list_data
 from sct_hf.errors import InputError
@@ -60,7 +60,8 @@ def load_data(
     problems = Problems()
     listing = list_data(name, split, problems, **options)
     names = list(label_names) if label_names is not None else listing.found_names()
-    check_names(listing, names, problems)
+    if not are_too_many(names, listing.source, problems):
+        check_names(listing, names, problems)
     problems.raise_if_any()
     return labelled_images(
         listing,

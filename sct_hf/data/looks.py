@@ -10,6 +10,7 @@ from typing import Any
 from sct_hf.data.decoding import decode_image
 from sct_hf.data.fingerprint import fingerprint
 from sct_hf.data.listing import Listing, Look, Record
+from sct_hf.errors import InputError
 from sct_hf.model.image_processing_sct import to_rgb
 
 MISSING = "missing"
@@ -64,7 +65,15 @@ def _looks(listing: Listing) -> list[Look]:
 
 def _rows(listing: Listing) -> Iterator[list[dict[str, Any]]]:
     assert listing.column is not None
-    for batch in listing.column.iter(_ROWS):
+    batches = listing.column.iter(_ROWS)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:  # pyarrow raises almost anything on damaged files
+            text = f"{listing.source}: the column of images is damaged ({error}): save or download it again"
+            raise InputError(text) from error
+        if batch is None:
+            return
         yield [row or {"bytes": None, "path": None} for row in batch["image"]]
 
 

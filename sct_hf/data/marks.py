@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sct_hf.data.lines import Line, image_path
-from sct_hf.data.listing import Listing, Record, usable_names
+from sct_hf.data.listing import Listing, Record, are_too_many, usable_names
 from sct_hf.data.names import shown
 from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
@@ -69,6 +69,8 @@ def read_marks(
             f"{file}: {verb.format(', '.join(map(repr, facts)))} not taken for labels; if a label is meant, name all "
             "labels by labels_file"
         )
+    if are_too_many(columns, header, problems):
+        columns = []
     marks_of: dict[str, list[int | None]] = {}
     for name in columns:
         marks = [_mark(line.cells[name]) for line in lines]

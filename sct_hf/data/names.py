@@ -5,6 +5,12 @@ import unicodedata
 from collections.abc import Collection
 from functools import lru_cache
 
+MOST_LABELS = 30_000
+"""Labels that a data set may have."""
+
+LONGEST_NAME = 1000
+"""Characters that a label's name may have."""
+
 _INVISIBLE = {0xAD, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 _JOINERS = "\u200c\u200d"
 _JOINED = ("Lo", "Mn", "Mc", "So", "Sk")  # what joiners stand behind in Persian, in Indic scripts and in emoji
@@ -37,7 +43,7 @@ def clean_name(value: object) -> str:
     them. Every kind of space becomes a plain one.
 
     Raises:
-        UnusableError: No text, no character that shows, or a name that is part of a list: in brackets or
+        UnusableError: No text, no character that shows, more than `LONGEST_NAME`, or a name that is part of a list: in brackets or
             quotes, or with one of a pair of brackets.
     """
     if not isinstance(value, str):
@@ -47,6 +53,9 @@ def clean_name(value: object) -> str:
 
 @lru_cache(maxsize=100_000)
 def _checked(value: str) -> str:
+    if len(value) > LONGEST_NAME:
+        text = f"a label has {len(value)} characters ({shown(value)})"
+        raise UnusableError(text, f"give it a name of {LONGEST_NAME} at most; are the labels separated rightly?")
     name = tidy(value)
     if not name:
         raise UnusableError(f"a label is empty ({shown(value)})", "write its name, or take it out")

@@ -1,5 +1,6 @@
 """NUS-WIDE as its archives unpack, with the labels of zero-shot tagging: user tags and judged concepts."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,10 +51,11 @@ def list_nus_wide(request: Request, problems: Problems) -> Listing:
         listing.records.append(Record(place, path.removesuffix(".jpg"), root / "Flickr" / path, []))
     concepts = [line for _, line in _lines(root / "ConceptsList" / "Concepts81.txt", problems)]
     tags = [line for _, line in _lines(root / "NUS_WID_Tags" / "TagList1k.txt", problems)]
-    listing.declare([*(tag for tag in tags if tag not in set(concepts)), *concepts])
+    judged = set(concepts)
+    listing.declare([*(tag for tag in tags if tag not in judged), *concepts])
     if problems.found:
         return listing
-    names = [None if tag in set(concepts) else tag for tag in tags]
+    names = [None if tag in judged else tag for tag in tags]
     _add_labels(listing, root / "NUS_WID_Tags" / f"{part}_Tags1k.dat", names, problems)
     for concept in concepts:
         marks = root / "Groundtruth" / "TrainTestLabels" / f"Labels_{concept}_{part}.txt"
@@ -63,7 +65,7 @@ def list_nus_wide(request: Request, problems: Problems) -> Listing:
 
 def _lines(file: Path, problems: Problems) -> list[tuple[int, str]]:
     """The lines that hold something, stripped, with their numbers."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         problems.add(
             "no file", file, "data_dir has no such file", "give the folder that NUS-WIDE's archives unpack to"
         )

@@ -32,10 +32,12 @@ def find_image(written: str, roots: Sequence[Path]) -> Path:
         The first that is there, or the path as written below the first root.
     """
     forms = dict.fromkeys([written, written.strip(), written.strip().replace("\\", "/")])
+    folders = [str(root) for root in roots]
     for form in forms:
-        for root in roots:
-            if os.path.isfile(root / form):
-                return (root / form).absolute()
+        for folder in folders:
+            path = os.path.join(folder, form)
+            if os.path.isfile(path):
+                return Path(path).absolute()
     for form in forms:
         if "\0" not in form and Path(form).suffix.lower() not in IMAGE_SUFFIXES:
             for root in roots:

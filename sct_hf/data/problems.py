@@ -9,6 +9,7 @@ from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
 
 SHOWN = 20
+_SORTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class DataError(InputError):
     """Wrong files of a user.
 
     Attributes:
-        problems: All that is wrong, in the order of the places.
+        problems: All that is wrong, in the order of the places; of a great many, as they were found.
         notes: What is odd besides, and may be the cause.
     """
 
@@ -68,7 +69,9 @@ class Problems:
             DataError: There is a problem.
         """
         if self.found:
-            raise DataError(sorted(self.found, key=lambda problem: _natural(problem.place)), notes)
+            in_order = len(self.found) <= _SORTED
+            by_place = sorted(self.found, key=lambda problem: _natural(problem.place)) if in_order else self.found
+            raise DataError(by_place, notes)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

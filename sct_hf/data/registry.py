@@ -1,6 +1,7 @@
 """Data sets by name: what a reader is asked, and how it is registered."""
 
 import difflib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -128,7 +129,7 @@ def find_reader(dataset: str) -> Reader:
     """
     if dataset in READERS:
         return READERS[dataset]
-    if "/" in dataset or Path(dataset).is_dir():
+    if "/" in dataset or os.path.isdir(dataset):
         return READERS[ANY_PLACE]
     near = difflib.get_close_matches(dataset, READERS, n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -169,7 +170,7 @@ def list_data(dataset: str, split: str, problems: Problems, **options: Any) -> L
     for field in ("data_dir", "cache_dir"):
         if field in given:
             given[field] = Path(given[field])
-    if "data_dir" in given and given["data_dir"].is_file():
+    if "data_dir" in given and os.path.isfile(given["data_dir"]):
         text = f"data_dir is {str(given['data_dir'])!r}, which is a file: give a folder"
         archive = given["data_dir"].suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
         raise InputError(f"{text}, unpacked from the archive" if archive else text)

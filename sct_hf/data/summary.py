@@ -9,6 +9,7 @@ from sct_hf.data.co_occurrence import seen_together
 from sct_hf.escaping import in_line, in_lines
 
 _PAIRS_SHOWN = 10
+_PAIRED = 1000  # labels of which pairs are counted: their number grows with the square
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Summary:
         positives: (C,) int64, images that show each label.
         unknown: (C,) int64, images in which nobody judged it.
         per_image: (K,) int64, images with 0, 1, … labels.
-        together: (C, C) int64, images that show both of two labels; the diagonal is `positives`.
+        paired: (K,) int64, columns of the K = min(C, 1000) labels with the most positives, increasing.
+        together: (K, K) int64, images that show both of two of them; the diagonal is their `positives`.
         skipped: Listed images left out because their file is missing or broken.
     """
 
@@ -32,15 +34,16 @@ class Summary:
     positives: np.ndarray
     unknown: np.ndarray
     per_image: np.ndarray
+    paired: np.ndarray
     together: np.ndarray
     skipped: int
 
     def pairs(self) -> list[tuple[str, str, int]]:
-        """Pairs of labels by falling number of images that show both, without those that none shows."""
-        rows, columns = np.triu_indices(len(self.label_names), k=1)
+        """Pairs of `paired` labels by falling number of images that show both, without those that none shows."""
+        rows, columns = np.triu_indices(len(self.paired), k=1)
         counts = self.together[rows, columns]
         order = np.argsort(-counts, kind="stable")
-        names = self.label_names
+        names = [self.label_names[column] for column in self.paired]
         return [
             (names[rows[place]], names[columns[place]], int(counts[place])) for place in order if counts[place] > 0
         ]
@@ -49,15 +52,18 @@ class Summary:
 def summarise(images: LabelledImages) -> Summary:
     """Count the labels of a split; nothing is decoded."""
     targets = images.targets()  # (N, C)
-    shown = (targets == 1).astype(np.int64)
+    shown = targets == 1
+    positives, per_image = (shown.sum(axis=axis, dtype=np.int64) for axis in (0, 1))
+    paired = np.sort(np.argsort(-positives, kind="stable")[:_PAIRED])
     return Summary(
         f"{images.name} {images.split}",
         images.label_names,
         len(images),
-        shown.sum(axis=0),
+        positives,
         (targets == -1).sum(axis=0),
-        np.bincount(shown.sum(axis=1)),
-        seen_together(targets),
+        np.bincount(per_image),
+        paired,
+        seen_together(targets[:, paired]),
         len(images.skipped),
     )
 
@@ -83,5 +89,6 @@ def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
         share = 100 * positives[column] / summary.images
         lines.append(f"  {names[column]:<{width}}  {positives[column]:6d}  {share:5.1f} %{judged}")
     pairs = [f"{one} + {other} {count}" for one, other, count in summary.pairs()[:_PAIRS_SHOWN]]
-    lines.append(f"  most often together: {', '.join(pairs) or 'no two labels'}")
+    of = "" if len(summary.paired) == len(names) else f", of the {len(summary.paired)} most frequent labels"
+    lines.append(f"  most often together{of}: {', '.join(pairs) or 'no two labels'}")
     return in_lines("\n".join(lines))

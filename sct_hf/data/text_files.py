@@ -6,6 +6,7 @@ from typing import Any
 
 from sct_hf.data.names import shown
 from sct_hf.data.problems import Problems
+from sct_hf.yaml_text import YamlError, parse_yaml
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive", b"7z\xbc\xaf": "a 7z archive"}
@@ -67,6 +68,19 @@ def read_json(file: Path, problems: Problems) -> Any:
         return None
 
 
+def read_yaml(file: Path, problems: Problems, *, as_text: bool = False) -> Any:
+    """Read a YAML file, see `parse_yaml`; None, and a problem, where it cannot be read."""
+    text = read_text(file, problems)
+    if text is None:
+        return None
+    try:
+        return parse_yaml(text, as_text=as_text)
+    except YamlError as error:
+        place = f"{file}, line {error.line}" if error.line else file
+        problems.add("not YAML", place, f"the text is not YAML ({error})", "correct it")
+        return None
+
+
 def _kind(data: bytes, file: Path) -> str | None:
     """What a file is that holds no text, by its first bytes."""
     if data.startswith(b"PK\x03\x04") and file.suffix.lower() in (".xlsx", ".ods", ".xlsm"):
@@ -79,6 +93,7 @@ def _read(file: Path, problems: Problems) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         problems.add("no file", file, "there is no such file", f"correct the path, which starts from {Path.cwd()}")
-    except OSError as error:
-        problems.add("no file", file, f"the file cannot be read ({error.strerror})", "give a file that can")
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
+        reason = error.strerror if isinstance(error, OSError) else error
+        problems.add("no file", file, f"the file cannot be read ({reason})", "give a file that can")
     return None

@@ -1,6 +1,5 @@
 """Numbers in place of names: 0/1 vectors told from indices."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +85,7 @@ def decode_numbers(
 
 
 def _is_mark(item: float) -> bool:
-    return item in (0, 1, -1) or math.isnan(item)
+    return item in (0, 1, -1) or item != item  # nan
 
 
 def _vectors(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> NumberRows:

@@ -1,5 +1,6 @@
 """Pascal VOC2007 and VOC2012 as their archives unpack: `VOCdevkit/VOC<year>`."""
 
+import os
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -54,7 +55,7 @@ def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
     assert request.data_dir is not None
     root, split = _find_root(request.data_dir, year), request.split
     file = root / "ImageSets" / "Main" / f"{split}.txt"
-    if not file.is_file():
+    if not os.path.isfile(file):
         known = sorted(path.stem for path in file.parent.glob("*.txt") if "_" not in path.stem)
         raise InputError(f"split is {split!r}, but there is no {file}; splits found: {', '.join(known) or 'none'}")
     lines = [(number, line.strip()) for number, line in enumerate(read_lines(file, problems), 1) if line.strip()]
@@ -81,7 +82,9 @@ for _year in (2007, 2012):
 
 def _find_root(data_dir: Path, year: int) -> Path:
     for root in (data_dir / f"VOC{year}", data_dir / "VOCdevkit" / f"VOC{year}", data_dir):
-        if (root / "ImageSets" / "Main").is_dir() and (root != data_dir or data_dir.resolve().name == f"VOC{year}"):
+        if os.path.isdir(root / "ImageSets" / "Main") and (
+            root != data_dir or data_dir.resolve().name == f"VOC{year}"
+        ):
             return root.absolute()
     raise InputError(
         f"data_dir is {str(data_dir)!r}, but it holds no VOC{year}/ImageSets/Main: give the VOCdevkit folder that "
@@ -94,7 +97,7 @@ def _marks_of_label_files(
 ) -> dict[str, dict[str, int]] | None:
     """{image id: {label: mark}} of the per-label files, without absent labels; None if the split has no such file."""
     files = {label: root / "ImageSets" / "Main" / f"{label}_{split}.txt" for label in VOC_LABELS}
-    missing = [file.name for file in files.values() if not file.is_file()]
+    missing = [file.name for file in files.values() if not os.path.isfile(file)]
     if len(missing) == len(files):
         return None
     marks: dict[str, dict[str, int]] = {image_id: {} for image_id in ids}

@@ -1,6 +1,7 @@
 """The vectors of a set of labels, in memory and as a safetensors file."""
 
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ class LabelVectors:
     recipe: dict[str, Any]
 
     def __post_init__(self) -> None:
+        for field, texts in (("names", self.names), ("words of the recipe", self.recipe.get("words", []))):
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise InputError(f"label vectors: the {field} are no list of texts. Give a text for each label.")
         repeated = [name for name, count in Counter(self.names).items() if count > 1]
         if repeated or not self.names:
             problem = f"names that repeat: {', '.join(repeated[:5])}" if repeated else "no name"
@@ -82,7 +86,7 @@ class LabelVectors:
             InputError: The file is absent, unreadable, of another kind, or its parts do not agree.
         """
         remedy = "Make it with scripts/embed_labels.py"
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise InputError(f"label_encoder: no file {str(path)!r}. {remedy}, or name another encoder.")
         try:
             with safe_open(path, framework="pt") as file:
@@ -95,7 +99,7 @@ class LabelVectors:
         try:
             names, recipe = json.loads(header["names"]), json.loads(header["recipe"])
             return cls(names, embeddings.float(), recipe)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise InputError(f"label_encoder: {str(path)!r} is damaged ({error}). {remedy}.") from error
 
     def subset(self, names: list[str]) -> "LabelVectors":

@@ -1,6 +1,7 @@
 """Word vectors in the manner of GloVe: a label is the mean of its words' vectors (an option of CLSL)."""
 
 import importlib
+import os
 import re
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def read_vectors(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file is absent, or a line that is wanted has another width or is not made of numbers.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"label_encoder='glove:{path}': no such file. Give a text file of word vectors.")
     found: dict[str, np.ndarray] = {}
     width = 0

@@ -37,7 +37,8 @@ def label_figure(summaries: Sequence[Summary], path: str | Path) -> None:
         figure = Figure(figsize=(2 * max(side, 3.6) + 0.8, max(side, 3.2) + 0.4), layout="constrained")
         bars, cells = figure.subplots(1, 2)
         _bars(bars, summaries, order, names)
-        together = first.together[np.ix_(order, order)]  # (K, K)
+        places = np.searchsorted(first.paired, order)
+        together = first.together[np.ix_(places, places)]  # (K, K)
         _cells(cells, together / np.maximum(first.positives[order], 1)[:, None], names)
         if len(names) < len(first.label_names):
             figure.suptitle(f"the {len(names)} most frequent of {len(first.label_names)} labels", fontsize=9)

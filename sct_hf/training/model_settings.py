@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-import yaml
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
@@ -15,6 +14,7 @@ from sct_hf.errors import InputError
 from sct_hf.factory import config_class
 from sct_hf.peers.modeling_peer import PeerConfig
 from sct_hf.peers.registry import MODELS, make_head
+from sct_hf.yaml_text import YamlError, parse_yaml
 
 _PEER_WIDTHS = (64, 2, 64)
 """Features, labels and text of the peer head that tries arguments; it has no weights."""
@@ -53,11 +53,11 @@ def read_setting(word: str) -> tuple[str, Any]:
         raise ValueError(f"{word!r} is no setting: write field=value")
     try:
         return name, json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
-        return name, yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # the latter of what looks like a date
+        return name, parse_yaml(text)
+    except YamlError:
         return name, text
 
 

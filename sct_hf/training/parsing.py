@@ -1,6 +1,7 @@
 """The command line of a training run, and the recipes below it."""
 
 import difflib
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
+from sct_hf.data.names import shown
+from sct_hf.data.problems import Problems
+from sct_hf.data.text_files import read_yaml
 from sct_hf.errors import InputError
 from sct_hf.options import choices_of, option, options_of
 from sct_hf.peers.registry import head_names
@@ -130,21 +132,21 @@ def _read_recipe(recipe: str, kinds: Sequence[type]) -> dict[str, Any]:
     """What a recipe says, by option; values are checked as words of a command line are."""
     names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     path = RECIPES / f"{recipe}.yaml" if recipe in names else Path(recipe)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"recipe is {recipe!r}: give a YAML file or one of {', '.join(names)}")
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"recipe {path} is not YAML: {error}") from error
+    problems = Problems()
+    told = read_yaml(path, problems)
+    problems.raise_if_any()
+    told = {} if told is None else told
     if not isinstance(told, dict):
         raise InputError(f"recipe {path} holds {type(told).__name__}: write one `option: value` a line")
     known = options_of(*kinds)
     for name, value in told.items():
         if name not in known:
-            raise InputError(f"recipe {path} has {name!r}, which is no option{_remedy(str(name), value, kinds)}")
+            raise InputError(f"recipe {path} has {shown(name)}, which is no option{_remedy(str(name), value, kinds)}")
     settings = told.get(_SETTINGS)
     if not isinstance(settings, Mapping | None):
-        raise InputError(f"recipe {path} has {_SETTINGS}: {settings!r}; write `field: value` lines below it")
+        raise InputError(f"recipe {path} has {_SETTINGS}: {shown(settings)}; write `field: value` lines below it")
     if settings:
         told[_SETTINGS] = {str(name): _read(str(name), value) for name, value in settings.items()}
     return {name: value for name, value in told.items() if value is not None}

@@ -152,3 +152,13 @@ def test_what_makes_two_spellings_of_one_label(one: str, other: str, same: bool)
 def test_case_and_ends_never_make_another_label(label: str, space: str) -> None:
     assert plain_name(f"{space}{label}{space}") == plain_name(label)
     assert plain_name(plain_name(label)) == plain_name(label)
+
+
+def test_many_missing_images_of_another_ending(tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    """A test that hangs where a folder is gone through for each missing image."""
+    save_image(tmp_path / "0.png")
+    for number in range(1, 3000):
+        (tmp_path / f"{number}.png").touch()
+    records = [Record(f"line {n}", f"{n}.jpg", tmp_path / f"{n}.jpg", ["cat", "dog"]) for n in range(3000)]
+    remedies = {problem.remedy for problem in found(Listing("train", records)) if problem.kind == "missing image"}
+    assert remedies == {f"there is '{number}.png': correct the path" for number in range(3000)}

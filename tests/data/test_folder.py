@@ -59,3 +59,9 @@ def test_a_flat_folder_is_all_training(root: Path) -> None:
 def test_no_metadata(root: Path) -> None:
     with pytest.raises(InputError, match=r"has metadata.jsonl or metadata.csv: write one with lines such as"):
         load_data("imagefolder", "train", data_dir=root)
+
+
+def test_a_path_that_names_no_file(tmp_path: Path) -> None:
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "./", "labels": ["cat"]}\n')
+    with pytest.raises(InputError, match="missing or broken"):
+        load_data("imagefolder", "train", data_dir=tmp_path, label_names=["cat", "dog"])

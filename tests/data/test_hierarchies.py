@@ -227,3 +227,26 @@ def test_without_a_lexicon_the_remedy_is_told(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(wn.config, "data_directory", tmp_path)
     with pytest.raises(InputError, match=r"no lexicon of English .*python -m wn download oewn:2024"):
         load_hierarchy("wordnet", LABELS)
+
+
+def test_a_file_that_is_no_text_or_names_no_words(tmp_path) -> None:
+    for data, message in (
+        (b"dog,p\xe9t\n", "line 1: byte 0xe9 is not UTF-8"),
+        (b"PK\x03\x04", "the file is a zip archive"),
+        (b"dog,pet\ncat,*+*\n", r"line 2: '\*\+\*' holds no word"),
+    ):
+        (tmp_path / "h.csv").write_bytes(data)
+        with pytest.raises(InputError, match=message):
+            read_hierarchy(tmp_path / "h.csv", LABELS)
+    with pytest.raises(InputError, match="there is no such file"):
+        load_hierarchy("h" * 5000, LABELS)
+
+
+def test_a_long_hierarchy(tmp_path) -> None:
+    """A test that hangs where time grows with the square of the number of rows."""
+    rows = [f"dog,above 0 {n}" for n in range(5000)] + [f"above {n} 0,above {n + 1} 0" for n in range(5000)]
+    found = read_hierarchy(write(tmp_path, *rows), LABELS)
+    assert len(found["dog"]) == 5000
+    rows.append("above 5000 0,above 2500 0")
+    with pytest.raises(InputError, match="line 10001: closes a circle"):
+        read_hierarchy(write(tmp_path, *rows), LABELS)

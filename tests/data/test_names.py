@@ -103,3 +103,11 @@ def test_messages_are_never_long() -> None:
         nested = [nested, nested]  # 2^40 entries, if they were written out
     values = ["x" * 10_000, nested, {"a": nested}, [["x"]], list(range(10_000)), ["x" * 10_000], 7]
     assert all(len(shown(value)) < 200 for value in values)
+
+
+def test_a_name_that_is_too_long() -> None:
+    assert clean_name("x" * 1000) == "x" * 1000
+    with pytest.raises(
+        UnusableError, match=r"a label has 1001 characters \('xxx.*…'\): give it a name of 1000 at most"
+    ):
+        clean_name("x" * 1001)

@@ -46,3 +46,14 @@ def test_the_text(images: LabelledImages) -> None:
         "  ant       1   25.0 %       2 unknown",
         "  most often together: bee + cow 2, ant + bee 1, ant + cow 1",
     ]
+
+
+def test_pairs_of_many_labels_are_those_of_the_most_frequent(make_images: Callable[..., LabelledImages]) -> None:
+    names = [f"label {number}" for number in range(1200)]
+    rows = [(["label 1199", "label 7", "label 1100"], []), (["label 1199", "label 7"], []), (["label 1199"], [])]
+    summary = summarise(make_images(rows, names))
+    assert summary.together.shape == (1000, 1000)
+    assert {7, 1100, 1199} <= set(summary.paired.tolist())
+    assert summary.pairs()[0] == ("label 7", "label 1199", 2)
+    assert (np.diag(summary.together) == summary.positives[summary.paired]).all()
+    assert "of the 1000 most frequent labels: label 7 + label 1199 2" in format_summary(summary)

@@ -272,3 +272,37 @@ def test_many_lines_with_open_quotes_take_no_long_time(root: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_data("csv", "train", files=root / "x.csv")
     assert len(caught.value.problems) == 100_000
+
+
+def test_more_labels_than_a_data_set_may_have(root: Path) -> None:
+    """A test that hangs where time grows with the square of the number."""
+    names = [f"label {number}" for number in range(300_000)]
+    cases = {
+        "a.jsonl": (json.dumps({"image": "images/a.png", "labels": names}), "lists 300000 labels: give at most 30000"),
+        "b.csv": (f"image,{','.join(names)}\nimages/a.png{',1' * 300_000}\n", "there are 300000 labels"),
+        "c.csv": (
+            "image,labels\n" + "".join(f"images/a.png,{name}\n" for name in names[:40_000]),
+            "there are 40000 labels, such as 'label 0', 'label 1', 'label 10': give at most 30000",
+        ),
+    }
+    for name, (text, message) in cases.items():
+        (root / name).write_text(text)
+        with pytest.raises(DataError, match=message):
+            load_data(name[2:], "train", files=root / name)
+    (root / "labels.txt").write_text("\n".join(names))
+    with pytest.raises(DataError, match=r"labels.txt: there are 300000 labels"):
+        load_data("csv", "train", files=root / "a.jsonl", labels_file=root / "labels.txt")
+
+
+def test_a_table_of_many_other_columns(root: Path) -> None:
+    """A test that hangs where each line's columns are compared anew."""
+    line = json.dumps({f"column {number}": 1 for number in range(1000)}) + "\n"
+    (root / "x.jsonl").write_text(line * 300)
+    with pytest.raises(DataError, match=r"only 'column 0', .* and 950 more: name the column by image_column"):
+        load_data("jsonl", "train", files=root / "x.jsonl")
+
+
+def test_a_number_past_all_floats(root: Path) -> None:
+    (root / "x.jsonl").write_text('{"image": "images/a.png", "labels": [%s]}\n' % ("9" * 400))
+    with pytest.raises(DataError, match="the labels are numbers without names"):
+        load_data("jsonl", "train", files=root / "x.jsonl")

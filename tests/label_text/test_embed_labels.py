@@ -50,3 +50,10 @@ def test_wrong_input_is_told_on_stderr(
     assert main([*arguments, "--encoder", "random", "--output", str(output)]) == 2
     assert message in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_a_file_of_names_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "labels.txt").write_bytes(b"dog\nkr\xe4he\n")
+    words = ["--labels_file", str(tmp_path / "labels.txt"), "--encoder", "random", "--output", str(tmp_path / "x")]
+    assert main(words) == 2
+    assert "labels.txt, line 2: byte 0xe4 is not UTF-8" in capsys.readouterr().err

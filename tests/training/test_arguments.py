@@ -84,7 +84,11 @@ def test_recipe_of_the_kin() -> None:
         ("epochs: many\n", "--epochs: invalid int value: 'many'"),
         ("head: query\n", "head is 'query': choose one of sct"),
         ("- epochs\n", "holds list"),
-        ("epochs: [1\n", "is not YAML"),
+        ("epochs: [1\n", "own.yaml, line 2: the text is not YAML"),
+        ("epochs: 1\nseed: 1\nepochs: 2\n", "line 3: the text is not YAML .key 'epochs' stands twice"),
+        ("epochs: &e [*e]\n", "a value holds itself"),
+        ("dropout: 2026-01-01\n", "give --set dropout=2026-01-01"),
+        ("", "own.yaml: the file is empty"),
     ],
 )
 def test_wrong_recipe(recipe: Recipe, text: str, message: str) -> None:
@@ -93,8 +97,24 @@ def test_wrong_recipe(recipe: Recipe, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"epochs: 3\nbackbone: r\xe9snet\n", "own.yaml, line 2: byte 0xe9 is not UTF-8, in .*save the file as UTF-8"),
+        ("epochs: 3\n".encode("utf-16"), "the text is UTF-16"),
+        (b"PK\x03\x04", "the file is a zip archive"),
+    ],
+)
+def test_a_recipe_that_is_no_text(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "own.yaml").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        parse(["--recipe", str(tmp_path / "own.yaml")])
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--recipe", "r" * 5000], "give a YAML file or one of"),
+        (["--set", "dropout=" + "[" * 100_000], "dropout"),
         (["--recipe", "vok2007"], "recipe is 'vok2007'.*voc2007"),
         (["--freeze-backbon"], "--freeze-backbon is no option; did you mean freeze_backbone"),
         (["--epochs", "0"], "epochs is 0"),

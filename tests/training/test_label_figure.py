@@ -17,7 +17,7 @@ def summary(labels: int, *, unknown: bool = False, seed: int = 0) -> Summary:
     return Summary(
         **{"name": f"made {seed}", "label_names": [f"label {n}" for n in range(labels)], "images": 50},
         **{"positives": shown.sum(axis=0), "unknown": np.full(labels, 3 * unknown), "together": together},
-        **{"per_image": np.bincount(shown.sum(axis=1)), "skipped": 0},
+        **{"per_image": np.bincount(shown.sum(axis=1)), "paired": np.arange(labels), "skipped": 0},
     )
 
 
@@ -60,7 +60,8 @@ def test_few_labels_and_many(tmp_path: Path, drawn: list[Figure], labels: int) -
 
 
 def test_labels_that_are_never_together(tmp_path: Path) -> None:
-    alone = Summary("x", ["a", "b"], 2, np.array([2, 0]), np.zeros(2), np.array([0, 2]), np.diag([2, 0]), 0)
+    counts = np.array([2, 0])
+    alone = Summary("x", ["a", "b"], 2, counts, np.zeros(2), np.array([0, 2]), np.arange(2), np.diag(counts), 0)
     label_figure([alone], tmp_path / "labels.png")
     assert (tmp_path / "labels.png").exists()
 

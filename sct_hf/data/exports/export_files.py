@@ -1,5 +1,6 @@
 """Which files of an export belong to a split."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def export_files(request: Request, usual: Sequence[str]) -> list[ExportFile]:
         raise InputError(f"files is not given: name the file of split {split!r}, or its folder by data_dir")
     for name in usual:
         path = data_dir / name.format(split=split)
-        if path.is_file():
+        if os.path.isfile(path):
             return [ExportFile(path, path.parent, many_splits="{split}" not in name)]
     names = ", ".join(name.format(split=split) for name in usual)
     raise InputError(f"data_dir is {str(data_dir)!r}, but it has none of {names}: give another folder, or name files")

@@ -15,6 +15,7 @@ from sct_hf.data.text_files import read_json
 from sct_hf.files import IMAGE_SUFFIXES
 
 _FORMAT = "export as JSON, not JSON-MIN"
+_DEEPEST = 50  # folders of an address that are looked for
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
 
@@ -131,4 +132,5 @@ def _parts(address: str) -> list[str]:
         path = local[-1] if local else unquote(url.path)
     except ValueError:  # no address, whatever it looks like
         path = address
-    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")] or [address or "?"]
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return parts[-_DEEPEST:] or [address or "?"]

@@ -31,9 +31,9 @@ def list_labelme(request: Request, problems: Problems) -> Listing:
     """
     assert request.data_dir is not None
     folder, split = request.data_dir / request.split, request.split
-    if not folder.is_dir() and split == "train":
+    if not os.path.isdir(folder) and split == "train":
         folder = request.data_dir
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"split is {split!r}, but there is no folder {folder}: make it, or give another data_dir")
     listing = Listing(str(folder))
     for file in sorted(folder.rglob("*.json")):

@@ -4,18 +4,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sct_hf.data.exports.export_files import ExportFile, export_files
 from sct_hf.data.listing import Listing, Record, declared_names
 from sct_hf.data.names import kind_of, shown
 from sct_hf.data.places import find_image, unread_files
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
-from sct_hf.data.text_files import read_lines, read_text
+from sct_hf.data.text_files import read_lines, read_yaml
 from sct_hf.files import images_below
 
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # makes text, lists and dictionaries alone
 _NULL = ("~", "null", "Null", "NULL")
 _OTHER_NAME = {"val": "validation", "validation": "val"}
 
@@ -40,8 +37,11 @@ def list_yolo(request: Request, problems: Problems) -> Listing:
     found = export_files(request, ["data.yaml", "dataset.yaml"])
     listing = Listing(", ".join(str(file.path) for file in found))
     for file in found:
-        content = _read_yaml(file.path, problems)
-        if content is None:
+        before = len(problems.found)
+        content = read_yaml(file.path, problems, as_text=True)
+        if not isinstance(content, dict):
+            if len(problems.found) == before:
+                problems.add("wrong format", file.path, "no data.yaml", "write names, and a folder for each split")
             continue
         names = _names(content, file.path, problems)
         if names is None:
@@ -49,30 +49,9 @@ def list_yolo(request: Request, problems: Problems) -> Listing:
         listing.declare(names)
         for image, path in _images(content, request.split, file, problems, listing):
             boxes = _label_file(path)
-            labels = _labels(boxes, names, problems) if boxes.is_file() else []
-            listing.records.append(Record(str(boxes if boxes.is_file() else path), image, path, labels))
+            labels = _labels(boxes, names, problems) if os.path.isfile(boxes) else []
+            listing.records.append(Record(str(boxes if os.path.isfile(boxes) else path), image, path, labels))
     return listing
-
-
-def _read_yaml(file: Path, problems: Problems) -> dict[Any, Any] | None:
-    """The content of a YAML file, every value as the text that is written there."""
-    text = read_text(file, problems)
-    if text is None:
-        return None
-    try:
-        content = yaml.load(text, Loader=_LOADER)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{file}, line {mark.line + 1}" if mark else str(file)
-        problems.add("not YAML", place, f"not valid YAML ({getattr(error, 'problem', error)})", "correct the line")
-        return None
-    except (RecursionError, TypeError, ValueError):
-        problems.add("not YAML", file, "its values are nested too deeply, or a key is no text", "correct the file")
-        return None
-    if isinstance(content, dict):
-        return content
-    problems.add("wrong format", file, "no data.yaml", "write names, and a folder for each split")
-    return None
 
 
 def _names(content: dict[Any, Any], file: Path, problems: Problems) -> list[str] | None:

@@ -2,9 +2,13 @@
 
 import csv
 import difflib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sct_hf.data.names import shown, tidy
+from sct_hf.data.problems import Problems
+from sct_hf.data.text_files import read_lines
 from sct_hf.errors import InputError
 from sct_hf.escaping import csv_cell, from_csv_cell
 from sct_hf.files import atomic_write
@@ -33,11 +37,44 @@ def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, li
             parent, or one that closes a circle.
     """
     path = Path(path)
+    rows = _rows(path)
+    own = set(label_names)
+    known = {*own, *(parent for _, (_, parent) in rows)}
+    spelt = {_words(name) or name: name for name in label_names}
+    for line, (child, parent) in rows:
+        if child not in known:
+            near = difflib.get_close_matches(child, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"the labels are {', '.join(list(label_names)[:20])}"
+            raise InputError(
+                f"{path}, line {line}: {shown(child)} is neither a label of the data set nor a parent in another "
+                f"row; {remedy}"
+            )
+        if (words := _words(parent)) is None:
+            raise InputError(f"{path}, line {line}: {shown(parent)} holds no word: name the parent in letters")
+        other = spelt.get(words, parent)
+        if parent not in own and other != parent:
+            raise InputError(
+                f"{path}, line {line}: {parent!r} would be a new label beside {other!r}, of the same words: write it "
+                "as the data set does"
+            )
+        if child == parent:
+            raise InputError(f"{path}, line {line}: {child!r} cannot be its own parent: take the row out")
+    if _circle(rows):
+        closing = bisect_left(range(len(rows)), True, key=lambda last: bool(_circle(rows[: last + 1])))
+        circle = _circle(rows[: closing + 1])
+        raise InputError(f"{path}, line {rows[closing][0]}: closes a circle, {circle}: take one of its rows out")
+    return _parents(rows)
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a file with the lines that they end on, two names in each."""
+    problems = Problems()
+    lines = read_lines(path, problems)
+    problems.raise_if_any()
+    reader = csv.reader(lines)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if "".join(row).strip()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = [(reader.line_num, [tidy(cell) for cell in row]) for row in reader if "".join(row).strip()]
+    except csv.Error as error:
         raise InputError(f"hierarchy is {str(path)!r}, which cannot be read as CSV text: {error}") from error
     if rows and tuple(cell.lower() for cell in rows[0][1]) == HEADER:
         rows = rows[1:]
@@ -46,35 +83,31 @@ def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, li
         raise InputError(f"hierarchy is {str(path)!r}, which has no rows: write one child,parent a line")
     for line, row in rows:
         if len(row) != 2 or not all(row):
-            raise InputError(f"{path}, line {line}: {','.join(row)!r} is not child,parent: write two names")
-    known = {*label_names, *(parent for _, (_, parent) in rows)}
-    spelt = {label_words(name): name for name in label_names}
-    found: dict[str, list[str]] = {}
-    for line, (child, parent) in rows:
-        if child not in known:
-            near = difflib.get_close_matches(child, known, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"the labels are {', '.join(list(label_names)[:20])}"
-            raise InputError(
-                f"{path}, line {line}: {child!r} is neither a label of the data set nor a parent in another row; "
-                f"{remedy}"
-            )
-        other = spelt.get(label_words(parent), parent)
-        if parent not in label_names and other != parent:
-            raise InputError(
-                f"{path}, line {line}: {parent!r} would be a new label beside {other!r}, of the same words: write it "
-                "as the data set does"
-            )
-        if child == parent:
-            raise InputError(f"{path}, line {line}: {child!r} cannot be its own parent: take the row out")
-        if parent in found.get(child, ()):
-            continue
-        found.setdefault(child, []).append(parent)
-        try:
-            top_down(found)
-        except ValueError as error:
-            circle = str(error).partition("circle, ")[2].partition(":")[0]
-            raise InputError(f"{path}, line {line}: closes a circle, {circle}: take one of its rows out") from error
-    return found
+            raise InputError(f"{path}, line {line}: {shown(','.join(row))} is not child,parent: write two names")
+    return rows
+
+
+def _words(name: str) -> str | None:
+    try:
+        return label_words(name)
+    except ValueError:
+        return None
+
+
+def _parents(rows: Sequence[tuple[int, list[str]]]) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {}
+    for _, (child, parent) in rows:
+        found.setdefault(child, {})[parent] = None
+    return {child: list(parents) for child, parents in found.items()}
+
+
+def _circle(rows: Sequence[tuple[int, list[str]]]) -> str | None:
+    """The circle that the rows go in, if they do."""
+    try:
+        top_down(_parents(rows))
+    except ValueError as error:
+        return str(error).partition("circle, ")[2].partition(":")[0]
+    return None
 
 
 def write_hierarchy(path: str | Path, label_parents: Mapping[str, Sequence[str]]) -> None:

@@ -1,5 +1,6 @@
 """Hierarchies by name."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def load_hierarchy(name: str, label_names: Sequence[str]) -> dict[str, list[str]
     if kind == WORDNET:
         return wordnet_hierarchy(label_names, lexicon or None)
     path = PACKAGED.get(name, Path(name))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(
             f"hierarchy is {name!r}, and there is no such file: give a CSV file of child,parent rows, {WORDNET}, or "
             f"{', '.join(sorted(PACKAGED))}"

@@ -162,12 +162,12 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in pairwi
         ("names: [dog, '']", "a label is empty"),
         ("names: [dog, [cat]]", "label \\['cat'\\] is a list"),
         ("names: [dog, dog]", "label 'dog' is declared twice"),
-        (f"{BOMB}names: [dog, *x]", "is a list"),
-        (f"{BOMB}names: [dog, cat]\nnc: *x", "nc is a list"),
-        (f"{BOMB}names: [dog, cat, sofa]\ntrain: *x", "split 'train' holds a list"),
+        (f"{BOMB}names: [dog, *x]", "holds more than 100000 values"),
+        (f"{BOMB}names: [dog, cat]\nnc: *x", "holds more than 100000 values"),
+        (f"{BOMB}names: [dog, cat, sofa]\ntrain: *x", "holds more than 100000 values"),
         ("names: [dog, cat, sofa]\ntrain: [images/train, {a: b}]", "holds an object"),
-        ("? [a, b]\n: 1\nnames: [dog, cat]", "not valid YAML|a key is no text|no split"),
-        ("[" * 100_000, "not valid YAML|nested too deeply"),
+        ("? [a, b]\n: 1\nnames: [dog, cat]", "a key is no text"),
+        ("[" * 100_000, "is not YAML"),
     ],
 )
 def test_odd_yaml_is_named_at_once(root: Path, problems_of: Any, text: str, words: str) -> None:
