@@ -8,7 +8,7 @@ from functools import lru_cache
 MOST_LABELS = 30_000
 """Labels that a data set may have."""
 
-LONGEST_NAME = 1000
+LONGEST_NAME = 50_000
 """Characters that a label's name may have."""
 
 _INVISIBLE = {0xAD, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
@@ -43,8 +43,8 @@ def clean_name(value: object) -> str:
     them. Every kind of space becomes a plain one.
 
     Raises:
-        UnusableError: No text, no character that shows, more than `LONGEST_NAME`, or a name that is part of a list: in brackets or
-            quotes, or with one of a pair of brackets.
+        UnusableError: No text, no character that shows, more than `LONGEST_NAME`, or a name that is part of a list:
+            in brackets or quotes, or with one of a pair of brackets.
     """
     if not isinstance(value, str):
         raise UnusableError(f"label {shown(value)} is {kind_of(value)}", "labels are text: write its name")
