@@ -10,6 +10,7 @@ from sct_hf.escaping import in_line
 
 SHOWN = 20
 _SORTED = 10_000
+_DIGITS = 1000
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Problems:
 
 def _natural(text: str) -> list[tuple[int, str]]:
     """A key that sorts line 9 before line 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+    numbers = ((part, part.isdecimal() and len(part) < _DIGITS) for part in re.split(r"(\d+)", text))
+    return [(int(part), "") if is_number else (-1, part) for part, is_number in numbers]
 
 
 def _message(problems: list[Problem]) -> str:

@@ -106,8 +106,6 @@ def test_messages_are_never_long() -> None:
 
 
 def test_a_name_that_is_too_long() -> None:
-    assert clean_name("x" * 1000) == "x" * 1000
-    with pytest.raises(
-        UnusableError, match=r"a label has 1001 characters \('xxx.*…'\): give it a name of 1000 at most"
-    ):
-        clean_name("x" * 1001)
+    assert clean_name("x" * 50_000) == "x" * 50_000
+    with pytest.raises(UnusableError, match=r"a label has 50001 characters \('xxx.*…'\): give it a name of 50000"):
+        clean_name("x" * 50_001)

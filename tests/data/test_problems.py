@@ -29,3 +29,12 @@ def test_problems_come_in_the_order_of_lines_and_a_kind_is_cut_short() -> None:
     assert [line.split(":")[0] for line in lines[1:4]] == [f"  x.csv, line {number}" for number in (1, 2, 3)]
     assert lines[-1] == "  … and 5 more of the kind: many"
     assert len(lines) == 1 + SHOWN + 1 + 1
+
+
+def test_places_with_what_only_looks_like_numbers_are_sorted() -> None:
+    problems = Problems()
+    for place in ("10", "x²", "9" * 5000, "9"):
+        problems.add("kind", place, "wrong", "mend it")
+    with pytest.raises(DataError) as caught:
+        problems.raise_if_any()
+    assert [problem.place for problem in caught.value.problems] == ["9" * 5000, "9", "10", "x²"]
