@@ -1,15 +1,20 @@
 """Options of a command: dataclass fields that hold all that help, checks, records and model cards need of them."""
 
+import math
+import os
 import re
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sct_hf.errors import InputError
 
 Card = Literal["always", "changed", "never"]
+SEED = "[0, 2147483648)"
+"""The range of a seed: NumPy takes 32 bits, to which the number of the process may be added."""
 _FACTS = "option"
 _RANGE = re.compile(r"(?P<sign>>=?) (?P<bound>\S+)|(?P<left>[\[(])(?P<low>\S+), (?P<high>\S+)(?P<right>[\])])")
 
@@ -29,6 +34,7 @@ class OptionFacts:
         config: Whether it is a field of the model's configuration, which takes the value unless it is None.
         unset: What holds where the value is None, in the words of `--help` ("the model's").
         within: The numbers that are accepted: "> 0", ">= 0", or an interval such as "[0, 1)".
+        folder: Whether its value is a folder that is written to, and made if absent.
     """
 
     help: str
@@ -40,9 +46,12 @@ class OptionFacts:
     config: bool
     unset: str | None
     within: str | None
+    folder: bool
 
     def accepts(self, number: float) -> bool:
-        """Whether a number is in `within`; NaN never is."""
+        """Whether a number is in `within`; NaN, infinity and what no 64 bits hold never are."""
+        if abs(number) >= 2**63 if isinstance(number, int) else not math.isfinite(number):
+            return False
         found = _RANGE.fullmatch(self.within or "> -inf")
         assert found is not None
         if found["sign"]:
@@ -68,6 +77,7 @@ def option(
     config: bool = False,
     unset: str | None = None,
     within: str | None = None,
+    folder: bool = False,
 ) -> Any:
     """Make a dataclass field that is an option.
 
@@ -84,6 +94,7 @@ def option(
         config: Whether the model's configuration takes its value.
         unset: What holds where the value is None; needed for that default, and for no other.
         within: The numbers that are accepted.
+        folder: Whether it is a folder that is written to.
 
     Raises:
         ValueError: A default of None without `unset`, or a range in another form.
@@ -92,7 +103,7 @@ def option(
         raise ValueError(f"option {help!r}: give unset, what holds without a value, just where the default is None")
     if within is not None and _RANGE.fullmatch(within) is None:
         raise ValueError(f"option {help!r}: within is {within!r}; write '> 0', '>= 0', or an interval as '[0, 1)'")
-    facts = OptionFacts(help, group, identity, file, card, recorded, config, unset, within)
+    facts = OptionFacts(help, group, identity, file, card, recorded, config, unset, within, folder)
     metadata = {_FACTS: facts, "help": help}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: copy(default), metadata=metadata)
@@ -166,6 +177,17 @@ class CheckedOptions:
                 if facts.within is not None:
                     kind = "number" if facts.within.startswith(">") else "number in"
                     require(facts.accepts(item), name, value, f"give a {kind} {facts.within}")
+                elif isinstance(item, float):
+                    require(facts.accepts(item), name, value, "give a number")
+                if facts.folder:
+                    file = _file_on_the_way(str(item))
+                    require(file is None, name, value, f"{file} is a file; name a folder")
+
+
+def _file_on_the_way(folder: str) -> str | None:
+    """What is no folder among a path and those above it, if anything."""
+    above = map(str, (Path(folder), *Path(folder).parents))
+    return next((path for path in above if os.path.exists(path) and not os.path.isdir(path)), None)
 
 
 def _items(value: Any) -> Iterator[Any]:

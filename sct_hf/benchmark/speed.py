@@ -27,7 +27,7 @@ _ALL, _HEADS, _OTHER, _PIPELINE = "benchmark", "heads", "transport losses and me
 class SpeedArguments(CheckedOptions):
     """What is measured. Lists that are empty by default depend on the device."""
 
-    output_dir: str = option("outputs/speed", "Folder for tables and image.", group=_ALL)
+    output_dir: str = option("outputs/speed", "Folder for tables and image.", group=_ALL, folder=True)
     parts: list[str] = option(
         ["heads", "transport", "metrics"],
         "heads, transport, metrics, pipeline (which needs --images).",
@@ -39,7 +39,10 @@ class SpeedArguments(CheckedOptions):
     cpu_threads: int = option(0, "Threads on CPU; 0 for torch's default.", group=_ALL, within=">= 0")
     rounds: int = option(9, "Measurements of each call.", group=_ALL, within="> 0")
     budget: float = option(
-        60.0, "Seconds for a group of calls that are measured in turns, after two rounds of it.", group=_ALL
+        60.0,
+        "Seconds for a group of calls that are measured in turns, after two rounds of it.",
+        group=_ALL,
+        within="> 0",
     )
     settings: list[str] = option(
         ["resnet101:448:80", "tf_efficientnet_lite0:224:20"],

@@ -7,7 +7,7 @@ import numpy as np
 
 from sct_hf.data.label_splits import SPLITS
 from sct_hf.metrics.frequency import frequency_limits
-from sct_hf.options import CheckedOptions, choices_of, option, require
+from sct_hf.options import SEED, CheckedOptions, choices_of, option, require
 
 HELD_OUT = "held_out"
 NO_AUGMENTATION = "none"
@@ -126,7 +126,7 @@ class DataArguments(EvaluationDataArguments):
         card="always",
     )
     holdout_seed: int | None = option(
-        None, "Seed of that part.", group=_IMAGES, card="never", unset="the seed of training"
+        None, "Seed of that part.", group=_IMAGES, card="never", unset="the seed of training", within=SEED
     )
     holdout_stratified: bool = option(
         False,
@@ -142,7 +142,9 @@ class DataArguments(EvaluationDataArguments):
     single_positive: bool = option(
         False, "Keep known, of each training image, one label that is present, alone.", group=_LABELS
     )
-    mask_seed: int | None = option(None, "Seed of what stays known.", group=_LABELS, unset="the seed of training")
+    mask_seed: int | None = option(
+        None, "Seed of what stays known.", group=_LABELS, unset="the seed of training", within=SEED
+    )
     max_train_samples: int = option(
         0, "Use this many training images drawn at random; 0 for all.", group=_IMAGES, within=">= 0"
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sct_hf.options import CheckedOptions, option, require
+from sct_hf.options import SEED, CheckedOptions, option, require
 
 _GROUP = "scoring"
 
@@ -20,14 +20,17 @@ class ScoringArguments(CheckedOptions):
         unset="the checkpoint's",
     )
     output_dir: str = option(
-        "outputs/evaluation", "Folder for metrics.json, per_label.csv and predictions.parquet.", group=_GROUP
+        "outputs/evaluation",
+        "Folder for metrics.json, per_label.csv and predictions.parquet.",
+        group=_GROUP,
+        folder=True,
     )
     batch_size: int = option(64, "Images in a batch, over all processes.", group=_GROUP, within="> 0")
     mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "Number format of the forward pass.", group=_GROUP)
     cpu_threads: int = option(
         0, "Threads of each process on CPU; 0 shares all cores among the processes.", group=_GROUP, within=">= 0"
     )
-    seed: int = option(0, "Seed of the draw of max_eval_samples, and of known labels.", group=_GROUP)
+    seed: int = option(0, "Seed of the draw of max_eval_samples, and of known labels.", group=_GROUP, within=SEED)
     known_shares: list[float] = option(
         [],
         "Score the rest of the labels where such shares of them are known, as in 0.25 0.5 0.75; none by default.",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sct_hf.options import CheckedOptions, option, require
+from sct_hf.options import SEED, CheckedOptions, option, require
 
 _TRAINING, _RECORDS, _FROZEN = "training", "output", "frozen backbone"
 
@@ -12,7 +12,9 @@ _TRAINING, _RECORDS, _FROZEN = "training", "output", "frozen backbone"
 class TrainArguments(CheckedOptions):
     """How a model is trained."""
 
-    output_dir: str = option("outputs/run", "Folder of the run.", group=_RECORDS, identity=False, card="never")
+    output_dir: str = option(
+        "outputs/run", "Folder of the run.", group=_RECORDS, identity=False, card="never", folder=True
+    )
     overwrite_output_dir: bool = option(
         False,
         "Start from the beginning where another run lies.",
@@ -40,7 +42,7 @@ class TrainArguments(CheckedOptions):
         1e-4, "Peak of the one-cycle schedule.", group=_TRAINING, within="> 0", card="always"
     )
     backbone_learning_rate: float | None = option(
-        None, "Peak for the backbone.", group=_TRAINING, unset="the same as the head's"
+        None, "Peak for the backbone.", group=_TRAINING, unset="the same as the head's", within="> 0"
     )
     weight_decay: float = option(
         1e-4, "AdamW's decay of weights; norms and biases have none.", group=_TRAINING, within=">= 0", card="always"
@@ -66,7 +68,7 @@ class TrainArguments(CheckedOptions):
     mixed_precision: Literal["no", "fp16", "bf16"] = option(
         "no", "Number format of the forward pass.", group=_TRAINING, card="always"
     )
-    seed: int = option(0, "Seed of everything that is random.", group=_TRAINING, card="never")
+    seed: int = option(0, "Seed of everything that is random.", group=_TRAINING, card="never", within=SEED)
     freeze_backbone: bool = option(False, "Train the head only.", group=_FROZEN, card="always")
     freeze_stages: int = option(
         0,
@@ -90,6 +92,7 @@ class TrainArguments(CheckedOptions):
         identity=False,
         card="never",
         unset="the user's cache folder",
+        folder=True,
     )
     cached_views: int = option(
         4, "Views of each training image in the cache.", group=_FROZEN, within="> 0", card="never"

@@ -83,3 +83,36 @@ def test_number_format_that_the_device_does_not_know(tmp_path: Path, tiny: Tiny)
         pytest.skip("this device knows fp16")
     with pytest.raises(InputError, match="mixed_precision is 'fp16'"):
         train(tiny(output_dir=tmp_path, mixed_precision="fp16"))
+
+
+@pytest.mark.parametrize("name", ["seed", "holdout_seed", "mask_seed"])
+@pytest.mark.parametrize("value", [-1, 2**31, 2**32, 10**30])
+def test_seed_that_a_generator_does_not_take(tiny: Tiny, name: str, value: int) -> None:
+    with pytest.raises(InputError, match=rf"{name} is {value}: give a number in \[0, 2147483648\)"):
+        tiny(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "backbone_learning_rate"])
+@pytest.mark.parametrize("value", ["-0.001", "0", "nan", "inf"])
+def test_rate_that_trains_nothing(tiny: Tiny, name: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is {float(value)}: give a number > 0"):
+        tiny(**{name: value})
+
+
+def test_number_beyond_64_bits(tiny: Tiny) -> None:
+    for name in ("batch_size", "gradient_accumulation", "checkpoint_every", "image_size"):
+        with pytest.raises(InputError, match=f"{name} is .*: give a number >"):
+            tiny(**{name: 10**22})
+
+
+def test_largest_seed(tmp_path: Path, tiny: Tiny) -> None:
+    train(tiny(output_dir=tmp_path, epochs=1, seed=2**31 - 1, holdout_seed=2**31 - 1, mask_seed=2**31 - 1))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 1}, {"max_train_samples": 2}])
+def test_batch_of_one_image(tmp_path: Path, tiny: Tiny, options: dict[str, int]) -> None:
+    """test_resnet's map is 1 × 1 at 32 pixels, one value a channel; at 64 it has four."""
+    with pytest.raises(InputError, match=r"a process 1 image at a time, and batch norm cannot train on one: give a"):
+        train(tiny(output_dir=tmp_path / "run", epochs=1, **options))
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+    train(tiny(output_dir=tmp_path / "run", epochs=1, image_size=64, **options))
