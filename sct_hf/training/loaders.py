@@ -1,5 +1,6 @@
 """The loaders that bring the images of a run, or cached maps of them, to a model."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +91,18 @@ def make_loader(
         num_workers=workers,
         persistent_workers=workers > 0,  # the data set's epoch reaches running workers as well
         collate_fn=collate,
+        worker_init_fn=_leave_group,
         pin_memory=accelerator.device.type == "cuda",
         # An own generator: making an iterator must not draw from the one that dropout uses.
         generator=torch.Generator().manual_seed(0),
     )
     return accelerator.prepare_data_loader(loader)
+
+
+def _leave_group(_: int) -> None:
+    """Keep what is sent to all processes of a run, as Ctrl-C is, from those that read images: they end with it."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def _sampler(run_data: RunData, arguments: Arguments) -> WeightedSampler | None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
@@ -14,15 +15,18 @@ from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import Summary, format_summary, summarise
 from sct_hf.progress import say
 from sct_hf.training.arguments import Arguments
-from sct_hf.training.checkpoints import room_to_save
+from sct_hf.training.checkpoints import newest_checkpoint, room_to_save
 from sct_hf.training.data_checks import check_run_data
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.label_figure import label_figure
-from sct_hf.training.report import format_table, write_json
+from sct_hf.training.launch import command_to_go_on, runs_alone
+from sct_hf.training.report import format_table, training_note, write_json
 from sct_hf.training.run import Run
 from sct_hf.training.run_data import RunData, load_run_data
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
+from sct_hf.training.run_lock import run_lock
+from sct_hf.training.stopping import StoppedError, StopSignals
 
 
 def train(arguments: Arguments) -> dict[str, Any]:
@@ -38,9 +42,34 @@ def train(arguments: Arguments) -> dict[str, Any]:
 
     Raises:
         InputError: Arguments, data or an output folder that cannot be used, a loss that is not finite, a full disk.
+        StoppedError: Ctrl-C or SIGTERM, a `SystemExit`; a line has said what goes on.
     """
     accelerator = _accelerator(arguments)
+    if runs_alone(accelerator.num_processes):
+        say(
+            accelerator,
+            "accelerate was asked for several processes and has started one: for several on CPU, give "
+            "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 scripts/train.py …; on GPUs, accelerate launch "
+            "--multi_gpu …",
+        )
+    go_on = command_to_go_on(resumes=arguments.train.resume)  # while there is a launcher to ask
+    with StopSignals(accelerator) as signals:
+        try:
+            with run_lock(Path(arguments.train.output_dir), accelerator):
+                metrics = _train_heads(arguments, accelerator, signals)
+        except StoppedError as stopped:
+            say(accelerator, f"stopped by {stopped.name}; {_left(arguments)}; to go on: {go_on}")
+            accelerator.end_training()
+            raise
+    accelerator.end_training()
+    return metrics
+
+
+def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSignals) -> dict[str, Any]:
+    """Train the model, and the head to compare it with; return the content of metrics.json."""
     folder = RunFolder(arguments)
+    if folder.note:
+        say(accelerator, folder.note)
     accelerator.wait_for_everyone()
     with accelerator.main_process_first():
         listings = check_run_data(arguments.data) if arguments.data.check_data else None
@@ -55,27 +84,32 @@ def train(arguments: Arguments) -> dict[str, Any]:
         say(accelerator, format_summary(summary, noted) + "\n")
     for note in chain.from_iterable(() if own else notes):
         say(accelerator, f"note: {note}")
-    metrics = _train_one(arguments, folder, run_data, accelerator, summaries)
+    if note := training_note(run_data.scored_in_training(), len(run_data.evaluation)):
+        say(accelerator, note)
+    metrics = _train_one(arguments, folder, run_data, accelerator, signals, summaries)
     other = arguments.model.compare_head
-    if other != "none":
-        inner = replace(
-            arguments,
-            model=arguments.model.with_head(other),
-            train=replace(
-                arguments.train, output_dir=str(folder.path / other), resume=True, overwrite_output_dir=False
-            ),
-        )
-        say(accelerator, f"\nNow the {other} head on the same data")
-        rival = _train_one(inner, RunFolder(inner), run_data, _accelerator(inner), [])
-        metrics["comparison"] = {other: rival}
-        if accelerator.is_main_process:
-            write_json(folder.path / RunFile.METRICS, metrics)
-        say(
-            accelerator,
-            "\n" + format_table(metrics, run_data.all_training.label_names, comparison=metrics["comparison"]),
-        )
-    accelerator.end_training()
+    if other == "none":
+        return metrics
+    inner = replace(
+        arguments,
+        model=arguments.model.with_head(other),
+        train=replace(arguments.train, output_dir=str(folder.path / other), resume=True, overwrite_output_dir=False),
+    )
+    say(accelerator, f"\nNow the {other} head on the same data")
+    with run_lock(folder.path / other, accelerator):
+        rival = _train_one(inner, RunFolder(inner), run_data, _accelerator(inner), signals, [])
+    metrics["comparison"] = {other: rival}
+    if accelerator.is_main_process:
+        write_json(folder.path / RunFile.METRICS, metrics)
+    say(accelerator, "\n" + format_table(metrics, run_data.all_training.label_names, comparison=metrics["comparison"]))
     return metrics
+
+
+def _left(arguments: Arguments) -> str:
+    """What a stopped run leaves."""
+    path, other = Path(arguments.train.output_dir), arguments.model.compare_head
+    newest = newest_checkpoint(path / other) or newest_checkpoint(path)
+    return f"{newest} is whole" if newest else "there was no checkpoint yet"
 
 
 def _accelerator(arguments: Arguments) -> Accelerator:
@@ -95,6 +129,7 @@ def _train_one(
     folder: RunFolder,
     run_data: RunData,
     accelerator: Accelerator,
+    signals: StopSignals,
     summaries: Sequence[Summary],
 ) -> dict[str, Any]:
     """Train one head, unless its folder says that it is trained already; return its metrics.
@@ -103,7 +138,10 @@ def _train_one(
     """
     if folder.finished:
         say(accelerator, f"{folder.path} holds this run, and it is finished: nothing is left to do")
+        if accelerator.is_main_process:
+            folder.finish()  # where that was interrupted
         return json.loads((folder.path / RunFile.METRICS).read_text(encoding="utf-8"))
+    run = Run(arguments, folder, run_data, accelerator, signals)
     if accelerator.is_main_process:
         with room_to_save(folder.path):
             folder.claim()
@@ -114,7 +152,6 @@ def _train_one(
             if summaries and arguments.train.figures:
                 label_figure(summaries, folder.path / RunFile.LABELS)
     accelerator.wait_for_everyone()
-    run = Run(arguments, folder, run_data, accelerator)
     run.resume()
     run.fit()
     metrics = run.report()

@@ -16,7 +16,7 @@ from transformers import AutoModelForImageClassification
 from sct_hf.backbone_classifier import load_backbone_classifier
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
-from sct_hf.files import atomic_write
+from sct_hf.files import PARTIAL, atomic_write
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelVectors
@@ -218,7 +218,7 @@ def save_model(model: TaggingModel, folder: Path, save_dtype: str = "float32") -
         save_dtype: Number format, a name of torch, of weights with two axes or more; vectors (biases, norms and their
             statistics) stay in float32.
     """
-    with TemporaryDirectory(dir=folder, prefix=".model-") as temporary:
+    with TemporaryDirectory(dir=folder, prefix=f"{PARTIAL}model-") as temporary:
         model.save_pretrained(temporary, state_dict=_stored(model, save_dtype))
         image_processor(model.config).save_pretrained(temporary)
         for file in Path(temporary).iterdir():

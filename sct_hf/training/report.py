@@ -57,6 +57,7 @@ class RunFacts(TypedDict):
     train_seconds: float
     machine: dict[str, Any]
     skipped_images: dict[str, list[str]]
+    scored_in_training: NotRequired[int]
     frequency_limits: NotRequired[tuple[int, int] | list[int]]
     zero_shot: NotRequired[dict[str, Any]]
     weights_sha256: NotRequired[str]
@@ -148,6 +149,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def training_note(count: int, images: int) -> str:
+    """A line about the scored images that were in training; empty if there are none.
+
+    Args:
+        count: How many of them.
+        images: How many are scored.
+    """
+    if not count:
+        return ""
+    which = "all images that are scored are" if count == images else f"{count} of the {images} scored images are"
+    return f"{which} images of training too: the figures say little of other images"
 
 
 def labels_not_judged(targets: np.ndarray, label_names: Sequence[str]) -> list[str]:

@@ -30,11 +30,20 @@ from sct_hf.training.loaders import Loaders, make_loaders
 from sct_hf.training.manifest import require_unchanged
 from sct_hf.training.models import new_model, round_weights, save_model, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
-from sct_hf.training.report import Predictions, RunFacts, format_table, labels_not_judged, write_json, write_report
+from sct_hf.training.report import (
+    Predictions,
+    RunFacts,
+    format_table,
+    labels_not_judged,
+    training_note,
+    write_json,
+    write_report,
+)
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
+from sct_hf.training.stopping import StopSignals
 from sct_hf.training.trainer_state import RunLength, TrainerState
 from sct_hf.training.waiting import TimedLoader
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
@@ -48,10 +57,19 @@ class Run:
         folder: Its output folder, claimed.
         run_data: Its images.
         accelerator: Of this process; made for this run.
+        signals: Those that stop it.
     """
 
-    def __init__(self, arguments: Arguments, folder: RunFolder, run_data: RunData, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        arguments: Arguments,
+        folder: RunFolder,
+        run_data: RunData,
+        accelerator: Accelerator,
+        signals: StopSignals,
+    ) -> None:
         self.arguments, self.folder, self.run_data, self.accelerator = arguments, folder, run_data, accelerator
+        self.signals = signals
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
@@ -129,19 +147,24 @@ class Run:
             }
             self.accelerator.init_trackers(RunFile.LOGS.value, config=settings)
         an_epoch = len(self.loaders.training) * options.batch_size
-        with progress_bar(
+        progress_of_all = progress_bar(
             total=options.epochs * an_epoch,
             initial=state.epoch * an_epoch + state.images,
             unit="image",
             smoothing=0.05,
             shown=self.accelerator.is_main_process,
-        ) as progress:
-            while state.epoch < options.epochs:
-                self._epoch(progress)
-                self._select(self._close_epoch())
-                self._checkpoint()
-        for tracker in self.accelerator.trackers:
-            tracker.finish()
+        )
+        try:
+            with self.signals.at_steps(), progress_of_all as progress:
+                while state.epoch < options.epochs:
+                    self._epoch(progress)
+                    self._select(self._close_epoch())
+                    self._checkpoint()
+                    if self.signals.stopped():
+                        self.signals.stop()
+        finally:
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
 
     def _epoch(self, progress: Any) -> None:
         """Train what is left of the epoch in progress."""
@@ -169,10 +192,15 @@ class Run:
                 rates = {f"learning rate/{name}": self.schedule.get_last_lr()[at] for name, at in self.rates.items()}
                 self.accelerator.log({f"train/{name}": value for name, value in losses.items()} | rates, state.step)
                 progress.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
-            if options.checkpoint_every and state.step % options.checkpoint_every == 0 and state.batch < batches:
+            if state.batch == batches:  # the epoch is closed first
+                continue
+            stopped = self.signals.stopped()
+            if stopped or (options.checkpoint_every and state.step % options.checkpoint_every == 0):
                 state.waited += rest.take_seconds()
                 started = self._fold(started)
                 self._checkpoint()
+            if stopped:
+                self.signals.stop()
         state.waited += rest.take_seconds()
         self._fold(started)
 
@@ -186,7 +214,16 @@ class Run:
         share_of_collages = self.arguments.data.collage
         if share_of_collages and torch.rand(()) < share_of_collages:
             inputs = collage(inputs)
-        losses = self.objective(progress=state.step / self.total_steps, **inputs)
+        try:
+            losses = self.objective(progress=state.step / self.total_steps, **inputs)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # torch's words
+                raise
+            raise InputError(
+                f"batch_size is {options.batch_size}, which gives a process {len(batch['index'])} image at a time, "
+                "and batch norm cannot train on one: give a larger batch_size or image_size, more images, or "
+                "--freeze_batch_norm true"
+            ) from error
         accelerator.backward(losses["loss"] * share)
         norm = None
         if accelerator.sync_gradients:
@@ -314,6 +351,8 @@ class Run:
             },
         }
         metrics |= facts
+        if seen := run_data.scored_in_training():
+            metrics["scored_in_training"] = seen
         positives = groups = None
         if (text := arguments.data.frequency_groups) is not None:
             positives = self.counts.positives
@@ -345,6 +384,8 @@ class Run:
             say(self.accelerator, f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
             if "zero_shot" in metrics:
                 say(self.accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
+            if seen:
+                say(self.accelerator, f"\n{training_note(seen, len(evaluation))}")
             if missing := metrics["labels_not_judged"]:
                 say(self.accelerator, f"\nnot judged in any image of the data set: {', '.join(missing)}")
             say(self.accelerator, f"\nThe model and its report are in {path}")

@@ -9,6 +9,7 @@ from sct_hf.data import LabelledImages
 from sct_hf.data.assemble import labelled_images
 from sct_hf.data.few_shot import few_shot_rows
 from sct_hf.data.hierarchies import load_hierarchy, with_parents
+from sct_hf.data.image_sources import ImageFiles
 from sct_hf.data.label_splits import LabelSplit, split_labels
 from sct_hf.data.listing import Listing, check_names, read_label_names
 from sct_hf.data.looks import examine
@@ -41,6 +42,21 @@ class RunData:
     label_parents: dict[str, list[str]] | None = None
     split: LabelSplit | None = None
     with_unseen: LabelledImages | None = None
+
+    def scored_in_training(self) -> int:
+        """How many of the images that are scored the model is trained on, or selected by: by their files and names.
+
+        An image of the Hub counts where both are of one split.
+        """
+        known = {key for part in (self.training, self.held_out) if part for key in _keys(part)}
+        return sum(key in known for key in _keys(self.evaluation))
+
+
+def _keys(images: LabelledImages) -> list[object]:
+    """What an image is known by, across splits where it is a file."""
+    if isinstance(images.source, ImageFiles):
+        return list(images.source.paths)
+    return [(images.split, image_id) for image_id in images.image_ids]
 
 
 def load_evaluation_images(data: EvaluationDataArguments, seed: int, listing: Listing | None = None) -> LabelledImages:

@@ -1,29 +1,39 @@
-"""The folder of a run: whose it is, whether the run is finished, and what may be written into it."""
+"""The folder of a run: whose it is, whether the run is finished, and what may be written into it.
+
+A run claims its folder once it is ready to train. Until its first checkpoint there is nothing that could be lost, and
+any run may start again there.
+"""
 
 import json
 import platform
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sct_hf import __version__
 from sct_hf.errors import InputError
-from sct_hf.files import atomic_write
+from sct_hf.files import PARTIAL, atomic_write
 from sct_hf.peers.registry import head_names
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint, remove_checkpoints
 from sct_hf.training.identity import difference, run_identity
 from sct_hf.training.run_files import RunFile
+from sct_hf.training.run_lock import LOCK
 
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
 
 
 class RunFolder:
-    """The output folder of one run, claimed for it.
+    """The output folder of one run, which alone works there (see `run_lock`).
 
     Args:
         arguments: Of the run; `resume` and `overwrite_output_dir` decide what happens to a folder in use.
+
+    Attributes:
+        path: The folder.
+        finished: It holds this run, finished.
+        note: What the user should know of what was found, or nothing.
 
     Raises:
         InputError: The folder holds another run, or the same one and `resume` is not given, or foreign files.
@@ -42,26 +52,34 @@ class RunFolder:
                 **{package: version(package) for package in _PACKAGES},
             },
         }
-        self._overwrite = arguments.train.overwrite_output_dir and not arguments.train.resume
-        self.finished = False
-        if self._overwrite or not self.path.exists() or not any(self.path.iterdir()):
+        train = arguments.train
+        self._overwrite = train.overwrite_output_dir and not train.resume
+        self.finished, self.note = False, ""
+        if self._overwrite:
             return
         found = _read(self.path)
         if found is None:
-            self._refuse("holds files that are no training run's")
-        elif not arguments.train.resume:
+            if self._foreign_files():
+                self._refuse("holds files that are no training run's")
+            return
+        differing = difference(found["identity"], self._content["identity"])
+        if not found["finished"] and newest_checkpoint(self.path) is None:
+            self._overwrite = True
+            self.note = f"{self.path} holds a run that stopped before its first checkpoint: this one starts anew there"
+        elif not train.resume:
             remedy = "" if found["finished"] else "continue it with --resume, "
             self._refuse(f"holds {self._describe(found)}", remedy)
-        elif differing := difference(found["identity"], self._content["identity"]):
+        elif differing:
             self._refuse(f"holds another run, which differs in {differing}")
         else:
             self.finished = bool(found["finished"])
 
     def claim(self) -> None:
-        """Write the run's arguments into the folder, after removing an overwritten run's files."""
+        """Write the run's arguments into the folder, after removing the files of a run that it replaces."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self._overwrite:
-            for name in (*RunFile, *head_names()):
+            # First what tells whose the rest is: nobody must go on with a part of it.
+            for name in (RunFile.ARGUMENTS, *RunFile, *head_names()):
                 path = self.path / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             remove_checkpoints(self.path)
@@ -69,8 +87,9 @@ class RunFolder:
 
     def finish(self) -> None:
         """Mark the run finished and remove what only its continuation would need."""
-        self._content["finished"] = True
-        self._write()
+        if not self.finished:
+            self._content["finished"] = True
+            self._write()
         remove_checkpoints(self.path)
         (self.path / RunFile.BEST).unlink(missing_ok=True)
 
@@ -78,13 +97,19 @@ class RunFolder:
         with atomic_write(self.path / RunFile.ARGUMENTS) as temporary:
             temporary.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
 
+    def _foreign_files(self) -> bool:
+        """Whether there is anything but what killed processes leave behind."""
+        names = [path.name for path in self.path.iterdir()] if self.path.exists() else []
+        return any(name != LOCK and not name.startswith(PARTIAL) for name in names)
+
     def _describe(self, found: dict[str, Any]) -> str:
         if found["finished"]:
             return "a finished run"
         checkpoint = newest_checkpoint(self.path)
-        return f"an unfinished run ({checkpoint.name if checkpoint else 'without a checkpoint yet'})"
+        assert checkpoint is not None
+        return f"an unfinished run ({checkpoint.name})"
 
-    def _refuse(self, reason: str, remedy: str = "") -> None:
+    def _refuse(self, reason: str, remedy: str = "") -> NoReturn:
         raise InputError(
             f"output_dir is {str(self.path)!r}, which {reason}: {remedy}choose another folder, or start again there "
             "with --overwrite_output_dir"

@@ -1,5 +1,7 @@
 """Scoring a checkpoint on any data set."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
 from sct_hf.training.loaders import make_loader
 from sct_hf.training.models import TaggingModel, load_model
-from sct_hf.training.report import Predictions, format_table, labels_not_judged, write_scores
+from sct_hf.training.report import Predictions, format_table, labels_not_judged, training_note, write_scores
 from sct_hf.training.run_data import load_evaluation_images
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
@@ -84,6 +86,9 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         "labels_not_judged": labels_not_judged(targets, names),
         "skipped_images": list(images.skipped),
     }
+    seen = len(images) if _trained_on(Path(arguments.model), data) else 0
+    if seen:
+        metrics["scored_in_training"] = seen
     if unseen is not None:
         metrics["zero_shot"] = unseen.score(model, loader, with_unseen.targets(), accelerator)
     if arguments.known_shares:
@@ -99,11 +104,27 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
             say(accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
         if arguments.known_shares:
             say(accelerator, f"\n{format_known_labels(metrics['known_labels'])}")
+        if seen:
+            say(accelerator, f"\n{training_note(seen, len(images))}")
         if missing := metrics["labels_not_judged"]:
             say(accelerator, f"\nnot judged in any image of the data set: {', '.join(missing)}")
         say(accelerator, f"\nThe scores are in {folder}")
     accelerator.end_training()
     return metrics
+
+
+def _trained_on(folder: Path, data: EvaluationDataArguments) -> bool:
+    """Whether the run in `folder`, if one is there, was trained on the split that is scored."""
+    try:
+        told = json.loads((folder / RunFile.ARGUMENTS).read_text(encoding="utf-8"))["arguments"]
+        there = (told["dataset"], _place(told["data_dir"]), told["train_split"], _place(told["train_file"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return there == (data.dataset, _place(data.data_dir), data.eval_split, _place(data.eval_file))
+
+
+def _place(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(path)
 
 
 def _unseen_labels(model: TaggingModel, images: LabelledImages, text: str, encoder: str | None) -> UnseenLabels:

@@ -1,0 +1,76 @@
+"""How this process was started: its command line, and how many processes were asked for."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import psutil
+
+_USE_CPU = "ACCELERATE_USE_CPU"
+
+
+def started_with() -> list[str]:
+    """Words of the command line that started this process, its launcher's where it has one."""
+    if launcher() is None:
+        return [Path(sys.orig_argv[0]).name, *_own_words()]
+    python, program, *words = _of_parent()
+    if program.startswith("-"):  # python -m torch.distributed.run …
+        return [Path(python).name, program, *words]
+    return [Path(program).name, *words]  # python /…/bin/accelerate launch …
+
+
+def command_to_go_on(*, resumes: bool) -> str:
+    """A shell's command line that goes on with the run that this process trains.
+
+    Args:
+        resumes: The run was told to resume already, so that the same command goes on.
+    """
+    words = started_with()
+    if not resumes:
+        words = [*words, "--resume"]
+    use_cpu = os.environ.get(_USE_CPU)
+    prefix = "" if use_cpu is None or words[0] == "accelerate" else f"{_USE_CPU}={use_cpu} "
+    return prefix + shlex.join(words)
+
+
+def launcher() -> int | None:
+    """The id of the parent process where that is a Python program given this one's command line: accelerate, torchrun.
+
+    None where there is no such parent.
+    """
+    words, own = _of_parent(), _own_words()
+    starts = len(words) > len(own) + 1 and words[-len(own) :] == own and Path(words[0]).name.startswith("python")
+    return os.getppid() if starts else None
+
+
+def runs_alone(processes: int) -> bool:
+    """Whether `accelerate launch` was asked for several processes but started one, as it does on CPU without mpirun.
+
+    It tells several processes where to meet, and torchrun or mpirun then tell each its rank.
+
+    Args:
+        processes: Of this run.
+    """
+    own = os.environ
+    launched = processes == 1 and "ACCELERATE_MIXED_PRECISION" in own and "WORLD_SIZE" not in own
+    return launched and "MASTER_PORT" in own and "MASTER_PORT" not in _environment_of_parent()
+
+
+def _own_words() -> list[str]:
+    words = sys.orig_argv[1:]
+    return words[1:] if words[:1] == ["-u"] else words  # torchrun adds it
+
+
+def _of_parent() -> list[str]:
+    try:
+        return psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return []
+
+
+def _environment_of_parent() -> dict[str, str]:
+    try:
+        return psutil.Process(os.getppid()).environ()
+    except psutil.Error:
+        return dict(os.environ)
