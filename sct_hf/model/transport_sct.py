@@ -56,11 +56,16 @@ def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(torch.promote_types(regions.dtype, labels.dtype), torch.float32)
     device = regions.device.type
-    no_autocast = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    no_autocast = torch.autocast(device, enabled=False) if _has_autocast(device) else nullcontext()
     with no_autocast:
         u = F.normalize(regions.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, P, D)
         v = F.normalize(labels.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, C, D)
         return u @ v.transpose(1, 2)  # (B, P, C)
+
+
+@torch.compiler.assume_constant_result  # a graph of torch 2.11 cannot hold the call
+def _has_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
 
 
 def transport_plan(

@@ -24,7 +24,7 @@ class _TrainedEma(ModelEmaV3):
         averages = self.module.state_dict()
         names = [name for name, tensor in now.items() if id(tensor) not in frozen]
         floats = [name for name in names if now[name].is_floating_point()]
-        self._foreach_lerp_([averages[name] for name in floats], [now[name] for name in floats], weight=1 - decay)
+        torch._foreach_lerp_([averages[name] for name in floats], [now[name] for name in floats], weight=1 - decay)
         for name in set(names) - set(floats):
             averages[name].copy_(now[name])
 
