@@ -13,6 +13,7 @@ from sct_hf.errors import InputError
 from sct_hf.export.arguments import ExportArguments
 from sct_hf.export.checkpoint import export_checkpoint
 from sct_hf.training.arguments import EvaluationDataArguments
+from sct_hf.training.devices import cpu_kind
 from sct_hf.training.models import load_model
 from sct_hf.training.parsing import parse_into
 from sct_hf.training.run_data import load_evaluation_images
@@ -31,7 +32,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"input {content['input']['shape']}")
         for file in content["files"].values():
             found = ", ".join(f"{name} within {value:.1e}" for name, value in file["max_difference"].items())
+            if "same_tags" in file:
+                found += f"; {file['images']} images, the same tags for {file['same_tags']:.1%}"
             print(f"{arguments.output_dir}/{file['file']}: {file['megabytes']:.1f} MB, {file['precision']}, {found}")
+        print(f"measured on {cpu_kind()}")
         if images is not None:
             folder = Path(arguments.output_dir)
             options = {"threads": arguments.cpu_threads, "rounds": arguments.rounds, "num_workers": data.num_workers}

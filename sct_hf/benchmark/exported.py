@@ -17,6 +17,7 @@ from sct_hf.export.runners import eager_runner
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.progress import progress_bar
+from sct_hf.training.devices import cpu_kind
 
 _NAME = "evaluation"
 
@@ -71,6 +72,9 @@ def compare_formats(
         }
         for name, values in scored.items()
     ]
-    caption = f"{len(images):,} images of {images.name} {images.split}, {threads} threads, {rounds} rounds of timing."
+    caption = (
+        f"{len(images):,} images of {images.name} {images.split}, {rounds} rounds of timing on {threads} threads of "
+        f"{cpu_kind()}."
+    )
     write_rows(folder, _NAME, rows, caption=caption)
     return f"{caption}\n\n{markdown_table(rows)}"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sct_hf.errors import InputError
+from sct_hf.export.agreement import agreement, difference
 from sct_hf.export.arguments import ExportArguments
 from sct_hf.export.calibration import CalibrationImages
 from sct_hf.export.formats import FORMATS, INT8, open_file
@@ -23,9 +24,13 @@ from sct_hf.export.output_folder import check_output_folder, copy_example, whole
 from sct_hf.export.quantise import quantise
 from sct_hf.export.runners import Runner, eager_runner
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+from sct_hf.training.devices import cpu_name, has_vnni
 
 MAX_DIFFERENCE = 1e-4
-"""By how much a logit of a float32 file may differ from the model's."""
+"""By how much a number that a float32 file computes may differ from the model's."""
+
+MAX_PLAN_DIFFERENCE = 0.1
+"""By how much an entry of an int8 file's transport plan, which is from 0 to 1, may differ from the model's."""
 
 _COMPARED_IMAGES = 8
 _PACKAGES = ("sct_hf", "torch", "timm", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino")
@@ -43,7 +48,7 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
 
     Raises:
         InputError: A package is not installed, the folder is in use, an image cannot be read, or a float32 file
-            computes something else than the model.
+            computes something else than the model, or an int8 file's transport plan is too far from the model's.
     """
     folder = Path(arguments.output_dir)
     check_output_folder(folder, overwrite=arguments.overwrite_output_dir)
@@ -61,22 +66,40 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
         content = _description(model, graph, arguments)
         batches = list(_compared(model, graph, images))
         expected = eager_runner(model, maps=arguments.maps)
+        runners = {name: open_file(name, path, 0) for name, path in exported_files(made).items()}
+        quantised = {name: run for name, run in runners.items() if name.endswith(INT8)}
+        agreed = (
+            agreement(quantised, expected, images or (), graph.outputs, content["thresholds"]) if quantised else {}
+        )
         for name, path in exported_files(made).items():
-            differences = _differences(open_file(name, path, 0), expected, batches, graph.outputs)
-            is_float = not name.endswith(INT8)
-            if is_float and not max(differences.values()) <= MAX_DIFFERENCE:
-                raise InputError(
-                    f"format: {name} computes something else than the model: {differences}, of at most "
-                    f"{MAX_DIFFERENCE}; leave it out, or try other versions of its packages"
-                )
+            differences = _differences(runners[name], expected, batches, graph.outputs)
+            found = agreed.get(name, {"max_difference": differences})
+            _check(name, differences, found["max_difference"])
             content["files"][name] = {
                 "file": path.name,
-                "precision": "float32" if is_float else "int8",
+                "precision": "int8" if name in quantised else "float32",
                 "megabytes": file_size(path) / 1e6,
-                "max_difference": differences,
+                **found,
             }
         write_metadata(made, content)
     return content
+
+
+def _check(name: str, differences: dict[str, float], on_images: dict[str, float]) -> None:
+    is_int8 = name.endswith(INT8)
+    worst = max(*differences.values(), *on_images.values())
+    if np.isinf(worst) or not (is_int8 or worst <= MAX_DIFFERENCE):
+        allowed = "any finite number" if is_int8 else f"at most {MAX_DIFFERENCE}"
+        raise InputError(
+            f"format: {name} computes something else than the model: it is off by {differences}, where {allowed} is "
+            "allowed; leave it out, or try other versions of its packages"
+        )
+    if is_int8 and on_images.get(PLAN, 0) > MAX_PLAN_DIFFERENCE:
+        raise InputError(
+            f"maps is True: the transport plan of {name} is up to {on_images[PLAN]:.2f} from the model's on the "
+            f"calibration images, where {MAX_PLAN_DIFFERENCE} is allowed. Leave out --maps here, and export the graph "
+            "for heatmaps without --int8, to another folder"
+        )
 
 
 def exported_files(folder: Path) -> dict[str, Path]:
@@ -138,8 +161,7 @@ def _differences(
     worst = dict.fromkeys(outputs, 0.0)
     for batch in batches:
         for name, found, wanted in zip(outputs, run(batch), expected(batch), strict=True):
-            comparable = found.shape == wanted.shape and np.isfinite(found).all()
-            worst[name] = max(worst[name], float(np.abs(found - wanted).max()) if comparable else np.inf)
+            worst[name] = max(worst[name], float(difference(found, wanted).max()))
     return worst
 
 
@@ -167,6 +189,7 @@ def _description(model: BackbonePreTrainedModel, graph: Graph, arguments: Export
         },
         "opset": OPSET,
         "calibration_images": arguments.calibration_count if arguments.int8 else 0,
+        "measured_on": {"cpu": cpu_name(), "vnni": has_vnni()},
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
         "files": {},
     }

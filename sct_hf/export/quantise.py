@@ -14,6 +14,10 @@ from sct_hf.export.optional import require
 # need not cover what is cut off.
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _BETWEEN = ("Add", "Clip", "MaxPool", "Relu")
+# So many of the backbone's first layers stay float32: they hold hardly any of its weights, and rounding those to 7
+# bits costs most. Measured with sct-efficientnet-lite0-voc2007, scales from 300 images, on 500 others: a logit moves
+# by 0.21 on average with none, 0.14 with three, 0.11 with six, 0.10 with nine.
+_FIRST_FLOAT = 6
 _SCOPES = "pkg.torch.onnx.name_scopes"  # torch's exporter notes the modules that a node comes from
 
 
@@ -21,8 +25,10 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     """Write an ONNX file whose convolutions and linear layers compute in int8.
 
     Weights are int8 with a scale for each output channel, activations uint8 with a scale for each tensor, from the
-    least to the greatest value seen: that pair of types runs fastest on x86. Products of two activations (attention,
-    cosine similarity, transport), softmax, norms and the sums of the head stay in float32.
+    least to the greatest value seen: that pair of types runs fastest on x86. x86 CPUs without VNNI add two products in
+    16 bits and cut the sum off at 32,767. So weights take 7 bits, from -64 to 64, and no sum of two can pass
+    2 · 255 · 64 = 32,640: the file means the same on every CPU. The backbone's first layers, products of two
+    activations (attention, cosine similarity, transport), softmax, norms and the sums of the head stay in float32.
 
     Args:
         source: A float32 file that `write_onnx` made.
@@ -47,9 +53,16 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     graph = onnx.load(source, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
 
+    def in_backbone(node: Any) -> bool:
+        return ".backbone" in {item.key: item.value for item in node.metadata_props}.get(_SCOPES, "")
+
+    def is_layer(node: Any) -> bool:
+        return node.op_type in _LAYERS and node.input[1] in weights
+
+    first = [node.name for node in graph.node if is_layer(node) and in_backbone(node)][:_FIRST_FLOAT]
+
     def stays(node: Any) -> bool:
-        scope = {item.key: item.value for item in node.metadata_props}.get(_SCOPES, "")
-        return node.input[1] not in weights if node.op_type in _LAYERS else ".backbone" not in scope
+        return node.name in first or not (is_layer(node) if node.op_type in _LAYERS else in_backbone(node))
 
     quantised = [*_LAYERS, *_BETWEEN]
     root = logging.getLogger()
@@ -64,6 +77,7 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
             op_types_to_quantize=quantised,
             nodes_to_exclude=[node.name for node in graph.node if node.op_type in quantised and stays(node)],
             per_channel=True,
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )

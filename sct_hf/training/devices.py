@@ -57,6 +57,19 @@ def cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
+def has_vnni() -> bool | None:
+    """Whether the CPU has VNNI, which sums products of bytes in 32 bits; None where it is no x86, which never has."""
+    able = torch.cpu.get_capabilities()
+    if able["architecture"] not in ("x86_64", "i386", "i686"):
+        return None
+    return any(found is True for name, found in able.items() if "vnni" in name)
+
+
+def cpu_kind() -> str:
+    """The CPU's name, and on x86 whether it has VNNI."""
+    return cpu_name() + {True: ", with VNNI", False: ", without VNNI", None: ""}[has_vnni()]
+
+
 def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
     """What a run computes on: `device`, the name of the accelerator or CPU; `processes`; `threads` of each on CPU."""
     device = accelerator.device

@@ -90,3 +90,13 @@ def test_broken_calibration_image(refused: Callable[..., str], tmp_path: Path) -
     assert "half.jpg cannot be read" in refused(
         "--int8", "--fixed_size", calibration_images=tmp_path / "images", format="onnx"
     )
+
+
+def test_int8_plans_far_from_the_model_are_refused(
+    refused: Callable[..., str], images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(checkpoint_module, "MAX_PLAN_DIFFERENCE", 1e-9)
+    message = refused("--int8", "--maps", "--fixed_size", calibration_images=images, format="onnx")
+    assert "maps is True: the transport plan of onnx_int8 is up to 0.0" in message
+    assert "Leave out --maps here" in message

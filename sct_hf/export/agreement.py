@@ -1,0 +1,73 @@
+"""How far int8 files are from the model on the images that they were calibrated on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from sct_hf.export.graph import LOGITS
+from sct_hf.export.runners import Runner
+
+
+def agreement(
+    runners: dict[str, Runner],
+    expected: Runner,
+    images: Iterable[np.ndarray],
+    outputs: tuple[str, ...],
+    thresholds: list[float],
+) -> dict[str, dict[str, Any]]:
+    """Compare what several files compute with what the model does, image by image.
+
+    Args:
+        runners: The files, opened, by format.
+        expected: The model.
+        images: Inputs (1, channels, H, W) float32, gone through once.
+        outputs: Names of what each of them returns, the first "logits" (1, C).
+        thresholds: Least score of a tag, for each label.
+
+    Returns:
+        For each format: `images`, how many; `same_tags`, the share of images whose tags are the model's, all of them
+        and no other; `max_difference` and `mean_difference` of each output's numbers, infinite where a shape differs
+        or a value is not a number.
+    """
+    count = 0
+    same = dict.fromkeys(runners, 0)
+    largest = {name: dict.fromkeys(outputs, 0.0) for name in runners}
+    total = {name: dict.fromkeys(outputs, 0.0) for name in runners}
+    for image in images:
+        count += 1
+        wanted = dict(zip(outputs, expected(image), strict=True))
+        for name, run in runners.items():
+            found = dict(zip(outputs, run(image), strict=True))
+            same[name] += _same_tags(found[LOGITS], wanted[LOGITS], thresholds)
+            for output in outputs:
+                gap = difference(found[output], wanted[output])
+                largest[name][output] = max(largest[name][output], float(gap.max()))
+                total[name][output] += float(gap.mean())
+    return {
+        name: {
+            "images": count,
+            "same_tags": same[name] / count,
+            "max_difference": largest[name],
+            "mean_difference": {output: value / count for output, value in total[name].items()},
+        }
+        for name in runners
+    }
+
+
+def difference(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Absolute differences; one infinite where the shapes differ or a value found is not a number."""
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return np.array([np.inf])
+    return np.abs(found - wanted)
+
+
+def _same_tags(found: np.ndarray, wanted: np.ndarray, thresholds: list[float]) -> bool:
+    if found.shape != wanted.shape:
+        return False
+    ours, theirs = (
+        torch.from_numpy(logits).sigmoid().numpy() >= np.array(thresholds, dtype=np.float32)
+        for logits in (found, wanted)
+    )
+    return np.array_equal(ours, theirs)
