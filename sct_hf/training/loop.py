@@ -13,6 +13,7 @@ from sct_hf.data.hierarchies import write_hierarchy
 from sct_hf.data.masks import save_known
 from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import Summary, format_summary, summarise
+from sct_hf.errors import InputError
 from sct_hf.progress import say
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint, room_to_save
@@ -124,6 +125,13 @@ def _accelerator(arguments: Arguments) -> Accelerator:
     )
 
 
+def _metrics_of(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}; start again with --overwrite_output_dir") from error
+
+
 def _train_one(
     arguments: Arguments,
     folder: RunFolder,
@@ -140,7 +148,7 @@ def _train_one(
         say(accelerator, f"{folder.path} holds this run, and it is finished: nothing is left to do")
         if accelerator.is_main_process:
             folder.finish()  # where that was interrupted
-        return json.loads((folder.path / RunFile.METRICS).read_text(encoding="utf-8"))
+        return _metrics_of(folder.path / RunFile.METRICS)
     run = Run(arguments, folder, run_data, accelerator, signals)
     if accelerator.is_main_process:
         with room_to_save(folder.path):

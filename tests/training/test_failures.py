@@ -14,6 +14,7 @@ from sct_hf.errors import InputError
 from sct_hf.training import checkpoints, run
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
+from sct_hf.training.run_folder import RunFolder
 
 Tiny = Callable[..., Arguments]
 
@@ -116,3 +117,14 @@ def test_batch_of_one_image(tmp_path: Path, tiny: Tiny, options: dict[str, int])
         train(tiny(output_dir=tmp_path / "run", epochs=1, **options))
     assert not list((tmp_path / "run").glob("checkpoint-*"))
     train(tiny(output_dir=tmp_path / "run", epochs=1, image_size=64, **options))
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "\xff"])
+def test_finished_run_without_its_metrics(tmp_path: Path, tiny: Tiny, content: str | None) -> None:
+    folder = RunFolder(tiny(output_dir=tmp_path))
+    folder.claim()
+    folder.finish()
+    if content is not None:
+        (tmp_path / "metrics.json").write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=r"metrics\.json cannot be read: .*start again with --overwrite_output_dir"):
+        train(tiny(output_dir=tmp_path, resume=True))
