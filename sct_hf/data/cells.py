@@ -16,6 +16,7 @@ AUTO = "auto"
 """Each of |, ; and , parts labels."""
 
 _USUAL = re.compile(r"[|;,]")
+_ODD_MARKS = re.compile(r"[\s/+&:，、；·]+")  # what may part labels too, but is not taken to
 _ESCAPED = re.compile(r"\\(['\"\\])")
 _QUOTED = r"""(?:'(?:[^'\\]|\\['"\\])*'|"(?:[^"\\]|\\['"\\])*")"""
 _ITEMS = re.compile(rf"\s*(?:{_QUOTED}(?:\s*,\s*|\s+|$))*", re.DOTALL)
@@ -54,8 +55,8 @@ def items_in(cell: Any, separator: str = AUTO) -> list[Any]:
 def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
     """What is odd about a column's separators: blanks between what seem to be labels, or several separators at once.
 
-    Blanks are suspected where no cell has a separator, and every word of some cell with several is a label by itself
-    or in another one.
+    Blanks, and marks such as / and +, are suspected where no cell has a separator, and every word of some cell with
+    several is a label by itself or in another one.
     """
     texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()[:1] not in ("", "[", "{", "(")]
     if separator != AUTO or not texts:
@@ -64,15 +65,18 @@ def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
     if len(used) > 1:
         marks = " and ".join(map(repr, used))
         return f"labels are separated by {marks} alike: if names hold one of them, name the other by separator"
-    distinct = {text: text.split() for text in set(texts)}
+    distinct = {text: [word for word in _ODD_MARKS.split(text) if word] for text in set(texts)}
     places = Counter(word for words in distinct.values() for word in set(words))
     several = [text for text, words in distinct.items() if len(words) > 1]
     suspected = [text for text in several if all(places[word] > 1 for word in distinct[text])]
     if used or not suspected or len(suspected) < len(several) / 2:
         return None
+    one = min(suspected)
+    mark = next((mark for mark in one if _ODD_MARKS.fullmatch(mark) and not mark.isspace()), None)
+    between, remedy = ("blanks", "pass separator space") if mark is None else (repr(mark), "write | between them")
     return (
-        f"labels such as {shown(min(suspected))} seem to be several with blanks between them, but are taken for one: "
-        "pass separator space if they are several, none if they are one"
+        f"labels such as {shown(one)} seem to be several with {between} between them, but are taken for one: "
+        f"{remedy} if they are several, {'' if mark is None else 'pass separator '}none if they are one"
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
+from sct_hf.data.names import shown
 from sct_hf.errors import InputError
 from sct_hf.factory import config_class
 from sct_hf.peers.modeling_peer import PeerConfig
@@ -46,11 +47,11 @@ def read_setting(word: str) -> tuple[str, Any]:
     """Read "field=value"; the value is JSON or, failing that, YAML, so that a word is a text.
 
     Raises:
-        ValueError: A word without "=".
+        InputError: A word without "=".
     """
     name, equals, text = word.partition("=")
     if not equals or not name.isidentifier():
-        raise ValueError(f"{word!r} is no setting: write field=value")
+        raise InputError(f"{shown(word)} is no setting: write field=value")
     try:
         return name, json.loads(text)
     except (ValueError, RecursionError):

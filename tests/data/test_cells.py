@@ -138,3 +138,11 @@ def test_blanks_and_several_separators_are_suspected(cells: list[object], hint: 
     found = separator_hint(cells)
     assert (found is None) if hint is None else (found is not None and hint in found)
     assert separator_hint(cells, "none") is None
+
+
+@pytest.mark.parametrize("mark", ["/", "+", ":", " & ", "，", "、", "·"])
+def test_marks_that_seem_to_part_labels_are_told(mark: str) -> None:
+    cells = [f"dog{mark}cat", "dog", f"cat{mark}sofa", f"sofa{mark}dog"]
+    assert f"{mark.strip()!r} between them" in (separator_hint(cells) or "")
+    assert separator_hint(cells, mark) is None
+    assert separator_hint([f"sun{mark}flower", "dog", "cat"]) is None
