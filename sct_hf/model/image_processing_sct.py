@@ -44,14 +44,14 @@ class LimitError(ValueError):
 class Limits:
     """Limits of a pipeline, which are given where it is made; all are checked before the work they bound.
 
-    The values are this project's: with them 1.5 GB and ten seconds of a processor core hold what a call asks for.
+    The values are this project's, chosen for calls within 1.5 GB of memory and ten seconds of a processor core.
 
     Raises:
         ValueError: One that is no whole number from 1.
     """
 
     max_pixels: int = field(
-        default=7680 * 4320,
+        default=26_000_000,
         metadata={"help": "Pixels of an image, at most; all images of a list have four times as many at most"},
     )
     max_images: int = field(

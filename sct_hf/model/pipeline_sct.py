@@ -204,7 +204,9 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         unknown = sorted(set(arguments) - set(_STAGES))
         if unknown:
             place = "; limits are given where the pipeline is made" if unknown[0] in Limits.names() else ""
-            raise TypeError(f"{TASK} has no argument {unknown[0]!r}: it takes {', '.join(_STAGES)}{place}.")
+            raise TypeError(
+                f"{TASK} has no argument {reprlib.repr(unknown[0])}: it takes {', '.join(_STAGES)}{place}."
+            )
         given = {name: value for name, value in arguments.items() if value is not None}
         for name in ("top_k", "list_length"):
             count = given.get(name, 1)

@@ -222,10 +222,12 @@ def label_texts(labels: Any) -> dict[str, tuple[str, ...]]:
         ValueError: Another form, no label, a name twice, or a text that is empty.
     """
     if isinstance(labels, Mapping) and labels and all(isinstance(name, str) for name in labels):
-        texts = {name: (text,) if isinstance(text, str) else tuple(text or ()) for name, text in labels.items()}
+        given = {name: () if text is None else text for name, text in labels.items()}
+        texts = {name: tuple(text) if isinstance(text, list | tuple) else (text,) for name, text in given.items()}
         for name, many in texts.items():
             if not all(isinstance(text, str) and text.strip() for text in many):
-                raise ValueError(f"labels: the texts of {name!r} are {labels[name]!r}: give one, a list, or None.")
+                shown = repr(labels[name])[:200]
+                raise ValueError(f"labels: the texts of {name!r} are {shown}: give one, a list, or None.")
         return texts
     good = isinstance(labels, list | tuple) and len(labels) > 0 and all(isinstance(name, str) for name in labels)
     if not good or len(set(labels)) < len(labels):
@@ -343,7 +345,7 @@ def _with_templates(texts: dict[str, tuple[str, ...]], templates: Sequence[str] 
         return texts
     good = isinstance(templates, list | tuple) and templates
     if not good or not all(isinstance(text, str) and text.count("{}") == 1 for text in templates):
-        raise ValueError(f"label_templates is {templates!r}: give a list of prompts, each with '{{}}' once.")
+        raise ValueError(f"label_templates is {repr(templates)[:200]}: give a list of prompts, each with '{{}}' once.")
     prompts = {name: tuple(text.replace("{}", label_words(name)) for text in templates) for name in texts}
     return {name: many or prompts[name] for name, many in texts.items()}
 

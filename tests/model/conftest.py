@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from tests.model.fixtures import make_model, targets
-from tests.model.tagging import save
+from tests.model.tagging import save, save_text_encoder
 
 __all__ = ["make_model", "targets"]
 
@@ -17,13 +15,7 @@ __all__ = ["make_model", "targets"]
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory) -> Path:
     """A tiny text encoder."""
-    folder = tmp_path_factory.mktemp("encoders") / "tiny-bert"
-    torch.manual_seed(0)
-    words = "[PAD] [UNK] [CLS] [SEP] a dog cat dining table boat sheep wild horse".split()
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
-    BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}).save_pretrained(folder)
-    return folder
+    return save_text_encoder(tmp_path_factory.mktemp("encoders") / "tiny-bert")
 
 
 @pytest.fixture(scope="session")

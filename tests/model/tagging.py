@@ -7,12 +7,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from sct_hf import SCTForMultiLabelClassification, build_model, encode_labels, image_processor
 
 LABELS = ["dog", "cat", "diningtable", "boat", "sheep"]
 TASK = "multi-label-image-classification"
 TINY = {"hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
+
+
+def save_text_encoder(folder: Path) -> Path:
+    """Save a tiny text encoder."""
+    torch.manual_seed(0)
+    words = "[PAD] [UNK] [CLS] [SEP] a dog cat dining table boat sheep wild horse".split()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(words), **sizes)).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: index for index, word in enumerate(words)}).save_pretrained(folder)
+    return folder
 
 
 def save(folder: Path, scorer: str, encoder: str, **fields: Any) -> Path:
