@@ -6,10 +6,9 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.model.configuration_sct import SCTConfig, checked
 from sct_hf.model.layers_sct import Match, RegionScorer, SemanticMap
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.transport_sct import full_precision
@@ -27,7 +26,7 @@ def _ablated(name: str) -> Callable[[Variant], Variant]:
 
     def named(kind: Variant) -> Variant:
         text = f"Configuration of `{kind.__name__}`: that of SCT."
-        config: Any = strict(type(f"{kind.__name__}Config", (SCTConfig,), {"model_type": name, "__doc__": text}))
+        config: Any = checked(type(f"{kind.__name__}Config", (SCTConfig,), {"model_type": name, "__doc__": text}))
         kind.config_class = config
         kind.base_model_class = type(f"{kind.__name__}Model", (kind.base_model_class,), {"config_class": config})
         ABLATED[name] = kind

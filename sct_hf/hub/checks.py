@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.lib
 from transformers import CONFIG_MAPPING, AutoImageProcessor
 
+from sct_hf.errors import InputError
 from sct_hf.escaping import from_csv_cell
 from sct_hf.files import sha256_of_file
 from sct_hf.hub.records import check_facts, is_number, read_object, read_record, refuse
@@ -20,6 +21,7 @@ from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.network import failure_reason
 from sct_hf.peers.modeling_peer import PeerConfig
 from sct_hf.peers.registry import MODELS
+from sct_hf.pretrained import load_pretrained
 from sct_hf.training.models import load_model
 from sct_hf.training.report import Predictions, RunFacts, label_table
 from sct_hf.training.run_files import RunFile
@@ -78,9 +80,9 @@ def read_run(folder: str | Path) -> TrainedRun:
     model = load_model(str(folder), field="folder")
     assert isinstance(model, SCTForMultiLabelClassification)
     try:
-        processor = AutoImageProcessor.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        refuse(folder, f"its preprocessor_config.json cannot be used ({failure_reason(error)})", "train again")
+        processor = load_pretrained(AutoImageProcessor, folder)
+    except InputError as error:
+        refuse(folder, f"its preprocessor_config.json cannot be used ({error})", "train again")
     run = TrainedRun(folder, model.eval(), processor, metrics, _check_metrics(folder, model, metrics), record)
     _check_arguments(run)
     return run

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from sct_hf.errors import InputError
@@ -19,6 +18,7 @@ from sct_hf.model.image_processing_sct import Limits
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, UnreadableImageError
 from sct_hf.model.vocabulary_sct import LabelTexts
 from sct_hf.network import failure_reason
+from sct_hf.pretrained import load_pretrained
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class Tagger:
         """
         target = _usable_device(device)
         try:
-            model = AutoModelForImageClassification.from_pretrained(name)
-            processor = AutoImageProcessor.from_pretrained(name)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            model = load_pretrained(AutoModelForImageClassification, name)
+            processor = load_pretrained(AutoImageProcessor, name)
+        except InputError as error:
             raise InputError(
-                f"model: {str(name)!r} cannot be loaded ({failure_reason(error)}); "
+                f"model: {str(name)!r} cannot be loaded ({error}); "
                 "give a folder with config.json, model.safetensors and preprocessor_config.json, or a name on the Hub"
             ) from error
         tagger = cls(model.to(target), processor, limits)
@@ -174,7 +174,7 @@ class Tagger:
                 try:
                     outputs = run_together(self.pipeline, [item for item in read if isinstance(item, dict)], running)
                     found = iter([self.pipeline.postprocess(output, **choosing) for output in outputs])
-                except ValueError as error:
+                except (ValueError, RuntimeError) as error:  # of an input size that the model cannot take, say
                     raise InputError(str(error)) from error
                 for path, item in zip(batch, read, strict=True):
                     if isinstance(item, str):

@@ -48,12 +48,12 @@ class TimmBackbone(nn.Module):
         arguments |= {"in_chans": config.num_channels, "num_classes": 0} | (config.backbone_kwargs or {})
         try:
             self.timm_model = timm.create_model(self.name, pretrained=False, **arguments)
-        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # timm's models take arguments of any kind, and fail in as many ways
             if "pool" in str(error):
                 raise ValueError(f"{_no_map(self.name)} ({error}).") from error
             raise ValueError(
                 f"backbone={self.name!r} cannot be made with image_size={config.image_size}, "
-                f"backbone_kwargs={config.backbone_kwargs}: {error}"
+                f"backbone_kwargs={config.backbone_kwargs!s:.200}: {error}"
             ) from error
         if arguments.get("dynamic_img_size"):
             self.fixed_size = None

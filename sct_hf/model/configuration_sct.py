@@ -6,16 +6,22 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
+import torch
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from .hierarchy_sct import ancestors, check_label_parents, rename_label_parents
 
+Config = TypeVar("Config")
+_SHOWN = 200  # characters of a value in an error
+_LARGEST = 1e9  # no field of a usable model comes near it
 _RANGES: dict[str, Callable[[Any], bool]] = {
-    "> 0": lambda value: value > 0,
-    ">= 0": lambda value: value >= 0,
+    "> 0": lambda value: 0 < value <= _LARGEST,
+    ">= 0": lambda value: 0 <= value <= _LARGEST,
+    "in [0, 100]": lambda value: 0 <= value <= 100,
     "in [0, 1]": lambda value: 0 <= value <= 1,
     "in [0, 1)": lambda value: 0 <= value < 1,
 }
@@ -32,7 +38,30 @@ def config_field(default: Any, within: str | None = None, **marks: bool) -> Any:
 
 def _require(holds: bool, name: str, value: object, remedy: str) -> None:
     if not holds:
-        raise ValueError(f"{name}={value!r} cannot be used: {remedy}.")
+        raise ValueError(f"{name}={_short(value)} cannot be used: {remedy}.")
+
+
+def _short(value: object) -> str:
+    """A value as Python writes it, cut where it is long or nested too deeply to be written."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        return f"a {type(value).__name__} that is too large to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _reason(error: Exception, kind: type, content: Any) -> str:
+    """Why a configuration class refuses the content of a config.json: field, value and remedy."""
+    found = re.search(r"^Validation error for field '(\w+)'", str(error))
+    if isinstance(error, StrictDataclassError) and found:
+        name = found[1]
+        annotation = next((one.type for one in fields(kind) if one.name == name), "another type")
+        wanted = annotation.__name__ if isinstance(annotation, type) else annotation
+        return f"{name}={_short(content.get(name))} cannot be used: give {wanted}."
+    root = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
+    if isinstance(root, ValueError):
+        return str(root)
+    return f"its fields cannot be used ({type(root).__name__}: {str(root)[:_SHOWN]}): take one that training wrote."
 
 
 def write_code(config: PreTrainedConfig, folder: str | os.PathLike[str]) -> None:
@@ -54,6 +83,22 @@ def write_code(config: PreTrainedConfig, folder: str | os.PathLike[str]) -> None
         Path(folder, path.name).write_text(code, encoding="utf-8")
 
 
+def checked(kind: type[Config]) -> type[Config]:
+    """A class decorator: `strict`, whose fields also take numbers and arrays of numpy, as plain numbers and lists."""
+    made: Any = strict(kind)
+    check = made.__setattr__
+    made.__setattr__ = lambda self, name, value: check(self, name, _plain(value))
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if type(value).__module__ == "numpy":
+        return value.tolist()
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return value
+
+
 def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
     return {int(index): name for index, name in id2label.items()}
 
@@ -62,7 +107,7 @@ _TRAINING = "it only shaped training: take it out of config.json, the scores sta
 _STRUCTURE = "this part is fixed since 0.2: leave it out; use sct_hf 0.1 for such a checkpoint, or train it again"
 
 
-@strict
+@checked
 class BackboneConfig(PreTrainedConfig):
     """What every image tagger on a timm backbone needs: image, backbone, labels and the classification loss.
 
@@ -103,12 +148,12 @@ class BackboneConfig(PreTrainedConfig):
     backbone_kwargs: dict[str, Any] | None = config_field(None, meaning=True)
     image_size: int | list[int] | tuple[int, ...] = 448
     num_channels: int = 3
-    image_mean: list[float] | tuple[float, ...] = config_field((0.485, 0.456, 0.406), meaning=True)
-    image_std: list[float] | tuple[float, ...] = config_field((0.229, 0.224, 0.225), meaning=True)
+    image_mean: list[float | int] | tuple[float | int, ...] = config_field((0.485, 0.456, 0.406), meaning=True)
+    image_std: list[float | int] | tuple[float | int, ...] = config_field((0.229, 0.224, 0.225), meaning=True)
     gamma_neg: float | int = config_field(2.0, ">= 0")
     gamma_pos: float | int = config_field(0.0, ">= 0")
     clip: float | int = config_field(0.0, "in [0, 1)")
-    thresholds: list[float] | None = config_field(None, labels=True)
+    thresholds: list[float | int] | tuple[float | int, ...] | None = config_field(None, labels=True)
     label_parents: dict[str, list[str]] | None = config_field(None, labels=True)
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -118,6 +163,9 @@ class BackboneConfig(PreTrainedConfig):
         for former, name in self.renamed_fields.items():
             if former in kwargs:
                 setattr(self, name, kwargs.pop(former))
+        dtype = self.dtype if self.dtype is not None else kwargs.get("torch_dtype")
+        known = dtype is None or isinstance(getattr(torch, str(dtype).removeprefix("torch."), None), torch.dtype)
+        _require(known, "dtype", dtype, "give a number format of torch, such as 'float32'")
         self.problem_type = self.problem_type or "multi_label_classification"
         if self.id2label is not None and self.label2id is None:
             self.label2id = {name: int(index) for index, name in self.id2label.items()}
@@ -128,7 +176,18 @@ class BackboneConfig(PreTrainedConfig):
         """As `PreTrainedConfig.from_dict`; what belongs to the labels goes where another number replaces them.
 
         Other names for as many labels are names of the same ones, in the hierarchy too.
+
+        Raises:
+            ValueError: A field that cannot be used, with its value and what to give instead.
         """
+        try:
+            return super().from_dict(cls._for_labels(config_dict, kwargs), **kwargs)
+        except Exception as error:  # what is no JSON of a configuration makes transformers raise almost anything
+            raise ValueError(f"config.json: {_reason(error, cls, config_dict)}") from None
+
+    @classmethod
+    def _for_labels(cls, config_dict: dict[str, Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A configuration for the labels that arguments of `from_dict` ask for."""
         names = kwargs.get("id2label")
         count = kwargs.get("num_labels") if names is None else len(names)
         former = config_dict.get("id2label") or {}
@@ -140,7 +199,7 @@ class BackboneConfig(PreTrainedConfig):
             new_name = {name: _by_index(names).get(int(index), name) for index, name in former.items()}
             renamed = rename_label_parents(config_dict["label_parents"], new_name)
             config_dict = config_dict | {"label_parents": renamed, "id2label": names, "label2id": None}
-        return super().from_dict(config_dict, **kwargs)
+        return config_dict
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -164,10 +223,13 @@ class BackboneConfig(PreTrainedConfig):
         """Raise `ValueError` for an input size, mean or deviation that cannot be used."""
         size = self.image_size
         sides: Sequence[int] = [size, size] if isinstance(size, int) else size
-        _require(len(sides) == 2 and min(sides) > 0, "image_size", size, "give one side or [height, width] > 0")
+        usable = len(sides) == 2 and min(sides) > 0 and max(sides) <= _LARGEST
+        _require(usable, "image_size", size, "give one side or [height, width] > 0")
         for name in ("image_mean", "image_std"):
             values = getattr(self, name)
-            _require(len(values) == self.num_channels, name, values, f"give {self.num_channels} numbers")
+            usable = len(values) == self.num_channels and all(abs(value) <= _LARGEST for value in values)
+            _require(usable, name, values, f"give {self.num_channels} numbers")
+        _require(all(value > 0 for value in self.image_std), "image_std", self.image_std, "give numbers > 0")
 
     def validate_ranges(self) -> None:
         """Raise `ValueError` for a number out of the range of its field."""
@@ -217,7 +279,7 @@ class BackboneConfig(PreTrainedConfig):
         )
 
 
-@strict
+@checked
 class SCTConfig(BackboneConfig):
     """Configuration of `SCTModel` and `SCTForMultiLabelClassification`; the arguments of `BackboneConfig` come on top.
 
@@ -300,7 +362,7 @@ class SCTConfig(BackboneConfig):
     label_embedding_size: int = config_field(768, "> 0", made=True)
     text_recipe: dict[str, Any] | None = config_field(None, labels=True)
     seen_labels: list[str] | None = config_field(None, made=True)
-    encoder_layers: int = config_field(1, ">= 0")
+    encoder_layers: int = config_field(1, "in [0, 100]")
     encoder_attention_heads: int = config_field(8, "> 0", meaning=True)
     encoder_ffn_dim: int = config_field(2048, "> 0")
     dropout: float | int = config_field(0.1, "in [0, 1)")
@@ -328,4 +390,4 @@ class SCTConfig(BackboneConfig):
             write_code(self, save_directory)
 
 
-__all__ = ["BackboneConfig", "SCTConfig", "config_field", "write_code"]
+__all__ = ["BackboneConfig", "SCTConfig", "checked", "config_field", "write_code"]

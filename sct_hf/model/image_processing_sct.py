@@ -1,4 +1,4 @@
-"""Images: read in whatever form within limits, made the input of a model, and shown with heatmaps."""
+"""Images: read in whatever form, within limits, and made the input of a model."""
 
 import base64
 import os
@@ -16,22 +16,12 @@ from torchvision.transforms.v2 import functional as TF
 from transformers.image_processing_backends import PilBackend, TorchvisionBackend
 from transformers.image_utils import ChannelDimension, PILImageResampling, infer_channel_dimension_format
 
+_LONGEST = 4096  # pixels of a side; timm's largest models take 1,024
 _PATIENCE = 60  # seconds without a byte from a server
 _URLS = ("http://", "https://")
 _ORIENTATION = ExifTags.Base.Orientation
 _LIST = 4  # times max_pixels that all images of a list may have
 _TEXT = 64  # characters of a text that counts as one
-HEATMAP_SIDE = 1024
-"""Pixels that the heatmaps of a pipeline have at most a side."""
-
-# Every 17th of the 256 colours of "inferno" (Nathaniel Smith and Stéfan van der Walt, CC0), from dark to bright.
-_INFERNO = (
-    "000004 0c0826 240c4f 420a68 5d126e 781c6d 932667 ae305c c73e4c dd513a ed6925 f8850f fca50a fac62d f2e661 fcffa4"
-)
-_OPACITY = 0.75
-_LEVELS = 2048
-_STRIP = 64  # rows that are coloured together
-_FINEST = 128
 
 SizeCheck = Callable[[tuple[int, int]], None]
 
@@ -252,6 +242,36 @@ def rgb_levels(image: Image.Image | np.ndarray | Tensor, input_data_format: str 
     return pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, -1, -1)  # (3, H, W)
 
 
+def _is_number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _are_numbers(value: Any, low: float, high: float, count: int = 3) -> bool:
+    """Whether a value is a number in [low, high], or so many of them."""
+    several = isinstance(value, list | tuple) and len(value) == count
+    return all(_is_number(one, low, high) for one in (value if several else [value]))
+
+
+def _is_size(value: Any) -> bool:
+    sides = [*value.values()] if isinstance(value, Mapping) and {*value} == {"height", "width"} else value
+    sides = sides if isinstance(sides, list | tuple) else [sides]
+    return 1 <= len(sides) <= 2 and all(isinstance(one, int) and _is_number(one, 1, _LONGEST) for one in sides)
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **{
+        name: (lambda value: isinstance(value, bool), "true or false")
+        for name in ("do_resize", "do_rescale", "do_normalize", "do_convert_rgb", "do_center_crop", "do_pad")
+    },
+    "size": (_is_size, f'{{"height": H, "width": W}} in pixels, each from 1 to {_LONGEST}'),
+    "resample": (lambda value: isinstance(value, int) and value in {*PILImageResampling}, "a filter of Pillow, 0–5"),
+    "rescale_factor": (lambda value: _is_number(value, 1e-9, 1e9), "a number > 0"),
+    "image_mean": (lambda value: _are_numbers(value, -1e9, 1e9), "a number for each of 3 channels"),
+    "image_std": (lambda value: _are_numbers(value, 1e-9, 1e9), "a number > 0 for each of 3 channels"),
+}
+"""What a field of an image processor may be, and what to say of another value."""
+
+
 class _EvaluationTransform:
     """Reads and converts images as in evaluation; resizing and normalisation are the backends'."""
 
@@ -260,6 +280,29 @@ class _EvaluationTransform:
     resample = PILImageResampling.BILINEAR
     image_mean = [0.485, 0.456, 0.406]
     image_std = [0.229, 0.224, 0.225]
+
+    @classmethod
+    def get_image_processor_dict(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers has it, but `ValueError` for a preprocessor_config.json that holds no object."""
+        try:
+            return super().get_image_processor_dict(*args, **kwargs)  # type: ignore[misc]
+        except (AttributeError, RecursionError, TypeError) as error:
+            name = type(error).__name__
+            raise ValueError(f"preprocessor_config.json holds no JSON object ({name}): take a saved one.") from None
+
+    def _set_attributes(self, **kwargs: Any) -> None:
+        """Set the fields, once each is found to be usable; numbers and arrays of numpy become plain ones.
+
+        Raises:
+            ValueError: A field that cannot be used, with its value and what to give instead.
+        """
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        for name, (usable, remedy) in _FIELDS.items():
+            if name in given:
+                value = given[name] = getattr(given[name], "tolist", lambda name=name: given[name])()
+                if not usable(value):
+                    raise ValueError(f"{name}={str(value)[:200]} cannot be used: give {remedy}.")
+        super()._set_attributes(**kwargs | given)  # type: ignore[misc]
 
     def fetch_images(self, images: Any) -> Any:
         """Read what is named by a text, and give a channel to grey arrays (H, W)."""
@@ -303,79 +346,5 @@ class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
         return super().process_image(*args, **kwargs).numpy()
 
 
-def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
-    """Lay a map of weights over an image: bright where they are largest, the image in grey where smallest.
-
-    The map is stretched to its own range (a constant one leaves the image grey) and enlarged bilinearly; colour and
-    opacity follow it.
-
-    Args:
-        image: The image, any mode; turned upright by its EXIF orientation.
-        weights: (H', W') finite real numbers over the whole image, such as a label's transport plan.
-
-    Returns:
-        An RGB image of the size of `image` (upright).
-    """
-    mixed = to_rgb(image).convert("L").convert("RGB")
-    levels, table = _stretched(weights, _LEVELS - 1), _colour_table()
-    width, height = mixed.size
-    for top in range(0, height, _STRIP):
-        bottom = min(top + _STRIP, height)
-        part = (0, top * levels.height / height, levels.width, bottom * levels.height / height)
-        fine = levels.resize((width, bottom - top), Image.Resampling.BILINEAR, box=part)
-        colours = table.take((np.asarray(fine) + np.float32(0.5)).astype(np.intp))  # (h, W), 4 bytes each
-        strip = Image.fromarray(colours.view(np.uint8).reshape(*colours.shape, 4), "RGBA")
-        mixed.paste(strip, (0, top), mask=strip)
-    return mixed
-
-
-def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
-    """Box a map of weights: the part around its peak where it lies above the middle of its range.
-
-    The map is stretched to its own range and enlarged as for the overlay. The box holds the region that is connected
-    to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant
-    map gives the whole image. Nothing was trained on boxes: it tells where to look, not where an object ends.
-
-    Args:
-        weights: (H', W') finite real numbers over the whole image.
-        size: (width, height) of the image in pixels.
-
-    Returns:
-        "xmin", "ymin", "xmax", "ymax" in pixels of the image, the upper bounds exclusive.
-    """
-    width, height = size
-    scale = max(1.0, max(size) / _FINEST)
-    small = (max(1, round(width / scale)), max(1, round(height / scale)))
-    fine = np.asarray(_stretched(weights, 1).resize(small, Image.Resampling.BILINEAR))  # (h, w)
-    if not fine.any():
-        return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
-    high = np.pad(fine >= fine.max() / 2, 1)
-    part = np.zeros_like(high)
-    part[1:-1, 1:-1].flat[fine.argmax()] = True
-    before = 0
-    while before < part.sum():  # until it grows no more
-        before = part.sum()
-        part[1:-1, 1:-1] |= part[:-2, 1:-1] | part[2:, 1:-1] | part[1:-1, :-2] | part[1:-1, 2:]
-        part &= high
-    rows, columns = (np.flatnonzero(part[1:-1, 1:-1].any(axis)) for axis in (1, 0))
-    across, down = width / fine.shape[1], height / fine.shape[0]
-    bounds = (columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down)
-    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(round, bounds), strict=True))
-
-
-def _stretched(weights: Any, top: int) -> Image.Image:
-    """Weights (H', W') stretched to [0, top], as an image of 32-bit floats."""
-    low, high = float(np.min(weights)), float(np.max(weights))
-    return Image.fromarray((np.asarray(weights, dtype=np.float32) - low) * (top / ((high - low) or 1.0)))
-
-
-def _colour_table() -> np.ndarray:
-    """Colour and opacity of each level, as bytes of one number: (_LEVELS,) uint32."""
-    colours = np.array([list(bytes.fromhex(colour)) for colour in _INFERNO.split()])  # (16, 3)
-    levels, places = np.linspace(0, 1, _LEVELS), np.linspace(0, 1, len(colours))
-    channels = [np.interp(levels, places, channel) for channel in colours.T]
-    return np.stack([*channels, 255 * _OPACITY * levels], axis=-1).round().astype(np.uint8).view(np.uint32)[:, 0]
-
-
-__all__ = ["LimitError", "Limits", "SCTImageProcessor", "SCTImageProcessorPil", "heatmap_box", "heatmap_overlay"]
-__all__ += ["open_image", "rgb_levels", "to_rgb", "told_size"]
+__all__ = ["LimitError", "Limits", "SCTImageProcessor", "SCTImageProcessorPil", "open_image", "rgb_levels", "to_rgb"]
+__all__ += ["told_size"]

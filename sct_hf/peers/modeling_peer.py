@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel, MultiLabelOutput, TimmBackbone
-from sct_hf.model.configuration_sct import BackboneConfig, config_field
+from sct_hf.model.configuration_sct import BackboneConfig, checked, config_field
 from sct_hf.model.hierarchy_sct import LabelParents, check_label_parents, make_hierarchy
 from sct_hf.model.losses_sct import asymmetric_loss, known_targets, weighted_sum
 from sct_hf.peers.label_text_head import LabelTextHead
@@ -33,7 +32,7 @@ class PeerMatch:
     label_embeddings: Tensor | None
 
 
-@strict
+@checked
 class PeerConfig(BackboneConfig):
     """Configuration of `PeerForMultiLabelClassification`; the arguments of `BackboneConfig` come on top.
 

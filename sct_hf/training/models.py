@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from safetensors import SafetensorError
 from timm.models import group_parameters
 from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
@@ -24,6 +23,7 @@ from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
 from sct_hf.peers.registry import MODELS
+from sct_hf.pretrained import load_pretrained
 from sct_hf.training.arguments import Arguments
 
 TaggingModel = SCTForMultiLabelClassification | PeerForMultiLabelClassification
@@ -138,11 +138,10 @@ def load_model(name: str, *, field: str) -> TaggingModel:
     if not Path(name).is_dir() and len(Path(name).parts) > 2:
         raise InputError(f"{field} is {name!r}: there is no such folder")
     try:
-        model, found = AutoModelForImageClassification.from_pretrained(name, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
+        model, found = load_pretrained(AutoModelForImageClassification, name, output_loading_info=True)
+    except InputError as error:
         raise InputError(
-            f"{field} is {name!r}, which cannot be loaded as a checkpoint: {reason} Give the folder of a trained "
+            f"{field} is {name!r}, which cannot be loaded as a checkpoint: {error} Give the folder of a trained "
             "model, or its name on the Hub"
         ) from error
     if missing := sorted(found["missing_keys"]):

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from sct_hf.model.backbone_sct import MultiLabelOutput
-from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.model.configuration_sct import SCTConfig, checked
 from sct_hf.model.layers_sct import EncoderLayer, Match
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.transport_sct import full_precision
@@ -28,7 +27,7 @@ KNOWN_SHARE_MAX = 0.75
 """Largest share of an image's targets that training lets the model know; C-Tran leaves at least a quarter unknown."""
 
 
-@strict
+@checked
 class SCTKnownLabelsConfig(SCTConfig):
     """Configuration of `SCTWithKnownLabels`: that of SCT."""
 

@@ -5,17 +5,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from sct_hf.model.configuration_sct import SCTConfig
+from sct_hf.model.configuration_sct import SCTConfig, checked
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
 from sct_hf.model.vocabulary_sct import Vocabulary
 from sct_hf.peers.registry import register_head
 
 
-@strict
+@checked
 class SCTLabelGraphConfig(SCTConfig):
     """Configuration of `SCTWithLabelGraph`: that of SCT."""
 
