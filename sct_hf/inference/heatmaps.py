@@ -7,8 +7,7 @@ from urllib.parse import quote
 
 from sct_hf.files import atomic_write
 from sct_hf.inference.tagger import Tags
-from sct_hf.model.heatmap_sct import HEATMAP_SIDE, heatmap_overlay
-from sct_hf.model.image_processing_sct import open_image
+from sct_hf.model.image_processing_sct import HEATMAP_SIDE, heatmap_overlay, open_image
 
 _LONGEST_NAME = 200  # bytes; file systems take 255, and the file is written under a longer name first
 

@@ -172,6 +172,14 @@ class BackboneConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     @classmethod
+    def get_config_dict(cls, *args: Any, **kwargs: Any) -> Any:
+        """As transformers has it, but `ValueError` for a config.json that holds no object."""
+        try:
+            return super().get_config_dict(*args, **kwargs)
+        except (AttributeError, RecursionError, TypeError):
+            raise ValueError("config.json holds no JSON object: take a saved one.") from None
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """As `PreTrainedConfig.from_dict`; what belongs to the labels goes where another number replaces them.
 
@@ -188,9 +196,8 @@ class BackboneConfig(PreTrainedConfig):
     @classmethod
     def _for_labels(cls, config_dict: dict[str, Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """A configuration for the labels that arguments of `from_dict` ask for."""
-        names = kwargs.get("id2label")
+        names, former = kwargs.get("id2label"), config_dict.get("id2label") or {}
         count = kwargs.get("num_labels") if names is None else len(names)
-        former = config_dict.get("id2label") or {}
         if count not in (None, len(former)):
             of_labels = {one.name for one in fields(cls) if one.metadata.get("labels")}
             of_labels |= {old for old, name in cls.renamed_fields.items() if name in of_labels}

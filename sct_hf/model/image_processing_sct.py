@@ -1,4 +1,4 @@
-"""Images: read in whatever form, within limits, and made the input of a model."""
+"""Images: read in whatever form within limits, made the input of a model, and shown with heatmaps."""
 
 import base64
 import os
@@ -23,11 +23,27 @@ _ORIENTATION = ExifTags.Base.Orientation
 _LIST = 4  # times max_pixels that all images of a list may have
 _TEXT = 64  # characters of a text that counts as one
 
+HEATMAP_SIDE = 1024
+"""Pixels that the heatmaps of a pipeline have at most a side."""
+
+# Every 17th of the 256 colours of "inferno" (Nathaniel Smith and Stéfan van der Walt, CC0), from dark to bright.
+_INFERNO = (
+    "000004 0c0826 240c4f 420a68 5d126e 781c6d 932667 ae305c c73e4c dd513a ed6925 f8850f fca50a fac62d f2e661 fcffa4"
+)
+_OPACITY = 0.75
+_LEVELS = 2048
+_STRIP = 64  # rows that are coloured together
+_FINEST = 128
+
 SizeCheck = Callable[[tuple[int, int]], None]
 
 
 class LimitError(ValueError):
     """More is asked for than the limits allow; the message has the value, the limit and the remedy."""
+
+
+def _limit(default: int, help_text: str) -> Any:
+    return field(default=default, metadata={"help": help_text})
 
 
 @dataclass(frozen=True)
@@ -40,18 +56,9 @@ class Limits:
         ValueError: One that is no whole number from 1.
     """
 
-    max_pixels: int = field(
-        default=26_000_000,
-        metadata={"help": "Pixels of an image, at most; all images of a list have four times as many at most"},
-    )
-    max_images: int = field(
-        default=64,
-        metadata={"help": "Images of a list, and heatmaps of all its images, at most"},
-    )
-    max_labels: int = field(
-        default=1024,
-        metadata={"help": "Labels given as text, at most; each prompt, and every 64 characters of it, counts as one"},
-    )
+    max_pixels: int = _limit(26_000_000, "Pixels of an image, at most; all images of a list have four times as many")
+    max_images: int = _limit(64, "Images of a list, and heatmaps of all its images, at most")
+    max_labels: int = _limit(1024, "Labels given as text, at most; each prompt of up to 64 characters counts as one")
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -64,67 +71,37 @@ class Limits:
         return [limit.name for limit in fields(cls)]
 
     def check_image(self, size: tuple[int, int]) -> None:
-        """Check the (width, height) of an image, before it is decoded.
-
-        Raises:
-            LimitError: It has too many pixels.
-        """
-        width, height = size
-        if width * height > self.max_pixels:
-            raise LimitError(
-                f"the image has {width * height:,} pixels, more than max_pixels, {self.max_pixels:,}: give a smaller "
-                "one, or raise max_pixels"
-            )
+        """Raise `LimitError` for an image of too large a (width, height), before it is decoded."""
+        if (count := size[0] * size[1]) > (most := self.max_pixels):
+            found = f"the image has {count:,} pixels, more than max_pixels, {most:,}"
+            raise LimitError(f"{found}: give a smaller one, or raise max_pixels")
 
     def check_list(self, sizes: Iterable[tuple[int, int]], count: int) -> None:
-        """Check a list of `count` images by their (width, height), before any is decoded.
-
-        Raises:
-            LimitError: There are too many, or they have too many pixels together.
-        """
-        remedy = "give fewer at a time"
-        if count > self.max_images:
-            raise LimitError(
-                f"inputs has {count:,} images, more than max_images, {self.max_images:,}: {remedy}, or raise "
-                "max_images"
-            )
-        total, most = sum(width * height for width, height in sizes), _LIST * self.max_pixels
-        if total > most:
-            raise LimitError(
-                f"inputs has {total:,} pixels in {count} images, more than {_LIST} times max_pixels, {most:,}: "
-                f"{remedy}, or smaller ones, or raise max_pixels"
-            )
+        """Raise `LimitError` for too many images, or too many pixels together, before any is decoded."""
+        if count > (most := self.max_images):
+            found = f"inputs has {count:,} images, more than max_images, {most:,}"
+            raise LimitError(f"{found}: give fewer at a time, or raise max_images")
+        if (total := sum(width * height for width, height in sizes)) > (most := _LIST * self.max_pixels):
+            found = f"inputs has {total:,} pixels in {count} images, more than {_LIST} times max_pixels, {most:,}"
+            raise LimitError(f"{found}: give fewer at a time, or smaller ones, or raise max_pixels")
 
     def check_heatmaps(self, count: int, images: int = 1) -> None:
-        """Check how many heatmaps are to be drawn of one of `images` images.
-
-        Raises:
-            LimitError: They are more than the image's share of `max_images`.
-        """
-        most = self.max_images // images
-        if count > most:
+        """Raise `LimitError` where one of `images` images gets more heatmaps than its share of `max_images`."""
+        if count > (most := self.max_images // images):
             share = f"{most:,} for each of {images} images" if images > 1 else f"{most:,}"
-            raise LimitError(
-                f"heatmaps of {count:,} tags are more than max_images allows, {share}: set top_k or a higher "
-                "threshold, or raise max_images"
-            )
+            found = f"heatmaps of {count:,} tags are more than max_images allows, {share}"
+            raise LimitError(f"{found}: set top_k or a higher threshold, or raise max_images")
 
     def check_labels(self, texts: Mapping[str, Sequence[str]], templates: Any = None) -> None:
-        """Check labels, and the texts that stand for each in place of the templates, before any is embedded.
-
-        Raises:
-            LimitError: They are too many, or too long.
-        """
+        """Raise `LimitError` for too many or too long labels, or texts that stand for each in place of templates."""
         prompts = [one for one in templates if isinstance(one, str)] if isinstance(templates, list | tuple) else [""]
         count = max(len(texts), len(prompts))
         if count <= self.max_labels:
             asked = (text for name, own in texts.items() for text in own or [name + prompt for prompt in prompts])
             count = sum(-(-len(text) // _TEXT) for text in asked)
-        if count > self.max_labels:
-            raise LimitError(
-                f"labels come to {count:,} texts of up to {_TEXT} characters, more than max_labels, "
-                f"{self.max_labels:,}: give fewer labels or shorter texts, or raise max_labels"
-            )
+        if count > (most := self.max_labels):
+            found = f"labels come to {count:,} texts of up to {_TEXT} characters, more than max_labels, {most:,}"
+            raise LimitError(f"{found}: give fewer labels or shorter texts, or raise max_labels")
 
 
 def to_rgb(image: Image.Image, check: SizeCheck | None = None) -> Image.Image:
@@ -286,9 +263,8 @@ class _EvaluationTransform:
         """As transformers has it, but `ValueError` for a preprocessor_config.json that holds no object."""
         try:
             return super().get_image_processor_dict(*args, **kwargs)  # type: ignore[misc]
-        except (AttributeError, RecursionError, TypeError) as error:
-            name = type(error).__name__
-            raise ValueError(f"preprocessor_config.json holds no JSON object ({name}): take a saved one.") from None
+        except (AttributeError, RecursionError, TypeError):
+            raise ValueError("preprocessor_config.json holds no JSON object: take a saved one.") from None
 
     def _set_attributes(self, **kwargs: Any) -> None:
         """Set the fields, once each is found to be usable; numbers and arrays of numpy become plain ones.
@@ -346,5 +322,79 @@ class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
         return super().process_image(*args, **kwargs).numpy()
 
 
-__all__ = ["LimitError", "Limits", "SCTImageProcessor", "SCTImageProcessorPil", "open_image", "rgb_levels", "to_rgb"]
-__all__ += ["told_size"]
+def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
+    """Lay a map of weights over an image: bright where they are largest, the image in grey where smallest.
+
+    The map is stretched to its own range (a constant one leaves the image grey) and enlarged bilinearly; colour and
+    opacity follow it.
+
+    Args:
+        image: The image, any mode; turned upright by its EXIF orientation.
+        weights: (H', W') finite real numbers over the whole image, such as a label's transport plan.
+
+    Returns:
+        An RGB image of the size of `image` (upright).
+    """
+    mixed = to_rgb(image).convert("L").convert("RGB")
+    levels, table = _stretched(weights, _LEVELS - 1), _colour_table()
+    width, height = mixed.size
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        part = (0, top * levels.height / height, levels.width, bottom * levels.height / height)
+        fine = levels.resize((width, bottom - top), Image.Resampling.BILINEAR, box=part)
+        colours = table.take((np.asarray(fine) + np.float32(0.5)).astype(np.intp))  # (h, W), 4 bytes each
+        strip = Image.fromarray(colours.view(np.uint8).reshape(*colours.shape, 4), "RGBA")
+        mixed.paste(strip, (0, top), mask=strip)
+    return mixed
+
+
+def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
+    """Box a map of weights: the part around its peak where it lies above the middle of its range.
+
+    The map is stretched to its own range and enlarged as for the overlay. The box holds the region that is connected
+    to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant
+    map gives the whole image. Nothing was trained on boxes: it tells where to look, not where an object ends.
+
+    Args:
+        weights: (H', W') finite real numbers over the whole image.
+        size: (width, height) of the image in pixels.
+
+    Returns:
+        "xmin", "ymin", "xmax", "ymax" in pixels of the image, the upper bounds exclusive.
+    """
+    width, height = size
+    scale = max(1.0, max(size) / _FINEST)
+    small = (max(1, round(width / scale)), max(1, round(height / scale)))
+    fine = np.asarray(_stretched(weights, 1).resize(small, Image.Resampling.BILINEAR))  # (h, w)
+    if not fine.any():
+        return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
+    high = np.pad(fine >= fine.max() / 2, 1)
+    part = np.zeros_like(high)
+    part[1:-1, 1:-1].flat[fine.argmax()] = True
+    before = 0
+    while before < part.sum():  # until it grows no more
+        before = part.sum()
+        part[1:-1, 1:-1] |= part[:-2, 1:-1] | part[2:, 1:-1] | part[1:-1, :-2] | part[1:-1, 2:]
+        part &= high
+    rows, columns = (np.flatnonzero(part[1:-1, 1:-1].any(axis)) for axis in (1, 0))
+    across, down = width / fine.shape[1], height / fine.shape[0]
+    bounds = (columns[0] * across, rows[0] * down, (columns[-1] + 1) * across, (rows[-1] + 1) * down)
+    return dict(zip(("xmin", "ymin", "xmax", "ymax"), map(round, bounds), strict=True))
+
+
+def _stretched(weights: Any, top: int) -> Image.Image:
+    """Weights (H', W') stretched to [0, top], as an image of 32-bit floats."""
+    low, high = float(np.min(weights)), float(np.max(weights))
+    return Image.fromarray((np.asarray(weights, dtype=np.float32) - low) * (top / ((high - low) or 1.0)))
+
+
+def _colour_table() -> np.ndarray:
+    """Colour and opacity of each level, as bytes of one number: (_LEVELS,) uint32."""
+    colours = np.array([list(bytes.fromhex(colour)) for colour in _INFERNO.split()])  # (16, 3)
+    levels, places = np.linspace(0, 1, _LEVELS), np.linspace(0, 1, len(colours))
+    channels = [np.interp(levels, places, channel) for channel in colours.T]
+    return np.stack([*channels, 255 * _OPACITY * levels], axis=-1).round().astype(np.uint8).view(np.uint32)[:, 0]
+
+
+__all__ = ["LimitError", "Limits", "SCTImageProcessor", "SCTImageProcessorPil", "heatmap_box", "heatmap_overlay"]
+__all__ += ["open_image", "rgb_levels", "to_rgb", "told_size"]

@@ -16,10 +16,12 @@ from torch.utils.data import Dataset
 from transformers import Pipeline
 
 from .backbone_sct import capability
-from .heatmap_sct import HEATMAP_SIDE, heatmap_box, heatmap_overlay
 from .image_processing_sct import (
+    HEATMAP_SIDE,
     LimitError,
     Limits,
+    heatmap_box,
+    heatmap_overlay,
     open_image,
     to_rgb,
     told_size,

@@ -18,8 +18,7 @@ from transformers import PreTrainedModel
 from sct_hf.data import LabelledImages
 from sct_hf.files import atomic_write
 from sct_hf.inference.scoring import score_images
-from sct_hf.model.heatmap_sct import heatmap_overlay
-from sct_hf.model.image_processing_sct import to_rgb
+from sct_hf.model.image_processing_sct import heatmap_overlay, to_rgb
 from sct_hf.training.plot_style import FAINT, INK, styled
 
 RIGHT, WRONG, MISSED, OTHER = "#2e8b57", "#c8382e", "#c77700", "#7b8794"

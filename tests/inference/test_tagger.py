@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
-from sct_hf.model.heatmap_sct import heatmap_box
+from sct_hf.model.image_processing_sct import heatmap_box
 
 LABELS = ["dog", "cat", "dining table", "boat", "sheep"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

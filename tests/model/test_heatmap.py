@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from sct_hf.model import heatmap_sct
-from sct_hf.model.heatmap_sct import heatmap_box, heatmap_overlay
+from sct_hf.model import image_processing_sct
+from sct_hf.model.image_processing_sct import heatmap_box, heatmap_overlay
 
 
 def enlarge(weights: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -32,7 +32,7 @@ def slow_overlay(image: Image.Image, weights: np.ndarray) -> np.ndarray:
     low, high = weights.min(), weights.max()
     stretched = Image.fromarray(((weights - low) / (high - low)).astype(np.float32))
     fine = np.asarray(stretched.resize(image.size, Image.Resampling.BILINEAR), dtype=np.float64)  # (H, W)
-    colours = np.array([list(bytes.fromhex(colour)) for colour in heatmap_sct._INFERNO.split()])
+    colours = np.array([list(bytes.fromhex(colour)) for colour in image_processing_sct._INFERNO.split()])
     colour = np.stack([np.interp(fine, np.linspace(0, 1, 16), channel) for channel in colours.T], axis=-1)
     grey = np.asarray(image.convert("L"), dtype=np.float64)[..., None]
     return ((1 - 0.75 * fine[..., None]) * grey + 0.75 * fine[..., None] * colour).round()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
 from sct_hf.inference.scoring import score_images
-from sct_hf.model.heatmap_sct import heatmap_overlay
+from sct_hf.model.image_processing_sct import heatmap_overlay
 from sct_hf.training.figures import MISSED, OTHER, RIGHT, WRONG, tag_sheet, training_curves
 
 LABELS = ["dog", "cat", "dining table", "boat"]
