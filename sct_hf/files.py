@@ -79,9 +79,10 @@ def sha256_of_files(paths: list[Path]) -> str:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The images in a folder and its subfolders by the ends of their names, without hidden ones, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    """The images in a folder and its subfolders by the ends of their names, without hidden ones, sorted.
+
+    A subfolder that cannot be read, or that vanishes meanwhile, counts as empty.
+    """
+    named = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    images = (path for path in named if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in images if path.is_file())
