@@ -1,7 +1,6 @@
 """SCT, multi-label image tagging by conditional transport, for Hugging Face Transformers.
 
-Importing the package registers its models with transformers' Auto classes, and its pipeline. The names below are
-loaded when used.
+Importing the package registers its models and its pipeline with transformers. The names below load on first use.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The ImageNet classifier that a timm backbone's weights came with: what the backbone knows of classes by name."""
+"""The ImageNet classifier in a timm backbone's weights: its class vectors and class names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class BackboneClassifier:
     """The last linear layer of a classification model, and the names of its classes.
 
     Attributes:
-        weight: (K, D₀) float32, one vector a class in the space of the backbone's features.
-        class_names: The K classes as ImageNet describes them, such as "tabby, tabby cat".
+        weight: (K, D₀) float32, one vector per class in the backbone's feature space.
+        class_names: ImageNet's descriptions of the K classes, such as "tabby, tabby cat".
     """
 
     weight: Tensor
@@ -35,8 +35,8 @@ def load_backbone_classifier(name: str, source: str) -> BackboneClassifier:
         source: Where its weights come from, see `load_backbone_weights`.
 
     Raises:
-        InputError: The weights come with no classifier, with one whose classes are unknown, or with one that does not
-            read the backbone's map directly.
+        InputError: The weights have no classifier, its classes are unknown, or it does not read the backbone's map
+            directly.
     """
     if source == "none":
         raise _unusable(source, name, "a backbone without weights has no classifier")
@@ -55,7 +55,7 @@ def load_backbone_classifier(name: str, source: str) -> BackboneClassifier:
     weight = weight.flatten(1).float()  # a 1 × 1 convolution is a linear layer
     names = _class_names(len(weight))
     if names is None:
-        raise _unusable(source, name, f"its classifier has {len(weight)} classes, whose names are not known")
+        raise _unusable(source, name, f"the names of its {len(weight)} classes are not known")
     with torch.device("meta"):
         backbone = timm.create_model(name, num_classes=0)
     num_features = getattr(backbone, "head_hidden_size", backbone.num_features)
@@ -68,7 +68,9 @@ def _timm_state(name: str) -> Mapping[str, Tensor]:
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:
-        raise _unusable("pretrained", name, f"timm's weights cannot be had ({failure_reason(error)})") from error
+        raise _unusable(
+            "pretrained", name, f"timm's weights cannot be downloaded ({failure_reason(error)})"
+        ) from error
 
 
 def _class_names(count: int) -> list[str] | None:

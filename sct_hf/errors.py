@@ -1,12 +1,12 @@
-"""The error that bad input of a user raises."""
+"""The error for bad input from a user."""
 
 from sct_hf.escaping import in_lines
 
 
 class InputError(ValueError):
-    """Wrong input: the message names the field, the value and the remedy.
+    """Bad input. The message names the field, the value and the remedy.
 
-    As text, characters that do not print are escaped: a message may quote names and paths as they are.
+    `str` escapes unprintable characters, so a message may quote names and paths unchanged.
     """
 
     def __str__(self) -> str:

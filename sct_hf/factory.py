@@ -1,4 +1,4 @@
-"""New models and their image processors, from names: the way in for training."""
+"""New models and image processors for training, by name."""
 
 import difflib
 from collections.abc import Mapping
@@ -39,16 +39,16 @@ def build_model(
         image_size: Input side in pixels, or [height, width].
         head: `"sct"`, or the name of another head such as `"linear"`, see `sct_hf.peers.registry.head_names`.
         backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
-        label_vectors: The labels' text embeddings; needed where `needs_label_text(head)`, not used elsewhere.
-        label_prototypes: (C, D₀) prototypes of the labels in the backbone's feature space, see
-            `make_label_prototypes`; for SCT and its variants only, which do without them if not given.
+        label_vectors: Text embeddings of the labels. Required if `needs_label_text(head)`, else unused.
+        label_prototypes: Prototypes (C, D₀) of the labels in the backbone's feature space, see
+            `make_label_prototypes`. Optional, for SCT and its variants only.
         **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
 
     Returns:
-        The model, in training mode, with labels, embeddings and normalisation of the backbone set.
+        The model in training mode, with its labels, embeddings and the backbone's image normalisation.
 
     Raises:
-        InputError: A field that cannot be used, with the remedy.
+        InputError: A field cannot be used; the message has the remedy.
     """
     _check_fields(head, config_kwargs)
     common: dict[str, Any] = {
@@ -85,7 +85,7 @@ def build_model(
 
 
 def needs_label_text(head: str) -> bool:
-    """Whether a model with `head`, one of `head_names()`, is made from label text."""
+    """Whether a model with `head`, one of `head_names()`, reads label text."""
     return head in MODELS or reads_label_text(head)
 
 
@@ -95,7 +95,7 @@ def config_class(head: str) -> type[BackboneConfig]:
 
 
 def _check_fields(head: str, given: Mapping[str, Any]) -> None:
-    """Refuse what is no field of the head's configuration, also not of an earlier version, which refuses it itself."""
+    """Refuse names that are no field of the head's configuration; it refuses its retired fields itself."""
     kind = config_class(head)
     known = [one.name for one in fields(kind)]
     for name in given:
@@ -106,13 +106,13 @@ def _check_fields(head: str, given: Mapping[str, Any]) -> None:
 
 
 def _normalisation(backbone: str) -> dict[str, list[float]]:
-    """Mean and deviation that timm gives for the backbone's own weights, where it knows the backbone."""
+    """Mean and standard deviation of timm's weights for the backbone, if timm knows it."""
     known = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
     return {"image_mean": list(known.mean), "image_std": list(known.std)} if known else {}
 
 
 def image_processor(config: BackboneConfig) -> SCTImageProcessor:
-    """The processor that does a model's evaluation transform, to be saved beside it.
+    """Make the image processor of a model's evaluation transform, to save with the model.
 
     Args:
         config: The model's configuration.

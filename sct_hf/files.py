@@ -1,4 +1,4 @@
-"""Files: writing them so that a reader never sees half of one, their digests, and which are images."""
+"""Files: atomic writing, digests, and image endings."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-"""Endings, in lower case, of the files that a folder is searched for."""
+"""Lower-case endings of image files, as folder searches use them."""
 
 PARTIAL = ".partial-"
 """How the names of files and folders begin that are not whole yet; the rest tells what they will be."""
@@ -22,10 +22,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
     Args:
-        path: The file to make or to replace. Its folder is made if absent.
+        path: The file to create or replace. Its folder is created if absent.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; `path` is then untouched.
+        OSError: The disk is full or the folder is not writable; `path` is then unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def remove_partial(folder: Path) -> None:
 
 
 def sync(path: str | Path) -> None:
-    """Bring a file's content, or the names in a folder, from memory to the disk, where a power cut leaves it.
+    """Flush a file's content, or a folder's entries, to the disk, so that they survive a power cut.
 
     Raises:
         OSError: The disk is full or broken.
@@ -79,7 +79,7 @@ def sha256_of_files(paths: list[Path]) -> str:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The images in a folder and its subfolders by the ends of their names, without hidden ones, sorted.
+    """Image files in a folder and its subfolders, by their endings, sorted; hidden ones are skipped.
 
     A subfolder that cannot be read, or that vanishes meanwhile, counts as empty.
     """

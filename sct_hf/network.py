@@ -1,8 +1,8 @@
-"""Telling why something could not be fetched or read."""
+"""Reasons why something could not be fetched or read."""
 
 
 def failure_reason(error: BaseException) -> str:
-    """The first line of an error's message, followed by that of the error at its root (the network's, say)."""
+    """First line of an error's message, then that of its root cause, such as the network's."""
     root = error
     while (deeper := root.__cause__ or (None if root.__suppress_context__ else root.__context__)) is not None:
         root = deeper

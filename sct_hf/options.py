@@ -1,4 +1,4 @@
-"""Options of a command: dataclass fields that hold all that help, checks, records and model cards need of them."""
+"""Options of a command: dataclass fields that also serve help, checks, records and model cards."""
 
 import math
 import os
@@ -21,20 +21,20 @@ _RANGE = re.compile(r"(?P<sign>>=?) (?P<bound>\S+)|(?P<left>[\[(])(?P<low>\S+), 
 
 @dataclass(frozen=True)
 class OptionFacts:
-    """What is known of an option beside its name, type and default.
+    """Facts of an option besides its name, type and default.
 
     Attributes:
-        help: What it does, one or two sentences.
-        group: Title of its part of `--help`.
-        identity: Whether it decides what is learnt, so that a continued run must agree in it.
-        file: Whether its value may be the path of a file, or of a folder with weights, whose content decides what is
-            learnt. Words before the path, with a colon each, are passed over ("glove:vectors.txt").
-        card: Whether the model card's table shows it always, only where it is not the default, or never.
-        recorded: Whether the command that a run writes down repeats it.
-        config: Whether it is a field of the model's configuration, which takes the value unless it is None.
-        unset: What holds where the value is None, in the words of `--help` ("the model's").
-        within: The numbers that are accepted: "> 0", ">= 0", or an interval such as "[0, 1)".
-        folder: Whether its value is a folder that is written to, and made if absent.
+        help: What it does, in one or two sentences.
+        group: Title of its section of `--help`.
+        identity: Whether it decides what is learnt. A resumed run must have the same value.
+        file: Whether the value may name a file, or a folder of weights, that decides what is learnt. Prefixes that
+            end in a colon are ignored ("glove:vectors.txt").
+        card: When the model card shows it: always, only if it differs from the default, or never.
+        recorded: Whether the recorded command of a run repeats it.
+        config: Whether it sets a field of the model's configuration, unless it is None.
+        unset: What a value of None means, as `--help` says it ("the model's").
+        within: Accepted numbers: "> 0", ">= 0", or an interval such as "[0, 1)".
+        folder: Whether the value is a folder to write to, created if absent.
     """
 
     help: str
@@ -79,28 +79,28 @@ def option(
     within: str | None = None,
     folder: bool = False,
 ) -> Any:
-    """Make a dataclass field that is an option.
+    """Make the dataclass field of an option.
 
     `contrast_loss_weight: float = option(0.0, "Weight of the contrast.", group="contrast", within=">= 0")`
 
     Args:
-        default: Its default; a list or dict is copied for each object.
-        help: As all that follow, see `OptionFacts`.
-        group: Title of its part of `--help`.
+        default: The default. Each object gets its own copy of a list or dict.
+        help: What the option does. `OptionFacts` describes this argument and those below in full.
+        group: Title of its section of `--help`.
         identity: Whether it decides what is learnt.
-        file: Whether it may name a file whose content decides what is learnt.
+        file: Whether it may name a file that decides what is learnt.
         card: When the model card shows it.
         recorded: Whether the recorded command repeats it.
-        config: Whether the model's configuration takes its value.
-        unset: What holds where the value is None; needed for that default, and for no other.
-        within: The numbers that are accepted.
-        folder: Whether it is a folder that is written to.
+        config: Whether it sets a field of the model's configuration.
+        unset: What None means. Required if the default is None, else not allowed.
+        within: Accepted numbers.
+        folder: Whether it is a folder to write to.
 
     Raises:
-        ValueError: A default of None without `unset`, or a range in another form.
+        ValueError: `unset` is missing or not allowed, or `within` has another form.
     """
     if (default is None) != (unset is not None):
-        raise ValueError(f"option {help!r}: give unset, what holds without a value, just where the default is None")
+        raise ValueError(f"option {help!r}: give unset if the default is None, and only then")
     if within is not None and _RANGE.fullmatch(within) is None:
         raise ValueError(f"option {help!r}: within is {within!r}; write '> 0', '>= 0', or an interval as '[0, 1)'")
     facts = OptionFacts(help, group, identity, file, card, recorded, config, unset, within, folder)
@@ -117,17 +117,17 @@ def facts_of(one: "Field[Any]") -> OptionFacts:
         TypeError: The field was not made by `option`.
     """
     if _FACTS not in one.metadata:
-        raise TypeError(f"{one.name} is no option: make the field with sct_hf.options.option")
+        raise TypeError(f"{one.name} is not an option: make the field with sct_hf.options.option")
     facts = one.metadata[_FACTS]
     assert isinstance(facts, OptionFacts)
     return facts
 
 
 def options_of(*kinds: Any) -> "dict[str, tuple[Field[Any], OptionFacts]]":
-    """The options of dataclasses, or of objects of them, by name: field and facts.
+    """Field and facts of each option, by name, of dataclasses or their objects.
 
     Raises:
-        TypeError: A field was not made by `option`, or two of the classes have an option of the same name.
+        TypeError: A field was not made by `option`, or two classes share the name of an option.
     """
     found: dict[str, tuple[Field[Any], OptionFacts]] = {}
     for kind in kinds:
@@ -139,12 +139,12 @@ def options_of(*kinds: Any) -> "dict[str, tuple[Field[Any], OptionFacts]]":
 
 
 def default_of(one: "Field[Any]") -> Any:
-    """The default of an option, a new object each time."""
+    """The default of an option; a list or dict is a new one each time."""
     return one.default if one.default_factory is MISSING else one.default_factory()
 
 
 def choices_of(annotation: Any) -> tuple[Any, ...]:
-    """The values that a type allows where it is a `Literal`, or a list or an optional one; none for other types."""
+    """The values of a `Literal`, of a list of it, or of an optional one; empty for other types."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     if get_origin(annotation) in (list, Union, UnionType):
@@ -153,19 +153,19 @@ def choices_of(annotation: Any) -> tuple[Any, ...]:
 
 
 def require(holds: bool, name: str, value: object, remedy: str) -> None:
-    """Raise `InputError` about an option, its value and the remedy, unless `holds`."""
+    """Raise `InputError` with option, value and remedy unless `holds`."""
     if not holds:
         raise InputError(f"{name} is {value!r}: {remedy}")
 
 
 @dataclass
 class CheckedOptions:
-    """Options that are held to their ranges and choices when an object is made.
+    """Options that check their ranges and choices when an object is made.
 
-    A subclass with checks of its own calls `super().__post_init__()` first.
+    A subclass with its own checks calls `super().__post_init__()` first.
 
     Raises:
-        InputError: A value out of range, or none of the choices.
+        InputError: A value is out of range or not one of the choices.
     """
 
     def __post_init__(self) -> None:

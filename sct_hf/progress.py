@@ -1,4 +1,4 @@
-"""Progress bars that also serve a log file, and lines above them."""
+"""Progress bars that suit terminals and log files, and lines above them."""
 
 import sys
 from typing import Any
@@ -11,11 +11,11 @@ _SECONDS_IN_A_LOG = 30.0
 
 
 def progress_bar(iterable: Any = None, *, shown: bool, **options: Any) -> Any:
-    """A tqdm bar that moves twice a second on a terminal, and gives a line now and then where stderr is a log.
+    """A tqdm bar. It moves twice a second on a terminal and prints a line now and then if stderr is a log.
 
     Args:
-        iterable: What to go through, if anything.
-        shown: Whether this process shows it: one of a distributed run.
+        iterable: The items to iterate over, if any.
+        shown: Whether this process shows the bar; in a distributed run one does.
         **options: Further options of `tqdm`.
     """
     pause = 0.5 if sys.stderr.isatty() else _SECONDS_IN_A_LOG
@@ -26,8 +26,8 @@ def say(accelerator: Any, text: str) -> None:
     """Print `text` once, above the progress bars, without characters that a terminal obeys.
 
     Args:
-        accelerator: Of this process; the main one of a distributed run prints.
-        text: A line, or several.
+        accelerator: The accelerator of this process; only the main process prints.
+        text: One or more lines.
     """
     if accelerator.is_main_process:
         tqdm.write(in_lines(text))

@@ -54,7 +54,7 @@ def test_a_convolution_of_one_pixel_is_a_linear_layer(tmp_path: Path) -> None:
     [
         ("test_resnet", {"conv1.weight": (3,)}, "the weights hold no classifier"),
         ("deit_tiny_distilled_patch16_224", {"head.weight": (1000, 192)}, "the weights hold no classifier"),
-        ("test_resnet", {"fc.weight": (7, 96)}, "has 7 classes, whose names are not known"),
+        ("test_resnet", {"fc.weight": (7, 96)}, "the names of its 7 classes are not known"),
         ("test_resnet", {"fc.weight": (1000, 50)}, "reads 50 features, the map has 96"),
         ("mobilenetv3_small_050", {"classifier.weight": (1000, 288)}, "reads 288 features, the map has 1024"),
     ],

@@ -71,7 +71,7 @@ def test_a_field_without_facts_or_of_a_name_that_is_taken_is_an_error() -> None:
     class Plain:
         size: int = field(default=3, metadata={"help": "A size."})
 
-    with pytest.raises(TypeError, match="size is no option"):
+    with pytest.raises(TypeError, match="size is not an option"):
         facts_of(fields(Plain)[0])
     with pytest.raises(TypeError, match="rate is an option twice"):
         options_of(Toy, Toy)

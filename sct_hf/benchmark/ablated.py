@@ -1,6 +1,6 @@
-"""Structure that is settled in SCT and changed for the ablation alone: each variant is a subclass, and a head by name.
+"""Structure that is fixed in SCT and varied only in the ablation: each variant is a subclass and a named head.
 
-`register_ablated` registers them. Their weights are those of SCT; what a variant does not use is not trained.
+`register_ablated` registers them. They have SCT's weights; weights that a variant does not use are not trained.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ ABLATED: dict[str, type[SCTForMultiLabelClassification]] = {}
 
 
 def _ablated(name: str) -> Callable[[Variant], Variant]:
-    """Give a variant a model type of its own, by which transformers' Auto classes tell its checkpoints."""
+    """Give a variant its own model type, by which transformers' Auto classes recognise its checkpoints."""
 
     def named(kind: Variant) -> Variant:
         text = f"Configuration of `{kind.__name__}`: that of SCT."
@@ -36,7 +36,7 @@ def _ablated(name: str) -> Callable[[Variant], Variant]:
 
 
 class _WithoutBranches(SCTForMultiLabelClassification):
-    """SCT without some of its scores and their losses."""
+    """SCT without some of its branches and their losses."""
 
     left_out: tuple[str, ...] = ()
 
@@ -48,7 +48,7 @@ class _WithoutBranches(SCTForMultiLabelClassification):
 
 @_ablated("sct_no_label_pooling")
 class WithoutLabelPooling(_WithoutBranches):
-    """Labels are not scored by what the backward plans bring them."""
+    """No scores of the features that the backward plans pool for labels."""
 
     left_out = ("pooled",)
 
@@ -79,7 +79,7 @@ class _AloneScorer(RegionScorer):
 
 @_ablated("sct_no_aligned")
 class WithoutAlignedFeatures(SCTForMultiLabelClassification):
-    """Regions are scored without the label features that transport brings them."""
+    """Regions are scored without transported label features."""
 
     def __init__(self, config: SCTConfig) -> None:
         super().__init__(config)
@@ -89,7 +89,7 @@ class WithoutAlignedFeatures(SCTForMultiLabelClassification):
 
 @_ablated("sct_no_transport")
 class WithoutTransport(WithoutAlignedFeatures, WithoutLabelPooling):
-    """Neither; with a transport loss of weight 0 and no pooling by the prototypes' plan, nothing transports."""
+    """Neither of the two. With a transport loss of weight 0 and no pooling by prototypes, no plan is used."""
 
 
 @_ablated("sct_fixed_temperature")
@@ -142,7 +142,7 @@ class WithoutProjectionNorm(SCTForMultiLabelClassification):
 
 class _MaximumMap(SemanticMap):
     def pool(self, semantic_map: Tensor, prototype_plan: Tensor | None) -> Tensor:
-        """As `SemanticMap.pool`, by the maximum in place of the mean."""
+        """As `SemanticMap.pool`, with the maximum instead of the mean."""
         semantic_map = full_precision(semantic_map)
         pooled = semantic_map.amax(1)  # (B, C)
         if prototype_plan is None:

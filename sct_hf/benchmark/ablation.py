@@ -1,4 +1,4 @@
-"""Variants of SCT, one change at a time, judged on parts held out of train."""
+"""Variants of SCT, one change at a time, compared on held-out parts of train."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,19 +39,19 @@ _RUN_COLUMNS = ("variant", "changes", "train_size", "fold", "seed", "scored_on",
 
 @dataclass
 class AblationArguments(BenchmarkArguments):
-    """What the ablation is told, beside the options of scripts/train.py, which change the base."""
+    """Options of the ablation. Options of training change the base."""
 
     variants: list[str] = option(
         list(VARIANTS),
-        f"Which variants: of {', '.join([*VARIANTS, *FURTHER_VARIANTS])}. The base always runs.",
+        f"Variants to run: {', '.join([*VARIANTS, *FURTHER_VARIANTS])}. The base always runs.",
         group=BENCHMARK,
     )
-    together: list[str] = option([], "Variants whose changes are made at once, as one more variant.", group=BENCHMARK)
-    contender: str = option("sct", f"Whose settings the base has: one of {', '.join(CONTENDERS)}.", group=BENCHMARK)
+    together: list[str] = option([], "Also run these variants combined, as one more variant.", group=BENCHMARK)
+    contender: str = option("sct", f"Contender that sets the base: {', '.join(CONTENDERS)}.", group=BENCHMARK)
     folds: int = option(
-        2, "Parts held out of train, each a share --holdout, drawn by their number.", group=BENCHMARK, within="> 0"
+        2, "Held-out parts of train, each of share --holdout, drawn by their number.", group=BENCHMARK, within="> 0"
     )
-    seeds: int = option(2, "Runs on each part, from --seed on.", group=BENCHMARK, within="> 0")
+    seeds: int = option(2, "Runs on each part, with seeds from --seed on.", group=BENCHMARK, within="> 0")
 
 
 def ablation(
@@ -62,25 +62,27 @@ def ablation(
 ) -> int:
     """Compare variants, and write runs.parquet, ablation.parquet and their Markdown into the output folder.
 
-    Every run is trained on the rest of the training split, or on as many images of it as the train size says, and
-    its last epoch is scored on the held-out part. The evaluation split is not read. What is finished is not run again.
+    Every run trains on the rest of the training split, or on as many of its images as the train size says. Its last
+    epoch is scored on the held-out part. The evaluation split is not read. Finished runs are not repeated.
 
     Args:
         arguments: Which variants, sizes, folds and seeds.
-        training: Of the base, but for what the contender sets and `on_command_line` does not name; `holdout` is the
-            share that is held out, `output_dir` the benchmark's folder.
-        on_command_line: Names of the options on the command line, which win over the contender's settings.
+        training: Arguments of the base. The contender's settings replace those not named in `on_command_line`.
+            `holdout` is the share to hold out, `output_dir` the benchmark's folder.
+        on_command_line: Names of the options on the command line, which override the contender's settings.
 
     Returns:
         The number of runs that failed.
 
     Raises:
-        InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
+        InputError: Arguments or data cannot be used, or the folder has runs with other settings.
     """
     refuse_settings(on_command_line, {"head": "give --contender"})
     data, train = training.data, training.train
     if data.holdout == 0:
-        raise InputError("holdout is 0: variants are judged on a part held out of train; give its share, such as 0.25")
+        raise InputError(
+            "holdout is 0: variants are compared on a held-out part of train; give its share, such as 0.25"
+        )
     given = shared_arguments(training, arguments.jobs)
     judged: Settings = {"eval_split": HELD_OUT, "draw_from_rest": True}
     base = with_settings(given, contender(arguments.contender).base(on_command_line), judged)
@@ -110,7 +112,7 @@ def ablation(
 
 
 def _variants(arguments: AblationArguments, base: Arguments) -> dict[str, Settings]:
-    """The base and the variants asked for, without those that change nothing."""
+    """The base and the requested variants, without those that change nothing."""
     known = VARIANTS | FURTHER_VARIANTS
     for asked in ("variants", "together"):
         for name in getattr(arguments, asked):
@@ -133,7 +135,7 @@ def _at_once(variants: Sequence[str]) -> Settings:
     """The settings of several variants.
 
     Raises:
-        InputError: Two of them set the same otherwise; a change of structure is a head of its own.
+        InputError: Two variants set one field differently. A change of structure sets the head.
     """
     joined: Settings = {}
     for variant in variants:
@@ -144,7 +146,7 @@ def _at_once(variants: Sequence[str]) -> Settings:
 
 
 def _has(base: Arguments, settings: Settings) -> bool:
-    """Whether the base has all of these; prototypes left open are not known beforehand."""
+    """Whether the base has all these settings; whether it has prototypes may be unknown before training."""
     given = base.model.label_prototypes
     return all(
         (given if name == "label_prototypes" else value_of(base, name)) == value for name, value in settings.items()
@@ -152,7 +154,7 @@ def _has(base: Arguments, settings: Settings) -> bool:
 
 
 def _ignored_by(head: str) -> set[str]:
-    """The fields that variants change and a peer head does not read; none of SCT."""
+    """The fields of variants that a peer head ignores; empty for SCT."""
     if head in MODELS:
         return set()
     read = {*config_fields(head)} | ({"label_encoder"} if reads_label_text(head) else set())
@@ -162,7 +164,7 @@ def _ignored_by(head: str) -> set[str]:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a train size and variant: means in percent, and paired differences from the base ± standard errors."""
+    """One row per train size and variant: means in percent, and paired differences from the base ± standard errors."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["train_size"], row["variant"]), []).append(row)
@@ -197,7 +199,7 @@ def _by_pair(runs: Sequence[Mapping[str, Any]], metric: str) -> dict[Any, float]
 
 
 def _given(base: Arguments, name: str) -> Any:
-    """What the base says of a setting; None if it leaves it to the configuration."""
+    """The base's value of a setting; None if it leaves it to the configuration."""
     return base.to_dict().get(name, base.model.set.get(name))
 
 

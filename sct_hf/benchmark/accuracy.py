@@ -1,4 +1,4 @@
-"""Heads on the same backbone and data: each searched on a part held out of train, then scored once a seed."""
+"""Heads on the same backbone and data: settings searched on held-out parts of train, then scored once per seed."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -40,14 +40,14 @@ _RUN_COLUMNS = (
 
 @dataclass
 class AccuracyArguments(BenchmarkArguments):
-    """What the comparison of heads is told, beside the options of scripts/train.py."""
+    """Options of the comparison of heads, besides those of training."""
 
     heads: list[str] = option(
         [name for name in CONTENDERS if name != WIDE],
         f"Contenders: {', '.join(CONTENDERS)}; all but {WIDE} by default.",
         group=BENCHMARK,
     )
-    seeds: int = option(5, "Final runs of each head, from --seed on.", group=BENCHMARK, within="> 0")
+    seeds: int = option(5, "Final runs of each head, with seeds from --seed on.", group=BENCHMARK, within="> 0")
     search_folds: int = option(
         1,
         "Parts held out of train (each a share --holdout, drawn by its number) on which every setting of a head's "
@@ -72,22 +72,21 @@ def accuracy(
 ) -> int:
     """Compare heads, and write runs.parquet, accuracy.parquet, their Markdown, and plots into the output folder.
 
-    Every setting of a head's grid is trained on the rest of the training split, and its last epoch is scored on the
-    held-out part; the one with the best mean mAP is then trained on all of the training images with each seed, and
-    the last epoch is scored on the evaluation split, once. Nothing is chosen on the evaluation split. What is
-    finished is not run again.
+    Every setting of a head's grid trains on the rest of the training split, and its last epoch is scored on the
+    held-out part. The setting with the best mean mAP then trains on all training images with each seed. Its last epoch
+    is scored on the evaluation split, once. Nothing is chosen on the evaluation split. Finished runs are not repeated.
 
     Args:
         arguments: Which heads, sizes and seeds.
-        training: Of every run, but for what contenders and sizes set; `holdout` is the share that is held out in the
-            search, `output_dir` the benchmark's folder.
-        on_command_line: Names of the options on the command line: what the comparison sets itself is refused there.
+        training: Arguments of every run; contenders and sizes override them. `holdout` is the share to hold out in
+            the search, `output_dir` the benchmark's folder.
+        on_command_line: Names of the options on the command line; those that the comparison sets are refused.
 
     Returns:
         The number of runs that failed.
 
     Raises:
-        InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
+        InputError: Arguments or data cannot be used, or the folder has runs with other settings.
     """
     names = list(dict.fromkeys(arguments.heads))
     data, train = training.data, training.train
@@ -146,14 +145,14 @@ class Choice:
 
 
 def choose(cells: Sequence[Cell], size: str, name: str, folds: int) -> Choice | None:
-    """Choose the setting of a head with the best mean held-out mAP over the folds, the first of equals.
+    """Choose the setting of a head with the best mean held-out mAP over the folds; the first wins a tie.
 
-    A setting with a run that failed is not chosen.
+    A setting with a failed run is not chosen.
 
     Args:
-        cells: Of the search, in the order of the grid.
+        cells: Cells of the search, in the order of the grid.
         size: Name of the train size.
-        name: Of the contender.
+        name: Name of the contender.
         folds: Number of folds; 0 for no search.
 
     Returns:
@@ -232,7 +231,7 @@ def _facts(stage: str, name: str, size: TrainSize, setting: Settings) -> dict[st
 
 
 def _source(folder: str, name: str, size: TrainSize, seed: int) -> tuple[str, Settings]:
-    """The folder of the run to go out from, and what was chosen for it that belongs to the head's losses."""
+    """The folder of the run to start from, and the settings of the head's losses chosen for it."""
     table = Path(folder) / f"{RUNS}.parquet"
     if not table.is_file():
         raise InputError(f"init_from is {folder!r}, which has no {table.name}: give the folder of a comparison")
@@ -257,7 +256,7 @@ def _source(folder: str, name: str, size: TrainSize, seed: int) -> tuple[str, Se
 def _rows(
     searches: Sequence[Cell], finals: Sequence[Cell], choices: Mapping[tuple[str, str], Choice | None]
 ) -> list[dict[str, Any]]:
-    """All finished runs; those of the search say whether their setting was chosen, the others by which score."""
+    """All finished runs. Rows of the search say whether their setting was chosen, the others with which score."""
     rows = []
     for cell in (*searches, *finals):
         row = cell.row()
@@ -271,7 +270,7 @@ def _rows(
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a train size and head, in order of appearance: means in percent ± standard deviations over the seeds."""
+    """One row per train size and head, in order of appearance: means in percent ± standard deviations over seeds."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["stage"] == FINAL:

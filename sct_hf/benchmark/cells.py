@@ -1,4 +1,4 @@
-"""Cells of a benchmark: training runs, each in a folder and a process of its own, and what is kept of them."""
+"""Cells of a benchmark: training runs, each in its own folder and process, and their records."""
 
 import json
 import time
@@ -37,10 +37,9 @@ class Cell:
     """One training run of a benchmark.
 
     Attributes:
-        name: Of its folder, below the benchmark's.
-        arguments: Of the run; `output_dir` is its folder.
-        facts: Columns that tell what it is for; `contender` or `variant`, `train_size` and `train_images` are
-            among them.
+        name: Name of its folder in the benchmark's.
+        arguments: Arguments of the run; `output_dir` is its folder.
+        facts: Columns that identify it, among them `contender` or `variant`, `train_size` and `train_images`.
     """
 
     name: str
@@ -54,17 +53,17 @@ class Cell:
 
     @property
     def record(self) -> Path:
-        """File that says what came out; it is there once the cell is finished."""
+        """File with the results; it exists once the cell is finished."""
         return self.folder.with_name(f"{self.folder.name}.json")
 
     @property
     def log(self) -> Path:
-        """File that takes what the run prints."""
+        """File with the output of the run."""
         return self.folder.with_name(f"{self.folder.name}.log")
 
     @property
     def work(self) -> int:
-        """Images that pass through training."""
+        """Number of images processed in training, over all epochs."""
         return self.arguments.train.epochs * int(self.facts["train_images"])
 
     def row(self) -> dict[str, Any] | None:
@@ -89,10 +88,10 @@ class Cell:
         }
 
     def finished(self) -> bool:
-        """Whether it need not be run again.
+        """Whether the cell is finished with the same settings.
 
         Raises:
-            InputError: Its folder holds a run with other settings, finished or not.
+            InputError: Its folder has a run with other settings, finished or not.
         """
         found, ours = self._read(), self.identity()
         if found is None:
@@ -108,7 +107,7 @@ class Cell:
         return found is not None
 
     def identity(self) -> dict[str, Any]:
-        """What decides the record: of the training run, and of its report."""
+        """The settings that determine the record: those of the training run and its report."""
         return run_identity(self.arguments) | {"frequency_groups": self.arguments.data.frequency_groups}
 
     def _read(self) -> dict[str, Any] | None:
@@ -121,7 +120,7 @@ class Cell:
 
 
 def machines(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say in a sentence each on what finished cells ran, from their rows."""
+    """A sentence for each machine that finished cells ran on, from their rows."""
     found = dict.fromkeys((row["jobs"], row["cpu_threads"], row["gpu"] or row["cpu"], row["torch"]) for row in rows)
     return " ".join(
         f"{jobs} run(s) at a time, {threads} thread(s) each, on {host}, torch {torch_version}."
@@ -133,20 +132,20 @@ def make_cell(base: Arguments, name: Path, facts: Mapping[str, Any], *settings: 
     """Make a cell below the folder of `base`.
 
     Args:
-        base: What all cells share; its `output_dir` is the benchmark's folder.
-        name: Of the cell's folder.
+        base: Arguments of all cells; `output_dir` is the benchmark's folder.
+        name: Name of the cell's folder.
         facts: See `Cell`.
-        settings: Laid over `base`, the later ones over the earlier.
+        settings: Settings that override `base`; later ones override earlier ones.
 
     Raises:
-        InputError: A setting that cannot be used.
+        InputError: A setting cannot be used.
     """
     place = {"output_dir": str(Path(base.train.output_dir) / name), "resume": True, "overwrite_output_dir": False}
     return Cell(str(name), with_settings(base, {"compare_head": "none"}, *settings, place), facts)
 
 
 def shared_arguments(base: Arguments, jobs: int) -> Arguments:
-    """`base` with the cores shared among the jobs, unless it says how many threads a run has."""
+    """`base` with the cores divided among the jobs, unless it sets the threads of a run."""
     if base.train.cpu_threads:
         return base
     return with_settings(base, {"cpu_threads": max(usable_cores() // max(jobs, 1), 1)})
@@ -155,19 +154,19 @@ def shared_arguments(base: Arguments, jobs: int) -> Arguments:
 def prepare(
     base: Arguments, sizes: Sequence[str], jobs: int, *settings: Mapping[str, Any]
 ) -> tuple[list[TrainSize], int]:
-    """Compute the cached maps of all images once, before runs would do it side by side; count what is trained on.
+    """Compute the cached maps of all images once, so that parallel runs do not, and count the training images.
 
     Args:
-        base: What all runs share.
+        base: Arguments of all runs.
         sizes: Train sizes in words, see `train_size`.
-        jobs: 0 to do it in this process.
-        settings: Laid over `base`: no held-out part, unless that is what is scored.
+        jobs: 0 to work in this process.
+        settings: Settings that override `base`: no held-out part, unless that is scored.
 
     Returns:
         The train sizes, each once, and the number of images to train on.
 
     Raises:
-        InputError: Data, backbone, folder or size that cannot be used.
+        InputError: Data, backbone, folder or size cannot be used.
     """
     everything = make_cell(base, Path(), {}, *settings, {"head": "linear", "max_train_samples": 0})
     available = _training_images(everything.arguments, jobs)
@@ -195,18 +194,18 @@ def _prepare(arguments: Arguments, target: Path) -> None:
 
 
 def run_cells(cells: Sequence[Cell], *, jobs: int, keep_weights: bool) -> list[Outcome]:
-    """Run the cells that are not finished, `jobs` at a time, and print how it goes.
+    """Run the unfinished cells, `jobs` at a time, and print the progress.
 
     Args:
-        cells: In the order to run them.
+        cells: The cells, in the order to run them.
         jobs: See `run_tasks`.
-        keep_weights: Keep the trained models; otherwise metrics, history and predictions alone.
+        keep_weights: Keep the trained models; otherwise only metrics, history and predictions.
 
     Returns:
         The cells that failed.
 
     Raises:
-        InputError: The folder of a cell holds a run with other settings.
+        InputError: The folder of a cell has a run with other settings.
     """
     left = {cell.name: cell for cell in cells if not cell.finished()}
     total, failed = len(left), []
@@ -233,7 +232,7 @@ def _kind(cell: Cell) -> str:
 
 
 def _time_left(cells: Sequence[Cell], pace: Mapping[str, Sequence[tuple[float, int]]], jobs: int) -> float:
-    """Seconds, by what finished cells of the same kind took an image; of all kinds where there is none yet."""
+    """Estimated seconds, from the time per image of finished cells of the same kind, or of any kind."""
 
     def seconds_a_image(pairs: Sequence[tuple[float, int]]) -> float:
         return sum(seconds for seconds, _ in pairs) / max(sum(work for _, work in pairs), 1)
@@ -254,7 +253,7 @@ def _duration(seconds: float) -> str:
 
 
 def _run_cell(cell: Cell, jobs: int, keep_weights: bool) -> None:
-    """Train, write the record, and drop what nobody needs any more."""
+    """Train, write the record, and delete files that are no longer needed."""
     trained_before = (cell.folder / RunFile.METRICS).exists()
     started = time.perf_counter()
     with PeakMemory() as memory:

@@ -1,7 +1,7 @@
-"""The heads that are compared, each with its own settings and a small grid to search.
+"""The compared heads, each with its own settings and a small grid to search.
 
-To add one, add an entry. Its settings and grid may name what belongs to a head (options of the model, fields of the
-head's configuration, learning rate and weight decay); what all heads share is refused, and comes from the recipe.
+To add one, add an entry. Settings and grid may name options of the model, fields of the head's configuration,
+learning rate and weight decay. Other options are the same for all heads: set them in the recipe.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -36,7 +36,7 @@ class Contender:
         grid: Values to choose from by field; the search tries every combination.
 
     Raises:
-        InputError: A field that all contenders share.
+        InputError: A field is one that all contenders share.
     """
 
     title: str
@@ -55,7 +55,7 @@ class Contender:
         return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
 
     def base(self, on_command_line: Collection[str]) -> Settings:
-        """Its settings, without those that a command line gives itself.
+        """Its settings, without those given on the command line.
 
         Args:
             on_command_line: Names of the options on the command line.
@@ -63,7 +63,7 @@ class Contender:
         return {name: value for name, value in self.settings.items() if name not in on_command_line}
 
     def at_edge(self, chosen: Mapping[str, Any]) -> list[str]:
-        """The fields of numbers whose chosen value is the least or the largest of three or more in the grid."""
+        """Numeric fields whose chosen value is the smallest or largest of at least three in the grid."""
         return [
             name
             for name, values in self.grid.items()
@@ -120,7 +120,7 @@ def contender(name: str, option: str = "contender") -> Contender:
         option: The option that names it.
 
     Raises:
-        InputError: There is none of that name.
+        InputError: There is no contender `name`.
     """
     if name not in CONTENDERS:
         raise InputError(f"{option} has {name!r}: choose from {', '.join(CONTENDERS)}")

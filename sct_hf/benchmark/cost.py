@@ -1,4 +1,4 @@
-"""What a model costs: its parameters, and the floating-point operations of one image."""
+"""The cost of a model: parameters, and floating-point operations for one image."""
 
 import copy
 import math
@@ -18,17 +18,17 @@ _ATEN = torch.ops.aten
 
 @dataclass(frozen=True)
 class Cost:
-    """Size of a model, and the work of one forward pass of one image, without loss.
+    """Size of a model, and the operations of its forward pass on one image, without loss.
 
     A GFLOP is 10⁹ floating-point operations, a multiply-add counted as two: ResNet-101 at 448 px has 62 (timm's and
     many papers' "GMACs" are half of that). Counted are convolutions, matrix products and attention; element-wise
     work, norms, softmax and pooling are not.
 
     Attributes:
-        head_parameters: Weights of all but the backbone. Text vectors of labels are no weights.
+        head_parameters: Weights of all but the backbone, without text vectors of labels.
         parameters: Weights of the whole model.
-        head_gflop: Of the head, on a map of the backbone.
-        gflop: Of the whole model, on an image.
+        head_gflop: Operations of the head on a map of the backbone.
+        gflop: Operations of the whole model on an image.
     """
 
     head_parameters: int
@@ -48,7 +48,7 @@ def model_cost(model: BackbonePreTrainedModel) -> Cost:
         model: A tagger on a backbone.
 
     Raises:
-        InputError: It uses an operation that cannot be counted.
+        InputError: The model uses an operation that cannot be counted.
     """
     weight = next(model.parameters())
     height, width = model.config.input_size
@@ -67,14 +67,14 @@ def model_cost(model: BackbonePreTrainedModel) -> Cost:
 def count_flop(forward: Callable[[], Any]) -> int:
     """Count the floating-point operations of a call without gradients, a multiply-add as two.
 
-    Attention is counted as its two matrix products, whichever kernel would do it; the fused fast path of
-    `nn.MultiheadAttention` is switched off meanwhile, since the counter does not see into it.
+    Attention counts as its two matrix products with any kernel. The fused fast path of `nn.MultiheadAttention` is
+    switched off, since the counter cannot see inside it.
 
     Args:
         forward: Runs the model once, in evaluation mode.
 
     Raises:
-        InputError: It uses a product that cannot be counted.
+        InputError: The model uses a product that cannot be counted.
     """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

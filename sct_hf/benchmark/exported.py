@@ -35,15 +35,15 @@ def compare_formats(
 
     Args:
         model: The checkpoint that was exported, in float32 on the CPU.
-        folder: Of the export.
+        folder: Folder of the export.
         images: The images, with targets for the model's labels.
-        threads: Threads of the model and of every format.
-        rounds: Rounds of timing, in each of which every format sees one and the same image.
-        num_workers: Processes that read images.
+        threads: CPU threads of the model and of every format.
+        rounds: Timing rounds; in each, every format gets the same image.
+        num_workers: Processes that load images.
 
     Returns:
         The table as Markdown: mAP in %, the largest difference of a logit from the model's, the file's size, and
-        milliseconds an image (median and quartiles), without reading the image.
+        milliseconds per image (median and quartiles), without reading the image.
     """
     torch.set_num_threads(threads)
     model.backbone.to(memory_format=torch.channels_last)  # the model at its best

@@ -1,4 +1,4 @@
-"""The most memory that a piece of work held."""
+"""Peak memory of a piece of work."""
 
 import resource
 import sys
@@ -10,11 +10,10 @@ _SECONDS = 0.05
 
 
 class PeakMemory:
-    """The most memory of this process within a `with` block, in `megabytes` (10⁶ bytes) afterwards.
+    """Peak memory of this process in a `with` block; afterwards in `megabytes` (10⁶ bytes).
 
-    On Linux it is looked at 20 times a second, and counts what the process has allocated, not the pages of mapped
-    files: cached feature maps are such a file, and the system may take their pages back at any time. Elsewhere it is
-    the process's largest resident set so far.
+    On Linux it is sampled 20 times a second and counts allocations, not pages of mapped files such as cached feature
+    maps, which the system may reclaim at any time. Elsewhere it is the process's largest resident set so far.
     """
 
     def __init__(self) -> None:

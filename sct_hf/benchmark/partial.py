@@ -1,4 +1,4 @@
-"""Training with incomplete labels: treatments of unknown labels over the share of labels that is known."""
+"""Training with incomplete labels: treatments of unknown labels, over the share of known labels."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,19 +43,23 @@ _RUN_COLUMNS = ("variant", "known", "train_size", "seed", "scored_on", "mAP", "C
 
 @dataclass
 class PartialArguments(BenchmarkArguments):
-    """What the sweep over known labels is told, beside the options of scripts/train.py."""
+    """Options of the sweep over known labels, besides those of training."""
 
     proportions: list[float] = option(
         [0.1, 0.3, 0.5, 0.7, 0.9],
-        "Probabilities that an entry is known; 1 for a run with all of them, to compare with.",
+        "Probabilities that a label of an image is known; 1 adds a reference run with all labels.",
         group=BENCHMARK,
     )
     with_single_positive: bool = option(
-        True, "Also keep one present label of each image known, alone.", group=BENCHMARK
+        True, "Also train with one present label of each image known and all others hidden.", group=BENCHMARK
     )
-    treatments: list[str] = option(list(TREATMENTS), f"Of unknown labels: {', '.join(TREATMENTS)}.", group=BENCHMARK)
-    seeds: int = option(3, "Runs of each, from --seed on, each with a mask of its own.", group=BENCHMARK, within="> 0")
-    contender: str = option("sct", f"Whose settings the model has: one of {', '.join(CONTENDERS)}.", group=BENCHMARK)
+    treatments: list[str] = option(
+        list(TREATMENTS), f"Treatments of unknown labels: {', '.join(TREATMENTS)}.", group=BENCHMARK
+    )
+    seeds: int = option(
+        3, "Runs of each, with seeds from --seed on and a new mask for each.", group=BENCHMARK, within="> 0"
+    )
+    contender: str = option("sct", f"Contender that sets the model: {', '.join(CONTENDERS)}.", group=BENCHMARK)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,21 +81,21 @@ def partial(
 ) -> int:
     """Sweep over known labels, and write runs.parquet, partial.parquet, their Markdown and a plot.
 
-    Every run is trained on all training images, with some labels hidden, and its last epoch is scored on the
-    evaluation split, once. With `eval_split` held_out, it is trained on the rest of the training split and scored on
-    the held-out part: the way to try settings. What is finished is not run again.
+    Every run trains on all training images with some labels hidden. Its last epoch is scored on the evaluation split,
+    once. With `eval_split` held_out, it trains on the rest of the training split and is scored on the held-out part:
+    use this to try settings. Finished runs are not repeated.
 
     Args:
         arguments: Which proportions, treatments and seeds.
-        training: Of every run, but for what the contender sets and `on_command_line` does not name; `output_dir` is
-            the benchmark's folder.
-        on_command_line: Names of the options on the command line, which win over the contender's settings.
+        training: Arguments of every run. The contender's settings replace those not named in `on_command_line`.
+            `output_dir` is the benchmark's folder.
+        on_command_line: Names of the options on the command line, which override the contender's settings.
 
     Returns:
         The number of runs that failed.
 
     Raises:
-        InputError: Arguments or data that cannot be used, or a folder with runs of other settings.
+        InputError: Arguments or data cannot be used, or the folder has runs with other settings.
     """
     refuse_settings(on_command_line, _SET_HERE)
     data, train = training.data, training.train
@@ -130,7 +134,7 @@ def partial(
 
 
 def _known_settings(arguments: PartialArguments) -> dict[str, Settings]:
-    """What is known, in words, and the fields that say so."""
+    """The known share in words, and its settings."""
     settings: dict[str, Settings] = {}
     for proportion in sorted(set(arguments.proportions)):
         name = ALL_KNOWN if proportion == 1 else f"{100 * proportion:g} %"
@@ -141,11 +145,11 @@ def _known_settings(arguments: PartialArguments) -> dict[str, Settings]:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a train size and treatment: mean mAP in percent at each proportion, and over those below 1.
+    """One row per train size and treatment: mean mAP in percent at each proportion, and over those below 1.
 
-    The average is of the proportions that all treatments of the train size have runs of. "± at 10 %" and so on are
-    standard deviations over the seeds; "Δ" is the mean difference of the averages from unknown labels ignored, paired
-    by proportion and seed.
+    The average covers proportions for which all treatments of the train size have runs. "± at 10 %" and so on are
+    standard deviations over seeds. "Δ" is the mean difference from ignoring unknown labels, paired by proportion and
+    seed.
     """
     table = []
     for size in dict.fromkeys(row["train_size"] for row in rows):

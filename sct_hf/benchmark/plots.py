@@ -1,4 +1,4 @@
-"""Plots: accuracy against the work of a head, the number of training images, the share of labels known."""
+"""Plots of accuracy over the operations of a head, the number of training images, and the share of known labels."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ Row = Mapping[str, Any]
 
 
 def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> None:
-    """Draw mAP over the head's GFLOP (logarithmic), a point a head, with the standard deviation over seeds.
+    """Draw mAP over the head's GFLOP (logarithmic), one point per head, with the standard deviation over seeds.
 
     Args:
         rows: Final runs on one number of training images: `contender`, `title`, `mAP` (fraction) and `head_gflop`.
@@ -66,10 +66,9 @@ def accuracy_against_cost(rows: Sequence[Row], path: str | Path, title: str) -> 
 
 
 def accuracy_against_images(rows: Sequence[Row], path: str | Path, title: str) -> None:
-    """Draw mAP over the number of training images (logarithmic), a line a head, with the deviation over seeds.
+    """Draw mAP over the number of training images (logarithmic), one line per head, with the deviation over seeds.
 
-    Where the linear head is among them, a second panel has the differences from it, paired by seed, with their
-    standard errors.
+    If the linear head is included, a second panel shows the differences from it, paired by seed, with standard errors.
 
     Args:
         rows: Final runs: `contender`, `title`, `seed`, `mAP` (fraction) and `train_images`.
@@ -116,12 +115,12 @@ def accuracy_against_images(rows: Sequence[Row], path: str | Path, title: str) -
 
 
 def accuracy_against_known(rows: Sequence[Row], path: str | Path, title: str) -> None:
-    """Draw mAP over the share of known labels, a line a treatment, with the standard deviation over seeds.
+    """Draw mAP over the share of known labels, one line per treatment, with the standard deviation over seeds.
 
-    Runs with all labels known are a dashed line, runs with single positives a panel of their own.
+    Runs with all labels known are a dashed line; runs with single positives have their own panel.
 
     Args:
-        rows: Runs: `title` (of the treatment), `known_proportion`, `single_positive`, `seed` and `mAP` (fraction).
+        rows: Runs: the treatment's `title`, `known_proportion`, `single_positive`, `seed` and `mAP` (fraction).
         path: The PNG to write.
         title: What is shown.
     """
@@ -200,7 +199,7 @@ def _finish(axes: Axes, title: str, x_label: str, y_label: str) -> None:
 
 
 def _label(axes: Axes, points: Sequence[tuple[str, tuple[float, float], float, str]]) -> None:
-    """Write names beside points, each where it covers no other name, point or error bar, if there is such a place."""
+    """Write names next to points, so that they cover no other name, point or error bar if possible."""
     taken: list[Bbox] = []
     for _, (x, y), bar, _ in points:
         low, high = axes.transData.transform([(x, y - bar), (x, y + bar)])

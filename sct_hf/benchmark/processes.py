@@ -1,4 +1,4 @@
-"""Tasks in processes of their own, some at a time, each with its own log."""
+"""Tasks in separate processes, several at a time, each with its own log."""
 
 import multiprocessing
 import os
@@ -23,13 +23,13 @@ _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods(
 
 @dataclass(frozen=True)
 class Task:
-    """A function to be called in a fresh process.
+    """A function to call in a fresh process.
 
     Attributes:
-        name: For messages.
-        function: Importable by name.
-        arguments: Its arguments, to be pickled.
-        log: File that takes all it prints; what it prints is shown if not given.
+        name: Name in messages.
+        function: The function, importable by name.
+        arguments: Its arguments, which are pickled.
+        log: File for its output; if not given, the output is shown.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Outcome:
 
     Attributes:
         task: The task.
-        seconds: Time it took.
-        error: What went wrong, in a line; None if nothing did.
+        seconds: Its run time.
+        error: The error in one line; None on success.
     """
 
     task: Task
@@ -54,14 +54,14 @@ class Outcome:
 
 
 def run_tasks(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
-    """Run tasks, `jobs` at a time, and yield how they ended, in order of their ends.
+    """Run tasks, `jobs` at a time, and yield their outcomes in the order in which they end.
 
-    Each has a fresh process, so that memory is its own and one that dies takes no other with it. The processes end
-    with this one, however that ends, and when the iterator is closed.
+    Each task has a fresh process with its own memory, so a crash does not affect the others. All processes end with
+    this one, however it ends, and when the iterator is closed.
 
     Args:
-        tasks: In the order to start them.
-        jobs: Processes at a time; 0 calls the functions here, one after the other, without logs.
+        tasks: The tasks, in the order to start them.
+        jobs: Processes at a time; 0 calls the functions in this process, one by one, without logs.
     """
     if jobs == 0:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Settings by field name, laid over the arguments of a training run; and what benchmarks are told."""
+"""Settings by field name that override the arguments of a training run; options of benchmarks."""
 
 import difflib
 import re
@@ -15,7 +15,7 @@ from sct_hf.training.model_settings import config_class, config_fields
 
 ALL = "all"
 BENCHMARK = "benchmark"
-"""The group of a benchmark's own options."""
+"""Group of a benchmark's own options."""
 _SET_BY_BENCHMARKS = {
     "compare_head": "heads are compared by accuracy --heads",
     "draw_from_rest": "it is always so here",
@@ -33,7 +33,7 @@ Settings = dict[str, Any]
 
 @dataclass
 class BenchmarkArguments(CheckedOptions):
-    """What every benchmark of whole training runs is told, beside the options of scripts/train.py."""
+    """Options of every benchmark of whole training runs, besides those of training."""
 
     train_sizes: list[str] = option(
         [ALL],
@@ -55,10 +55,10 @@ class TrainSize:
     """A number of training images, and the schedule that goes with it.
 
     Attributes:
-        name: As it was asked for, such as "200" or "all".
-        images: How many that is.
-        epochs: Passes over them.
-        batch_size: Images in a batch.
+        name: The size as given, such as "200" or "all".
+        images: Number of images.
+        epochs: Passes over the images.
+        batch_size: Images per batch.
     """
 
     name: str
@@ -75,16 +75,16 @@ class TrainSize:
 def train_size(text: str, available: int, train: TrainArguments) -> TrainSize:
     """Read one of `train_sizes`.
 
-    Unless it says so itself, a size has batches of a twelfth of its images (a power of two, 8 to the batch size of
-    `train`) and as many epochs as `train`, or more if 400 steps need more.
+    By default a batch has a twelfth of the images, rounded to a power of two between 8 and the batch size of `train`.
+    There are as many epochs as in `train`, or more to reach 400 steps.
 
     Args:
         text: "SIZE" or "SIZE:EPOCHS:BATCH_SIZE", where SIZE is a number or "all".
-        available: Images there are to train on.
+        available: Number of images to train on.
         train: The schedule of a large training set.
 
     Raises:
-        InputError: Another form, or more images than there are.
+        InputError: The text has another form, or asks for more images than there are.
     """
     found = re.fullmatch(rf"({ALL}|[1-9]\d*)(?::([1-9]\d*):([1-9]\d*))?", text)
     if found is None:
@@ -102,14 +102,14 @@ def train_size(text: str, available: int, train: TrainArguments) -> TrainSize:
 
 
 def with_settings(arguments: Arguments, *settings: Mapping[str, Any]) -> Arguments:
-    """Lay settings over arguments, the later ones over the earlier.
+    """Override arguments by settings; later ones override earlier ones.
 
     Args:
         arguments: The arguments.
         settings: Values by field name.
 
     Raises:
-        InputError: A name that is no field (with the nearest ones), or a value that does not fit.
+        InputError: A name is no field (the message has the nearest ones), or a value does not fit.
     """
     changes = {name: value for one in settings for name, value in one.items()}
     options = options_of(*training_options())
@@ -126,7 +126,7 @@ def with_settings(arguments: Arguments, *settings: Mapping[str, Any]) -> Argumen
 
 
 def value_of(arguments: Arguments, name: str) -> Any:
-    """The value of a setting: of the option, or else of the field of the head's configuration."""
+    """The value of a setting: the option's, else that of the field of the head's configuration."""
     value = arguments.to_dict().get(name)
     if value is None and name in config_fields(head := arguments.model.head):
         options = arguments.model.config_options(head)
@@ -135,11 +135,11 @@ def value_of(arguments: Arguments, name: str) -> Any:
 
 
 def refuse_settings(on_command_line: Collection[str], set_here: Mapping[str, str] | None = None) -> None:
-    """Refuse options on the command line that a benchmark would pass over in silence.
+    """Refuse options on the command line that a benchmark would ignore.
 
     Args:
         on_command_line: Names of the options on the command line.
-        set_here: Further options that are not to be given, and what to do instead, beside those of all benchmarks.
+        set_here: Options to refuse besides those of all benchmarks, with the remedy.
 
     Raises:
         InputError: One of them is given.

@@ -25,31 +25,31 @@ _ALL, _HEADS, _OTHER, _PIPELINE = "benchmark", "heads", "transport losses and me
 
 @dataclass
 class SpeedArguments(CheckedOptions):
-    """What is measured. Lists that are empty by default depend on the device."""
+    """Options of the speed benchmark. Lists that are empty by default depend on the device."""
 
-    output_dir: str = option("outputs/speed", "Folder for tables and image.", group=_ALL, folder=True)
+    output_dir: str = option("outputs/speed", "Folder for tables and figure.", group=_ALL, folder=True)
     parts: list[str] = option(
         ["heads", "transport", "metrics"],
-        "heads, transport, metrics, pipeline (which needs --images).",
+        "Parts to measure: heads, transport, metrics, pipeline. pipeline needs --images.",
         group=_ALL,
     )
     device: str | None = option(
-        None, "Such as cpu or cuda.", group=_ALL, unset="the machine's accelerator, if it has one"
+        None, "Device, such as cpu or cuda.", group=_ALL, unset="the machine's accelerator, if it has one"
     )
-    cpu_threads: int = option(0, "Threads on CPU; 0 for torch's default.", group=_ALL, within=">= 0")
+    cpu_threads: int = option(0, "CPU threads; 0 uses torch's default.", group=_ALL, within=">= 0")
     rounds: int = option(9, "Measurements of each call.", group=_ALL, within="> 0")
     budget: float = option(
         60.0,
-        "Seconds for a group of calls that are measured in turns, after two rounds of it.",
+        "Seconds for a group of calls that are measured in turns; two rounds always run.",
         group=_ALL,
         within="> 0",
     )
     settings: list[str] = option(
         ["resnet101:448:80", "tf_efficientnet_lite0:224:20"],
-        "backbone:pixels:labels on which heads are measured.",
+        "Settings to measure heads on, as backbone:pixels:labels.",
         group=_HEADS,
     )
-    heads: list[str] = option(list(ALL_HEADS), "Heads that are measured; linear is always one of them.", group=_HEADS)
+    heads: list[str] = option(list(ALL_HEADS), "Heads to measure; linear is always included.", group=_HEADS)
     batch_sizes: list[int] = option(
         [], "Images in a batch; by default 1 and 4 on CPU, 1 and 64 elsewhere.", group=_HEADS, within="> 0"
     )
@@ -101,11 +101,10 @@ class SpeedArguments(CheckedOptions):
 
 
 def speed(arguments: SpeedArguments) -> dict[str, Rows]:
-    """Measure the parts that `arguments` ask for, and write a table of each (parquet, Markdown) and an image.
+    """Measure the parts that `arguments` ask for, and write a table of each (parquet, Markdown) and a figure.
 
-    All weights are random, all inputs of heads, losses and metrics too: speed does not depend on them. What is
-    compared is measured in turns in this process, and every time stands beside its ratio to a reference that was
-    measured in the same rounds.
+    Weights and inputs of heads, losses and metrics are random: speed does not depend on them. Compared calls are
+    measured in turns in this process. Every time has its ratio to a reference measured in the same rounds.
 
     Args:
         arguments: What to measure.
@@ -115,7 +114,7 @@ def speed(arguments: SpeedArguments) -> dict[str, Rows]:
         `measure_pipeline` for their columns.
 
     Raises:
-        InputError: Arguments that cannot be used, or a package that a part needs is missing.
+        InputError: Arguments cannot be used, or a part needs a package that is not installed.
     """
     device = _device(arguments.device)
     if arguments.cpu_threads:
@@ -132,7 +131,7 @@ def speed(arguments: SpeedArguments) -> dict[str, Rows]:
 
 
 def machine(device: str) -> str:
-    """Say in a sentence on what was measured."""
+    """A sentence on the machine."""
     index = torch.device(device)
     name = torch.cuda.get_device_name(index) if index.type == "cuda" else cpu_name()
     threads = f", {torch.get_num_threads()} threads" if index.type == "cpu" else ""

@@ -1,4 +1,4 @@
-"""The image of a speed benchmark."""
+"""The figure of a speed benchmark."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ BARS = {"model_forward_ratio": "inference", "model_step_ratio": "training step"}
 
 
 def speed_figure(tables: Mapping[str, Sequence[Mapping[str, Any]]], path: str | Path) -> None:
-    """Draw time relative to the linear head's, and of transport losses to conditional transport's, as PNG.
+    """Draw times of heads relative to the linear head, and of losses relative to conditional transport, as PNG.
 
     Args:
-        tables: Rows by part, as `speed` returns them; "heads" and "transport" are drawn where they are.
+        tables: Rows by part, as `speed` returns them; "heads" and "transport" are drawn if present.
         path: The PNG to write.
     """
     panels = [*_head_panels(tables.get("heads", ())), *_transport_panels(tables.get("transport", ()))]
@@ -44,7 +44,7 @@ def speed_figure(tables: Mapping[str, Sequence[Mapping[str, Any]]], path: str | 
 
 
 def _head_panels(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """One panel for each setting, under its condition that comes last."""
+    """One panel for each setting, under its last condition."""
     panels = []
     for setting in dict.fromkeys((row["backbone"], row["pixels"], row["labels"]) for row in rows):
         own = [row for row in rows if (row["backbone"], row["pixels"], row["labels"]) == setting]

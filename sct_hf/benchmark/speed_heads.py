@@ -1,4 +1,4 @@
-"""Time and memory of the heads: on given maps, and as a part of the whole model."""
+"""Time and memory of the heads: on given maps, and in the whole model."""
 
 import gc
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class Setting:
-    """What the heads stand on: a backbone, the side of its square images in pixels, and the number of labels."""
+    """Setting of the heads: a backbone, the side of its square images in pixels, and the number of labels."""
 
     backbone: str
     pixels: int
@@ -39,7 +39,7 @@ class Setting:
         """Read "backbone:pixels:labels".
 
         Raises:
-            InputError: It is of another form.
+            InputError: The text has another form.
         """
         name, *numbers = text.split(":")
         if not name or len(numbers) != 2 or not all(number.isdigit() and int(number) > 0 for number in numbers):
@@ -49,13 +49,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Condition:
-    """How a setting is measured.
+    """The condition of a measurement.
 
     Attributes:
         device: Name of the device.
-        dtype: A key of `DTYPES`; other than float32 it is that of autocast over float32 weights.
-        mode: "eager", or "compiled" by torch.compile.
-        batch_size: Images in a batch.
+        dtype: A key of `DTYPES`; other than float32, the dtype of autocast over float32 weights.
+        mode: "eager", or "compiled" with torch.compile.
+        batch_size: Images per batch.
     """
 
     device: str
@@ -79,16 +79,16 @@ def measure_heads(
         setting: Backbone, image size and number of labels.
         conditions: The conditions, one after another.
         heads: Some of `ALL_HEADS`, `REFERENCE` among them.
-        lean: Fields of `SCTConfig` that make `LEAN` of SCT.
+        lean: Fields of `SCTConfig` of the head `LEAN`.
         rounds: Measurements of each call.
         budget: Seconds for the rounds of a condition, see `interleaved`.
 
     Returns:
-        A row for each condition and head: parameters and GFLOP of one image; and of each of `PARTS` time in ms,
+        A row for each condition and head: parameters and GFLOP of one image; and for each of `PARTS` the time in ms,
         its ratio to the linear head's, and peak memory in MB (10⁶ bytes) on top of weights and optimizer state.
-        head_forward: inference on given maps; head_step: forward, loss and backward on given maps, to their gradient;
-        model_forward: inference on images; model_step: forward, loss, backward and AdamW step. share_forward and
-        share_step: the head's part of the model's time; that of the step is without the optimizer's.
+        head_forward: inference on given maps. head_step: forward, loss and backward on given maps, to their gradient.
+        model_forward: inference on images. model_step: forward, loss, backward and AdamW step. share_forward and
+        share_step: the head's share of the model's time, without the optimizer's.
     """
     rows = []
     for condition in progress_bar(conditions, shown=True, desc=f"heads on {setting.backbone}"):
@@ -134,7 +134,7 @@ def _cost(model: Any) -> dict[str, Any]:
 
 
 def _models(setting: Setting, heads: list[str], lean: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """A model for each head; all stand on one backbone."""
+    """A model for each head, all on one backbone."""
     names = [f"label_{number}" for number in range(setting.labels)]
     text = encode_labels(names, "random")
     shared = build_model(setting.backbone, names, image_size=setting.pixels, head=REFERENCE).backbone

@@ -1,4 +1,4 @@
-"""Metrics of a whole data set: this package beside scikit-learn's and torchmetrics'."""
+"""Metrics of a whole data set: this package, scikit-learn and torchmetrics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ POSITIVES = 2.9  # labels of an image of COCO, on average
 def measure_metrics(*, images: int, labels: int, rounds: int, budget: float) -> list[dict[str, Any]]:
     """Time metrics on random scores and targets, in turns, on the CPU.
 
-    All compute the mean average precision with step-wise area, the only one that the three know; `value` is that
-    figure, in [0, 1]. Ours computes all of `sct_hf.metrics.functional.METRICS` along with it.
+    All three compute mean average precision with step-wise area, the only definition they share; `value` is that
+    figure, in [0, 1]. This package computes all of `sct_hf.metrics.functional.METRICS` at the same time.
 
     Args:
         images: Images N.

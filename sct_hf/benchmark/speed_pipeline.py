@@ -1,4 +1,4 @@
-"""How fast training gets its images, and how long it waits for them."""
+"""Speed of the input pipeline, and the time that training waits for images."""
 
 import time
 from collections.abc import Iterator
@@ -57,21 +57,20 @@ def measure_pipeline(
     """Measure the training loader alone, and epochs of training of a model with random weights.
 
     Args:
-        folder: Images are looked for here, see `images_in`.
+        folder: Folder of images, see `images_in`.
         device: Name of the device of the training steps.
         backbone: Name of a timm model.
         pixels: Side of its square images.
-        count: Images at most.
-        batch_size: Images in a batch.
-        workers: Numbers of processes that read images.
-        heads: "sct" or names of peer heads; the lighter the head, the more of the time the images take.
+        count: Most images to read.
+        batch_size: Images per batch.
+        workers: Numbers of processes that load images.
+        heads: "sct" or names of peer heads. With a lighter head, images take more of the time.
         sct: Fields of `SCTConfig` for "sct".
 
     Returns:
-        A row for each number of workers: images/s of the loader in its second epoch, when its workers run;
-        images/s of Pillow that opens and fully decodes the same files in this process, and the ratio of the two;
-        and for each head images/s of training in its second epoch, and the share of that time spent waiting for
-        images (see `TimedLoader`).
+        A row for each number of workers: images/s of the loader in its second epoch, when its workers run; images/s
+        of Pillow decoding the same files in this process, and the ratio of both; and for each head images/s of
+        training in its second epoch, and the share of that time spent waiting for images (see `TimedLoader`).
 
     Raises:
         InputError: There is no image.

@@ -1,4 +1,4 @@
-"""The conditional transport loss against entropic optimal transport by Sinkhorn iterations."""
+"""The conditional transport loss compared with entropic optimal transport by Sinkhorn iterations."""
 
 import gc
 from collections.abc import Callable
@@ -24,11 +24,11 @@ Loss = Callable[[Tensor], Tensor]
 def losses() -> dict[str, Loss]:
     """Return the transport losses by name, functions of the cosine similarity (B, P, C) to a scalar.
 
-    Sinkhorn solves the transport on the same cost, 1 − cosine similarity, under uniform weights, in the log domain,
-    with the temperature of conditional transport as its regularisation, 50 iterations without a test of
-    convergence. POT's "autodiff" differentiates through the iterations; its "envelope", and GeomLoss, take the
-    gradient at the optimum, and do not go back through them. GeomLoss cools down to the temperature as it goes.
-    "cost alone" is the mean of the cost: what all of them have to compute.
+    Sinkhorn uses the same cost, 1 − cosine similarity, with uniform weights, in the log domain. Its regularisation is
+    the temperature of conditional transport; it runs 50 iterations without a test of convergence. POT's "autodiff"
+    differentiates through the iterations. Its "envelope" and GeomLoss take the gradient at the optimum instead.
+    GeomLoss lowers its regularisation to the temperature step by step. "cost alone" is the mean of the cost, which all
+    of them compute.
 
     Raises:
         InputError: POT or GeomLoss is not installed.
@@ -67,13 +67,13 @@ def measure_transport(
     rounds: int,
     budget: float,
 ) -> list[dict[str, Any]]:
-    """Measure forward and backward of each loss, in turns, in float32: from features, and on a similarity given.
+    """Measure forward and backward of each loss, in turns, in float32: from features, and from a similarity.
 
     Args:
         device: Name of the device.
         label_counts: Numbers of labels C.
         batch_size: Images B.
-        regions: Regions P; 196 are those of 448 px.
+        regions: Regions P; 448 px have 196.
         width: Width D of the features.
         rounds: Measurements of each loss.
         budget: Seconds for the rounds of one number of labels, see `interleaved`.
@@ -81,7 +81,7 @@ def measure_transport(
     Returns:
         A row for each C and loss: time from features (B, P, D) and (B, C, D) to their gradients in ms, and from a
         similarity (B, P, C) to its gradient, each with its ratio to conditional transport's; and peak memory from
-        features in MB (10⁶ bytes) on top of them, in all and per label.
+        features in MB (10⁶ bytes) on top of them, in total and per label.
 
     Raises:
         InputError: POT or GeomLoss is not installed.

@@ -1,4 +1,4 @@
-"""Means over repeated runs, and differences of runs that belong together."""
+"""Means over repeated runs, and paired differences."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Spread(NamedTuple):
-    """Mean and sample standard deviation (n − 1) of n values; the deviation of one value is not a number."""
+    """Mean and sample standard deviation (n − 1) of n values; the deviation of one value is NaN."""
 
     mean: float
     deviation: float
@@ -15,7 +15,7 @@ class Spread(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """Mean difference of n pairs and its standard error s / √n; that of one pair is not a number."""
+    """Mean difference of n pairs and its standard error s / √n; the error of one pair is NaN."""
 
     mean: float
     standard_error: float
@@ -32,8 +32,8 @@ def spread(values: Sequence[float]) -> Spread:
 def paired_difference(values: Mapping[Hashable, float], base: Mapping[Hashable, float]) -> PairedDifference | None:
     """Difference of `values` from `base` over the keys that both have, such as (fold, seed).
 
-    The standard error takes pairs as independent. Runs on one fold share its images, and folds that are drawn again
-    overlap, so that it is rather too small.
+    The standard error treats pairs as independent. Runs on one fold share images and folds overlap, so it is an
+    underestimate.
 
     Args:
         values: Score by key.

@@ -1,4 +1,4 @@
-"""Results of a benchmark as files: parquet to go on with, Markdown to read."""
+"""Results of a benchmark as files: parquet for programs, Markdown for readers."""
 
 import math
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ def write_rows(
     caption: str = "",
     columns: Sequence[str] | None = None,
 ) -> None:
-    """Write `<name>.parquet` with all columns and `<name>.md` with a table to read, each whole or not at all.
+    """Write `<name>.parquet` with all columns and `<name>.md` with a table, each whole or not at all.
 
     Args:
-        folder: Where to write; made if absent.
+        folder: Folder of the files; created if absent.
         name: Name of both files, without suffix.
-        rows: One dict a row; a column that a row lacks is missing there.
-        caption: Markdown above the table: what it shows, and how it was measured.
-        columns: Columns of the Markdown table, in order; all of them if not given.
+        rows: One dict per row. A column that a row lacks is empty there.
+        caption: Markdown above the table: its content, and how it was measured.
+        columns: Columns of the Markdown table, in order; all if not given.
 
     Raises:
-        OSError: A file cannot be written; those already there are whole.
+        OSError: A file cannot be written. Files already written are whole.
     """
     folder = Path(folder)
     with atomic_write(folder / f"{name}.parquet") as temporary:
@@ -44,15 +44,15 @@ def write_rows(
 
 
 def markdown_table(rows: list[dict[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """Format rows as a Markdown table, columns of numbers flush right.
+    """Format rows as a Markdown table, with numbers aligned right.
 
-    Real numbers of a column share their decimals: as many as the values need, but no more than four significant
-    digits of the largest, and 4 at most; a column that would lose small values so has three significant digits a
-    value. None and values that are not a number are shown as "–", whole numbers in groups of three digits.
+    Real numbers in a column share their number of decimals: as many as needed, but at most 4, and at most four
+    significant digits of the largest. A column that would lose small values has three significant digits per value.
+    None and NaN are shown as "–"; whole numbers are grouped by thousands.
 
     Args:
-        rows: One dict a row.
-        columns: Which columns, in order; all of them, in order of appearance, if not given.
+        rows: One dict per row.
+        columns: Columns in order; all in order of appearance if not given.
     """
     names = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
     values = [[row.get(name) for row in rows] for name in names]

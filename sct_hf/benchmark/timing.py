@@ -1,4 +1,4 @@
-"""Time and memory of calls that are to be compared: measured in turns, so that the machine's drift hits all alike."""
+"""Time and memory of compared calls, measured in turns so that drift of the machine affects all equally."""
 
 import random
 import time
@@ -33,10 +33,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds a call took.
+    """Seconds per call.
 
     Attributes:
-        seconds: (R,) float64, one value a round.
+        seconds: (R,) float64, one value per round.
     """
 
     seconds: np.ndarray
@@ -53,24 +53,24 @@ class Times:
         return float(low), float(high)
 
     def ratio_to(self, reference: "Times") -> float:
-        """The median over rounds of this call's time by that of `reference` in the same round."""
+        """Median over rounds of this call's time divided by that of `reference` in the same round."""
         return float(np.median(self.seconds / reference.seconds))
 
 
 def interleaved(
     cases: Mapping[str, Case], *, rounds: int, budget: float = 60.0, shortest: float = 0.05, seed: int = 0
 ) -> dict[str, Times]:
-    """Time every case once a round, in an order drawn again for each round.
+    """Time every case once per round, in a new random order each round.
 
-    A case is called once to warm up, compilation included, and once to see how often it must be called to last
-    `shortest`. An accelerator is waited for before every reading of the clock (`torch.utils.benchmark.timer`).
+    A case is called once to warm up, compilation included, and once to find how many calls last `shortest`. The clock
+    is read after the accelerator has finished (`torch.utils.benchmark.timer`).
 
     Args:
         cases: Calls by name.
         rounds: Rounds R.
         budget: Seconds after which no further round begins; two are always done, unless `rounds` is 1.
-        shortest: Seconds that a measurement lasts at least: a quick case is called so many times.
-        seed: Of the orders.
+        shortest: Least seconds of a measurement; a quick case is called several times.
+        seed: Seed of the orders.
 
     Returns:
         The times of every case, by name.
@@ -92,7 +92,7 @@ def interleaved(
 
 
 def _timed(case: Case, count: int) -> float:
-    """Seconds a call."""
+    """Seconds per call."""
     case.prepare()
     started = timer()
     for _ in range(count):
@@ -101,15 +101,15 @@ def _timed(case: Case, count: int) -> float:
 
 
 def peak_memory(case: Case, device: torch.device) -> int:
-    """Measure how much memory a call needs at most, on top of what is in use before it.
+    """Measure the peak memory of a call, on top of what is in use before it.
 
-    On an accelerator, by the counters of its caching allocator. On CPU, by the allocations and releases that torch's
-    profiler records: every tensor counts to the byte, while what libraries below torch (oneDNN, MKL) allocate on
-    their own does not. Weights, and whatever else the case made before, are not in it.
+    An accelerator's caching allocator counts it. On the CPU, torch's profiler records allocations and releases: every
+    tensor counts to the byte, but allocations inside libraries (oneDNN, MKL) do not. Weights and anything else made
+    before the call are not included.
 
     Args:
-        case: The call; it should have run before.
-        device: Where it runs.
+        case: The call; it should have run once before.
+        device: Its device.
 
     Returns:
         Bytes.

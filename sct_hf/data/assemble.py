@@ -1,4 +1,4 @@
-"""From a listing whose images were looked at to `LabelledImages`."""
+"""Build `LabelledImages` from a checked listing."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ def labelled_images(
     difficult_unknown: bool = False,
     skip_missing_images: bool = False,
 ) -> LabelledImages:
-    """Build the data set, held in memory but for the images: paths and marks.
+    """Build the data set. Memory holds paths and marks, not the images.
 
     Args:
-        listing: The images; they are looked at now if nobody did.
+        listing: The images; they are opened now unless they were before.
         label_names: The C label names; every label of a record is one of them.
         name: Name of the data set.
         split: Name of the split.
-        difficult_unknown: Labels with difficult objects only are unknown; else they are absent.
-        skip_missing_images: Leave out images that are missing or broken instead of raising.
+        difficult_unknown: Labels with only difficult objects are unknown; else they are absent.
+        skip_missing_images: Skip missing or broken images instead of raising.
 
     Raises:
-        InputError: Missing or broken images, no image at all, an id twice, or fewer than two labels.
+        InputError: Images are missing or broken, there is no image, an id repeats, or there are fewer than two labels.
     """
     listing = examine(listing)
     records, looks = listing.records, listing.looks or []
@@ -48,7 +48,7 @@ def labelled_images(
         first = "; ".join(f"{records[index].image} at {listing.file_of(index)} ({fault})" for index, fault in found)
         raise InputError(
             f"{len(faults)} of {len(records)} images of split {split!r} of data set {name!r} are missing or broken, "
-            f"first {first}: restore them, or pass skip_missing_images to leave them out"
+            f"first {first}: restore them, or set skip_missing_images"
         )
     kept = [index for index in range(len(records)) if index not in faults]
     source: ImageSource = (
@@ -68,7 +68,7 @@ def labelled_images(
 
 
 def marks_of(records: Sequence[Record], label_names: Sequence[str], *, difficult_unknown: bool = False) -> np.ndarray:
-    """Marks (N, C) int8 of records: 1 present, -1 unknown, 0 absent; a label that is present is not unknown."""
+    """Marks (N, C) int8 of records: 1 present, -1 unknown, 0 absent. Present wins over unknown."""
     column_of = {label: column for column, label in enumerate(label_names)}
     marks = np.zeros((len(records), len(column_of)), dtype=np.int8)
     for row, record in enumerate(records):

@@ -1,4 +1,4 @@
-"""Images with several labels each, as training and evaluation take them."""
+"""Images with several labels each, the input of training and evaluation."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ class LabelledImages:
 
     Attributes:
         source: The N encoded images, see `sct_hf.data.image_sources`.
-        marks: (N, C) int8, 1 present, 0 absent, -1 unknown. Not to be written to; see `targets`.
+        marks: (N, C) int8, 1 present, 0 absent, -1 unknown. Read-only; see `targets`.
         label_names: The C label names, in the order of the columns of `marks`.
-        image_ids: The N names of the images within the data set.
+        image_ids: The N names of the images in the data set.
         name: Name of the data set.
         split: Name of the split.
-        skipped: Ids of listed images left out because their file is missing or broken.
+        skipped: Ids of skipped images, whose file is missing or broken.
 
     Raises:
-        InputError: There is not one image, an id or a label stands twice, or there are fewer than two labels.
+        InputError: There is no image, an id or a label repeats, or there are fewer than two labels.
     """
 
     source: ImageSource
@@ -41,7 +41,7 @@ class LabelledImages:
 
     def __post_init__(self) -> None:
         if len(self.image_ids) == 0:
-            raise InputError(f"split {self.split!r} of data set {self.name!r} is empty: there is no image in it")
+            raise InputError(f"split {self.split!r} of data set {self.name!r} has no image")
         if len(self.label_names) < 2:
             raise InputError(f"labels are {self.label_names}: a multi-label data set needs at least two")
         if twice := _twice(self.label_names):
@@ -64,13 +64,13 @@ class LabelledImages:
         return self.source[index]
 
     def image(self, index: int) -> PilImage.Image:
-        """Decode one image, in full and as it is stored: neither turned upright nor made RGB."""
+        """Decode one image in full and as stored: neither turned upright nor converted to RGB."""
         return decode_image(self.source[index])
 
     def to_dataset(self) -> Dataset:
         """Return a `datasets.Dataset` with columns `image_id`, `image`, `labels` and `unknown` (lists of names).
 
-        `load_data` reads it back where it was saved by `save_to_disk` or `to_parquet`.
+        After `save_to_disk` or `to_parquet`, `load_data` reads it back.
         """
         label = ClassLabel(names=self.label_names)
         columns = {"image_id": Value("string"), "image": Image(), "labels": List(label), "unknown": List(label)}
@@ -103,21 +103,21 @@ class LabelledImages:
     def holdout(
         self, fraction: float, seed: int, *, stratified: bool = False
     ) -> tuple["LabelledImages", "LabelledImages"]:
-        """Part the images at random under `seed`, each part in its order.
+        """Split the images at random under `seed`; each part keeps the order.
 
         Args:
-            fraction: Share of the images to hold out, within (0, 1); at least one is held out and one kept.
-            seed: Decides, together with the number of images alone, which are held out.
-            stratified: Part them so that every label has this share of its images held out, as far as that goes
-                (iterative stratification: Sechidis et al., ECML PKDD 2011). What is held out then depends on the
-                labels as well, and their number may differ a little.
+            fraction: Share of the images to hold out, in (0, 1). At least one is held out and one kept.
+            seed: Seed of the draw, which otherwise depends only on the number of images.
+            stratified: Hold out this share of every label's images, as far as possible (iterative stratification:
+                Sechidis et al., ECML PKDD 2011). The draw then also depends on the labels, and the number of held-out
+                images may differ a little.
 
         Returns:
             The rest, split "<split>[rest]", and the held-out part, split "<split>[holdout]".
 
         Raises:
-            InputError: `fraction` is not within (0, 1), there are fewer than two images, or `stratified` without
-                the package it needs, or without an image for either part.
+            InputError: `fraction` is not in (0, 1), there are fewer than two images, a part would be empty, or the
+                package for `stratified` is not installed.
         """
         if not 0 < fraction < 1:
             raise InputError(f"holdout is {fraction}: give a fraction between 0 and 1")
@@ -133,9 +133,9 @@ class LabelledImages:
         return replace(rest, split=f"{self.split}[rest]"), replace(held_out, split=f"{self.split}[holdout]")
 
     def aligned_to(self, label_names: Sequence[str]) -> "LabelledImages":
-        """Return the same images with targets in the columns of `label_names`, as a checkpoint has them.
+        """Return the same images with targets in the columns of `label_names`, such as a checkpoint's.
 
-        A label that only `label_names` has is unknown in every image: the data set does not judge it.
+        A label that only `label_names` has is unknown in every image.
 
         Raises:
             InputError: A label of this data set is not in `label_names`.
@@ -155,14 +155,14 @@ class LabelledImages:
         return self.with_marks(marks, label_names)
 
     def with_unknown(self, hidden: np.ndarray) -> "LabelledImages":
-        """Return the same images with the targets at `hidden`, bool (N, C), unknown."""
+        """Return the same images with the targets at `hidden`, bool (N, C), set to unknown."""
         return replace(self, marks=np.where(hidden, np.int8(-1), self.marks))
 
     def with_labels(self, label_names: Sequence[str]) -> "LabelledImages":
-        """Return the same images with the labels `label_names` alone, in that order; what others say is dropped.
+        """Return the same images with only the labels `label_names`, in that order.
 
         Raises:
-            InputError: A name that is no label of this data set, or fewer than two names.
+            InputError: A name is no label of this data set, or there are fewer than two names.
         """
         if list(label_names) == self.label_names:
             return self
@@ -176,7 +176,7 @@ class LabelledImages:
         return self.with_marks(self.marks[:, [column_of[name] for name in label_names]], label_names)
 
     def with_marks(self, marks: np.ndarray, label_names: Sequence[str]) -> "LabelledImages":
-        """Return the same images with other labels: `marks` (N, C), 1, 0 or -1, a column for each of `label_names`."""
+        """Return the same images with other labels: `marks` (N, C), 1, 0 or -1, one column per name."""
         return replace(self, marks=marks.astype(np.int8, copy=False), label_names=list(label_names))
 
 
@@ -198,7 +198,7 @@ def _stratified(present: np.ndarray, count: int, seed: int) -> tuple[np.ndarray,
     kept, out = next(parting.split(present, present))
     if not len(kept) or not len(out):
         raise InputError(
-            f"holdout_stratified parts {len(present)} images into {len(kept)} and {len(out)}: change holdout, or "
+            f"holdout_stratified splits {len(present)} images into {len(kept)} and {len(out)}: change holdout, or "
             "leave holdout_stratified out"
         )
     return kept, out

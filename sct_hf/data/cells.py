@@ -10,10 +10,10 @@ from typing import Any
 from sct_hf.data.names import MOST_LABELS, UnusableError, clean_name, kind_of, means_nothing, shown
 
 SEPARATORS: dict[str, str | None] = {"comma": ",", "pipe": "|", "semicolon": ";", "space": " ", "none": None}
-"""Separators of labels in a cell, by their names for `--separator`; none: a cell is one label."""
+"""Separators between labels in a cell, by their names in `--separator`; with none a cell is one label."""
 
 AUTO = "auto"
-"""Each of |, ; and , parts labels."""
+"""Each of |, ; and , separates labels."""
 
 _USUAL = re.compile(r"[|;,]")
 _ODD_MARKS = re.compile(r"[\s/+&:，、；·]+")  # what may part labels too, but is not taken to
@@ -30,21 +30,22 @@ def names_in(cell: Any, separator: str = AUTO) -> list[str]:
     """The label names in a cell, each once; see `items_in`.
 
     Raises:
-        UnusableError: The cell cannot be read, or holds what is no name.
+        UnusableError: The cell cannot be read, or an entry is not a name.
     """
     return list(dict.fromkeys(clean_name(item) for item in items_in(cell, separator)))
 
 
 def items_in(cell: Any, separator: str = AUTO) -> list[Any]:
-    """What a cell lists, before anything is made of the entries.
+    """The raw entries of a cell.
 
     Args:
-        cell: Nothing; a list, tuple or set; the object `{"choices": …}` of Label Studio; or text: one of these as
-            JSON or Python, a printed NumPy array of text, or names with a separator between them.
+        cell: None or empty; a list, tuple or set; the object `{"choices": …}` of Label Studio; or text: one of these
+            as JSON or Python, a printed NumPy array of text, or names with a separator.
         separator: `AUTO`, a name of `SEPARATORS`, or the separator itself.
 
     Raises:
-        UnusableError: Something else, text that stands for nothing, such as nan, or more than `MOST_LABELS` entries.
+        UnusableError: The cell has another type, is a word for "no value" such as nan, or has more than `MOST_LABELS`
+            entries.
     """
     items = _items(cell, separator)
     if len(items) > MOST_LABELS:
@@ -53,10 +54,10 @@ def items_in(cell: Any, separator: str = AUTO) -> list[Any]:
 
 
 def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
-    """What is odd about a column's separators: blanks between what seem to be labels, or several separators at once.
+    """Notes on a column's separators: spaces between probable labels, or several separators at once.
 
-    Blanks, and marks such as / and +, are suspected where no cell has a separator, and every word of some cell with
-    several is a label by itself or in another one.
+    Spaces, and marks such as / and +, are suspected if no cell has a separator, and all words of a cell with several
+    words also occur alone or in another cell.
     """
     texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()[:1] not in ("", "[", "{", "(")]
     if separator != AUTO or not texts:
@@ -64,7 +65,7 @@ def separator_hint(cells: Sequence[Any], separator: str = AUTO) -> str | None:
     used = sorted({mark for text in texts for mark in _USUAL.findall(text)})
     if len(used) > 1:
         marks = " and ".join(map(repr, used))
-        return f"labels are separated by {marks} alike: if names hold one of them, name the other by separator"
+        return f"labels are separated by {marks}: if names contain one of them, set separator to the other"
     distinct = {text: [word for word in _ODD_MARKS.split(text) if word] for text in set(texts)}
     places = Counter(word for words in distinct.values() for word in set(words))
     several = [text for text, words in distinct.items() if len(words) > 1]
@@ -109,9 +110,7 @@ def _of_text(text: str, separator: str) -> list[Any]:
     parts = [part.strip() for part in parts if part.strip()]
     for part in parts:
         if means_nothing(part):
-            remedy = (
-                f"leave the cell empty where there is no label; a label of that name is written [{json.dumps(part)}]"
-            )
+            remedy = f"leave the cell empty if there is no label; write a label of that name as [{json.dumps(part)}]"
             raise UnusableError(f"holds {shown(part)}, which stands for no value", remedy)
     return list(parts)
 
@@ -134,7 +133,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _parsed(text: str) -> Any:
-    """The value of JSON or Python text; entries are texts, numbers, or what `clean_name` refuses."""
+    """The value of JSON or Python text; `clean_name` refuses entries other than text and numbers."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Checks of a user's own files before training: everything that is wrong with them, each with its place and remedy."""
+"""Checks of a user's own files before training: every error with its place and remedy."""
 
 import os
 from collections import Counter
@@ -23,23 +23,23 @@ def check_listings(
     skip_missing_images: bool = False,
     published: bool = False,
 ) -> tuple[Listing | None, Listing | None]:
-    """Check what is listed, and the images behind it.
+    """Check two listings and their images.
 
-    Found are: images listed twice, missing or broken, or the same under two names; images without a label; labels
-    that are not among those given, that differ from others by their spelling only, that are both present and unknown,
-    or that no training image shows; images of one split in the other.
+    It finds images that are listed twice, missing, broken, or equal under two names; images without a label; labels
+    that are not among the given ones, differ only in spelling, are both present and unknown, or have no training
+    image; and images of one split in the other.
 
     Args:
         training: The training split; None if it could not be listed.
-        evaluation: The split that is scored; None if there is none.
-        problems: Where to add what is wrong.
-        label_names: All labels, where the user gives them, each with the place where it is given.
-        allow_unlabelled: Images without any label are meant to be so.
-        skip_missing_images: Missing and broken images are left out and no problem.
-        published: Nobody wants to change the data: what could be meant so is noted, a line a kind.
+        evaluation: The split to score; None if there is none.
+        problems: Collects the errors.
+        label_names: All labels if the user gives them, each with its place.
+        allow_unlabelled: Accept images without any label.
+        skip_missing_images: Skip missing and broken images instead of reporting them.
+        published: The data are published and will not be changed: what may be intended is noted, one line per kind.
 
     Returns:
-        The two listings, their images looked at, with what is noted.
+        The two listings with the looks of their images and further notes.
     """
     listings = [listing for listing in (training, evaluation) if listing is not None]
     if any([are_too_many(listing.found_names(), listing.source, problems) for listing in listings]):
@@ -67,7 +67,7 @@ Prints = dict[bytes, Record]
 
 
 def _noted(odd: Problems) -> list[str]:
-    """A line a kind: the first such problem, and how many more there are."""
+    """One line per kind: the first problem, and the number of further ones."""
     counts = Counter(problem.kind for problem in odd.found)
     first = {problem.kind: problem for problem in reversed(odd.found)}
     more = {kind: f"; {count - 1} more such" if count > 1 else "" for kind, count in counts.items()}
@@ -81,7 +81,7 @@ def _check_images(listing: Listing, problems: Problems, odd: Problems, skip_miss
     for index, (record, look) in enumerate(zip(listing.records, listing.looks or [], strict=True)):
         known = first.setdefault(record.path or id(record), record)
         if known is not record:
-            text = f"image {record.image!r} stands at {known.place} already{_differing(known, record)}"
+            text = f"image {record.image!r} is already listed at {known.place}{_differing(known, record)}"
             problems.add("image listed twice", record.place, text, "keep one of them, with all its labels")
         elif look.fault:
             if not skip_missing_images:
@@ -143,7 +143,7 @@ def _check_labels(listing: Listing, problems: Problems, allow_unlabelled: bool) 
 
 
 def _check_spelling(listings: Sequence[Listing], problems: Problems) -> None:
-    """Of labels that differ by case or spaces only, the most frequent is taken to be meant."""
+    """Report labels that differ only in case or spaces; the most frequent one is suggested."""
     counts = Counter(label for listing in listings for record in listing.records for label in record.labels)
     counts.update({label: 0 for listing in listings for label in listing.found_names()})
     meant: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Which labels are seen together."""
+"""Counts of labels that occur together."""
 
 import numpy as np
 

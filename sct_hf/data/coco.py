@@ -23,17 +23,16 @@ _FORMAT = (
 def list_coco(request: Request, problems: Problems) -> Listing:
     """List a split in the official layout: images in `<split>/`, boxes in `annotations/instances_<split>.json`.
 
-    A label is present where the image has at least one object of it, crowds included. Images without any object
-    are dropped, as in the literature. The labels are all categories of the file in the order of their ids (80 in
-    MS-COCO), so every split has the same columns. A `file_name` may start from the folder of the split, or from
-    `data_dir`.
+    A label is present if the image has at least one object of it, crowds included. Images without any object are
+    dropped, as in the literature. The labels are all categories of the file in the order of their ids (80 in MS-COCO),
+    so every split has the same columns. A `file_name` is relative to the folder of the split, or to `data_dir`.
 
     Args:
-        request: Names folder and split: "train2014", "val2017", or whatever the annotations folder has.
-        problems: Where to add what is wrong.
+        request: The folder and the split: "train2014", "val2017", or any other in the annotations folder.
+        problems: Collects the errors.
 
     Raises:
-        InputError: No such split.
+        InputError: The split does not exist.
     """
     assert request.data_dir is not None
     root, split = request.data_dir.absolute(), request.split
@@ -63,7 +62,7 @@ def list_coco(request: Request, problems: Problems) -> Listing:
 
 @dataclass
 class _Content:
-    """An instances file: label by category id, file name and place by image id, and what its annotations pair."""
+    """An instances file: labels by category id, file names and places by image id, and annotated pairs."""
 
     file: Path
     label_names: dict[Any, str] = field(default_factory=dict)
@@ -82,14 +81,14 @@ def _read(file: Path, problems: Problems) -> _Content | None:
     content = _Content(file)
     for place, entry in _entries(file, read, "images", {"id": (int, str), "file_name": str}, problems):
         if entry["id"] in content.images:
-            text = f"id {shown(entry['id'])} stands at {content.images[entry['id']][1]} already"
-            problems.add("id given twice", place, text, "give each image an id of its own")
+            text = f"id {shown(entry['id'])} is already used at {content.images[entry['id']][1]}"
+            problems.add("id given twice", place, text, "give each image a unique id")
         content.images.setdefault(entry["id"], (entry["file_name"], place))
     categories = list(_entries(file, read, "categories", {"id": (int, str)}, problems))
     keys = [entry["id"] for _, entry in categories]
     if len({type(key) for key in keys}) > 1 or len(set(keys)) < len(keys):
-        text = "ids of categories are numbers and text, or stand twice"
-        problems.add("wrong ids", f"{file}, categories", text, "give each category a number of its own")
+        text = "ids of categories mix numbers and text, or repeat"
+        problems.add("wrong ids", f"{file}, categories", text, "give each category a unique number")
         return None
     categories.sort(key=lambda pair: pair[1]["id"])
     names = declared_names((entry.get("name") for _, entry in categories), f"{file}, categories", problems)
@@ -111,7 +110,7 @@ _KEYS = ("images", "annotations", "categories")
 def _entries(
     file: Path, read: dict[str, Any], key: str, kinds: dict[str, Any], problems: Problems
 ) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Entries of a list with their places; one without the fields that it must have is a problem."""
+    """Entries of a list with their places; an entry without the required fields is a problem."""
     for number, entry in enumerate(read[key], start=1):
         place = f"{file}, {key} {number}"
         if isinstance(entry, dict) and all(
@@ -124,7 +123,7 @@ def _entries(
 
 
 def _labels(content: _Content, listing: Listing, problems: Problems) -> dict[Any, list[str]]:
-    """Labels by the id of the image; annotations of unlisted images and categories without any are noted."""
+    """Labels by image id; annotations of unlisted images and categories without annotations are noted."""
     found: dict[Any, dict[str, None]] = {}
     strange: list[Any] = []
     for number, image, category in content.pairs:
@@ -147,7 +146,7 @@ def _labels(content: _Content, listing: Listing, problems: Problems) -> dict[Any
             f"no annotation is of a listed image: image_id is {shown(strange[0])}, ids of images are {kinds}, such as "
             f"{shown(next(iter(content.images), None))}"
         )
-        problems.add("wrong ids", content.file, text, "write the ids of images and image_id alike")
+        problems.add("wrong ids", content.file, text, "write the ids of images and image_id in the same form")
     elif strange:
         listing.notes.append(
             f"{content.file}: {len(strange)} annotations are of images that the file does not list, such as image_id "

@@ -38,10 +38,10 @@ def default_cache_dir() -> Path:
 def view_transforms(
     views: int, image_size: int | Sequence[int], mean: Sequence[float], std: Sequence[float]
 ) -> list[Transform]:
-    """Build the transforms of `views` fixed views: that of evaluation, its mirror image, then mild random crops.
+    """Build the transforms of `views` fixed views: evaluation, its mirror image, then mild random crops.
 
-    A crop covers 0.5 to 1 of the image's area, is resized to the full size and mirrored half of the time; its
-    randomness is torch's global generator. The choice of views is this project's.
+    A crop covers 0.5 to 1 of the image's area, is resized to the full size, and mirrored half of the time. It uses
+    torch's global generator. This project chose the views.
 
     Returns:
         Functions from a PIL image to float32 (3, H, W).
@@ -71,20 +71,20 @@ def cached_feature_maps(
     batch_size: int = 64,
     num_workers: int = 0,
 ) -> np.ndarray:
-    """Open the maps of `images` by `model.backbone`, after computing them if the cache does not hold them.
+    """Open the maps of `images` by `model.backbone`; compute them first if the cache lacks them.
 
-    The cache is keyed by a digest of the backbone's weights, of ids and files (path, size and time of change; the
-    bytes of images without a file) and of the views. Several processes share the work. A file that is damaged, or
-    another's, is told and computed again.
+    The key of the cache is a digest of the backbone's weights, ids and files (path, size and modification time, or the
+    bytes of images without a file) and the views. Several processes share the work. A damaged or foreign file is
+    reported and computed again.
 
     Args:
-        model: Its `backbone` is used as it is now, in evaluation mode and float32; `config` gives size, mean and std.
+        model: Source of the `backbone`, in evaluation mode and float32, and of size, mean and std in `config`.
         images: The images.
         views: Fixed views V of each, see `view_transforms`.
         cache_dir: Folder of all caches; `default_cache_dir()` if None.
-        accelerator: Of this process.
-        batch_size: Views that pass through the backbone at a time, over all processes.
-        num_workers: Processes that read images.
+        accelerator: The accelerator of this process.
+        batch_size: Views per batch of the backbone, over all processes.
+        num_workers: Processes that load images.
 
     Returns:
         A read-only memory map (N, V, D₀, H', W') float16.
@@ -201,7 +201,7 @@ def _map_shape(backbone: nn.Module, input_size: tuple[int, int], device: torch.d
 
 
 def _key(model: BackbonePreTrainedModel, images: LabelledImages, views: int) -> str:
-    """Digest of everything the maps depend on."""
+    """Digest of all inputs of the maps."""
     digest = hashlib.sha256()
     for name, value in sorted(model.backbone.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -224,16 +224,16 @@ def _image_identity(image: dict[str, Any]) -> bytes:
 
 
 class CachedDataset(Dataset[dict[str, Any]]):
-    """Cached maps and targets; a batch is read at once and needs no collation (see `collate_cached`).
+    """Cached maps and targets. A batch is read in one piece and needs no collation (see `collate_cached`).
 
-    An image's view is a function of (seed, epoch, index) alone. Resampling asks for (index, repeat) instead: every
-    repeat has the next view, until all have been seen.
+    An image's view depends only on (seed, epoch, index). Resampling asks for (index, repeat) instead: each repeat has
+    the next view, until all were used.
 
     Args:
-        maps: (M, V, D₀, H', W') float16, of `cached_feature_maps`.
-        rows: (N,) rows of `maps` that make up this data set.
+        maps: (M, V, D₀, H', W') float16, from `cached_feature_maps`.
+        rows: (N,) rows of `maps` in this data set.
         targets: (N, C): 1 present, 0 absent, -1 unknown.
-        views: Views to draw from: all the first `views` of `maps`; 1 for evaluation.
+        views: Draw from the first `views` views; 1 for evaluation.
         seed: Seed of the draw.
     """
 
@@ -247,7 +247,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
         return len(self._rows)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the views of `epoch` from now on."""
+        """Use the views of `epoch` from now on."""
         self._view = np.random.default_rng((self._seed, epoch)).integers(self._views, size=len(self._rows))  # (N,)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
@@ -255,7 +255,7 @@ class CachedDataset(Dataset[dict[str, Any]]):
         return {name: value[0] for name, value in self.__getitems__([key]).items()}
 
     def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> dict[str, Tensor]:
-        """Return a batch: the same fields with a first axis B."""
+        """Return a batch: the same fields with a leading axis B."""
         pairs = [key if isinstance(key, tuple) else (key, 0) for key in keys]
         indices, repeats = ([pair[part] for pair in pairs] for part in (0, 1))
         views = (self._view[indices] + repeats) % self._views  # (B,)
@@ -269,5 +269,5 @@ class CachedDataset(Dataset[dict[str, Any]]):
 
 
 def collate_cached(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Pass on a batch of `CachedDataset`, which is whole already."""
+    """Return a batch of `CachedDataset` unchanged; it is already collated."""
     return batch

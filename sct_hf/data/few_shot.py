@@ -8,14 +8,14 @@ from sct_hf.errors import InputError
 def few_shot_rows(targets: np.ndarray, shots: int, seed: int) -> np.ndarray:
     """Draw images until each label has `shots` of them.
 
-    Labels are gone through from the rarest on; each takes images at random until it has its share, counting those
-    that came in for another label. So a frequent label may get more than `shots`, as an image brings all its labels
-    (the literature draws likewise where images have several labels).
+    Labels are processed from the rarest on. Each draws images at random until it has enough, counting images drawn for
+    other labels. A frequent label may get more than `shots`, since an image counts for all its labels (as usual in the
+    multi-label literature).
 
     Args:
         targets: (N, C): 1 present, 0 absent, −1 or NaN unknown.
-        shots: Images a label; a label with fewer gives all it has.
-        seed: Decides, with the targets alone, which images are drawn.
+        shots: Images per label; a label with fewer uses all.
+        seed: Seed of the draw, which otherwise depends only on the targets.
 
     Returns:
         The rows drawn, increasing.

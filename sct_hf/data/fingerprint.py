@@ -1,4 +1,4 @@
-"""Telling whether two encoded images are the same."""
+"""Fingerprints of encoded images, to find duplicates."""
 
 import hashlib
 import struct
@@ -10,10 +10,10 @@ _PNG_IMAGE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 
 
 def fingerprint(data: bytes) -> bytes:
-    """Digest of an encoded image, without what does not change its pixels.
+    """Digest of an encoded image, ignoring parts that do not change its pixels.
 
-    JPEG and PNG files that differ in metadata only (EXIF, comments, profiles, times) have the same fingerprint. A
-    re-encoded copy, of another quality, size or format, has another one. Nothing is decoded.
+    JPEG and PNG files that differ only in metadata (EXIF, comments, profiles, times) have the same fingerprint. A
+    re-encoded copy with another quality, size or format is not detected. Nothing is decoded.
 
     Args:
         data: The content of a file.
@@ -26,7 +26,7 @@ def fingerprint(data: bytes) -> bytes:
 
 
 def _jpeg_parts(data: bytes) -> list[bytes] | None:
-    """Tables, frame and scans, without application segments and comments; None for what is not laid out as a JPEG."""
+    """Tables, frame and scans without application segments and comments; None if the layout is not JPEG's."""
     parts: list[bytes] = []
     place = 2
     while place + 4 <= len(data) and data[place] == 0xFF:

@@ -1,4 +1,4 @@
-"""A folder of images with a metadata file, laid out as for the `imagefolder` of `datasets`."""
+"""A folder of images with a metadata file, in the layout of `imagefolder` of `datasets`."""
 
 import os
 from pathlib import Path, PureWindowsPath
@@ -22,16 +22,16 @@ SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "tes
 def list_folder(request: Request, problems: Problems) -> Listing:
     """List `<data_dir>/<split>/metadata.jsonl` (or .csv), or the split's lines of `<data_dir>/metadata.jsonl`.
 
-    In the second case the lines of a split are those whose path starts with `<split>/`; a metadata file whose paths
-    start with no usual name of a split is all "train". Images that the metadata do not list are left out. Columns,
-    labels and paths are those of `sct_hf.data.tables.list_table`.
+    In the second case the lines of a split have paths that start with `<split>/`. If no path starts with a usual name
+    of a split, all lines are "train". Images that are not in the metadata are left out. Columns, labels and paths are
+    read as in `sct_hf.data.tables.list_table`.
 
     Args:
-        request: Names folder and split, and columns as for a table.
-        problems: Where to add what is wrong.
+        request: The folder and the split, and columns as for a table.
+        problems: Collects the errors.
 
     Raises:
-        InputError: No metadata, or no such split.
+        InputError: There is no metadata file, or the split does not exist.
     """
     assert request.data_dir is not None
     root, split = request.data_dir, request.split

@@ -25,23 +25,23 @@ _PAIR = 2
     published=True,
 )
 def list_hub(request: Request, problems: Problems) -> Listing:
-    """List a split of a data set by its name on the Hub, or of a folder on disk.
+    """List a split of a data set on the Hub, or of a folder on disk.
 
-    The labels of an image are a list of `ClassLabel`, of names or of numbers, one such value, or that list within
-    the objects of a detection data set, as in `label_column="objects.category"`; or text, as in a table
-    (`sct_hf.data.cells`); or a 0/1 vector (`sct_hf.data.vectors`). A column `unknown` of the same kind names labels
-    that nobody judged. A column `image_id` is kept.
+    The labels of an image are a list of `ClassLabel`, of names or of numbers, or one such value. The list may be
+    inside the objects of a detection data set, as in `label_column="objects.category"`. Labels may also be text, as in
+    a table (`sct_hf.data.cells`), or a 0/1 vector (`sct_hf.data.vectors`). A column `unknown` of the same kind has
+    unknown labels. A column `image_id` is kept.
 
     Args:
         request: `dataset`, "owner/name", a folder with data files, or a folder written by `save_to_disk`; `split`, its
-            name, or a slice such as "train[:10%]"; `config`, `revision`, `data_dir` within it. The image column is by
-            default the only one of type `Image`, that of labels the first there is of labels, label, tags, categories.
-            `label_names` names numbered labels, or all labels, in order; by default those of `ClassLabel`, or those
-            found, sorted.
-        problems: Where to add rows that cannot be used.
+            name, or a slice such as "train[:10%]"; `config`, `revision`, `data_dir` inside it. The default image
+            column is the only one of type `Image`. The default label column is the first of labels, label, tags,
+            categories. `label_names` are all labels, in order; by default those of `ClassLabel`, or those found,
+            sorted.
+        problems: Collects rows that cannot be used.
 
     Raises:
-        InputError: No such data set, split or column, or label names beside those that it has.
+        InputError: The data set, split or column does not exist, or it has other label names.
     """
     name, split = request.dataset, request.split
     source = _load(request)
@@ -135,7 +135,7 @@ def _only_image_column(source: Dataset, name: str) -> str:
 
 
 def _cells(source: Dataset, column: str, name: str) -> tuple[list[Any], Any, bool]:
-    """The value of each image in a column, the type of a label in it, and whether there is one for each object."""
+    """The value of each image in a column, the type of a label in it, and whether each object has one."""
     root, *keys = column.split(".")
     feature: Any = source.features[root]
     values = source.select_columns([root]).with_format("arrow")[:][root].to_pylist()
@@ -152,14 +152,14 @@ def _cells(source: Dataset, column: str, name: str) -> tuple[list[Any], Any, boo
 
 
 def _is_single(cells: Sequence[Any]) -> bool:
-    """Whether each image has a number in place of a list of them."""
+    """Whether each image has one number instead of a list."""
     return any(isinstance(cell, int) and not isinstance(cell, bool) for cell in cells)
 
 
 def _names(
     value: Any, cells: Sequence[Any], given: Sequence[str] | None, name: str, problems: Problems
 ) -> Sequence[str] | None:
-    """The labels in order: those that are given, or those of a `ClassLabel`; None where only the cells have them."""
+    """The labels in order: the given ones, or those of a `ClassLabel`; None if only the cells have them."""
     if not isinstance(value, ClassLabel):
         return given
     declared = declared_names(value.names, f"data set {name!r}, names of its ClassLabel", problems)

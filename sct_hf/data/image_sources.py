@@ -1,4 +1,4 @@
-"""Where the encoded images of a data set are: in files, or in a column of `datasets`."""
+"""Sources of a data set's encoded images: files, or a column of `datasets`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from datasets import Dataset, Image
 
 
 class ImageSource(Protocol):
-    """N encoded images: item n is `{"bytes": … or None, "path": … or None}`, as `decode_image` takes it."""
+    """N encoded images: item n is `{"bytes": … or None, "path": … or None}`, the input of `decode_image`."""
 
     def __len__(self) -> int: ...
 
@@ -42,10 +42,10 @@ class ImageFiles:
 
 
 class ImageColumn:
-    """Images in a column of a `datasets.Dataset`, memory-mapped as it is.
+    """Images in a column of a memory-mapped `datasets.Dataset`.
 
     Args:
-        dataset: Has a column `image`, of type `Image`.
+        dataset: A data set with a column `image`, of type `Image`.
     """
 
     def __init__(self, dataset: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""A column of label cells as lists of names: text, lists and numbers are read here, for tables and Hub data sets."""
+"""Columns of label cells (text, lists or numbers) as lists of names, for tables and Hub data sets."""
 
 import re
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ _Rows = list[list[Any] | None]
 
 @dataclass
 class LabelLists:
-    """What a column says of each image; None for a cell that cannot be read.
+    """The labels of each image in a column; None for a cell that cannot be read.
 
     Attributes:
         labels: Names of the labels that each image shows.
-        unknown: Names of those that nobody judged.
-        notes: What is odd about the cells.
+        unknown: Names of its unknown labels.
+        notes: Notes on odd cells.
     """
 
     labels: list[list[str] | None]
@@ -43,16 +43,16 @@ def label_lists(
     indices_only: bool = False,
     declared: bool = False,
 ) -> LabelLists:
-    """Read the cells of a column of labels, and those of one of unknown labels.
+    """Read the cells of a column of labels, and those of a column of unknown labels.
 
     Args:
         cells: The N cells, see `sct_hf.data.cells.items_in`.
-        unknown: N cells of labels that nobody judged, None where there is none.
-        places: Where each stands.
+        unknown: N cells of unknown labels; None for an image without one.
+        places: File and line of each cell.
         column: Name of the column.
-        names: All labels in order, where they are known: needed for numbers.
-        separator: Separator of the labels in a text cell.
-        problems: Where to add what is wrong.
+        names: All labels in order, if known; required for numbers.
+        separator: Separator between labels in a text cell.
+        problems: Collects the errors.
         indices_only: See `decode_numbers`.
         declared: See `decode_numbers`.
     """

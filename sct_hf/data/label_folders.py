@@ -1,4 +1,4 @@
-"""A folder for each label, in which an image may lie as often as it has labels."""
+"""One folder per label; an image with several labels is in several folders."""
 
 import os
 
@@ -15,20 +15,19 @@ from sct_hf.files import images_below
     "labelfolders", title="Own images (a folder for each label)", needs=["data_dir"], takes=["label_names"]
 )
 def list_label_folders(request: Request, problems: Problems) -> Listing:
-    """List `<data_dir>/<split>/<label>/…`: an image has the labels of all folders that it lies in.
+    """List `<data_dir>/<split>/<label>/…`: an image has the labels of all folders that contain it.
 
-    Two files are one image if their content is the same (see `sct_hf.data.fingerprint`), whatever their names: a
-    copy, or a link. Files of one name and different content are two images, as `dog/1.jpg` and `sofa/1.jpg` often
-    are. The label is the first folder below the split's; deeper ones count for nothing. Images beside those folders
-    have no label. The labels are the names of the folders, sorted.
+    Files with the same content are one image, such as copies and links (see `sct_hf.data.fingerprint`). Files with the
+    same name and different content are two images, as `dog/1.jpg` and `sofa/1.jpg` often are. The label is the first
+    folder below the split's; deeper folders are ignored. Images directly in the split's folder have no label. The
+    labels are the names of the folders, sorted.
 
     Args:
-        request: Names folder and split; "train" may be all of `data_dir`, if no folder in it has the name of a
-            split.
-        problems: Where to add folders whose names are no label's.
+        request: The folder and the split. "train" may be all of `data_dir` if no folder in it has the name of a split.
+        problems: Collects folders with unusable names.
 
     Raises:
-        InputError: No such folder.
+        InputError: The folder does not exist.
     """
     assert request.data_dir is not None
     root, split = request.data_dir, request.split
@@ -37,7 +36,7 @@ def list_label_folders(request: Request, problems: Problems) -> Listing:
         inside = {path.name for path in root.iterdir() if path.is_dir()} if os.path.isdir(root) else set()
         if not inside or split != "train" or inside & SPLITS:
             raise InputError(
-                f"split is {split!r}, but there is no folder {folder}: make it, with a folder for each label in it, "
+                f"split is {split!r}, but there is no folder {folder}: create it, with one folder per label, "
                 "or give another data_dir"
             )
         folder = root

@@ -1,4 +1,4 @@
-"""Which labels a model is trained on, and which it meets for the first time when it is scored."""
+"""Seen labels, which a model is trained on, and unseen labels, which are only scored."""
 
 import difflib
 import os
@@ -18,7 +18,7 @@ class LabelSplit:
 
     Attributes:
         seen: Labels to train on, two or more.
-        unseen: Labels that training is told nothing of, one or more.
+        unseen: Labels left out of training, one or more.
     """
 
     seen: list[str]
@@ -43,19 +43,20 @@ SPLITS: dict[str, tuple[tuple[str, ...], tuple[str, ...] | None]] = {
     "coco17": (tuple(_COCO17.split()), tuple(_COCO48.split(","))),
     "nus81": (tuple(NUS_CONCEPTS), None),
 }
-"""Unseen labels by the name of a split, and the seen ones, or None where all others are seen."""
+"""Unseen and seen labels by name of a split; None for the seen ones if all others are seen."""
 
 
 def split_labels(unseen: str, label_names: Sequence[str], further: Sequence[str] = ()) -> LabelSplit:
-    """Part the labels of a data set.
+    """Split the labels of a data set into seen and unseen ones.
 
     Args:
-        unseen: A name of `SPLITS`, a text file with one label a line, or labels with commas between them.
+        unseen: A name of `SPLITS`, a text file with one label per line, or labels separated by commas.
         label_names: Labels of the training images.
         further: Labels that only other images have; they may be unseen.
 
     Raises:
-        InputError: A name twice, or of no label (with the nearest ones), none at all, or fewer than two seen labels.
+        InputError: A name repeats or is no label (the message has the nearest ones), there is none, or fewer than two
+            labels remain seen.
     """
     if unseen in SPLITS:
         names, seen = SPLITS[unseen]

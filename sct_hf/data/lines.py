@@ -15,13 +15,13 @@ from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
 
 _QUOTES = "close each quote, and write a quote within a cell twice"
-_LONG = "a quote may be open, so that further lines count to the cell; or shorten the cell"
+_LONG = "a quote may be open, so that further lines belong to the cell; or shorten the cell"
 _COMPARED = 50  # columns that an error names
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: where it stands, and its cells by column."""
+    """A line of a table: its place, and its cells by column."""
 
     place: str
     cells: dict[str, Any]
@@ -61,7 +61,7 @@ def _csv_lines(file: Path, problems: Problems) -> list[Line]:
 
 
 def _csv_rows(lines: list[str]) -> Iterator[tuple[int, Any]]:
-    """Number of the first line of each row, and its cells, or the error; after an error the next line goes on."""
+    """The first line's number and the cells of each row, or an error; reading continues on the next line."""
     start = 0
     while start < len(lines):
         reader = csv.reader((lines[place] for place in range(start, len(lines))), strict=True)
@@ -97,11 +97,11 @@ def _json_lines(file: Path, problems: Problems) -> list[Line]:
 
 
 LINES: dict[str, Callable[[Path, Problems], list[Line]]] = {"csv": _csv_lines, "jsonl": _json_lines}
-"""Functions that read the lines of a file, by format; what they cannot read, they add to the problems."""
+"""Functions that read the lines of a file, by format; they add errors to the problems."""
 
 
 def find_column(field: str, given: str | None, usual: Sequence[str], line: Line, problems: Problems) -> str | None:
-    """The column asked for, or the first usual one that the line has; None, and a problem, if it has none."""
+    """The requested column, or the first usual one in the line; None and a problem if there is none."""
     wanted = usual if given is None else [given]
     for column in wanted:
         if column in line.cells:
@@ -115,17 +115,17 @@ def find_column(field: str, given: str | None, usual: Sequence[str], line: Line,
 
 @lru_cache(maxsize=1000)
 def _nearest(columns: tuple[str, ...], wanted: tuple[str, ...]) -> str | None:
-    """The first column whose name is much like a wanted one."""
+    """The first column with a name similar to a wanted one."""
     return next(
         (name for name in columns if difflib.get_close_matches(name[:100].strip().casefold(), wanted, n=1)), None
     )
 
 
 def image_path(line: Line, column: str, problems: Problems) -> str | None:
-    """The path in a line's cell; None, and a problem, if there is none."""
+    """The path in a line's cell; None and a problem if there is none."""
     path = line.cells[column]
     if isinstance(path, str) and path.strip():
         return path
     found = shown(path) if isinstance(path, str) else f"{kind_of(path)}, {shown(path)}"
-    problems.add("no path", line.place, f"the path of the image is {found}", "give a path, or take the line out")
+    problems.add("no path", line.place, f"the path of the image is {found}", "give a path, or remove the line")
     return None

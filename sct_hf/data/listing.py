@@ -1,4 +1,4 @@
-"""Images as a data set lists them, before one of them is opened."""
+"""The images of a data set as listed, before any is opened."""
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
@@ -25,8 +25,8 @@ class Record:
         image: The image's name as written there, its id in the data set.
         path: Its file; None for an image in a column of the listing.
         labels: Names of the labels it shows.
-        unknown: Names of the labels nobody judged.
-        difficult: Names of the labels of which it shows difficult objects only: absent, or unknown, as the user asks.
+        unknown: Names of its unknown labels.
+        difficult: Names of labels with only difficult objects: absent or unknown, as the user chooses.
     """
 
     place: str
@@ -39,11 +39,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of an image.
+    """The result of opening an image.
 
     Attributes:
-        fault: "missing", or "broken: …" with what the decoder says; None for an image that training can read.
-        fingerprint: See `sct_hf.data.fingerprint`; empty for an image that is missing or lies elsewhere (a URL).
+        fault: "missing", or "broken: …" with the decoder's error; None for an image that training can read.
+        fingerprint: See `sct_hf.data.fingerprint`; empty for an image that is missing or remote (a URL).
     """
 
     fault: str | None = None
@@ -57,12 +57,12 @@ class Listing:
     Attributes:
         source: The file, folder or data set that lists it.
         records: The images.
-        label_names: All labels in order, where the source declares them.
-        notes: What the reader left out on purpose, or what the user should know.
-        column: The images themselves where they are no files: a row a record, in column `image` (undecoded).
-        is_sound: The reader has made the images itself: nobody need look at them.
-        one_image_by_content: Records whose images are equal are one image with the labels of all.
-        looks: What `sct_hf.data.looks.look_at` saw of each record's image, once it did.
+        label_names: All labels in order, if the source declares them.
+        notes: What the reader left out on purpose, and other facts for the user.
+        column: The undecoded images if they are not files: column `image`, one row per record.
+        is_sound: The reader made the images itself, so they need no check.
+        one_image_by_content: Records with equal images are one image with all their labels.
+        looks: The look of each record's image, after `sct_hf.data.looks.look_at`.
     """
 
     source: str
@@ -81,7 +81,7 @@ class Listing:
         return sorted({label for record in self.records for label in names_of(record)})
 
     def file_of(self, index: int) -> str:
-        """The file of a record's image, or "<no file>" for one that is in the column itself."""
+        """The file of a record's image, or "<no file>" for an image in the column."""
         path: str | Path | None = self.records[index].path
         if self.column is not None:
             path = (self.column[index]["image"] or {}).get("path")
@@ -98,7 +98,7 @@ def names_of(record: Record) -> list[str]:
 
 
 def usable_names(values: Iterable[Any], place: object, problems: Problems) -> list[str]:
-    """The names among some values, clean and each once; what is no name is added to the problems."""
+    """The clean names among some values, each once; values that are not names become problems."""
     names: dict[str, None] = {}
     for value in values:
         try:
@@ -109,7 +109,7 @@ def usable_names(values: Iterable[Any], place: object, problems: Problems) -> li
 
 
 def declared_names(values: Iterable[Any], place: object, problems: Problems) -> list[str] | None:
-    """The names that a source declares, in their order; None, and problems, where one is no name or stands twice."""
+    """The names that a source declares, in order; None and problems if one is not a name or repeats."""
     before = len(problems.found)
     names: dict[str, None] = {}
     for value in values:
@@ -121,7 +121,7 @@ def declared_names(values: Iterable[Any], place: object, problems: Problems) -> 
 
 
 def are_too_many(names: Collection[str], place: object, problems: Problems) -> bool:
-    """Whether there are more than `MOST_LABELS` names, which is a problem then."""
+    """Whether there are more than `MOST_LABELS` names; this adds a problem."""
     if len(names) > MOST_LABELS:
         text = f"there are {len(names)} labels, such as {some(list(map(shown, list(names)[:3])))}"
         problems.add("too many labels", place, text, f"give at most {MOST_LABELS}; are the labels separated rightly?")
@@ -129,7 +129,7 @@ def are_too_many(names: Collection[str], place: object, problems: Problems) -> b
 
 
 def check_names(listing: Listing, names: Sequence[str], problems: Problems) -> None:
-    """Add a problem for each label of a record that is not in `names`, with the nearest ones that are."""
+    """Add a problem for each label of a record that is not in `names`, with the nearest names."""
     known = set(names)
     spelling_of = {plain_name(name): name for name in names}
     meant_of: dict[str, str] = {}
@@ -147,10 +147,10 @@ def check_names(listing: Listing, names: Sequence[str], problems: Problems) -> N
 
 
 def read_names(file: str | Path) -> list[str]:
-    """Read a text file with one name a line; empty lines count for nothing.
+    """Read a text file with one name per line; empty lines are skipped.
 
     Raises:
-        DataError: No such file, no text, or what is no name.
+        DataError: The file does not exist or is not text, or an entry is not a name.
     """
     problems = Problems()
     lines = {number: line for number, line in enumerate(read_lines(Path(file), problems), start=1) if line.strip()}
@@ -162,13 +162,13 @@ def read_names(file: str | Path) -> list[str]:
 
 
 def read_label_names(file: str | Path) -> dict[str, str]:
-    """Read a text file with one label a line; empty lines count for nothing.
+    """Read a text file with one label per line; empty lines are skipped.
 
     Returns:
         The labels in order, each with its file and line.
 
     Raises:
-        DataError: No such file, what is no name, a label twice, or fewer than two labels.
+        DataError: The file does not exist, an entry is not a name, a label repeats, or there are fewer than two.
     """
     file, problems = Path(file), Problems()
     line_of: dict[str, int] = {}
@@ -178,10 +178,10 @@ def read_label_names(file: str | Path) -> dict[str, str]:
     for number, line in lines.items():
         for label in usable_names([line], f"{file}, line {number}", problems):
             if label in line_of:
-                text = f"label {label!r} stands on line {line_of[label]} already"
+                text = f"label {label!r} is already on line {line_of[label]}"
                 problems.add("label given twice", f"{file}, line {number}", text, "take one of them out")
             line_of.setdefault(label, number)
     if not problems.found and len(line_of) < 2:
-        problems.add("too few labels", file, f"{len(line_of)} labels", "give at least two, one a line")
+        problems.add("too few labels", file, f"{len(line_of)} labels", "give at least two, one per line")
     problems.raise_if_any()
     return {label: f"{file}, line {number}" for label, number in line_of.items()}

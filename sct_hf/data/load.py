@@ -1,4 +1,4 @@
-"""One split of a data set by name."""
+"""Load one split of a data set by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,28 +28,28 @@ def load_data(
     cache_dir: str | Path | None = None,
     **options: Any,
 ) -> LabelledImages:
-    """Read one split of a data set by name: list it, look at each image once, and make targets of its labels.
+    """Read one split of a data set by name: list it, open each image once, and make targets from its labels.
 
     Args:
         name: One of `READERS`, or a data set of the Hub ("owner/name") or a folder that `datasets` can load.
         split: Name of the split.
-        data_dir: Folder of the data; what it must hold is said by each reader.
+        data_dir: Folder of the data; each reader describes its content.
         files: For csv, jsonl, and exports of labelling tools: the file or files of the split.
-        difficult: What a label with only difficult objects (VOC) counts as: "negative", as in training, or "ignore",
+        difficult: Meaning of a label with only difficult objects (VOC): "negative", as in training, or "ignore",
             unknown, as in the official evaluation.
-        skip_missing_images: Leave out listed images that are missing or broken instead of raising.
+        skip_missing_images: Skip missing or broken images instead of raising.
         image_column: For csv, jsonl, imagefolder, labelstudio and the Hub: the column of the images.
         label_column: For csv, jsonl, imagefolder, labelstudio, fiftyone and the Hub: the column of the labels.
-        labels_file: Text file with all labels, one a line, in order; by default those that the data have.
-        label_names: These labels, where no file has them.
-        separator: For csv, jsonl, imagefolder and the Hub: what parts the labels of a cell: comma, pipe, semicolon,
-            space, none, or the separator itself; by default each of "|", ";" and ",".
-        cache_dir: Where downloaded or rendered data is kept; by default the cache of `datasets`.
+        labels_file: Text file with all labels, one per line, in order; by default the labels found in the data.
+        label_names: These labels, instead of a file.
+        separator: For csv, jsonl, imagefolder and the Hub: the separator between labels in a cell, as comma, pipe,
+            semicolon, space, none, or the character itself; by default any of "|", ";" and ",".
+        cache_dir: Folder of downloaded or rendered data; by default the cache of `datasets`.
         **options: Further options of the reader, such as `size` and `seed` of scenes.
 
     Raises:
-        DataError: All that is wrong with the data set's files.
-        InputError: An unknown name, an option the reader does not take or lacks, missing or broken images.
+        DataError: The data set's files have errors; the message lists all.
+        InputError: The name is unknown, an option is missing or not the reader's, or images are missing or broken.
     """
     if difficult not in ("negative", "ignore"):
         raise InputError(f"difficult is {difficult!r}: give 'negative' or 'ignore'")

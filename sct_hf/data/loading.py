@@ -16,16 +16,16 @@ from sct_hf.errors import InputError
 class ImageDataset(Dataset[dict[str, Any]]):
     """Items `{"pixel_values": float32 (3, H, W), "labels": float32 (C,) in {0, 1, -1}, "index": int}`.
 
-    The randomness of an item is a function of (seed, epoch, index) alone: neither the number of workers nor the
-    order of access changes it, and torch's generator is left as it was. Resampling asks for (index, repeat) instead:
-    repeat 0 is the item of that index, and every further one draws its own randomness.
+    The randomness of an item depends only on (seed, epoch, index), not on the number of workers or the order of
+    access, and torch's generator is restored. Resampling asks for (index, repeat) instead: repeat 0 is the item of
+    that index, and every further repeat draws new randomness.
 
     Args:
         images: The images and their labels.
-        transform: From a PIL image to a tensor; draws from torch's generator.
+        transform: Function from a PIL image to a tensor; it may draw from torch's generator.
         seed: Seed of the augmentation.
-        draft_side: Side in pixels for which JPEGs may be decoded at a reduced size, see `decode_image`; None, as
-            evaluation needs it, decodes in full.
+        draft_side: Side in pixels for decoding JPEGs at a reduced size, see `decode_image`. None decodes in full, as
+            evaluation needs.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One look at each image of a listing: whether training can read it, and what tells it from others."""
+"""One look at each image of a listing: whether training can read it, and its fingerprint."""
 
 import re
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ _ROWS = 256  # of a column that are in memory at a time
 
 
 def examine(listing: Listing) -> Listing:
-    """Look at the images of a listing, each file once; the listing comes back with `looks`, the second time as it is.
+    """Open the images of a listing, each file once, and return it with `looks`; a listing with `looks` is unchanged.
 
-    Where equal content makes one image, the records of equal images are one from then on.
+    If the listing treats equal files as one image, their records are merged.
     """
     if listing.looks is not None:
         return listing
@@ -32,10 +32,10 @@ def examine(listing: Listing) -> Listing:
 
 
 def look_at(encoded: dict[str, Any]) -> Look:
-    """Read an image's bytes, decode them as training does, and take their fingerprint: one opening.
+    """Read an image's bytes, decode them as training does, and compute their fingerprint, with one access to the file.
 
     Args:
-        encoded: `bytes` and `path`, as an undecoded column of images has them.
+        encoded: `bytes` and `path`, as in an undecoded column of images.
     """
     data, path = encoded["bytes"], encoded["path"]
     if data is None and path and "://" in path:
@@ -78,7 +78,7 @@ def _rows(listing: Listing) -> Iterator[list[dict[str, Any]]]:
 
 
 def _merged(listing: Listing) -> Listing:
-    """One record for each fingerprint, with all labels; what cannot be read stays by itself."""
+    """Merge records with equal fingerprints, with all their labels; unreadable images stay separate."""
     assert listing.looks is not None
     kept: dict[object, tuple[Record, Look]] = {}
     for record, look in zip(listing.records, listing.looks, strict=True):

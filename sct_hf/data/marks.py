@@ -1,4 +1,4 @@
-"""Tables with one column a label: 1 present, 0 absent, and -1, ?, nan or nothing where nobody judged."""
+"""Tables with one column per label: 1 present, 0 absent, and -1, ?, nan or an empty cell for unknown."""
 
 import re
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ _REMEDY = "write 1 (present), 0 (absent), or ?, -1 or nothing (unknown)"
 
 
 PARTS = frozenset(("fold", "is_test", "is_train", "is_valid", "is_validation", "kfold", "split", "subset"))
-"""Columns that part images into splits."""
+"""Columns that assign images to splits."""
 
 _FACTS = PARTS | {"group", "id", "idx", "index"}
 _NUMBERED = re.compile(r"unnamed: \d+|.+_id")  # the index that pandas writes and reads, and numbers of things
 
 
 def is_marks(lines: Sequence[Line], column: str) -> bool:
-    """Whether all cells of a column are marks, and some say present or absent."""
+    """Whether all cells of a column are marks, and some are present or absent."""
     marks = {_mark(line.cells[column]) for line in lines}
     return None not in marks and bool(marks & {PRESENT, ABSENT})
 
@@ -42,19 +42,19 @@ def read_marks(
     label_names: Sequence[str] | None,
     problems: Problems,
 ) -> Listing:
-    """Read the lines of a table with one column a label.
+    """Read the lines of a table with one column per label.
 
-    Columns that tell of an image's part or number, such as is_valid, fold, split and id, are no labels unless they are
-    among `label_names`.
+    Columns with an image's split or number, such as is_valid, fold, split and id, are not labels unless they are among
+    `label_names`.
 
     Args:
         file: The table.
         lines: Its lines, at least one.
-        image_column: Column of the path; None, with a problem told already, if the table has none.
+        image_column: Column of the path; None if the table has none, which was reported already.
         columns: The other columns.
-        root: The folder that relative paths start from.
+        root: Folder of relative paths.
         label_names: The columns that are labels; None for all of `columns`.
-        problems: Where to add what is wrong.
+        problems: Collects the errors.
     """
     header, listing = f"{file}, line 1", Listing(str(file))
     if label_names is not None:
@@ -78,7 +78,7 @@ def read_marks(
             text = (
                 f"column {name!r} is taken for a label, but no cell is a mark, such as {shown(lines[0].cells[name])}"
             )
-            remedy = f"{_REMEDY}; or take the column out, or name the column of labels by label_column"
+            remedy = f"{_REMEDY}; or remove the column, or set label_column to the column of labels"
             problems.add("column without marks", header, text, remedy)
         else:
             marks_of |= {label: marks for label in usable_names([name], header, problems)}

@@ -1,4 +1,4 @@
-"""Labels hidden on purpose: the protocols by which training with incomplete labels is measured."""
+"""Labels hidden on purpose: the protocols for measuring training with incomplete labels."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from sct_hf.files import atomic_write
 def known_entries(
     image_ids: Sequence[str], label_names: Sequence[str], *, split: str, proportion: float, seed: int
 ) -> np.ndarray:
-    """Draw which (image, label) entries stay known, present and absent ones alike (the protocol of CLSL and DSRB).
+    """Draw the (image, label) entries that stay known, present and absent alike (the protocol of CLSL and DSRB).
 
-    Each entry has a number that only the seed, the split and the names of image and label decide; it stays known
-    if that is below the proportion. So nothing else matters: not which other images or labels there are, nor their
-    order; and what is known at a proportion is known at every larger one.
+    Each entry has a number that depends only on the seed, the split and the names of image and label. It stays known
+    if its number is below the proportion. Other images and labels and their order do not matter. Entries known at a
+    proportion are also known at every larger one.
 
     Args:
         image_ids: N names of images.
         label_names: C names of labels.
         split: Name of the split.
-        proportion: Probability, within (0, 1].
-        seed: Of the mask.
+        proportion: Probability, in (0, 1].
+        seed: Seed of the mask.
 
     Returns:
         Bool (N, C).
@@ -35,17 +35,17 @@ def known_entries(
 def single_positives(
     targets: np.ndarray, image_ids: Sequence[str], label_names: Sequence[str], *, split: str, seed: int
 ) -> np.ndarray:
-    """Draw one of the present labels of each image, the only entry that stays known (Cole et al., CVPR 2021).
+    """Draw one present label of each image, the only entry that stays known (Cole et al., CVPR 2021).
 
     Args:
-        targets: (N, C): 1 present; an image without a present label has no known entry.
+        targets: (N, C): 1 present. An image without a present label has no known entry.
         image_ids: N names of images.
         label_names: C names of labels.
         split: Name of the split.
-        seed: Of the mask.
+        seed: Seed of the mask.
 
     Returns:
-        Bool (N, C), at most one entry a row.
+        Bool (N, C), at most one entry per row.
     """
     present = targets == 1
     numbers = np.where(present, _numbers(image_ids, label_names, split, seed), 2.0)
@@ -57,16 +57,16 @@ def single_positives(
 def hide_labels(
     images: LabelledImages, *, split: str, proportion: float, single_positive: bool, seed: int
 ) -> LabelledImages:
-    """Return the images with all targets unknown but those that `known_entries` or `single_positives` leaves.
+    """Return the images with only the targets of `known_entries` or `single_positives`; all others are unknown.
 
-    What was unknown stays so.
+    Unknown targets stay unknown.
 
     Args:
         images: The images.
-        split: Name of the split that they are a part of.
-        proportion: See `known_entries`; 1 leaves all.
-        single_positive: Leave one present label of each image instead.
-        seed: Of the mask.
+        split: Name of the split that they belong to.
+        proportion: See `known_entries`; 1 keeps all.
+        single_positive: Keep one present label of each image instead.
+        seed: Seed of the mask.
     """
     names, labels = images.image_ids, images.label_names
     if single_positive:
@@ -77,14 +77,14 @@ def hide_labels(
 
 
 def save_known(images: LabelledImages, path: str | Path) -> None:
-    """Write which targets are known as a compressed NumPy file, to be read by `numpy.load`.
+    """Write the known targets as a compressed NumPy file for `numpy.load`.
 
     Args:
         images: The images.
         path: The .npz file: `image_ids` (N,), `label_names` (C,), `known` bool (N, C).
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     with atomic_write(path) as temporary:
         np.savez_compressed(

@@ -1,4 +1,4 @@
-"""What a label may be called, and which names are one name: the same for every format."""
+"""Rules for label names and equal names, the same for every format."""
 
 import re
 import unicodedata
@@ -6,10 +6,10 @@ from collections.abc import Collection
 from functools import lru_cache
 
 MOST_LABELS = 30_000
-"""Labels that a data set may have."""
+"""Most labels of a data set."""
 
 LONGEST_NAME = 50_000
-"""Characters that a label's name may have."""
+"""Most characters of a label's name."""
 
 _INVISIBLE = {0xAD, 0x200B, 0x200E, 0x200F, 0x2060, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 _JOINERS = "\u200c\u200d"
@@ -24,11 +24,11 @@ _NOTHING = {"", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>", "nat"
 
 
 class UnusableError(ValueError):
-    """A value that no label can be read from.
+    """A value that is not a label.
 
     Attributes:
-        text: What is wrong with it.
-        remedy: What to do about it.
+        text: The error.
+        remedy: The remedy.
     """
 
     def __init__(self, text: str, remedy: str) -> None:
@@ -37,14 +37,14 @@ class UnusableError(ValueError):
 
 
 def clean_name(value: object) -> str:
-    """A label's name as the data set has it: stripped, in Unicode's composed form (NFC), without what nobody sees.
+    """Clean a label's name: stripped, in Unicode's composed form (NFC), without invisible characters.
 
-    Removed are soft hyphens, zero-width characters and marks of direction; joiners stay where scripts and emoji need
-    them. Every kind of space becomes a plain one.
+    Soft hyphens, zero-width characters and direction marks are removed; joiners stay if scripts or emoji need them.
+    Every kind of space becomes a plain one.
 
     Raises:
-        UnusableError: No text, no character that shows, more than `LONGEST_NAME`, or a name that is part of a list:
-            in brackets or quotes, or with one of a pair of brackets.
+        UnusableError: The value is not text, has no visible character or more than `LONGEST_NAME`, or looks like a
+            part of a list: in brackets or quotes, or with one bracket of a pair.
     """
     if not isinstance(value, str):
         raise UnusableError(f"label {shown(value)} is {kind_of(value)}", "labels are text: write its name")
@@ -71,7 +71,7 @@ def _checked(value: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Text stripped and in NFC, without characters that nobody sees, and with plain spaces."""
+    """Text stripped and in NFC, without invisible characters, and with plain spaces."""
     if text.isascii() and text.isprintable():
         return text.strip()
     text = unicodedata.normalize("NFC", text)
@@ -86,11 +86,11 @@ def tidy(text: str) -> str:
 
 
 def plain_name(label: str, *, lookalikes: bool = True) -> str:
-    """A label without what only its spelling makes different: case, spaces, hyphens and underscores in words.
+    """A label's name without differences of spelling: case, spaces, hyphens and underscores.
 
     Args:
         label: Its name.
-        lookalikes: Wide and joined letters (NFKC), and Cyrillic and Greek ones that look Latin, are the same.
+        lookalikes: Also treat wide and joined letters (NFKC), and Cyrillic and Greek ones that look Latin, as equal.
     """
     if lookalikes and not label.isascii():
         label = unicodedata.normalize("NFKC", label).casefold().translate(_LOOKALIKES)
@@ -99,12 +99,12 @@ def plain_name(label: str, *, lookalikes: bool = True) -> str:
 
 
 def means_nothing(text: str) -> bool:
-    """Whether text is what programs and people write where there is no value, such as nan, None, N/A or -."""
+    """Whether text means "no value", such as nan, None, N/A or -."""
     return tidy(text).casefold() in _NOTHING
 
 
 def shown(value: object, length: int = 60) -> str:
-    """A value as an error message shows it: never long, and of nested values the kind alone."""
+    """A value for an error message: never long, and only the kind of a nested value."""
     if isinstance(value, str):
         return repr(value if len(value) <= length else value[: length - 1] + "…")
     if value is None or isinstance(value, bool | int | float):
@@ -115,13 +115,13 @@ def shown(value: object, length: int = 60) -> str:
 
 
 def some(names: Collection[str], count: int = 10) -> str:
-    """The first few names, and how many there are besides."""
+    """The first few names, and the number of the others."""
     first = ", ".join(list(names)[:count])
     return f"{first} and {len(names) - count} more" if len(names) > count else first or "none"
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in words: "a number", "a list"."""
+    """The kind of a value in words: "a number", "a list"."""
     kinds: list[tuple[type | tuple[type, ...], str]] = [
         (str, "text"),
         (bool, "true or false"),

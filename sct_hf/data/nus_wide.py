@@ -1,4 +1,4 @@
-"""NUS-WIDE as its archives unpack, with the labels of zero-shot tagging: user tags and judged concepts."""
+"""NUS-WIDE in the layout of its archives, with the labels of zero-shot tagging: user tags and concepts."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NUS_CONCEPTS: list[str] = (
     "road rocks running sand sign sky snow soccer sports statue street sun sunset surf swimmers tattoo temple tiger "
     "tower town toy train tree valley vehicle water waterfall wedding whales window zebra"
 ).split()
-"""The 81 concepts that people judged, in the order of `ConceptsList/Concepts81.txt`."""
+"""The 81 annotated concepts, in the order of `ConceptsList/Concepts81.txt`."""
 
 _SPLITS = {"train": "Train", "test": "Test"}
 
@@ -25,19 +25,18 @@ _SPLITS = {"train": "Train", "test": "Test"}
 def list_nus_wide(request: Request, problems: Problems) -> Listing:
     """List a split of NUS-WIDE (Chua et al., CIVR 2009) with the labels of zero-shot tagging.
 
-    Labels are the user tags of `TagList1k.txt` that are no concept, 925 of them, and then the 81 concepts: the
-    seen and unseen labels of Fast0Tag (Zhang et al., CVPR 2016) and later work, `--unseen_labels nus81`. A user tag
-    that is missing counts as absent, as there.
+    The labels are the 925 user tags of `TagList1k.txt` that are not concepts, then the 81 concepts: the seen and
+    unseen labels of Fast0Tag (Zhang et al., CVPR 2016) and later work, `--unseen_labels nus81`. As there, a missing
+    user tag counts as absent.
 
     Args:
-        request: Names the split, "train" (161,789 listed images) or "test" (107,859), and the folder that holds,
-            as the archives unpack, `ImageList/`, `ConceptsList/Concepts81.txt`, `Groundtruth/TrainTestLabels/`,
-            `NUS_WID_Tags/` and the images in `Flickr/`.
-        problems: Where to add what is wrong: a file that is absent or of another length than the list of images, and
-            lines that hold something else than 0 and 1.
+        request: The split, "train" (161,789 listed images) or "test" (107,859), and the folder with `ImageList/`,
+            `ConceptsList/Concepts81.txt`, `Groundtruth/TrainTestLabels/`, `NUS_WID_Tags/` and the images in `Flickr/`.
+        problems: Collects the errors: files that are absent or do not match the list of images, and lines with other
+            values than 0 and 1.
 
     Raises:
-        InputError: No such split.
+        InputError: The split does not exist.
     """
     if request.split not in _SPLITS:
         raise InputError(f"split is {request.split!r}, but NUS-WIDE has train and test")
@@ -64,7 +63,7 @@ def list_nus_wide(request: Request, problems: Problems) -> Listing:
 
 
 def _lines(file: Path, problems: Problems) -> list[tuple[int, str]]:
-    """The lines that hold something, stripped, with their numbers."""
+    """The non-empty lines, stripped, with their numbers."""
     if not os.path.isfile(file):
         problems.add(
             "no file", file, "data_dir has no such file", "give the folder that NUS-WIDE's archives unpack to"
@@ -75,7 +74,7 @@ def _lines(file: Path, problems: Problems) -> list[tuple[int, str]]:
 
 
 def _add_labels(listing: Listing, file: Path, names: Sequence[str | None], problems: Problems) -> None:
-    """Add the labels that a file of 0 and 1 marks, a line an image, a column a name (None: passed over)."""
+    """Add the labels marked in a file of 0 and 1, with a line per image and a column per name (None: ignored)."""
     lines = _lines(file, problems)
     if not lines:
         return

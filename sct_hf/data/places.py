@@ -1,4 +1,4 @@
-"""Where images lie that a list names, and files of a folder that nobody reads."""
+"""Places of listed images, and files of a folder that are not read."""
 
 import os
 import re
@@ -18,18 +18,17 @@ _NO_PICTURES = {".pdf", ".ps", ".eps", ".mpg", ".mpeg", ".h5", ".hdf"}
 
 
 def find_image(written: str, roots: Sequence[Path]) -> Path:
-    """The file that a written path means, absolute.
+    """The absolute path of a listed image.
 
-    Below each root it is looked for as it is written; without blanks around it; with slashes in place of the
-    backslashes of Windows; and, if it has no ending of an image, as the only image of that name, as frames of a video
-    have it.
+    Under each root, four forms are tried: the path as written; without spaces around it; with slashes instead of
+    Windows backslashes; and, if it has no image ending, the only image with this name, as for video frames.
 
     Args:
-        written: The path as a list has it.
-        roots: Folders that it may start from, in the order they are tried.
+        written: The path in the list.
+        roots: Folders that it may start from, in the order to try.
 
     Returns:
-        The first that is there, or the path as written below the first root.
+        The first existing file, or the path as written under the first root.
     """
     forms = dict.fromkeys([written, written.strip(), written.strip().replace("\\", "/")])
     folders = [str(root) for root in roots]
@@ -48,14 +47,14 @@ def find_image(written: str, roots: Sequence[Path]) -> Path:
 
 
 def windows_hint(written: str) -> str | None:
-    """What to do about a path of Windows that does not lead to a file; None for another one."""
+    """The remedy for a Windows path that leads to no file; None for other paths."""
     if _WINDOWS.match(written):
         return "it is a path of another machine (Windows): write it relative to the list, or to data_dir"
     return "its backslashes are read as slashes: correct the path, or set data_dir" if "\\" in written else None
 
 
 def plugin_hint(path: Path) -> str | None:
-    """How to make a file readable whose format a package reads that is not installed; None for other files."""
+    """How to install the reader of a file's format; None if no further package reads it."""
     suffix = path.suffix.lower()
     if suffix in _PLUGINS:
         return f"pip install {_PLUGINS[suffix]}"
@@ -63,7 +62,7 @@ def plugin_hint(path: Path) -> str | None:
 
 
 def unread_files(folder: Path) -> str | None:
-    """A note of the files in a folder and its subfolders that seem to be images but are not read, by their endings."""
+    """A note on files in a folder and its subfolders that seem to be images but are not read, by their endings."""
     counts = Counter(
         path.suffix.lower()
         for path in folder.rglob("*")

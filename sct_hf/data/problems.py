@@ -1,4 +1,4 @@
-"""What is wrong with a user's files: collected, so that all of it is told at once."""
+"""Errors in a user's files, collected so that all are reported together."""
 
 import re
 from collections import Counter
@@ -15,13 +15,13 @@ _DIGITS = 1000
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One error in the data.
 
     Attributes:
-        kind: What sort of thing, in a few words; problems of a kind share them.
+        kind: Its kind in a few words, the same for similar problems.
         place: The file, and the line or entry in it.
-        text: What is wrong there.
-        remedy: What to do about it; empty if the text says it.
+        text: The error.
+        remedy: The remedy; empty if the text has it.
     """
 
     kind: str
@@ -34,11 +34,11 @@ class Problem:
 
 
 class DataError(InputError):
-    """Wrong files of a user.
+    """The user's files have errors.
 
     Attributes:
-        problems: All that is wrong, in the order of the places; of a great many, as they were found.
-        notes: What is odd besides, and may be the cause.
+        problems: All problems, sorted by place; a great many keep the order in which they were found.
+        notes: Further oddities, which may be the cause.
     """
 
     def __init__(self, problems: list[Problem], notes: Sequence[str] = ()) -> None:
@@ -64,7 +64,7 @@ class Problems:
         """Raise all problems as one error.
 
         Args:
-            notes: What is odd besides.
+            notes: Further oddities.
 
         Raises:
             DataError: There is a problem.
@@ -82,7 +82,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _message(problems: list[Problem]) -> str:
-    """One problem a line, of a kind the first `SHOWN` only."""
+    """One problem per line; of each kind only the first `SHOWN`."""
     if len(problems) == 1:
         return str(problems[0])
     lines, seen = [], Counter[str]()

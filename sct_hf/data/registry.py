@@ -1,4 +1,4 @@
-"""Data sets by name: what a reader is asked, and how it is registered."""
+"""Data sets by name: requests to readers, and their registration."""
 
 import difflib
 import os
@@ -13,12 +13,12 @@ from sct_hf.data.problems import Problems
 from sct_hf.errors import InputError
 
 ANY_PLACE = "owner/name"
-"""Name of the reader of all data sets whose name is a folder or has a slash."""
+"""Name of the reader for folders and for names with a slash."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of a reader.
+    """A request to a reader.
 
     Attributes:
         dataset: Name of the data set, as given.
@@ -28,12 +28,12 @@ class Request:
         image_column: Column of the images.
         label_column: Column of the labels.
         label_names: All labels, in order.
-        separator: Separator of labels in a cell, see `sct_hf.data.cells.SEPARATORS`.
-        size: Number of images to make.
-        seed: Seed of images that are made.
-        config: Configuration of a data set of the Hub.
-        revision: Branch, tag or commit of a data set of the Hub.
-        cache_dir: Where downloaded or made data is kept; every reader may use it.
+        separator: Separator between labels in a cell, see `sct_hf.data.cells.SEPARATORS`.
+        size: Number of images to render.
+        seed: Seed of rendered images.
+        config: Configuration of a data set on the Hub.
+        revision: Branch, tag or commit of a data set on the Hub.
+        cache_dir: Folder of downloaded or rendered data, for every reader.
     """
 
     dataset: str
@@ -65,13 +65,13 @@ class Reader:
 
     Attributes:
         name: Name of the data set or format.
-        title: What a model card calls it; empty for the name that the user gave.
-        lister: Lists the split of a request, and opens no image. What it cannot read it adds to the problems and goes
-            on; it raises InputError only for options.
-        takes: Fields of `Request` that it takes; one that is given and not taken is an error.
-        needs: Those that must be given.
-        published: The data are somebody's publication that nobody wants to change: images without a label, equal
-            images and labels that nothing shows are told as notes. In a user's own files they are errors.
+        title: Its name in model cards; empty for the name that the user gave.
+        lister: Function that lists the split of a request without opening an image. It adds errors to the problems and
+            continues; it raises InputError only for options.
+        takes: Fields of `Request` that it accepts; other given fields are an error.
+        needs: Fields that are required.
+        published: The data are published and will not be changed. Images without a label, equal images and labels
+            without images are notes; in a user's own files they are errors.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {}
-"""Readers by the name of the data set, filled by `register_reader`."""
+"""Readers by name of the data set; `register_reader` adds to it."""
 
 _ALWAYS = {"dataset", "split", "cache_dir"}
 _OPTIONS = {field.name for field in fields(Request)} - _ALWAYS
@@ -92,7 +92,7 @@ _OPTIONS = {field.name for field in fields(Request)} - _ALWAYS
 def register_reader(
     name: str, *, title: str, takes: Sequence[str] = (), needs: Sequence[str] = (), published: bool = False
 ) -> Callable[[Lister], Lister]:
-    """Register a function as the reader of a format, under the name that `--dataset` has for it.
+    """Register a function as the reader of a format, under its name in `--dataset`.
 
     ```python
     @register_reader("toy", title="Own images (toy)", needs=["data_dir"])
@@ -101,13 +101,13 @@ def register_reader(
 
     Args:
         name: Its name.
-        title: As all that follow, see `Reader`; `takes` need not repeat what is in `needs`.
-        takes: Options that it takes.
-        needs: Options that it must be given.
-        published: Whether the data are somebody's publication.
+        title: Its name in model cards; see `Reader`, as for the arguments below.
+        takes: Options that it accepts, besides those in `needs`.
+        needs: Options that it requires.
+        published: Whether the data are published.
 
     Raises:
-        ValueError: Another reader has the name, or an option is none of `Request`.
+        ValueError: Another reader has this name, or an option is not a field of `Request`.
     """
     unknown = sorted({*takes, *needs} - _OPTIONS)
     if unknown or name in READERS:
@@ -125,7 +125,7 @@ def find_reader(dataset: str) -> Reader:
     """Return the reader of a data set.
 
     Raises:
-        InputError: There is none; the message gives the nearest name.
+        InputError: There is none; the message has the nearest name.
     """
     if dataset in READERS:
         return READERS[dataset]
@@ -140,7 +140,7 @@ def find_reader(dataset: str) -> Reader:
 
 
 def dataset_title(dataset: str) -> str:
-    """What a model card calls a data set: the title of its reader, or its name."""
+    """The name of a data set in model cards: the title of its reader, or its own name."""
     reader = READERS.get(dataset)
     return reader.title if reader and reader.title else dataset
 
@@ -151,12 +151,12 @@ def list_data(dataset: str, split: str, problems: Problems, **options: Any) -> L
     Args:
         dataset: A name of `READERS`, a name on the Hub, or a folder.
         split: Name of the split.
-        problems: Where to add what is wrong with the data.
-        **options: Further fields of `Request`; those that are None are not given. `files` is a path or several, and
-            a `data_dir` or `cache_dir` may be text.
+        problems: Collects the errors of the data.
+        **options: Further fields of `Request`; None means not given. `files` is one or several paths, and `data_dir`
+            and `cache_dir` may be strings.
 
     Raises:
-        InputError: No such data set, or an option that its reader does not take or lacks.
+        InputError: The data set does not exist, or an option is missing or not accepted by its reader.
     """
     reader = find_reader(dataset)
     given = {field: value for field, value in options.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Where the things of a scene stand: sky, ground and water, and clutter without a label."""
+"""The background of a scene: sky, ground, water, and clutter without a label."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ def landscape(rng: Generator, horizon: float, waters: Sequence[tuple[float, floa
     """Paint sky, hills, textured ground, ponds and things without a label.
 
     Args:
-        rng: Source of all that varies.
+        rng: Source of all random choices.
         horizon: Height of the horizon, from the top, in units of the image's side.
-        waters: Where there must be a pond: x, y and half width, in the same units.
+        waters: Places that need a pond: x, y and half width, in the same units.
         side: Pixels of the image's side.
     """
     sky_low, sky_high = _sky(rng)

@@ -1,4 +1,4 @@
-"""How the things of a scene look: each is a list of coloured polygons in the box [-1, 1] x [-1, 1], y downwards."""
+"""The objects of a scene: each is a list of coloured polygons in the box [-1, 1] x [-1, 1], y downwards."""
 
 from collections.abc import Callable
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Coloured polygons, of which rendered scenes are made."""
+"""Coloured polygons, the material of rendered scenes."""
 
 import colorsys
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Little rendered scenes: things with everyday names on a textured ground, the data set that needs no download."""
+"""Small rendered scenes: everyday objects on a textured ground, a data set that needs no download."""
 
 import io
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ SCENE_LABELS: list[str] = list(DRAWINGS)
 """The 16 labels, in the order of the target columns."""
 
 SCENE_SIDE = 128
-"""Pixels of an image's side."""
+"""Side of an image in pixels."""
 
 SCENE_SIZES: dict[str, int] = {"train": 3000, "test": 1000}
-"""The splits and the number of images each has unless `size` says otherwise."""
+"""The splits and their default numbers of images."""
 
 _VERSION = 1
 _LABELS = List(ClassLabel(names=SCENE_LABELS))
@@ -54,9 +54,9 @@ _RELATIVE_SIZE = {
 
 @dataclass(frozen=True)
 class _Thing:
-    """An object: its polygons, in its own box until it is placed, then in units of the image's side.
+    """An object: its polygons, first in its own box, after placement in units of the image's side.
 
-    `foot` is where it touches ground or water, if it does: x, y and half width.
+    `foot` is its contact with ground or water, if any: x, y and half width.
     """
 
     label: int
@@ -67,17 +67,17 @@ class _Thing:
 
 @register_reader("scenes", title="Scenes rendered by sct_hf", takes=["size", "seed"], published=True)
 def list_scenes(request: Request, problems: Problems) -> Listing:
-    """Render a split, or take it from the cache of an earlier call.
+    """Render a split, or load it from the cache of an earlier call.
 
-    An image is a function of (seed, split, its number) alone: a smaller `size` gives the first images of a larger.
+    An image depends only on seed, split and its number: a smaller `size` gives the first images of a larger one.
 
     Args:
         request: The split, "train" or "test"; `size`, the number of images, by default 3000 and 1000; `seed`, by
-            default 0; `cache_dir`, where rendered splits are kept, by default the cache of `datasets`.
-        problems: Nothing can be wrong in scenes.
+            default 0; `cache_dir`, the folder of rendered splits, by default the cache of `datasets`.
+        problems: Unused: scenes have no problems.
 
     Raises:
-        InputError: An unknown split, or `size` below 1.
+        InputError: The split is unknown, or `size` is below 1.
     """
     split = request.split
     if split not in SCENE_SIZES:
@@ -103,8 +103,8 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
     """Render one image.
 
     Returns:
-        The RGB image, 128 px square, and the sorted indices into `SCENE_LABELS` of what it shows. At least
-        half of each thing is visible.
+        The RGB image, 128 px square, and the sorted indices into `SCENE_LABELS` of its objects. At least half of each
+        object is visible.
     """
     rng = np.random.default_rng([seed, list(SCENE_SIZES).index(split), index])
     horizon = rng.uniform(0.3, 0.6)
@@ -136,7 +136,7 @@ def _thing(rng: Generator, label: int) -> _Thing:
 
 
 def _placed(rng: Generator, unplaced: list[_Thing], horizon: float) -> list[_Thing]:
-    """Give each thing a place, and order them from the back of the scene to its front."""
+    """Place each object, and order them from the back of the scene to its front."""
     things: list[tuple[float, _Thing]] = []
     last: tuple[float, float] | None = None
     for thing in unplaced:
@@ -160,7 +160,7 @@ def _placed(rng: Generator, unplaced: list[_Thing], horizon: float) -> list[_Thi
 
 
 def _at(rng: Generator, thing: _Thing, x: float, y: float, size: float) -> _Thing:
-    """Scale, turn and mirror a thing, and move it to x, y: its bottom if it stands, else its centre."""
+    """Scale, turn and mirror an object, and move it to x, y: its bottom if it stands, else its centre."""
     name = SCENE_LABELS[thing.label]
     standing = name not in _IN_SKY and name not in _ON_WATER
     swing = {"umbrella": 0.06, "fish": 0.08, "butterfly": 0.1, "bird": 0.05, "balloon": 0.05}.get(name, 0.02)
@@ -176,7 +176,7 @@ def _at(rng: Generator, thing: _Thing, x: float, y: float, size: float) -> _Thin
 
 
 def _all_visible(things: list[_Thing]) -> bool:
-    """Whether enough of each thing lies inside the image and before the others."""
+    """Whether enough of each object is inside the image and not covered by others."""
     mask = Image.new("L", (2 * _MASK_SIDE, 2 * _MASK_SIDE))
     draw = ImageDraw.Draw(mask)
     inside = (slice(_MASK_SIDE // 2, 3 * _MASK_SIDE // 2),) * 2
@@ -204,7 +204,7 @@ def _draw_things(canvas: Image.Image, things: list[_Thing]) -> None:
 
 
 def _photographed(rng: Generator, canvas: Image.Image) -> Image.Image:
-    """Scale down, then light, tint and noise of a cheap camera."""
+    """Scale down, then add the light, tint and noise of a cheap camera."""
     pixels = np.asarray(canvas.reduce(_OVERSAMPLING), dtype=np.float32)
     gain = rng.uniform(0.8, 1.1) * rng.uniform(0.93, 1.07, size=3)
     noise = rng.uniform(1.0, 5.0) * rng.standard_normal((SCENE_SIDE, SCENE_SIDE, 1), dtype=np.float32)

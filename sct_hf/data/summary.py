@@ -1,4 +1,4 @@
-"""What a data set holds: counts of labels, and which are seen together."""
+"""Summary of a data set: counts of labels, and labels that occur together."""
 
 from dataclasses import dataclass
 
@@ -21,11 +21,11 @@ class Summary:
         label_names: The C labels.
         images: Number of images.
         positives: (C,) int64, images that show each label.
-        unknown: (C,) int64, images in which nobody judged it.
+        unknown: (C,) int64, images for which each label is unknown.
         per_image: (K,) int64, images with 0, 1, … labels.
         paired: (K,) int64, columns of the K = min(C, 1000) labels with the most positives, increasing.
-        together: (K, K) int64, images that show both of two of them; the diagonal is their `positives`.
-        skipped: Listed images left out because their file is missing or broken.
+        together: (K, K) int64, images that show both of two `paired` labels; the diagonal is their `positives`.
+        skipped: Number of skipped images, whose file is missing or broken.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Summary:
     skipped: int
 
     def pairs(self) -> list[tuple[str, str, int]]:
-        """Pairs of `paired` labels by falling number of images that show both, without those that none shows."""
+        """Pairs of `paired` labels that some image shows, by falling number of images."""
         rows, columns = np.triu_indices(len(self.paired), k=1)
         counts = self.together[rows, columns]
         order = np.argsort(-counts, kind="stable")
@@ -69,11 +69,11 @@ def summarise(images: LabelledImages) -> Summary:
 
 
 def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
-    """Write a summary as a few lines and a table: labels by falling number of positives, and the commonest pairs.
+    """Format a summary as a few lines and a table: labels by falling number of positives, and the commonest pairs.
 
     Args:
-        summary: Of one split.
-        notes: What its reader noted.
+        summary: The summary of one split.
+        notes: The notes of its reader.
     """
     names, positives, unknown = [*map(in_line, summary.label_names)], summary.positives, summary.unknown
     shares = [f"{count} with {number}" for number, count in enumerate(summary.per_image.tolist()) if count]

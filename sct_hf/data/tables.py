@@ -22,22 +22,21 @@ _TAKEN = ("files", "data_dir", "image_column", "label_column", "label_names", "s
 
 
 def list_table(request: Request, problems: Problems, *, format: str) -> Listing:
-    """List a table with one image a row: its path, and its labels as a list or in one separated cell.
+    """List a table with one image per row: its path, and its labels as a list or in one separated cell.
 
-    A further column `unknown`, written like the labels, names labels that nobody judged in the image. A CSV file
-    that has no column of labels, and two or more columns beside the path, has one column a label (see
-    `sct_hf.data.marks`). Cells of labels are those of `sct_hf.data.cells`.
+    A further column `unknown`, written like the labels, has the unknown labels of the image. A CSV file without a
+    column of labels, but with at least two columns besides the path, has one column per label (see
+    `sct_hf.data.marks`). Cells of labels are described in `sct_hf.data.cells`.
 
     Args:
         request: `files` (UTF-8; CSV with a header), or `<data_dir>/<split>.<format>`. Relative paths start from
-            `data_dir`, or from the folder of the file they stand in. The columns are by default the first there is of
-            `IMAGE_COLUMNS` and of `LABEL_COLUMNS`. The labels are by default those found, sorted, or the columns in
-            their order.
-        problems: Where to add what is wrong.
+            `data_dir`, or from the folder of the file. The default columns are the first found of `IMAGE_COLUMNS` and
+            of `LABEL_COLUMNS`. The default labels are those found, sorted, or the columns in order.
+        problems: Collects the errors.
         format: "csv" or "jsonl".
 
     Raises:
-        InputError: No file is named.
+        InputError: No file is given.
     """
     if request.files is None and request.data_dir is None:
         raise InputError(f"files is not given: name the {format} file of split {request.split!r}")
@@ -57,7 +56,7 @@ register_reader("jsonl", title="Own images (a JSON-lines table)", takes=_TAKEN)(
 
 
 def read_records(file: Path, format: str, root: Path, request: Request, problems: Problems) -> Listing:
-    """Read the lines of a file of format "csv" or "jsonl", whatever its name; relative paths start from `root`."""
+    """Read the lines of a file of format "csv" or "jsonl" with any name; relative paths start from `root`."""
     before = len(problems.found)
     lines = LINES[format](file, problems)
     listing = Listing(str(file))
@@ -105,7 +104,7 @@ def read_records(file: Path, format: str, root: Path, request: Request, problems
 
 
 def _parts(file: Path, lines: Sequence[Line]) -> Iterator[str]:
-    """Notes of columns that seem to part the lines into splits, which nobody reads."""
+    """Notes on columns that seem to assign lines to splits and are not read."""
     for column in sorted(PARTS & set(lines[0].cells)):
         values = {str(line.cells.get(column)) for line in lines}
         if len(values) > 1:
@@ -114,7 +113,7 @@ def _parts(file: Path, lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _with_unknown(listing: Listing, lines: Sequence[Line], separator: str, problems: Problems) -> Listing:
-    """Add the labels that the column `unknown` of a table of marks names."""
+    """Add the labels in the column `unknown` of a table of marks."""
     cells, places = [line.cells[UNKNOWN_COLUMN] for line in lines], [line.place for line in lines]
     named = label_lists(cells, [None] * len(cells), places, UNKNOWN_COLUMN, None, separator, problems)
     unknown_of = dict(zip(places, named.labels, strict=True))

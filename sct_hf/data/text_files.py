@@ -1,4 +1,4 @@
-"""Text that users write and tools export: read in one piece, and what cannot be read told by its line."""
+"""Text files of users and tools: read whole, with errors reported by line."""
 
 import json
 from pathlib import Path
@@ -16,11 +16,11 @@ _TABLES = {b"PAR1": "a Parquet file", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"SQ
 def read_lines(file: Path, problems: Problems) -> list[str]:
     """Read a UTF-8 file, with or without a byte order mark, as lines with their ends.
 
-    A line that is not UTF-8 is a problem and comes back empty, so that line numbers hold.
+    A line that is not UTF-8 is a problem and is returned empty, so that line numbers stay correct.
 
     Args:
         file: The file.
-        problems: Where to add what is wrong.
+        problems: Collects the errors.
     """
     data = _read(file, problems)
     if data is None:
@@ -44,7 +44,7 @@ def read_lines(file: Path, problems: Problems) -> list[str]:
 
 
 def read_text(file: Path, problems: Problems) -> str | None:
-    """Read a UTF-8 file; None, and a problem, where there is none, it is empty or some of it is not UTF-8."""
+    """Read a UTF-8 file; return None and add a problem if it is missing, empty or not UTF-8."""
     before = len(problems.found)
     text = "".join(read_lines(file, problems))
     if len(problems.found) == before and not text.strip():
@@ -53,7 +53,7 @@ def read_text(file: Path, problems: Problems) -> str | None:
 
 
 def read_json(file: Path, problems: Problems) -> Any:
-    """Read a JSON file; None, and a problem, where it cannot be read."""
+    """Read a JSON file; return None and add a problem if it cannot be read."""
     text = read_text(file, problems)
     if text is None:
         return None
@@ -82,7 +82,7 @@ def read_yaml(file: Path, problems: Problems, *, as_text: bool = False) -> Any:
 
 
 def _kind(data: bytes, file: Path) -> str | None:
-    """What a file is that holds no text, by its first bytes."""
+    """The kind of a binary file, by its first bytes; None for text."""
     if data.startswith(b"PK\x03\x04") and file.suffix.lower() in (".xlsx", ".ods", ".xlsm"):
         return "a spreadsheet"
     return next((kind for start, kind in (_ARCHIVES | _TABLES).items() if data.startswith(start)), None)

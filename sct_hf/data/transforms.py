@@ -1,4 +1,4 @@
-"""From an image to the tensor a model sees."""
+"""Transforms from an image to the input of a model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ class Cutout(v2.Transform):
 
 
 class _Contiguous(torch.nn.Module):
-    """Memory in (3, H, W) order: what follows is then several times faster."""
+    """Make memory contiguous in (3, H, W) order, which makes later steps several times faster."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image.contiguous()
@@ -48,7 +48,7 @@ def image_size_pair(image_size: int | Sequence[int]) -> tuple[int, int]:
     """Return (height, width) of an `image_size` given as one side or as [height, width].
 
     Raises:
-        InputError: Not one or two positive whole numbers.
+        InputError: The size is not one or two positive whole numbers.
     """
     sides = [image_size, image_size] if isinstance(image_size, int) else list(image_size)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):

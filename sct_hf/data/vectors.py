@@ -1,4 +1,4 @@
-"""Numbers in place of names: 0/1 vectors told from indices."""
+"""Numbers instead of names: 0/1 vectors or indices of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ _REMEDY = "write names, or name the labels in their order, one a line, by labels
 
 @dataclass(frozen=True)
 class NumberRows:
-    """What numbers say of each image.
+    """The labels of each image, read from numbers.
 
     Attributes:
-        present: Names of the labels it shows.
-        unknown: Names of the labels that a vector marks -1 or nan.
+        present: Names of the labels that each image shows.
+        unknown: Names of the labels that its vector marks -1 or nan.
     """
 
     present: list[list[str]]
@@ -23,7 +23,7 @@ class NumberRows:
 
 
 def are_numbers(rows: Sequence[Sequence[Any]]) -> bool:
-    """Whether some entry is a number or a truth value, and none is text or anything else."""
+    """Whether some entry is a number or a boolean, and none has another type."""
     found = False
     for row in rows:
         for item in row:
@@ -38,15 +38,15 @@ def decode_numbers(
 ) -> NumberRows:
     """Read rows of numbers as 0/1 vectors or as indices of labels.
 
-    A vector has a place for each label, 1 present, 0 absent, -1 or nan unknown. Sure signs of it are truth values,
-    floating-point numbers, and rows that are all as long as there are names and hold nothing else. Numbers from 2 on
-    and rows of several lengths are signs of indices.
+    A vector has one entry per label: 1 present, 0 absent, -1 or nan unknown. Sure signs of vectors are booleans,
+    floats, and rows with exactly one such entry per name. Numbers above 1 and rows of different lengths are signs of
+    indices.
 
     Args:
         rows: The numbers of each image.
-        names: The C labels in order; None if nobody has named them.
-        indices_only: They can only be indices, one for each object of an image.
-        declared: Their column is declared as numbers of labels (`ClassLabel`) with these names.
+        names: The C labels in order; None if they have no names.
+        indices_only: Read them as indices, one for each object of an image.
+        declared: The column is declared as indices of labels (`ClassLabel`) with these names.
 
     Raises:
         UnusableError: There are no names, both readings are possible, or neither is.
@@ -57,10 +57,10 @@ def decode_numbers(
     signs = [
         *(["they are true and false"] if any(isinstance(item, bool) for item in entries) else []),
         *(["they are no integers"] if any(isinstance(item, float) for item in entries) else []),
-        *(["a number stands twice in a row"] if any(len(set(row)) < len(row) for row in rows) else []),
+        *(["a number appears twice in a row"] if any(len(set(row)) < len(row) for row in rows) else []),
     ]
     marks = all(_is_mark(item) for item in entries)
-    surely = bool(signs[:1]) and signs[0] != "a number stands twice in a row"
+    surely = bool(signs[:1]) and signs[0] != "a number appears twice in a row"
     if names is None:
         raise UnusableError(*_without_names(rows, length, marks, signs))
     count = len(names)

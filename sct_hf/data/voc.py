@@ -1,4 +1,4 @@
-"""Pascal VOC2007 and VOC2012 as their archives unpack: `VOCdevkit/VOC<year>`."""
+"""Pascal VOC2007 and VOC2012 in the layout of their archives: `VOCdevkit/VOC<year>`."""
 
 import os
 from functools import partial
@@ -39,18 +39,18 @@ _PRESENT, _DIFFICULT, _ABSENT = 1, 0, -1
 
 
 def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
-    """List a split of Pascal VOC: the folder `VOCdevkit`, the one that holds it, or `VOC<year>` itself.
+    """List a split of Pascal VOC in the folder `VOCdevkit`, its parent, or `VOC<year>` itself.
 
-    Labels come from the official `ImageSets/Main/<label>_<split>.txt`; for a split that has only its list of ids,
+    Labels come from the official `ImageSets/Main/<label>_<split>.txt`. For a split with only a list of ids, they come
     from the objects in `Annotations`. A split is "train", "val", "trainval", "test", or any list in `ImageSets/Main`.
 
     Args:
-        request: Names folder and split.
-        problems: Where to add what is wrong.
+        request: The folder and the split.
+        problems: Collects the errors.
         year: 2007 or 2012.
 
     Raises:
-        InputError: No such folder or split.
+        InputError: The folder or the split does not exist.
     """
     assert request.data_dir is not None
     root, split = _find_root(request.data_dir, year), request.split
@@ -112,7 +112,7 @@ def _marks_of_label_files(
             if not words:
                 continue
             if len(words) != 2 or words[0] not in left or words[1] not in ("1", "0", "-1"):
-                text = f"{shown(line.strip())} is no image of {split}.txt with 1, 0 or -1, or stands twice"
+                text = f"{shown(line.strip())} is not an image of {split}.txt with 1, 0 or -1, or appears twice"
                 problems.add("wrong mark", f"{file}, line {number}", text, "unpack the VOC archive again")
                 continue
             left.discard(words[0])
@@ -132,7 +132,7 @@ def _marks_of_objects(file: Path, problems: Problems) -> dict[str, int]:
         return marks
     try:
         if "<!DOCTYPE" in text:
-            raise ElementTree.ParseError("it declares a document type, which VOC never does")
+            raise ElementTree.ParseError("it declares a document type, which VOC files do not have")
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
         problems.add("not XML", file, f"the annotation cannot be read ({error})", "unpack the VOC archive again")

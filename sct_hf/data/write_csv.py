@@ -1,4 +1,4 @@
-"""Labelled images as a CSV file, which the reader of CSV files reads back."""
+"""Write labelled images as a CSV file that the CSV reader reads back."""
 
 import csv
 import json
@@ -14,17 +14,17 @@ from sct_hf.files import atomic_write
 
 
 def write_csv(images: LabelledImages, path: str | Path) -> None:
-    """Write a row an image: its path, the labels present and the labels unknown, the latter two as JSON lists.
+    """Write one row per image: its path, and its present and unknown labels as JSON lists.
 
-    A path below the folder of the file is relative to it, any other one absolute; one that a spreadsheet would take
-    for a formula begins with "./".
+    A path below the folder of the file is relative to it, any other absolute. A path that a spreadsheet would read as
+    a formula begins with "./".
 
     Args:
         images: The images; each has a file.
         path: The file to write.
 
     Raises:
-        InputError: Images that have no file, as of a data set that holds their bytes.
+        InputError: An image has no file, as in a data set that stores bytes.
         OSError: The file cannot be written.
     """
     folder = Path(os.path.abspath(path)).parent

@@ -1,7 +1,7 @@
-"""What the page of the demo shows: one forward pass of a tagger, looked at from several sides.
+"""Content of the demo's page: one forward pass of a tagger, viewed with any threshold and label.
 
-It needs a pipeline "multi-label-image-classification", not the package sct_hf: in a Space it runs on the code that
-travels with a checkpoint.
+It needs a pipeline "multi-label-image-classification", but not the package sct_hf: in a Space it uses the checkpoint's
+code.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Seen:
-    """What one forward pass gave for an image.
+    """The result of one forward pass for an image.
 
     Attributes:
         names: The C labels' names.
-        outputs: What the pipeline's `postprocess` takes: "scores" (1, C), and of a model with a transport plan "maps"
-            (1, C, H', W') and the "image" that heatmaps are laid over.
+        outputs: Input of the pipeline's `postprocess`: "scores" (1, C), and for a model with a transport plan "maps"
+            (1, C, H', W') and the "image" under heatmaps.
     """
 
     names: list[str]
@@ -25,16 +25,16 @@ class Seen:
 
 
 class Viewer:
-    """A tagger whose forward pass is looked at from several sides, without running it again.
+    """A tagger that shows one forward pass with other thresholds and heatmaps, without running it again.
 
     Args:
         tagger: A pipeline "multi-label-image-classification".
-        label_encoder: Name or folder of the text encoder of labels, where the checkpoint cannot tell.
+        label_encoder: Name or folder of the labels' text encoder, if the checkpoint does not record a usable one.
 
     Attributes:
         label_names: The names of the checkpoint's labels.
         has_maps: Whether the model has a transport plan to show.
-        threshold: Where the threshold of a label begins that the checkpoint has none for.
+        threshold: First threshold of labels for which the checkpoint has none.
         closed: Why the checkpoint takes no other labels; None if it does.
     """
 
@@ -52,14 +52,14 @@ class Viewer:
             self.closed = reason[0].upper() + reason[1:]
 
     def thresholds(self, names: list[str]) -> dict[str, float]:
-        """The thresholds that labels begin with: those of the checkpoint, or 0.5."""
+        """The first threshold of each label: the checkpoint's, or 0.5."""
         return dict(zip(names, self._tagger.thresholds(names), strict=True))
 
     def look(self, path: str, names: list[str]) -> Seen:
         """Run the model on an image file, once.
 
         Raises:
-            ValueError: The file is no image or too large, or the labels cannot be encoded.
+            ValueError: The file is not an image or is too large, or the labels cannot be encoded.
         """
         reading, running, _ = self._stages(None if names == self.label_names else names)
         try:
@@ -67,7 +67,7 @@ class Viewer:
         except ValueError as error:
             if isinstance(error.__cause__, self._tagger.LimitError):
                 raise ValueError(f"This is too much: {error.__cause__}.") from error
-            raise ValueError("This file is no image that can be read. Give a whole PNG, JPEG or WebP file.") from error
+            raise ValueError("This file cannot be read as an image. Give a whole PNG, JPEG or WebP file.") from error
         outputs = self._tagger.forward(inputs, **running)
         return Seen(names, outputs)
 
@@ -78,7 +78,7 @@ class Viewer:
         return {tag["label"]: tag["score"] for tag in found}
 
     def heatmap(self, seen: Seen, name: str) -> Image.Image | None:
-        """The transport plan of a label laid over the image; None of a model that has none."""
+        """The transport plan of a label over the image; None if the model has none."""
         if not self.has_maps:
             return None
         one = slice(label := seen.names.index(name), label + 1)
@@ -87,20 +87,20 @@ class Viewer:
         return tag["heatmap"]
 
     def _stages(self, labels: list[str] | None) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """What the stages of the pipeline are given."""
+        """Arguments of the pipeline's stages."""
         options = {} if labels is None else {"labels": labels, "label_encoder": self._label_encoder}
         return self._tagger.stages(heatmaps=self.has_maps, **options)
 
 
 def read_labels(text: str) -> list[str]:
-    """Names with commas or line breaks between them.
+    """Split names at commas and line breaks.
 
     Raises:
-        ValueError: One of them comes twice, in whatever case.
+        ValueError: A name repeats, ignoring case.
     """
     names = [name for part in text.replace("\n", ",").split(",") if (name := " ".join(part.split()))]
     folded = [name.casefold() for name in names]
     for place, name in enumerate(names):
         if folded[place] in folded[:place]:
-            raise ValueError(f"“{name}” is there twice. Give each label once.")
+            raise ValueError(f"“{name}” appears twice. Give each label once.")
     return names

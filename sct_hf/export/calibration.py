@@ -1,4 +1,4 @@
-"""Images that an export is calibrated on and compared by."""
+"""Images for calibrating and comparing an export."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from sct_hf.network import failure_reason
 
 
 class CalibrationImages:
-    """Image files as a model's input, read again each time they are gone through.
+    """Image files as input of a model; each iteration reads them again.
 
     Args:
         inputs: Files, folders or globs.
-        config: The model's configuration, which says how images are prepared.
-        count: How many to draw of them at most.
-        seed: Of the draw.
+        config: The model's configuration, which defines the preprocessing.
+        count: Most images to draw.
+        seed: Seed of the draw.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no image.
     """
 
     def __init__(self, inputs: Sequence[str], config: BackboneConfig, *, count: int, seed: int) -> None:
@@ -39,7 +39,7 @@ class CalibrationImages:
         """Yield images (1, 3, H, W) float32.
 
         Raises:
-            InputError: One cannot be read; it is named.
+            InputError: An image cannot be read; the message names it.
         """
         return map(self._read, self.paths)
 

@@ -1,4 +1,4 @@
-"""A checkpoint as a folder of graphs that need no torch, each compared with the model."""
+"""A checkpoint as a folder of graphs, each compared with the model."""
 
 import shutil
 from collections.abc import Iterator
@@ -37,18 +37,18 @@ _PACKAGES = ("sct_hf", "torch", "timm", "transformers", "onnx", "onnxscript", "o
 
 
 def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments) -> dict[str, Any]:
-    """Write a folder with the model in every format asked for, and what is needed to use it.
+    """Write a folder with the model in all chosen formats, and the files needed to use it.
 
     Args:
-        model: The checkpoint, on the CPU; it is put in float32 and evaluation mode.
-        arguments: Which formats, and where.
+        model: The checkpoint, on the CPU. It is set to float32 and evaluation mode.
+        arguments: The options of the export.
 
     Returns:
         The content of export.json.
 
     Raises:
         InputError: A package is not installed, the folder is in use, an image cannot be read, or a float32 file
-            computes something else than the model, or an int8 file's transport plan is too far from the model's.
+            differs from the model, or an int8 file's transport plan is too far from the model's.
     """
     folder = Path(arguments.output_dir)
     check_output_folder(folder, overwrite=arguments.overwrite_output_dir)
@@ -91,7 +91,7 @@ def _check(name: str, differences: dict[str, float], on_images: dict[str, float]
     if np.isinf(worst) or not (is_int8 or worst <= MAX_DIFFERENCE):
         allowed = "any finite number" if is_int8 else f"at most {MAX_DIFFERENCE}"
         raise InputError(
-            f"format: {name} computes something else than the model: it is off by {differences}, where {allowed} is "
+            f"format: {name} differs from the model: by {differences}, where {allowed} is "
             "allowed; leave it out, or try other versions of its packages"
         )
     if is_int8 and on_images.get(PLAN, 0) > MAX_PLAN_DIFFERENCE:
@@ -103,7 +103,7 @@ def _check(name: str, differences: dict[str, float], on_images: dict[str, float]
 
 
 def exported_files(folder: Path) -> dict[str, Path]:
-    """The graphs in the folder of an export, by format, such as "onnx" and "onnx_int8"."""
+    """Files of an export by format, such as "onnx" and "onnx_int8"."""
     names = {
         f"{name}{kind}": folder / f"model{kind}{form.suffix}" for name, form in FORMATS.items() for kind in ("", INT8)
     }
@@ -111,7 +111,7 @@ def exported_files(folder: Path) -> dict[str, Path]:
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a graph, with the weights that lie in a file of their own."""
+    """Size of a graph in bytes, including a separate file of weights."""
     return sum(file.stat().st_size for file in path.parent.glob(f"{path.stem}.*") if _belongs(file, path))
 
 
@@ -140,7 +140,7 @@ def _write_files(graph: Graph, arguments: ExportArguments, images: CalibrationIm
 
 
 def _compared(model: BackbonePreTrainedModel, graph: Graph, images: CalibrationImages | None) -> Iterator[np.ndarray]:
-    """Inputs to compare on: images or noise, one at a time and several, and of another size where that is open."""
+    """Inputs for the comparison: images or noise, single and in batches, and of another size if the size may vary."""
     height, width = model.config.input_size
     channels = model.config.num_channels
     rng = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def _compared(model: BackbonePreTrainedModel, graph: Graph, images: CalibrationI
 def _differences(
     run: Runner, expected: Runner, batches: list[np.ndarray], outputs: tuple[str, ...]
 ) -> dict[str, float]:
-    """The largest difference of each output; infinite where a shape differs or a value is not a number."""
+    """The largest difference of each output; infinite if a shape differs or a value is NaN."""
     worst = dict.fromkeys(outputs, 0.0)
     for batch in batches:
         for name, found, wanted in zip(outputs, run(batch), expected(batch), strict=True):

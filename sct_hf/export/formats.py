@@ -12,10 +12,10 @@ class Format:
     """A format.
 
     Attributes:
-        suffix: Of its file.
-        run: Opens the file, with a number of threads, as a function.
-        packages: What writing and running it needs beside the package's own dependencies, as in an import.
-        has_int8: Whether int8 can be had in it.
+        suffix: Ending of its file.
+        run: Opens the file as a function, with a number of threads.
+        packages: Import names of the packages that writing and running it needs besides the package's own.
+        has_int8: Whether the format supports int8.
     """
 
     suffix: str
@@ -31,16 +31,16 @@ FORMATS = {
     "torch_export": Format(".pt2", torch_export_runner),
 }
 INT8 = "_int8"
-"""What the name of a format ends with where its file computes in int8."""
+"""Suffix of a format's name for its int8 file."""
 
 
 def open_file(name: str, path: Path, threads: int) -> Runner:
     """Open a file of an export as a function.
 
     Args:
-        name: Its format, such as "onnx" or "onnx_int8".
+        name: The format, such as "onnx" or "onnx_int8".
         path: The file.
-        threads: To compute with; 0 leaves the number to the format's library.
+        threads: CPU threads; 0 uses the library's default.
 
     Raises:
         InputError: A package is not installed.

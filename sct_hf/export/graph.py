@@ -1,4 +1,4 @@
-"""A model as one graph, from which every format is made."""
+"""A model as one graph, the source of every format."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ class Graph:
 
     Attributes:
         program: From `pixel_values` (B, channels, H, W) float32 to `outputs`.
-        outputs: Names of the outputs: "logits" (B, C), then "transport_plan" (B, C, H', W') where asked for.
-        open_axes: Names of the input's axes, by position, whose length is left open.
+        outputs: Names of the outputs: "logits" (B, C), then "transport_plan" (B, C, H', W') if asked for.
+        open_axes: Names of the input's axes with variable length, by position.
     """
 
     program: ExportedProgram
@@ -30,7 +30,7 @@ class Graph:
 
     @property
     def any_size(self) -> bool:
-        """Whether height and width are left open."""
+        """Whether height and width may vary."""
         return len(self.open_axes) > 1
 
 
@@ -50,15 +50,15 @@ class _Outputs(nn.Module):
 
 
 def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size: bool = False) -> Graph:
-    """Trace a model by `torch.export`, the batch left open, and height and width where the backbone can be traced so.
+    """Trace a model with `torch.export`. The batch size may vary, and height and width if the backbone allows it.
 
     Args:
-        model: On the CPU, in float32; it is put in evaluation mode.
+        model: The model, on the CPU in float32. It is set to evaluation mode.
         maps: Whether the region-to-label transport plan is a second output.
-        fixed_size: Whether height and width are fixed to the model's input size in any case.
+        fixed_size: Whether to fix height and width to the model's input size.
 
     Raises:
-        InputError: `maps` of a model that has no transport plan.
+        InputError: `maps` is given for a model without a transport plan.
     """
     if maps and not capability(model, "gives_maps"):
         raise InputError(
@@ -90,5 +90,5 @@ def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size
 
 
 def _pads_by_size(backbone: nn.Module) -> bool:
-    """Whether it has timm's layers with TensorFlow's padding: tracing those for any size does not come to an end."""
+    """Whether the backbone has timm's layers with TensorFlow's padding: tracing them for any size never ends."""
     return any(type(module).__name__.endswith("Same") for module in backbone.modules())

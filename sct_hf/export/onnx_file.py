@@ -11,11 +11,11 @@ OPSET = 20  # the first with GELU as one operator; ONNX Runtime 1.17 and later r
 
 
 def write_onnx(graph: Graph, path: Path) -> None:
-    """Write an ONNX file by torch's exporter; the axes that the graph leaves open are named in it.
+    """Write an ONNX file with torch's exporter. Axes with variable length get names.
 
     Args:
         graph: The model.
-        path: The file to write. Weights of more than 1.5 GB go into a second one beside it, `<name>.data`.
+        path: The file to write. Weights above 1.5 GB go into a second file, `<name>.data`.
 
     Raises:
         InputError: A package is not installed.

@@ -6,7 +6,7 @@ from sct_hf.export.optional import require
 
 
 def write_openvino(onnx_path: Path, path: Path) -> None:
-    """Convert an ONNX file, in float32 or int8, to `path` (.xml) and the weights beside it (.bin).
+    """Convert an ONNX file, in float32 or int8, to `path` (.xml) and a file of weights (.bin).
 
     Raises:
         InputError: OpenVINO is not installed.

@@ -1,4 +1,4 @@
-"""The folder of an export: there whole, or not at all."""
+"""The folder of an export, written whole or not at all."""
 
 import json
 import os
@@ -17,14 +17,12 @@ def check_output_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that an export may be written to `folder`.
 
     Raises:
-        InputError: It is a file, or holds anything and `overwrite` is not given, or anything but an export.
+        InputError: It is a file, has files that no export wrote, or has an export and `overwrite` is not given.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not folder.is_dir() or not (folder / METADATA).is_file():
-        raise InputError(
-            f"output_dir is {str(folder)!r}, which holds files that are no export's: choose another folder"
-        )
+        raise InputError(f"output_dir is {str(folder)!r}, which has files of something else: choose another folder")
     if not overwrite:
         raise InputError(
             f"output_dir is {str(folder)!r}, which holds an export: choose another folder, or replace it with "
@@ -34,14 +32,14 @@ def check_output_folder(folder: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def whole_folder(folder: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`, which takes its place on success and is removed on failure.
+    """Yield a temporary folder next to `folder`. It replaces `folder` on success and is removed on failure.
 
     Args:
-        folder: The folder to make.
-        overwrite: Whether an export that it holds is replaced.
+        folder: The folder to create.
+        overwrite: Whether to replace an export in it.
 
     Raises:
-        InputError: As `check_output_folder`, before anything is done.
+        InputError: As for `check_output_folder`, before anything is written.
     """
     check_output_folder(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)

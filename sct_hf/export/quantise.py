@@ -1,4 +1,4 @@
-"""Int8 by static quantisation of an ONNX file, whose scales are read off calibration images."""
+"""Int8 by static quantisation of an ONNX file, with scales from calibration images."""
 
 import logging
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
-"""Tag images with the ONNX file beside this one: `python run_onnx.py image.jpg ... [--graph model_int8.onnx]`.
+"""Tag images with the ONNX file in this folder: `python run_onnx.py image.jpg ... [--graph model_int8.onnx]`.
 
-Needs onnxruntime, numpy and pillow; neither torch nor transformers. Exit code: 0 all went well; 1 some images could
+Needs onnxruntime, numpy and pillow; neither torch nor transformers. Exit code: 0 for success; 1 if some images could
 not be read.
 """
 
@@ -41,7 +41,7 @@ def preprocess(path: str) -> np.ndarray:
 
 
 def tags(logits: np.ndarray) -> list[tuple[str, float]]:
-    """Labels whose score reaches their threshold, by falling score, of logits (C,) float32."""
+    """Labels with a score at or above their threshold, by falling score, from logits (C,) float32."""
     scores = (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
     if not np.isfinite(scores).all():
         raise ValueError("the scores are not numbers: the graph is broken, or overflows")
@@ -51,7 +51,7 @@ def tags(logits: np.ndarray) -> list[tuple[str, float]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print a line an image, and return the exit code."""
+    """Print one line per image, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+")
     parser.add_argument("--graph", default="model.onnx")

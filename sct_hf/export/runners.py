@@ -12,11 +12,11 @@ from sct_hf.export.optional import require
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 Runner = Callable[[np.ndarray], list[np.ndarray]]
-"""From `pixel_values` (B, channels, H, W) float32 to the outputs: logits (B, C), and the plan where exported."""
+"""From `pixel_values` (B, channels, H, W) float32 to the outputs: logits (B, C), and the plan if exported."""
 
 
 def eager_runner(model: BackbonePreTrainedModel, *, maps: bool = False) -> Runner:
-    """The model itself, on the CPU, in evaluation mode; torch's own setting decides about threads."""
+    """The model itself, on the CPU in evaluation mode, with torch's number of threads."""
     model.eval()
 
     def run(pixels: np.ndarray) -> list[np.ndarray]:
@@ -28,7 +28,7 @@ def eager_runner(model: BackbonePreTrainedModel, *, maps: bool = False) -> Runne
 
 
 def torch_export_runner(path: Path, threads: int) -> Runner:
-    """A `torch.export` program; torch's own setting decides about threads."""
+    """A `torch.export` program, with torch's number of threads."""
     module = torch.export.load(path).module()
 
     def run(pixels: np.ndarray) -> list[np.ndarray]:
@@ -39,7 +39,7 @@ def torch_export_runner(path: Path, threads: int) -> Runner:
 
 
 def onnx_runner(path: Path, threads: int) -> Runner:
-    """An ONNX file in ONNX Runtime on the CPU; 0 threads leave the number to the library."""
+    """An ONNX file in ONNX Runtime on the CPU; 0 threads means the library's default."""
     require("onnxruntime", purpose="running an ONNX file")
     import onnxruntime
 
@@ -50,7 +50,7 @@ def onnx_runner(path: Path, threads: int) -> Runner:
 
 
 def openvino_runner(path: Path, threads: int) -> Runner:
-    """An OpenVINO IR on the CPU in float32; 0 threads leave the number to the library."""
+    """An OpenVINO IR on the CPU in float32; 0 threads means the library's default."""
     require("openvino", purpose="running an OpenVINO file")
     import openvino
 

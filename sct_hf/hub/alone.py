@@ -1,4 +1,4 @@
-"""Running what is published as a stranger would: in a process of its own, in which sct_hf cannot be imported."""
+"""Run published files as others would: in a separate process that cannot import sct_hf."""
 
 import os
 import subprocess
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 def run_alone(script: str, *arguments: Path, folder: Path) -> str | None:
-    """Run a script of this folder, one that shuts `sct_hf` out.
+    """Run a script of this folder that blocks the import of `sct_hf`.
 
     Args:
         script: Its name.
-        *arguments: What it is given.
-        folder: Where it runs, and where it may leave files.
+        *arguments: Its arguments.
+        folder: Its working folder, where it may write files.
 
     Returns:
-        Why it failed; None if it did not.
+        Why it failed; None on success.
 
     Raises:
         OSError: The process cannot be started.

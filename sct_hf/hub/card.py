@@ -1,4 +1,4 @@
-"""The model card: made of what a run measured and wrote down, and of nothing else."""
+"""The model card, made only from the files and figures of a run."""
 
 import shlex
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ _RESULTS = {
 def make_card(
     run: TrainedRun, repo_id: str, notes: Notes, *, examples: Sequence[str] = (), tasks: Sequence[str] = ()
 ) -> ModelCard:
-    """Make the card of a run.
+    """Render the card of a run.
 
     Args:
         run: The run.
-        repo_id: Where it is published, "OWNER/NAME".
+        repo_id: The repository, "OWNER/NAME".
         notes: The author's own part.
-        examples: Images of the repository, by path there, that the Hub's widget offers; public samples if none.
-        tasks: Names of pipelines whose code the repository holds.
+        examples: Paths in the repository of images for the Hub's widget; public samples if none.
+        tasks: Names of the pipelines with code in the repository.
     """
     config, arguments, metrics = run.model.config, run.arguments, run.metrics
     thresholds = config.thresholds or [0.5] * len(config.label_names)
@@ -72,7 +72,7 @@ def make_card(
 
 
 def card_data(run: TrainedRun, repo_id: str, notes: Notes, examples: Sequence[str] = ()) -> ModelCardData:
-    """The header of the card; arguments as those of `make_card`."""
+    """The header of the card; arguments as in `make_card`."""
     arguments, metrics = run.arguments, run.metrics
     base = _base_model(arguments)
     dataset = metrics["dataset"]
@@ -107,7 +107,7 @@ def card_data(run: TrainedRun, repo_id: str, notes: Notes, examples: Sequence[st
 
 
 def _settings(arguments: dict[str, Any]) -> list[tuple[str, str]]:
-    """The options that the card shows, and their values in words: those always shown, then those that were changed."""
+    """Options on the card with their values in words: those always shown, then changed ones."""
     options = options_of(*training_options())
     shown = [name for name, (_, facts) in options.items() if facts.card == "always"]
     shown += [
@@ -125,7 +125,7 @@ def _words(value: Any) -> str:
 
 
 def _base_model(arguments: dict[str, Any]) -> Any:
-    """What timm tells about the weights that the backbone began with; None for weights from elsewhere."""
+    """Facts of timm about the backbone's first weights; None for weights from elsewhere."""
     backbone = arguments["backbone"]
     if arguments["backbone_weights"] != "pretrained" or arguments["init_checkpoint"] or not timm.is_model(backbone):
         return None
@@ -144,7 +144,7 @@ def _widget(repo_id: str, examples: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _command(words: Sequence[str]) -> str:
-    """The command with folders of the machine it ran on left out of its paths, one option a line."""
+    """The command without folders of this machine in its paths, one option per line."""
     parts: list[str] = []
     for word in words:
         option, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""What a publishable folder is: a finished run of SCT, whole, whose figures belong to its weights."""
+"""Checks of a folder to publish: a complete, finished run of SCT with figures that belong to its weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,14 +31,14 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A folder that training wrote, checked.
+    """A checked output folder of training.
 
     Attributes:
         folder: The folder.
         model: Its model, in evaluation mode, on the CPU.
         processor: Its image processor.
         metrics: Content of metrics.json.
-        per_label: What `label_table` gives for it: one row a label, in the order of the logits.
+        per_label: The table of `label_table`: one row per label, in the order of the logits.
         record: Content of training_args.json: `arguments`, `command`, `versions`.
     """
 
@@ -58,15 +58,15 @@ class TrainedRun:
 def read_run(folder: str | Path) -> TrainedRun:
     """Read the output folder of a training run and check that it can be published.
 
-    The figures are computed again from predictions.parquet, and the weights compared with the digest that training
-    wrote beside the figures.
+    The figures are recomputed from predictions.parquet. The weights are compared with the digest that training
+    recorded with the figures.
 
     Args:
         folder: The output folder of `scripts/train.py`.
 
     Raises:
-        InputError: The folder is not whole, not finished, does not load, holds another model than SCT, or its figures
-            are not those of its weights.
+        InputError: The folder is incomplete or unfinished, does not load, is not an SCT model, or its figures belong
+            to other weights.
     """
     folder = Path(folder)
     missing = [name for name in RunFile.of_kind("model", "report") if not (folder / name).is_file()]
@@ -103,11 +103,11 @@ def _check_kind(folder: Path, config: dict[str, Any]) -> None:
 def _check_weights(folder: Path, metrics: dict[str, Any]) -> None:
     written, found = metrics.get("weights_sha256"), sha256_of_file(folder / RunFile.WEIGHTS)
     if written is None:
-        refuse(folder, f"{RunFile.METRICS} does not say which weights it speaks of (no weights_sha256)", "train again")
+        refuse(folder, f"{RunFile.METRICS} does not name its weights (no weights_sha256)", "train again")
     if written != found:
         refuse(
             folder,
-            f"{RunFile.METRICS} speaks of other weights: weights_sha256 {str(written)[:12]}…, but {RunFile.WEIGHTS} "
+            f"{RunFile.METRICS} belongs to other weights: weights_sha256 {str(written)[:12]}…, but {RunFile.WEIGHTS} "
             f"has {found[:12]}…",
             "put the trained weights back, or train again",
         )
@@ -141,9 +141,7 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
             found = name if isinstance(value, dict) else f"{name} {metrics[name]!r:.100}"
             refuse(folder, f"{RunFile.METRICS}: {found} is not what {RunFile.PREDICTIONS} gives", "train again")
     if unknown := sorted(metrics.keys() - computed.keys() - RunFacts.__annotations__.keys()):
-        refuse(
-            folder, f"{RunFile.METRICS} has {', '.join(unknown):.300}, which nothing here has measured", "take it out"
-        )
+        refuse(folder, f"{RunFile.METRICS} has {', '.join(unknown):.300}, which this run did not measure", "remove it")
     _check_table(folder, table)
     return table
 

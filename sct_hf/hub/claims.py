@@ -1,4 +1,4 @@
-"""What an author adds to the card: text and metadata, no number of which may lack a measurement."""
+"""The author's additions to the card: text and metadata, in which every number must be measured."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from sct_hf.network import failure_reason
 
 NOTES = "README.md"
 BEGIN, END = "<!-- notes of the author -->", "<!-- end of the notes -->"
-"""What stands around the author's text in a card that was made here."""
+"""Marks around the author's text in a card made by this package."""
 
 # Numbers that claim nothing: addresses, arXiv ids, dates, versions, years, and the counters of lists.
 _NO_CLAIMS = re.compile(
@@ -32,7 +32,7 @@ class Notes(NamedTuple):
 
     Attributes:
         text: Markdown; empty for none.
-        metadata: Fields of the card's header that win over those made from the run.
+        metadata: Fields of the card's header, which override those made from the run.
     """
 
     text: str
@@ -42,10 +42,10 @@ class Notes(NamedTuple):
 def read_notes(run: TrainedRun) -> Notes:
     """Read the README.md that an author put into the folder of a run, if there is one.
 
-    It may be a card that was made here before, such as that of a published model: the author's text is then what
-    stands between its marks, and its metadata count as the author's. Every number has to be one that the run
-    measured or was told: a fraction or its percentage, rounded as the text has it. Digits of names, years, dates,
-    versions and addresses claim nothing. A model-index is checked and then left out: the card has its own.
+    It may be a card made by this package, such as that of a published model. The author's text is then the part
+    between its marks, and its metadata count as the author's. Every number must be one that the run measured or was
+    given: a fraction or its percentage, rounded as in the text. Digits in names, years, dates, versions and addresses
+    are not checked. A model-index is checked and then dropped, since the card has its own.
 
     Raises:
         InputError: The metadata cannot be read, or a number was not measured.
@@ -64,7 +64,7 @@ def read_notes(run: TrainedRun) -> Notes:
     values += [result.metric_value for result in getattr(card.data, "eval_results", None) or []]
     if unfounded := unmeasured("\n".join([text, *map(str, values)]), measured):
         raise InputError(
-            f"{path} says {', '.join(unfounded[:5])}, which this run has not measured: take it out, or give the "
+            f"{path} says {', '.join(unfounded[:5])}, which this run did not measure: remove it, or give the "
             "figures of metrics.json and per_label.csv"
         )
     metadata.pop("model-index", None)
@@ -77,7 +77,7 @@ def _text_of_author(text: str) -> str:
 
 
 def measured_numbers(run: TrainedRun) -> Iterator[float]:
-    """Every number that a run measured or was told."""
+    """Every number that a run measured or was given."""
     metrics = {name: value for name, value in run.metrics.items() if name != "comparison"}
     yield from _numbers(metrics)
     yield from _numbers(run.per_label.to_dict("list"))
@@ -87,7 +87,7 @@ def measured_numbers(run: TrainedRun) -> Iterator[float]:
 
 
 def unmeasured(text: str, measured: Iterable[float]) -> list[str]:
-    """The numbers of a text that no measured one gives, rounded to their digits; fractions also as percentages."""
+    """Numbers in a text that equal no measured one, rounded to their digits; fractions also as percentages."""
     known = [abs(value) for value in measured]
     known += [100 * value for value in known if value <= 1]
     found = []

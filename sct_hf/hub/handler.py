@@ -1,14 +1,13 @@
 """Hugging Face Inference Endpoints: the `handler.py` of a published checkpoint.
 
-It needs the repository that it lies in and what `requirements.txt` names, not the package sct_hf. A request is
+It needs its repository and the packages in `requirements.txt`, but not the package sct_hf. A request is
 
     {"inputs": IMAGE, "parameters": {"threshold": 0.3, "top_k": 5, "heatmaps": true, "labels": ["dog", "cat"]}}
 
-with an image or a list of images, or the image itself under a content type such as image/jpeg, with the parameters in
-the query. The answer is what the pipeline "multi-label-image-classification" gives; heatmaps are PNG files in base64.
-A request that cannot be answered raises an error, which the runtime sends back as {"error": MESSAGE}. The limits of
-the pipeline hold, and are set by the environment: SCT_ENDPOINT_MAX_PIXELS, SCT_ENDPOINT_MAX_IMAGES,
-SCT_ENDPOINT_MAX_LABELS.
+with an image or a list of images, or the image itself with a content type such as image/jpeg and the parameters in the
+query. The answer is the result of the pipeline "multi-label-image-classification"; heatmaps are PNG files in base64. A
+request that cannot be answered raises an error, which the runtime returns as {"error": MESSAGE}. Environment variables
+set the limits of the pipeline: SCT_ENDPOINT_MAX_PIXELS, SCT_ENDPOINT_MAX_IMAGES, SCT_ENDPOINT_MAX_LABELS.
 """
 
 import base64
@@ -29,7 +28,7 @@ from PIL import Image
 from transformers import pipeline
 
 URLS = "SCT_ENDPOINT_URLS"
-"""Environment variable: `1` lets a request name its image by a URL, which the endpoint then fetches."""
+"""Environment variable: `1` lets a request give an image by URL, which the endpoint then fetches."""
 
 _WEB = ("http://", "https://")
 _UNREADABLE = "inputs: the image cannot be read; send a whole PNG, JPEG or WebP file."
@@ -42,13 +41,13 @@ _REDIRECTS = 3
 
 
 class EndpointHandler:
-    """What the runtime makes once, and calls for every request, from several threads.
+    """The handler. The runtime makes it once and calls it for every request, from several threads.
 
     Args:
         path: The repository's folder.
 
     Raises:
-        ValueError: A limit of the environment that is no whole number from 1.
+        ValueError: A limit in the environment is not a whole number from 1.
     """
 
     def __init__(self, path: str = ".") -> None:
@@ -61,18 +60,18 @@ class EndpointHandler:
         """Answer a request.
 
         Args:
-            data: `"inputs"`: an image as base64, with or without `data:image/…;base64,` before it, as bytes, as
-                `PIL.Image`, which is what the runtime makes of image content types, or as a URL where the variable
-                `SCT_ENDPOINT_URLS` is 1; or a list of images. `"parameters"`, optional: threshold, top_k, heatmaps,
-                known_labels, labels and label_templates of the pipeline; from a query also as text: a number, true or
-                false, labels with commas between them, one template, an object as JSON.
+            data: `"inputs"`: an image or a list of images. An image is base64, with or without the prefix
+                `data:image/…;base64,`; bytes; a `PIL.Image`, which the runtime makes from image content types; or a
+                URL if the variable `SCT_ENDPOINT_URLS` is 1. `"parameters"`, optional: threshold, top_k, heatmaps,
+                known_labels, labels and label_templates of the pipeline. In a query they are text: a number, true or
+                false, labels separated by commas, one template, an object as JSON.
 
         Returns:
-            The tags of the image, `{"label", "score"}`, with labels `"seen"` and with heatmaps `"heatmap"`,
-            `"box"`; or a list of such.
+            The tags of the image, `{"label", "score"}`, with `"seen"` for given labels, and `"heatmap"` and `"box"`
+            for heatmaps; or a list of such results.
 
         Raises:
-            ValueError: An image or a parameter that cannot be used.
+            ValueError: An image or a parameter cannot be used.
         """
         if not isinstance(data, dict) or data.get("inputs") is None:
             raise ValueError('inputs is missing: send {"inputs": an image in base64}.')
@@ -148,14 +147,14 @@ def _png(image: Image.Image) -> str:
 
 
 def read_image(source: Any, check: Callable[[tuple[int, int]], object] = bool) -> Image.Image:
-    """Read the image of a request, see `EndpointHandler.__call__`; never a file of this machine.
+    """Read the image of a request, see `EndpointHandler.__call__`; it never reads a file of this machine.
 
     Args:
         source: The image.
-        check: Is given its (width, height) before it is decoded, and raises ValueError if they are too large.
+        check: Called with (width, height) before decoding; raises ValueError if they are too large.
 
     Raises:
-        ValueError: It is not one that can be read, or too large.
+        ValueError: The image cannot be read or is too large.
     """
     image = _open(source)
     check(image.size)
@@ -167,7 +166,7 @@ def read_image(source: Any, check: Callable[[tuple[int, int]], object] = bool) -
 
 
 def _told_size(source: Any) -> tuple[int, int]:
-    """The (width, height) that an image tells without being decoded; (0, 0) of a URL, which is read in its turn."""
+    """The (width, height) of an image, without decoding it; (0, 0) for a URL, which is read later."""
     return (0, 0) if isinstance(source, str) and source.startswith(_WEB) else _open(source).size
 
 
@@ -194,7 +193,7 @@ def _decode(text: str) -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    """The file of an http or https URL in the public internet."""
+    """Fetch the file of an http or https URL on the public internet."""
     if os.environ.get(URLS) != "1":
         raise ValueError(f"inputs: this endpoint fetches no URL; send an image in base64, or set {URLS}=1 here.")
     deadline = time.monotonic() + _SECONDS
@@ -220,7 +219,7 @@ def _fetch(url: str) -> bytes:
 
 
 def _connect(parts: SplitResult) -> HTTPConnection:
-    """Connect to the host of a URL, but never to one in a private network."""
+    """Connect to the host of a URL; refuse hosts in private networks."""
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("it is no http or https URL")
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
@@ -240,7 +239,7 @@ def _check_public(*addresses: str) -> None:
     for address in addresses:
         number = ipaddress.ip_address(address)
         if not (getattr(number, "ipv4_mapped", None) or number).is_global:
-            raise ValueError("its host is not in the public internet")
+            raise ValueError("its host is not on the public internet")
 
 
 def _body(answer: Any, deadline: float) -> bytes:

@@ -1,6 +1,6 @@
-"""Load a published folder as a stranger does, by its own code: `python -P load_alone.py FOLDER IMAGE OUTPUT`.
+"""Load a published folder with its own code, as others do: `python -P load_alone.py FOLDER IMAGE OUTPUT`.
 
-Runs in a process of its own, in which `sct_hf` cannot be imported. OUTPUT is a safetensors file with the `scores` (C,)
+It runs in a separate process that cannot import `sct_hf`. OUTPUT is a safetensors file with the `scores` (C,)
 of the image.
 """
 

@@ -1,6 +1,6 @@
 """Build the page of a Space, without serving it: `python -P load_space.py APP`.
 
-Runs in a process of its own, in which `sct_hf` cannot be imported.
+It runs in a separate process that cannot import `sct_hf`.
 """
 
 import runpy
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main(app: str) -> None:
-    """Run the Space's app.py up to where it would be served."""
+    """Run the Space's app.py without serving it."""
     sys.modules["sct_hf"] = None  # type: ignore[assignment]
     sys.dont_write_bytecode = True  # what lies in the folder is published
     sys.path.insert(0, str(Path(app).parent))

@@ -1,4 +1,4 @@
-"""Publishing a trained folder: one commit to a repository of the Hugging Face Hub."""
+"""Publish a trained folder as one commit to a repository on the Hugging Face Hub."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from sct_hf.network import failure_reason
 
 
 def check_name(field: str, repo_id: str) -> None:
-    """Raise `InputError` unless a name is OWNER/NAME, as the Hub has them."""
+    """Raise `InputError` unless a name is OWNER/NAME and valid on the Hub."""
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
@@ -35,7 +35,7 @@ def check_name(field: str, repo_id: str) -> None:
 
 @contextmanager
 def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ()) -> Iterator[Path]:
-    """Make the folder to publish, checked, and remove it at the end. Nothing is sent.
+    """Make and check the folder to publish; it is removed at the end. Nothing is sent.
 
     Args:
         folder: The output folder of `scripts/train.py`.
@@ -66,26 +66,26 @@ def upload(
     revision: str | None = None,
     space: bool = False,
 ) -> CommitInfo:
-    """Send a folder as one commit. The repository is made if need be, unless `create_pr` or `revision` ask for one.
+    """Send a folder as one commit. A missing repository is created, except with `create_pr` or `revision`.
 
-    The token and the Hub's address come from where huggingface_hub has them: `hf auth login`, or the environment
-    variables HF_TOKEN and HF_ENDPOINT.
+    Token and address of the Hub are huggingface_hub's: from `hf auth login`, or the environment variables HF_TOKEN
+    and HF_ENDPOINT.
 
     Args:
-        target: What `prepared` gives; for a Space what `prepared_space` gives.
+        target: The folder from `prepared`, or from `prepared_space` for a Space.
         repo_id: "OWNER/NAME".
         private: Whether the repository is private.
         create_pr: Open a pull request instead of committing to the branch.
-        revision: Branch, which has to exist; the main one by default.
+        revision: An existing branch; by default the main one.
         space: Whether it is a Space, not a model.
 
     Returns:
         The commit: its `oid`, `commit_url`, and `pr_url`.
 
     Raises:
-        InputError: The token is missing or refused, there is no such repository or branch, or no right to write to it,
-            a repository that is public already although `private` is asked for, or the connection broke. There is
-            then no commit, unless the connection broke when only the Hub's answer was left.
+        InputError: The token is missing or refused, the repository or branch does not exist or is not writable, a
+            public repository is asked to be private, or the connection broke. There is then no commit, unless only
+            the Hub's answer was lost.
     """
     api = HfApi(library_name="sct_hf")
     existing = create_pr or revision is not None
@@ -123,7 +123,7 @@ def describe(
     revision: str | None = None,
     space: bool = False,
 ) -> str:
-    """Tell what `upload` would send and call: the card, the files with their sizes in bytes, and the calls."""
+    """Describe what `upload` would do: the card, the files with their sizes in bytes, and the calls."""
     files = sorted(path for path in target.rglob("*") if path.is_file())
     width = len(f"{max(path.stat().st_size for path in files):,}")
     listed = [f"{path.stat().st_size:>{width},}  {path.relative_to(target).as_posix()}" for path in files]
@@ -143,9 +143,9 @@ def snippet(repo_id: str, commit: str) -> str:
 def _reason(error: Exception, endpoint: str, field: str, repo_id: str, revision: str | None) -> str:
     status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
     if isinstance(error, LocalTokenNotFoundError):
-        return "token: there is none; run `hf auth login`, or set HF_TOKEN"
+        return "token is missing: run `hf auth login`, or set HF_TOKEN"
     if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, so that nothing can be sent: unset it"
+        return "HF_HUB_OFFLINE is set, so nothing can be sent: unset it"
     if isinstance(error, RevisionNotFoundError):
         return f"revision is {revision!r}, but {repo_id} has no such branch: make it on its page, or leave it out"
     if isinstance(error, RepositoryNotFoundError):
@@ -160,6 +160,6 @@ def _reason(error: Exception, endpoint: str, field: str, repo_id: str, revision:
             f"{field} is {repo_id!r}, to which this token may not write; use a token with that right, or --create_pr"
         )
     if isinstance(error, httpx.TransportError):
-        again = "publish again: a commit is there whole or not at all"
+        again = "publish again: a commit is complete or does not exist"
         return f"the connection to {endpoint} failed ({failure_reason(error)}); {again}"
     return f"{endpoint} did not take it ({failure_reason(error)})"

@@ -1,4 +1,4 @@
-"""The folder that is published: weights, the code they need, the card; and the proof that it loads on its own."""
+"""The folder to publish: weights, their code, the card; and a test that it loads without this package."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ _TOLERANCE = 1e-6
 
 
 def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[Path] = ()) -> None:
-    """Write the folder that is published as one commit, and prove that it loads without this package.
+    """Write the folder to publish as one commit, and test that it loads without this package.
 
     Args:
         run: The run.
@@ -38,8 +38,8 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
         examples: Images to show on the model's page.
 
     Raises:
-        InputError: The author's notes claim what was not measured, an example is no image, the disk is full, or the
-            folder does not load on its own or scores otherwise than here.
+        InputError: The author's notes have numbers that were not measured, an example is not an image, the disk is
+            full, or the folder does not load without this package or scores differently.
     """
     notes = read_notes(run)
     for path in examples:
@@ -74,7 +74,7 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
 
 
 def auto_map(config: PreTrainedConfig) -> dict[str, str]:
-    """The classes of a configuration, by Auto class as they are registered here, as a config.json names them."""
+    """The registered classes of a configuration, by Auto class, in the form of a config.json."""
     found: dict[str, Any] = {
         "AutoConfig": type(config),
         "AutoModel": MODEL_MAPPING.get(type(config), None),
@@ -84,7 +84,7 @@ def auto_map(config: PreTrainedConfig) -> dict[str, str]:
 
 
 def custom_pipelines() -> dict[str, Any]:
-    """The pipelines whose code lies in `sct_hf.model`, by task, as a config.json lists them."""
+    """The pipelines defined in `sct_hf.model`, by task, in the form of a config.json."""
     return {
         task: {
             "impl": _reference(info["impl"]),
@@ -97,7 +97,7 @@ def custom_pipelines() -> dict[str, Any]:
 
 
 def _reference(kind: type) -> str:
-    """A class as configuration files name it: file and class."""
+    """A class in the form of configuration files: file and class."""
     return f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
 
 
@@ -112,11 +112,11 @@ def _check_image(path: Path) -> None:
         with Image.open(path) as image:
             image.verify()
     except Exception as error:  # broken files make Pillow's decoders raise almost anything
-        raise InputError(f"examples: {str(path)!r} is no image that can be read ({error})") from error
+        raise InputError(f"examples: {str(path)!r} cannot be read as an image ({error})") from error
 
 
 def _check_alone(run: TrainedRun, folder: Path) -> None:
-    """Load the folder in a process without this package, and compare the scores of an image with those of here."""
+    """Load the folder in a process without this package, and compare its scores of an image with this process's."""
     height, width = run.model.config.input_size
     noise = np.random.default_rng(0).integers(0, 256, (height + 7, width + 13, 3), dtype=np.uint8)
     scratch = folder.with_name(folder.name + "-check")

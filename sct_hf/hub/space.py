@@ -1,4 +1,4 @@
-"""A Space: the demo of a published model, for the Hugging Face Hub."""
+"""A Space: the demo of a published model on the Hugging Face Hub."""
 
 import shutil
 import sys
@@ -48,14 +48,14 @@ secret `HF_TOKEN` that may read it.
 
 @contextmanager
 def prepared_space(target: Path, repo_id: str, space_id: str) -> Iterator[Path]:
-    """Make the folder of a Space, checked, and remove it at the end. Nothing is sent.
+    """Make and check the folder of a Space; it is removed at the end. Nothing is sent.
 
-    Its page is built once, by a process without this package, from the model's folder.
+    A process without this package builds its page once from the model's folder.
 
     Args:
-        target: The model's folder, as `prepared` gives it.
-        repo_id: Where the model is published, "OWNER/NAME".
-        space_id: Where the Space is published, "OWNER/NAME".
+        target: The model's folder, from `prepared`.
+        repo_id: The model's repository, "OWNER/NAME".
+        space_id: The Space, "OWNER/NAME".
 
     Yields:
         The Space's folder. `pin` tells it the model's commit.

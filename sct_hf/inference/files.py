@@ -1,4 +1,4 @@
-"""Files around tagging: which images are meant, and names of labels."""
+"""Input files of tagging: images, and lists of label names."""
 
 import glob
 import os
@@ -10,14 +10,14 @@ from sct_hf.files import images_below
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Path]:
-    """Files, folders and glob patterns to image files, each once, in the order given.
+    """Expand files, folders and glob patterns to image files, each once, in the order given.
 
-    A folder is searched with its subfolders, in the order of the names, for files that end as `IMAGE_SUFFIXES`
-    say and do not begin with a dot; `**` in a pattern stands for any number of folders. An input that gives nothing
-    stays in the result as it is, so that whoever opens it reports it.
+    A folder is searched with its subfolders, in name order, for files that end in one of `IMAGE_SUFFIXES` and do not
+    begin with a dot. `**` in a pattern matches any number of folders. An input that matches nothing stays in the
+    result, so that opening it reports the error.
 
     Raises:
-        InputError: No input gives a file.
+        InputError: No input matches a file.
     """
     found: dict[Path, None] = {}
     anything = False
@@ -38,15 +38,15 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
-    """The deepest folder that all files lie in, absolute."""
+    """The deepest common folder of all files, absolute."""
     return Path(os.path.commonpath([path.absolute().parent for path in paths]))
 
 
 def read_names(file: Path) -> list[str]:
-    """Names of labels in a text file, a line each, without empty lines.
+    """Read label names from a text file, one per line; empty lines are skipped.
 
     Raises:
-        InputError: It cannot be read, is not UTF-8, or holds no name.
+        InputError: The file cannot be read, is not UTF-8, or has no name.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()

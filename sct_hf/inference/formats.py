@@ -17,11 +17,11 @@ def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"])
 
     Args:
         results: The images' tags.
-        style: "table": one line an image; "json": a list of {"path", "tags": [{"label", "score"}]} with "error" where
-            a file could not be read; "csv": path, label, score, error, one row a tag and one for an image without.
-            JSON and CSV also tell `seen` and the bounds of the box where the results do.
+        style: "table": one line per image. "json": a list of {"path", "tags": [{"label", "score"}]}, with "error" if
+            a file could not be read. "csv": path, label, score, error, with one row per tag and one for an image
+            without tags. JSON and CSV also have `seen` and the box if the results do.
 
-    Characters that do not print are escaped as JSON does it, such as \u001b; text of CSV goes through `csv_cell`.
+    Unprintable characters are escaped as in JSON, such as \u001b; text in CSV goes through `csv_cell`.
     """
     if style == "json":
         content = [_entry(result) for result in results]

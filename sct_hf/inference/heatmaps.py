@@ -13,15 +13,15 @@ _LONGEST_NAME = 200  # bytes; file systems take 255, and the file is written und
 
 
 def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Path]:
-    """Write one PNG for each tag of an image: `folder/<path below root>-<label>.png`, `HEATMAP_SIDE` pixels at most.
+    """Write one PNG for each tag of an image: `folder/<path below root>-<label>.png`, at most `HEATMAP_SIDE` pixels.
 
-    In names, characters that a file system may not take become "%2F" and the like; too long a name is cut and ends
-    with a digest of all of it.
+    Characters that file systems may refuse are percent-encoded ("%2F"). A name that is too long is cut and ends in a
+    digest of the whole name.
 
     Args:
         found: Result of a `Tagger` with `maps=True`, without error.
-        folder: Where to write; made if absent.
-        root: A folder above the image; the folders between are made below `folder` as well.
+        folder: Folder to write to; created if absent.
+        root: A folder above the image. Folders between the two are repeated below `folder`.
 
     Returns:
         The files written.

@@ -1,4 +1,4 @@
-"""Images through the stages of the pipeline, several at a time."""
+"""Scoring several images in one pass of the pipeline."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline
 def run_together(
     pipeline: MultiLabelImageClassificationPipeline, inputs: Sequence[Mapping[str, Any]], running: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """One forward pass of a pipeline for several images.
+    """Run one forward pass of a pipeline for several images.
 
     Args:
         pipeline: The pipeline.
-        inputs: What its `preprocess` gave for each image.
+        inputs: The result of its `preprocess` for each image.
         running: Arguments of its `forward`, from `stages`.
 
     Returns:
-        For each image what its `postprocess` takes.
+        The input of its `postprocess` for each image.
     """
     if not inputs:
         return []
@@ -38,17 +38,17 @@ def run_together(
 def score_images(
     model: PreTrainedModel, processor: Any, images: Sequence[Image.Image], *, maps: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Score images in one forward pass of the pipeline, in evaluation mode; the model's mode is restored.
+    """Score images in one forward pass of the pipeline, in evaluation mode. The model's mode is restored afterwards.
 
     Args:
         model: A multi-label image classifier.
         processor: Its image processor.
         images: B images, any mode.
-        maps: Whether to ask for the transport plan.
+        maps: Whether to return the transport plan.
 
     Returns:
         Scores (B, C) float32, the sigmoid of the logits; and the region-to-label transport plan (B, C, H', W')
-        float32, None if not asked for or if the model has none.
+        float32, or None if not asked for or if the model has none.
     """
     mode = model.training
     try:

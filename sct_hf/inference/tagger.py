@@ -23,18 +23,17 @@ from sct_hf.pretrained import load_pretrained
 
 @dataclass(frozen=True)
 class Tags:
-    """What was found in one image.
+    """The tags of one image.
 
     Attributes:
         path: The image's file, as given.
         tags: (label, score in [0, 1]) by falling score.
-        error: Why the file could not be read; None if it could.
+        error: Why the file could not be read; None on success.
         maps: For each label of `tags`, the region-to-label transport plan (H', W') float32 in [0, 1]; empty unless
             asked for.
         boxes: For each label of `tags`, "xmin", "ymin", "xmax", "ymax" in pixels of the upright image, see
             `heatmap_box`; None unless maps are asked for.
-        seen: For each label of `tags`, whether the weights were trained on it; None where all labels are those of
-            training.
+        seen: For each label of `tags`, whether the model was trained on it; None if it was trained on all labels.
     """
 
     path: Path
@@ -46,12 +45,12 @@ class Tags:
 
 
 class Tagger:
-    """A model with its image processor, ready to tag image files by the pipeline "multi-label-image-classification".
+    """A model with its image processor, for tagging files with the pipeline "multi-label-image-classification".
 
     Args:
         model: An image classifier whose config has `problem_type` "multi_label_classification".
         processor: Its image processor.
-        limits: What is too large or too many; an image over a limit gets an error like one that cannot be read.
+        limits: Limits of a call. An image above a limit gets an error, as an unreadable one does.
 
     Attributes:
         pipeline: The pipeline, on the model's device.
@@ -78,8 +77,8 @@ class Tagger:
 
         Args:
             name: A folder written by training, or a model's name on the Hub.
-            device: Such as "cpu" or "cuda:1"; the machine's accelerator, if it has one, by default.
-            limits: What is too large or too many.
+            device: Such as "cpu" or "cuda:1"; by default the machine's accelerator, if it has one.
+            limits: Limits of a call.
 
         Raises:
             InputError: There is no such model or device, the model is not a multi-label one, or its image processor
@@ -99,7 +98,7 @@ class Tagger:
             tagger.pipeline.preprocess(Image.new("RGB", (8, 8)))
         except Exception as error:  # settings of any kind make transformers raise almost anything
             raise InputError(
-                f"model: the image processor of {str(name)!r} prepares no image ({failure_reason(error)}); mend its "
+                f"model: the image processor of {str(name)!r} prepares no image ({failure_reason(error)}); fix its "
                 "preprocessor_config.json"
             ) from error
         return tagger
@@ -117,29 +116,28 @@ class Tagger:
         label_encoder: str | None = None,
         label_templates: Sequence[str] | None = None,
     ) -> Iterator[Tags]:
-        """Tag image files, in order; one that cannot be read gets an error and does not stop the others.
+        """Tag image files in order. An unreadable file gets an error and does not stop the others.
 
-        Images are turned upright by their EXIF orientation; any mode is made RGB; of an animation the first frame
-        counts.
+        Images are turned upright by their EXIF orientation and converted to RGB. Of an animation, the first frame is
+        used.
 
         Args:
             paths: The files.
-            threshold: Least score of a tag, in [0, 1], or such scores by label; the checkpoint's own by default,
-                0.5 where it has none.
-            top_k: At most so many tags an image, the best ones; None for no limit.
-            batch_size: Images that go through the model together.
-            maps: Whether to give `Tags.maps` and `Tags.boxes`.
-            known_labels: Labels known to be present (True) or absent (False) in every image, as the pipeline takes
-                them.
-            labels: Other labels than those of the checkpoint, likewise.
-            label_encoder: What embeds them, likewise.
-            label_templates: Prompts for their names, likewise.
+            threshold: Least score of a tag, in [0, 1], or least scores by label; by default the checkpoint's, or 0.5.
+            top_k: Most tags per image; None for no limit.
+            batch_size: Images per batch.
+            maps: Whether to fill `Tags.maps` and `Tags.boxes`.
+            known_labels: Labels known to be present (True) or absent (False) in every image; see the pipeline, as for
+                the arguments below.
+            labels: Other labels than the checkpoint's.
+            label_encoder: Their text encoder.
+            label_templates: Prompts for their names.
 
         Yields:
             One `Tags` for each path.
 
         Raises:
-            InputError: An argument that the pipeline refuses, or `batch_size` below 1.
+            InputError: The pipeline refuses an argument, or `batch_size` is below 1.
         """
         if not (isinstance(batch_size, int) and batch_size >= 1):
             raise InputError(f"batch_size is {batch_size!r}: give a whole number from 1")
@@ -183,7 +181,7 @@ class Tagger:
                         yield _as_tags(path, next(found), told)
 
     def _read(self, path: Path, reading: Mapping[str, Any]) -> dict[str, Any] | str:
-        """What the pipeline makes of a file, or why it cannot be read."""
+        """The pipeline's input from a file, or the reason why it cannot be read."""
         try:
             if path.is_dir():
                 return "a folder without images"

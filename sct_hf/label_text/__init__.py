@@ -1,4 +1,4 @@
-"""Names of labels → words → vectors. Importing it lets models embed labels given at run time by every encoder."""
+"""Label names → words → vectors. Importing it lets models embed new labels at run time with every encoder."""
 
 from sct_hf.label_text.encoders import encode_labels
 from sct_hf.label_text.new_labels import prototypes_like

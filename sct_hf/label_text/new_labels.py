@@ -1,4 +1,4 @@
-"""Text and prototypes of labels that a checkpoint is given at run time, made as those of its own labels were."""
+"""Text vectors and prototypes of labels added to a checkpoint at run time, made like those of its own labels."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ _SOURCES = ("package", "pretrained")
 
 
 def embed_like(names: list[str], encoder: str, recipe: dict[str, Any], *, as_written: bool) -> Tensor:
-    """Embed labels with the template and the seed of a recipe, or texts as they are: (C, D_t).
+    """Embed labels with the template and the seed of a recipe, or texts unchanged: (C, D_t).
 
     Raises:
-        InputError: As `encode_labels`.
+        InputError: As for `encode_labels`.
     """
     template = "{}" if as_written else recipe.get("template", "{}")
     options: dict[str, Any] = {"seed": recipe.get("seed", 0), "dim": recipe.get("dim"), "as_written": as_written}
@@ -29,21 +29,21 @@ def embed_like(names: list[str], encoder: str, recipe: dict[str, Any], *, as_wri
 def prototypes_like(
     embeddings: Tensor, held: Tensor, encoder: str, config: SCTConfig, backbone_weights: str | None = None
 ) -> Tensor:
-    """Make prototypes from the classifier that made those of a checkpoint: the one that gives them again.
+    """Make prototypes from the classifier of training: the one that reproduces the checkpoint's own prototypes.
 
     Args:
-        embeddings: (C, D_t) of the checkpoint's own labels, and then of others.
-        held: (C, D₀) prototypes of its own labels.
-        encoder: What made the embeddings.
-        config: Of the checkpoint.
-        backbone_weights: Where the classifier is, see `load_backbone_weights`; the places that go by the backbone's
-            name are tried if not given.
+        embeddings: Embeddings (C, D_t) of the checkpoint's own labels, then of the new ones.
+        held: Prototypes of its own labels, width D₀.
+        encoder: The encoder of the embeddings.
+        config: The checkpoint's configuration.
+        backbone_weights: Where the classifier is, see `load_backbone_weights`. If not given, "package" and
+            "pretrained" weights of the backbone are tried.
 
     Returns:
         (C, D₀) float32.
 
     Raises:
-        InputError: No classifier found gives the checkpoint's own prototypes.
+        InputError: No classifier reproduces the checkpoint's own prototypes.
     """
     template = (config.text_recipe or {}).get("template", "{}")
     places = [str(place) for place in range(len(embeddings))]
@@ -60,7 +60,9 @@ def prototypes_like(
         prototypes = make_label_prototypes(label_vectors, class_text, classifier)
         if alike(prototypes[: len(held)], held):
             return prototypes
-        reasons.append(f"the classifier of backbone_weights={source!r} does not give the checkpoint's own prototypes")
+        reasons.append(
+            f"the classifier of backbone_weights={source!r} does not reproduce the checkpoint's own prototypes"
+        )
     raise InputError(
         f"labels: prototypes cannot be made for new labels; {'; '.join(reasons)}. Make them by "
         "sct_hf.make_label_prototypes from the classifier of training, and change the labels by model.set_labels."

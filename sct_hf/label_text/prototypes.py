@@ -16,16 +16,16 @@ _LONGEST = 80
 def make_label_prototypes(
     label_vectors: LabelVectors, class_text: LabelVectors, classifier: BackboneClassifier
 ) -> Tensor:
-    """Mix the classifier's vectors by the likeness of label text and class text.
+    """Average the classifier's vectors, weighted by the similarity of label text and class text.
 
-    V = softmax(s / 0.07)·(W − mean of W), where s are cosines between label and class embeddings, both less the mean
-    class embedding. Convex combination of semantic embeddings is ConSE's (Norouzi et al., ICLR 2014, arXiv
-    1312.5650), which mixes in the text's space; mixing classifiers, and the temperature, are this project's.
+    V = softmax(s / 0.07)·(W − mean of W), where s are cosines between label and class embeddings, both minus the mean
+    class embedding. ConSE (Norouzi et al., ICLR 2014, arXiv 1312.5650) takes such convex combinations in the text
+    space. Combining classifiers, and the temperature, are this project's.
 
     Args:
-        label_vectors: Of the C labels.
-        class_text: Of the K classes, by the same encoder, see `encode_classes`.
-        classifier: Of the K classes.
+        label_vectors: Vectors of the C labels.
+        class_text: Vectors of the K classes by the same encoder, see `encode_classes`.
+        classifier: The classifier of the K classes.
 
     Returns:
         (C, D₀) float32.
@@ -38,7 +38,7 @@ def make_label_prototypes(
 
 
 def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: str = "{}") -> LabelVectors:
-    """Embed the names of a classifier's classes, as `encode_labels` does with labels; two classes may share a name.
+    """Embed the names of a classifier's classes as `encode_labels` embeds labels. Classes may share a name.
 
     Raises:
         InputError: The encoder cannot embed them, or its vectors are random.

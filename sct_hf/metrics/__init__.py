@@ -1,6 +1,6 @@
-"""Figures of merit for multi-label classification: on arrays, streaming, and as an `evaluate` module.
+"""Metrics of multi-label classification: on arrays, streaming, and as an `evaluate` module.
 
-`METRICS` lists every key with its meaning, `HIERARCHICAL_METRICS` those of labels in a hierarchy.
+`METRICS` explains every key, `HIERARCHICAL_METRICS` those for labels in a hierarchy.
 """
 
 from .functional import METRICS, multilabel_metrics

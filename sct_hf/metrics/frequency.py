@@ -1,4 +1,4 @@
-"""Quality of rare, common and frequent labels apart."""
+"""mAP of rare, common and frequent labels separately."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,15 +13,15 @@ _LVIS_LIMITS = (10, 100)
 
 
 def frequency_limits(text: str, positives: np.ndarray) -> tuple[int, int]:
-    """Read how labels are grouped: rare up to the first number of training positives, common up to the second.
+    """Read the limits of the groups: the most training positives of a rare and of a common label.
 
     Args:
-        text: "lvis" (10 and 100, as LVIS has it; Gupta et al., CVPR 2019), "RARE,COMMON", or "thirds" for the
-            counts at which a third and two thirds of the labels are reached, whatever the size of the set.
-        positives: (C,) training positives of each label, for thirds.
+        text: "lvis" (10 and 100 as in LVIS; Gupta et al., CVPR 2019), "RARE,COMMON", or "thirds": the counts that
+            split the labels into three equal groups.
+        positives: Training positives (C,) of each label, for thirds.
 
     Raises:
-        InputError: Another form, or a second number that is not above the first.
+        InputError: The text has another form, or its second number is not above the first.
     """
     if text == THIRDS:
         ranked = np.sort(positives)
@@ -40,22 +40,22 @@ def frequency_limits(text: str, positives: np.ndarray) -> tuple[int, int]:
 
 
 def frequency_groups(positives: np.ndarray, limits: tuple[int, int]) -> list[str]:
-    """The group of each label, of `GROUPS`, by its training positives (C,); a label without any is rare."""
+    """The name in `GROUPS` of each label, by its training positives (C,). A label without any is rare."""
     return [GROUPS[place] for place in np.searchsorted(limits, positives, side="left")]
 
 
 def group_metrics(
     average_precisions: Mapping[str, float | None], label_names: Sequence[str], groups: Sequence[str]
 ) -> dict[str, Any]:
-    """Mean of AP by group.
+    """Mean AP by group.
 
     Args:
-        average_precisions: AP by label; None for labels without a positive, which take no part.
+        average_precisions: AP by label; None for labels without a positive, which are ignored.
         label_names: The C labels.
-        groups: Group of each.
+        groups: Group of each label.
 
     Returns:
-        For each group `mAP_<group>`, None where none of its labels has an AP, and `labels_<group>`, how many count.
+        For each group `mAP_<group>`, None if no label of it has an AP, and `labels_<group>`, the number with an AP.
     """
     result: dict[str, Any] = {}
     for group in GROUPS:

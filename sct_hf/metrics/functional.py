@@ -1,4 +1,4 @@
-"""The figures of merit of multi-label classification, on NumPy arrays."""
+"""Metrics of multi-label classification on NumPy arrays."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,30 +43,28 @@ def multilabel_metrics(
 ) -> dict[str, Any]:
     """Compute the metrics that the literature on multi-label classification reports.
 
-    A target of -1 or NaN is unknown: the pair takes no part in any metric, whatever its score. Nothing depends on
-    the order of rows or labels: equal scores share one threshold (as in sklearn), and a score is among the top
-    three of its image if fewer than three known labels score strictly higher, so that a tie at the third place
-    lets all of the tied in (`topk` in public code picks one of them).
+    A target of -1 or NaN is unknown: all metrics ignore the pair. The order of rows and labels does not matter: equal
+    scores share one threshold (as in sklearn), and a score is in its image's top three if fewer than three known
+    labels score strictly higher. Ties for third place all count; `topk` in public code picks one of them.
 
-    Zero denominators: a label that is never predicted has precision 0 and counts (CLSL), and so does any other 0/0 of
-    the class-wise (C…) and overall (O…) metrics. Class-wise means go over the labels that have a positive, those of
-    mAP (recall is undefined for the others, whose false positives still count in OP). AP and mAP without any
-    positive are None, so that the result is plain JSON.
+    Zero denominators: a label that is never predicted has precision 0 and counts (CLSL). Any other 0/0 of the
+    class-wise (C…) and overall (O…) metrics is 0 too. Class-wise means and mAP average over labels with a positive;
+    false positives of the others still count in OP. AP and mAP without any positive are None, which is valid JSON.
 
     Sources: the protocol, the two CF1, top-3 (CLSL); 11-point AP and precision envelope (VOC development kit).
 
     Args:
         scores: (N, C) real numbers on any scale, not NaN; infinities are allowed.
-        targets: (N, C) with 1 positive, 0 negative, -1 or NaN unknown.
-        threshold: A score at or above it is a prediction: a number or (C,) one per label, on the scale of the
-            scores (0.5 for probabilities, 0 for logits), rounded to their dtype.
+        targets: (N, C): 1 positive, 0 negative, -1 or NaN unknown.
+        threshold: A score at or above it is a prediction. A number, or one per label (C,), on the scale of the
+            scores (0.5 for probabilities, 0 for logits); rounded to their dtype.
         label_names: C different names, the keys of `AP`; "0", "1", … if not given.
 
     Returns:
         The keys of `METRICS`, in that order, with Python floats, None, and an int for `num_images`.
 
     Raises:
-        InputError: Wrong shapes or values; the message names the argument.
+        InputError: An argument has a wrong shape or value; the message names it.
     """
     scores, targets = check_scores_and_targets(scores, targets)
     limits = _check_threshold(threshold, scores)
@@ -96,13 +94,14 @@ def multilabel_metrics(
 
 
 def check_scores_and_targets(scores: ArrayLike, targets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Check and normalise what `multilabel_metrics` is given.
+    """Check and convert the arguments of `multilabel_metrics`.
 
     Returns:
         Scores (N, C) float32, or wider if float32 cannot hold their dtype; targets (N, C) int8 in {1, 0, -1}.
 
     Raises:
-        InputError: Not two equal (N, C) shapes with N, C ≥ 1, a NaN score, or a target outside {0, 1, -1, NaN}.
+        InputError: The shapes differ or are not (N, C) with N, C ≥ 1, a score is NaN, or a target is not 0, 1, -1
+            or NaN.
     """
     scores, targets = _as_real(scores, "scores"), _as_real(targets, "targets")
     if scores.ndim != 2 or 0 in scores.shape:
@@ -175,7 +174,7 @@ def _among_highest(scores: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _decision_metrics(predicted: np.ndarray, positive: np.ndarray, counted: np.ndarray) -> dict[str, float]:
-    """CP … OF1 of yes/no decisions: predicted, positive (N, C) bool; counted (C,) bool, the labels of class means."""
+    """CP … OF1 of decisions: predicted, positive (N, C) bool; counted (C,) bool, the labels in class means."""
     hits = (predicted & positive).sum(axis=0)  # (C,)
     guesses, truths = predicted.sum(axis=0), positive.sum(axis=0)  # (C,)
 
@@ -196,6 +195,6 @@ def _decision_metrics(predicted: np.ndarray, positive: np.ndarray, counted: np.n
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
-    """The quotient, 0 where the denominator is 0."""
+    """The quotient, or 0 if the denominator is 0."""
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator != 0)

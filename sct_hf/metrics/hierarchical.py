@@ -1,4 +1,4 @@
-"""Figures of merit for labels in a hierarchy, on NumPy arrays."""
+"""Metrics for labels in a hierarchy, on NumPy arrays."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,18 +11,18 @@ from ..model.hierarchy_sct import ancestors, check_label_parents
 from .functional import check_scores_and_targets, multilabel_metrics
 
 HIERARCHICAL_METRICS = {
-    "hP": "hierarchical precision: that of all decisions together, predictions and truth both with their ancestors",
+    "hP": "hierarchical precision: precision over all decisions, with ancestors of predicted and true labels",
     "hR": "hierarchical recall, likewise",
     "hF1": "harmonic mean of hP and hR",
-    "mAP_leaves": "mAP of the labels that have none below them; None if none of these has a positive",
-    "violations": "number of (image, label, parent of it) triples in which the parent's score is below the label's",
+    "mAP_leaves": "mAP of the labels without children; None if none of them has a positive",
+    "violations": "number of (image, label, parent) triples with the parent's score below the label's",
     "violating_images": "fraction of images with a violation",
 }
 """Every key of `hierarchical_metrics` and what it means."""
 
 ROUNDING = 1e-6
-"""By how much a parent may be below a child without a violation: the sigmoid of equal logits differs by its rounding
-between lanes of a vector and what is left at its end."""
+"""A parent this far below a child is no violation: sigmoids of equal logits differ by rounding, since vectorised
+and remaining elements are computed differently."""
 
 
 def hierarchical_metrics(
@@ -35,19 +35,19 @@ def hierarchical_metrics(
     """Compute the metrics of `HIERARCHICAL_METRICS`.
 
     hP = Σ|P̂ᵢ ∩ T̂ᵢ| / Σ|P̂ᵢ| and hR = Σ|P̂ᵢ ∩ T̂ᵢ| / Σ|T̂ᵢ| over images i, with P̂ᵢ and T̂ᵢ the predicted and true
-    labels together with all their ancestors (Kiritchenko, Matwin, Nock & Famili, "Learning and Evaluation in the
-    Presence of Class Hierarchies", 2006). A pair (image, label) of an unknown target takes no part, unless a true
-    label lies below it, which makes it true. A quotient of 0/0 is 0.
+    labels with all their ancestors (Kiritchenko, Matwin, Nock & Famili, "Learning and Evaluation in the Presence of
+    Class Hierarchies", 2006). A pair with an unknown target is ignored, unless a true descendant makes it true. 0/0
+    is 0.
 
     Args:
-        scores: (N, C) real numbers, not NaN; in [0, 1] for the violations' allowance for rounding.
+        scores: (N, C) real numbers, not NaN. The rounding tolerance of violations assumes [0, 1].
         targets: (N, C) with 1 positive, 0 negative, -1 or NaN unknown.
         label_parents: {label: its parents}.
         label_names: The C labels.
         threshold: A score at or above it is a prediction.
 
     Raises:
-        InputError: Wrong shapes or values, names that do not fit, or a hierarchy that goes in a circle.
+        InputError: Shapes, values or names are wrong, or the hierarchy has a cycle.
     """
     scores, targets = check_scores_and_targets(scores, targets)
     try:

@@ -1,4 +1,4 @@
-"""The same metrics over batches, gathered across processes."""
+"""The metrics over batches, gathered across processes."""
 
 from collections.abc import Sequence
 
@@ -14,18 +14,18 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 class MultilabelMetrics:
-    """Collects scores and targets batch by batch; `compute` gives `multilabel_metrics` of all of them.
+    """Collect scores and targets batch by batch; `compute` returns `multilabel_metrics` of all.
 
     If `torch.distributed` is initialised, `gather` and `compute` are collective: every process must call them, and
-    every process gets the same result. Shards may be uneven, even empty. Pass `index` wherever a sampler pads its
-    shards with repeated images: an index counts once, and rows come back in the order of their index, so that the
-    result does not depend on the number of processes. Without `index` every row counts.
+    all get the same result. Shards may be uneven, even empty. Pass `index` if a sampler pads its shards with repeated
+    images. Then each index counts once and rows are sorted by index, so the result does not depend on the number of
+    processes. Without `index` every row counts.
 
     Scores are kept as float32, targets as int8, in main memory: 5 bytes a pair, 16 MB for 40,504 images × 80 labels.
     """
 
     def __init__(self, threshold: float | ArrayLike = 0.5, label_names: Sequence[str] | None = None) -> None:
-        """Take the arguments of the same names of `multilabel_metrics`."""
+        """Keep `threshold` and `label_names` for `multilabel_metrics`."""
         self.threshold = threshold
         self.label_names = label_names
         self.reset()
@@ -48,7 +48,7 @@ class MultilabelMetrics:
             index: (B,) integers, the place of each image in the data set.
 
         Raises:
-            InputError: Wrong shapes or values, another number of labels than before, or `index` in some batches only.
+            InputError: Shapes or values are wrong, the number of labels changes, or only some batches have `index`.
         """
         checked_scores, checked_targets = check_scores_and_targets(_to_cpu(scores), _to_cpu(targets))
         rows = len(checked_scores)
@@ -62,15 +62,15 @@ class MultilabelMetrics:
         self._batches.append(batch)
 
     def gather(self) -> Batch:
-        """Put the rows of all batches and processes together.
+        """Concatenate the rows of all batches and processes.
 
         Returns:
-            Scores (N, C) float32, targets (N, C) int8 in {1, 0, -1} and index (N,) int64, increasing; or rows in
-            the order of processes and updates and None, if the updates came without `index`.
+            Scores (N, C) float32, targets (N, C) int8 in {1, 0, -1} and index (N,) int64, increasing. Without
+            `index`, rows in the order of processes and updates, and None.
 
         Raises:
-            InputError: No process has a row, the processes disagree in labels or in giving `index`, or two rows of
-                one index have different targets.
+            InputError: No process has a row, processes differ in labels or in passing `index`, or two rows of one
+                index have different targets.
         """
         batches = [_concatenate(self._batches)] if self._batches else []
         if dist.is_available() and dist.is_initialized():
@@ -93,7 +93,7 @@ class MultilabelMetrics:
         """Return `multilabel_metrics` of all rows (keys: `METRICS`).
 
         Raises:
-            InputError: As `gather`, or a threshold or label names that do not fit the scores.
+            InputError: As for `gather`, or the threshold or label names do not fit the scores.
         """
         scores, targets, _ = self.gather()
         return multilabel_metrics(scores, targets, self.threshold, self.label_names)

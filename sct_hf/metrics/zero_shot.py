@@ -1,4 +1,4 @@
-"""The figures of zero-shot multi-label classification: unseen labels alone, and together with the seen ones."""
+"""Metrics of zero-shot multi-label classification: unseen labels alone, and with the seen ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +13,22 @@ KS = (3, 5)
 
 
 def top_k_metrics(scores: ArrayLike, targets: ArrayLike, k: int) -> dict[str, float]:
-    """Precision, recall and F1 of tagging every image with its `k` highest scores, whatever they are.
+    """Precision, recall and F1 of tagging every image with its `k` highest scores.
 
-    Counted over all (image, label) pairs together, as in Fast0Tag (Zhang et al., CVPR 2016) and later work on
-    zero-shot tagging; images without a positive count. An unknown pair is never predicted; of equal scores the earlier
-    labels win. 0/0 is 0.
+    Counted over all (image, label) pairs, as in Fast0Tag (Zhang et al., CVPR 2016) and later work on zero-shot
+    tagging. Images without a positive count. Unknown pairs are never predicted. Among equal scores the earlier labels
+    win. 0/0 is 0.
 
     Args:
         scores: (N, C) real numbers on any scale, not NaN.
         targets: (N, C) with 1 positive, 0 negative, -1 or NaN unknown.
-        k: Labels an image gets; all of its known labels where it has fewer.
+        k: Labels per image; an image with fewer known labels gets all of them.
 
     Returns:
         `P@k`, `R@k` and `F1@k`, fractions.
 
     Raises:
-        InputError: Wrong shapes or values, or `k` below 1.
+        InputError: Shapes or values are wrong, or `k` is below 1.
     """
     scores, targets = check_scores_and_targets(scores, targets)
     if k < 1:
@@ -47,9 +47,9 @@ def top_k_metrics(scores: ArrayLike, targets: ArrayLike, k: int) -> dict[str, fl
 
 
 def chance_mAP(targets: ArrayLike) -> float | None:  # noqa: N802 - as in the literature
-    """The mAP that random scores come to on many images: the mean positive rate of the labels that have a positive.
+    """The mAP of random scores on many images: the mean positive rate of labels with a positive.
 
-    On few positives AP of random scores lies a little above the rate, the more so with the precision envelope.
+    With few positives, AP of random scores is a little above this rate, more so with the precision envelope.
 
     Args:
         targets: (N, C) with 1 positive, 0 negative, -1 or NaN unknown.
@@ -68,13 +68,13 @@ def zero_shot_metrics(
     seen: Sequence[str],
     unseen: Sequence[str],
 ) -> dict[str, Any]:
-    """Compute what the literature on zero-shot multi-label classification reports.
+    """Compute the metrics that the literature on zero-shot multi-label classification reports.
 
-    ZSL: only the unseen labels stand to choose from. GZSL: all do. mAP is that of `multilabel_metrics`.
+    ZSL ranks the unseen labels only, GZSL all labels. mAP is defined as in `multilabel_metrics`.
 
     Args:
-        zsl_scores: (N, U) of the unseen labels, from a model that was given them alone.
-        gzsl_scores: (N, S + U) of the seen and then the unseen labels, from a model that was given all.
+        zsl_scores: (N, U) scores of the unseen labels, from a model with only these labels.
+        gzsl_scores: (N, S + U) scores of the seen, then the unseen labels, from a model with all labels.
         targets: (N, S + U) with 1 positive, 0 negative, -1 or NaN unknown.
         seen: The S names.
         unseen: The U names.
@@ -82,11 +82,11 @@ def zero_shot_metrics(
     Returns:
         `seen_labels` and `unseen_labels`; for each of ZSL and GZSL `…_mAP`, `…_chance_mAP` (see `chance_mAP`) and
         `…_P@3`, `…_R@3`, `…_F1@3`, `…_P@5`, `…_R@5`, `…_F1@5` (see `top_k_metrics`); `GZSL_seen_mAP` and
-        `GZSL_unseen_mAP` of either part of the labels; `ZSL_AP` and `GZSL_AP` by label. Fractions; mAP and AP without
-        a positive are None.
+        `GZSL_unseen_mAP` of the two groups of labels; `ZSL_AP` and `GZSL_AP` by label. All are fractions; mAP and AP
+        without a positive are None.
 
     Raises:
-        InputError: Shapes that do not fit the names, or wrong values.
+        InputError: Shapes do not fit the names, or values are wrong.
     """
     targets = np.asarray(targets)
     count = len(seen)

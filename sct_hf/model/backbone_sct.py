@@ -1,4 +1,4 @@
-"""Any timm model as a source of region features, and what all image taggers on such a backbone share."""
+"""Any timm model as a source of region features, and the base of all image taggers on such a backbone."""
 
 import difflib
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from .hierarchy_sct import LabelHierarchy, LabelParents, check_label_parents, ma
 class TimmBackbone(nn.Module):
     """A timm model without pooling and classifier, whose output is always a feature map.
 
-    Weights are timm's random ones, made by `config` alone; a factory or `from_pretrained` loads others.
+    The weights are timm's random initialisation; a factory or `from_pretrained` loads others.
 
     Args:
-        config (`BackboneConfig`): Names the timm model, its arguments and the input size.
+        config (`BackboneConfig`): Source of the timm model's name, its arguments and the input size.
 
     Attributes:
         num_features (`int`): Width D₀ of the feature map.
 
     Raises:
-        ValueError: timm knows no such model, or the model cannot be made for this input size.
+        ValueError: timm has no such model, or cannot make it for this input size.
     """
 
     timm_model: Any
@@ -62,7 +62,7 @@ class TimmBackbone(nn.Module):
         self._mark_initialised()
 
     def _mark_initialised(self) -> None:
-        """Keep transformers' initialisation off the weights that timm has just drawn."""
+        """Protect the weights that timm initialised from transformers' initialisation."""
         for tensor in (*self.timm_model.parameters(), *self.timm_model.buffers()):
             if tensor.device.type != "meta":
                 tensor._is_hf_initialized = True
@@ -77,7 +77,7 @@ class TimmBackbone(nn.Module):
             `Tensor` of shape (B, D₀, H, W) in the weights' dtype.
 
         Raises:
-            ValueError: The images' size is not the one that the backbone was made for.
+            ValueError: The images do not have the size that the backbone was made for.
         """
         size = (pixel_values.shape[-2], pixel_values.shape[-1])  # no int(): an exported graph may leave it open
         if self.fixed_size is not None and size != self.fixed_size:
@@ -111,7 +111,7 @@ class TimmBackbone(nn.Module):
         return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute the backbone's activations in the backward pass, to save memory."""
+        """Recompute the backbone's activations in the backward pass, which saves memory."""
         self.timm_model.set_grad_checkpointing(enable)
 
     def check_input_size(self, height: int, width: int, channels: int) -> None:
@@ -123,7 +123,7 @@ class TimmBackbone(nn.Module):
             channels (`int`): Channels of the image.
 
         Raises:
-            ValueError: The backbone cannot take the size.
+            ValueError: The backbone does not accept this size.
         """
         size = height if height == width else [height, width]
         was_training = self.training
@@ -136,21 +136,23 @@ class TimmBackbone(nn.Module):
         finally:
             self.train(was_training)
         if not usable:
-            raise ValueError(f"image_size={size} leaves {self.name} no region: give a larger one.")
+            raise ValueError(
+                f"image_size={size} is too small for {self.name}: it leaves no region. Give a larger one."
+            )
 
 
 @dataclass
 class MultiLabelOutput(ModelOutput):
-    """What `SCTForMultiLabelClassification` and the peer heads return.
+    """Output of `SCTForMultiLabelClassification` and of the peer heads.
 
     Attributes:
-        loss (`Tensor`, scalar, *optional*): Weighted sum of `losses`, where targets were given; float32.
-        logits (`Tensor` of shape (B, C)): A label's score is the sigmoid of its logit; float32. In evaluation those
-            of a hierarchy's parents are raised to their highest descendant's.
-        losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: one for each branch, "transport".
-        branch_logits (`dict[str, Tensor]` of shape (B, C) each): What the logits are the mean of: "region", "map",
-            "pooled"; float32.
-        semantic_map (`Tensor` of shape (B, C, H, W), *optional*): M, logits. This and the next on `output_maps=True`.
+        loss (`Tensor`, scalar, *optional*): Weighted sum of `losses` if targets were given; float32.
+        logits (`Tensor` of shape (B, C)): float32; the sigmoid gives scores. In evaluation, parents in a hierarchy are
+            raised to their highest descendant.
+        losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: one per branch, and "transport".
+        branch_logits (`dict[str, Tensor]` of shape (B, C) each): The branches "region", "map" and "pooled", whose mean
+            is `logits`; float32.
+        semantic_map (`Tensor` of shape (B, C, H, W), *optional*): M, logits. All maps need `output_maps=True`.
         transport_plan (`Tensor` of shape (B, C, H, W), *optional*): π→, sums to 1 over labels at a region; float32.
         backward_plan (`Tensor` of shape (B, C, H, W), *optional*): π←, sums to 1 over the regions for each label.
         prototype_plan (`Tensor` of shape (B, C, H, W), *optional*): The backward plan of the label prototypes, if any.
@@ -178,14 +180,14 @@ class MultiLabelOutput(ModelOutput):
 
 @dataclass
 class SCTModelOutput(ModelOutput):
-    """What `SCTModel` returns; first what `pipeline("image-feature-extraction")` gives of an image.
+    """Output of `SCTModel`. `pipeline("image-feature-extraction")` returns its first field.
 
     Attributes:
-        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ: each label as this image has it.
+        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ of each label in this image.
         last_hidden_state (`Tensor` of shape (B, P, D)): Regions in context, X.
-        semantic_map, transport_plan, backward_plan, prototype_plan (`Tensor` of shape (B, C, H, W)): As those of
+        semantic_map, transport_plan, backward_plan, prototype_plan (`Tensor` of shape (B, C, H, W)): As in
             `MultiLabelOutput`.
-        pooled_features (`Tensor` of shape (B, C, D₀)): The backbone's features, averaged for each label by the plans.
+        pooled_features (`Tensor` of shape (B, C, D₀)): The backbone's features, pooled for each label by the plans.
         hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer.
     """
 
@@ -204,7 +206,7 @@ def _no_map(name: str) -> str:
 
 
 class BackbonePreTrainedModel(PreTrainedModel):
-    """What all taggers on a timm backbone share: initialisation, loading, checkpointing, checks of their input."""
+    """Base of all taggers on a timm backbone: initialisation, loading, checkpointing, input checks."""
 
     config: BackboneConfig
     backbone: Any
@@ -227,11 +229,11 @@ class BackbonePreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         """As `PreTrainedModel.from_pretrained`, but refuses a checkpoint without backbone or label embeddings.
 
-        Where `num_labels` and `ignore_mismatched_sizes=True` put another number of labels on a checkpoint, what is
-        bound to the former ones is drawn again, their text too: give the model the new labels' by `set_labels`.
+        `num_labels` with `ignore_mismatched_sizes=True` changes the number of labels. All weights of the former labels
+        are then initialised again, their text too; call `set_labels` with the new labels.
 
         Raises:
-            ValueError: Weights that nothing else can make up for are missing.
+            ValueError: Weights of the backbone or the label embeddings are missing.
         """
         loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         model, info = loaded
@@ -250,12 +252,12 @@ class BackbonePreTrainedModel(PreTrainedModel):
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of the backbone's weights: the first parameter may be one that always stays float32."""
+        """The dtype of the backbone's weights. The first parameter may be one that always stays float32."""
         return next(self.backbone.parameters()).dtype
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Initialise what no checkpoint gave; timm's own weights are marked and stay."""
+        """Initialise weights that no checkpoint provided; timm's own are marked and stay."""
         if hasattr(module, "init_non_persistent_buffers"):
             cast(Any, module).init_non_persistent_buffers()
         elif isinstance(module, nn.Linear):
@@ -271,20 +273,20 @@ class BackbonePreTrainedModel(PreTrainedModel):
             super()._set_gradient_checkpointing(enable, **kwargs)
 
     def get_input_embeddings(self) -> None:  # type: ignore[override]
-        """Return nothing: the input is an image."""
+        """Return None: the input is an image, not token embeddings."""
         return None
 
     def observe_targets(self, targets: Tensor) -> None:
-        """Count what a model needs to know in the targets of training (N, C), before it begins; by default nothing."""
+        """Read statistics from the training targets (N, C) before training. The default reads none."""
 
     def set_hierarchy(self, label_parents: LabelParents | None) -> None:
-        """Give the labels a hierarchy, or take it away; weights and `config.thresholds` stay as they are.
+        """Set or remove the hierarchy of the labels; weights and `config.thresholds` stay.
 
         Args:
             label_parents (`dict[str, list[str]]`, *optional*): The parents of labels, by name; see `BackboneConfig`.
 
         Raises:
-            ValueError: It names what is no label, or goes in a circle.
+            ValueError: A name is not a label, or the hierarchy has a cycle.
         """
         check_label_parents(label_parents or {}, self.config.label_names)
         parents = {name: list(above) for name, above in (label_parents or {}).items()}
@@ -293,10 +295,10 @@ class BackbonePreTrainedModel(PreTrainedModel):
         self.hierarchy = None if hierarchy is None else hierarchy.to(self.device)
 
     def check_names(self, names: list[str], count: int, label_parents: LabelParents | None) -> None:
-        """Check the names of labels: `count` of them, each once; and a hierarchy of them.
+        """Check that there are `count` different label names, and that a hierarchy fits them.
 
         Raises:
-            ValueError: A name twice, or another number, or a hierarchy of other names.
+            ValueError: A name repeats, the number differs, or the hierarchy has other names.
         """
         check_label_parents(label_parents or {}, names)
         if len(set(names)) != len(names):
@@ -310,7 +312,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
     def rename_labels(
         self, names: list[str], recipe: dict[str, Any] | None, label_parents: LabelParents | None
     ) -> None:
-        """Put names, checked already, in the configuration; what belonged to the former labels goes."""
+        """Put checked names into the configuration; fields of the former labels are removed."""
         self.config.thresholds = None
         self.config.id2label = dict(enumerate(names))
         self.config.label2id = {name: index for index, name in enumerate(names)}
@@ -356,12 +358,12 @@ class BackbonePreTrainedModel(PreTrainedModel):
 
 
 def capability(model: nn.Module, name: str) -> bool:
-    """Whether a model, also one behind `torch.compile` or an adapter of PEFT, can do something.
+    """Whether a model has a capability, also behind `torch.compile` or a PEFT adapter.
 
     Args:
-        model (`nn.Module`): The model, or what wraps it.
+        model (`nn.Module`): The model, or its wrapper.
         name (`str`): `"gives_maps"`, `"takes_new_labels"`, `"scores_in_parts"` or `"takes_known_labels"`; other
-            models can do none of it.
+            models have none of them.
     """
     inner: Any = model
     while not hasattr(inner, name):

@@ -1,4 +1,4 @@
-"""Configuration of SCT: what a checkpoint's `config.json` holds."""
+"""Configuration of SCT: the fields of a checkpoint's `config.json`."""
 
 import os
 import re
@@ -30,8 +30,8 @@ _RANGES: dict[str, Callable[[Any], bool]] = {
 def config_field(default: Any, within: str | None = None, **marks: bool) -> Any:
     """A field with its range, one of `_RANGES`, and marks.
 
-    `meaning`: the same weights mean something else by it. `labels`: it belongs to the labels. `made`: it is set where
-    the model is made, not by a user.
+    `meaning`: it changes what the same weights compute. `labels`: it belongs to the labels. `made`: the code that
+    builds the model sets it, not the user.
     """
     return field(default=default, metadata={**marks, "within": within})
 
@@ -65,15 +65,15 @@ def _reason(error: Exception, kind: type, content: Any) -> str:
 
 
 def write_code(config: PreTrainedConfig, folder: str | os.PathLike[str]) -> None:
-    """Write the code that a checkpoint needs where this package is not: all files beside this one, named `*_sct.py`.
+    """Copy the code that a checkpoint needs without this package: all files named `*_sct.py` in this folder.
 
-    The file of a configuration class from elsewhere joins them; its model is expected in it. There
-    `from sct_hf.model.x_sct import y` becomes `from .x_sct import y`, since all files then lie in one folder, and the
-    decorator `@register_head(…)`, with its import, is left out.
+    If the configuration class is defined elsewhere, its file is copied too; the model must be in the same file. There
+    `from sct_hf.model.x_sct import y` becomes `from .x_sct import y`, since all copies are in one folder, and the
+    decorator `@register_head(…)` and its import are removed.
 
     Args:
         config: Configuration of the checkpoint.
-        folder: Where the checkpoint lies.
+        folder: Folder of the checkpoint.
     """
     package = re.escape(__name__.rpartition(".")[0])
     registration = rf"^from {__name__.partition('.')[0]}\.\S+ import register_\w+\n|^@register_\w+\(.*\)\n"
@@ -103,17 +103,19 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
     return {int(index): name for index, name in id2label.items()}
 
 
-_TRAINING = "it only shaped training: take it out of config.json, the scores stay; to train with it, see train --help"
-_STRUCTURE = "this part is fixed since 0.2: leave it out; use sct_hf 0.1 for such a checkpoint, or train it again"
+_TRAINING = (
+    "it only affected training: remove it from config.json, scores stay the same; to train with it, see train --help"
+)
+_STRUCTURE = "this part is fixed since 0.2: leave it out; use sct_hf 0.1 for such a checkpoint, or retrain"
 
 
 @checked
 class BackboneConfig(PreTrainedConfig):
-    """What every image tagger on a timm backbone needs: image, backbone, labels and the classification loss.
+    """Configuration of any image tagger on a timm backbone: image, backbone, labels and classification loss.
 
     Args:
         backbone (`str`, *optional*, defaults to `"resnet101"`):
-            Name of any timm model that gives a feature map or tokens.
+            Name of any timm model with a feature map or tokens.
         backbone_kwargs (`dict`, *optional*):
             Further arguments of `timm.create_model`.
         image_size (`int` or `list[int]`, *optional*, defaults to 448):
@@ -121,27 +123,27 @@ class BackboneConfig(PreTrainedConfig):
         num_channels (`int`, *optional*, defaults to 3):
             Channels of the input.
         image_mean (`list[float]`, *optional*, defaults to ImageNet's):
-            Mean of each channel, of pixels in [0, 1].
+            Mean of each channel, for pixels in [0, 1].
         image_std (`list[float]`, *optional*, defaults to ImageNet's):
-            Standard deviation of each channel, of pixels in [0, 1].
+            Standard deviation of each channel, for pixels in [0, 1].
         gamma_neg (`float`, *optional*, defaults to 2.0):
             Focusing exponent of the asymmetric loss for absent labels.
         gamma_pos (`float`, *optional*, defaults to 0.0):
             Focusing exponent for present labels.
         clip (`float`, *optional*, defaults to 0.0):
-            Probability under which an absent label costs nothing.
+            An absent label below this probability adds no loss.
         thresholds (`list[float]`, *optional*):
-            Least score of each label to count as a tag, in the order of the logits; 0.5 for all if not given.
+            Threshold of each label, in the order of the logits; 0.5 for all if not given. A tag scores at least this.
         label_parents (`dict[str, list[str]]`, *optional*):
-            A hierarchy of the labels, {label: its parents}. In evaluation a parent's logit is then the highest among
-            its own and those of all labels below it (C-HMCNN, Giunchiglia & Lukasiewicz, NeurIPS 2020).
+            A hierarchy of the labels, {label: its parents}. In evaluation a parent's logit is the maximum of its own
+            and those of its descendants (C-HMCNN, Giunchiglia & Lukasiewicz, NeurIPS 2020).
     """
 
     retired_fields: ClassVar[dict[str, tuple[Any, str]]] = {
         "label_losses": (None, _TRAINING),
         "hierarchy_loss_weight": (0.0, _TRAINING),
     }
-    """Fields of earlier versions: the one value that is still taken, and what to do about another."""
+    """Fields of earlier versions: the one value that is still accepted, and the remedy for another."""
     renamed_fields: ClassVar[dict[str, str]] = {"label_text": "text_recipe"}
 
     backbone: str = config_field("resnet101", meaning=True)
@@ -181,12 +183,12 @@ class BackboneConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """As `PreTrainedConfig.from_dict`; what belongs to the labels goes where another number replaces them.
+        """As `PreTrainedConfig.from_dict`; a different number of labels removes all fields of the former labels.
 
-        Other names for as many labels are names of the same ones, in the hierarchy too.
+        New names for the same number of labels rename them, in the hierarchy too.
 
         Raises:
-            ValueError: A field that cannot be used, with its value and what to give instead.
+            ValueError: A field cannot be used; the message has its value and the remedy.
         """
         try:
             return super().from_dict(cls._for_labels(config_dict, kwargs), **kwargs)
@@ -223,11 +225,11 @@ class BackboneConfig(PreTrainedConfig):
 
     @property
     def focus(self) -> dict[str, float]:
-        """Exponents and clip of the asymmetric loss, as `asymmetric_loss` takes them."""
+        """Exponents and clip of the asymmetric loss: arguments of `asymmetric_loss`."""
         return {"gamma_neg": self.gamma_neg, "gamma_pos": self.gamma_pos, "clip": self.clip}
 
     def validate_image(self) -> None:
-        """Raise `ValueError` for an input size, mean or deviation that cannot be used."""
+        """Raise `ValueError` if input size, mean or standard deviation cannot be used."""
         size = self.image_size
         sides: Sequence[int] = [size, size] if isinstance(size, int) else size
         usable = len(sides) == 2 and min(sides) > 0 and max(sides) <= _LARGEST
@@ -239,7 +241,7 @@ class BackboneConfig(PreTrainedConfig):
         _require(all(value > 0 for value in self.image_std), "image_std", self.image_std, "give numbers > 0")
 
     def validate_ranges(self) -> None:
-        """Raise `ValueError` for a number out of the range of its field."""
+        """Raise `ValueError` if a number is outside the range of its field."""
         for one in fields(self):
             within, value = one.metadata.get("within"), getattr(self, one.name)
             _require(
@@ -247,7 +249,7 @@ class BackboneConfig(PreTrainedConfig):
             )
 
     def validate_thresholds(self) -> None:
-        """Raise `ValueError` for thresholds of another number than the labels, or outside [0, 1]."""
+        """Raise `ValueError` unless there is one threshold in [0, 1] per label."""
         values = self.thresholds
         _require(
             values is None or (len(values) == len(self.label_names) and all(0 <= value <= 1 for value in values)),
@@ -257,7 +259,7 @@ class BackboneConfig(PreTrainedConfig):
         )
 
     def validate_hierarchy(self) -> None:
-        """Raise `ValueError` for a hierarchy of other labels, in a circle, or at odds with the thresholds."""
+        """Raise `ValueError` if the hierarchy has other labels or a cycle, or contradicts the thresholds."""
         parents = self.label_parents
         if not parents:
             return
@@ -288,21 +290,21 @@ class BackboneConfig(PreTrainedConfig):
 
 @checked
 class SCTConfig(BackboneConfig):
-    """Configuration of `SCTModel` and `SCTForMultiLabelClassification`; the arguments of `BackboneConfig` come on top.
+    """Configuration of `SCTModel` and `SCTForMultiLabelClassification`, with the arguments of `BackboneConfig`.
 
-    docs/method.md tells which part is the paper's and which defaults are choices of this project.
+    docs/method.md says which parts are the paper's and which defaults this project chose.
 
     Args:
         hidden_size (`int`, *optional*):
-            Width D to which regions are projected and normalised; none keeps the backbone's width.
+            Width D to which regions are projected and normalised; None keeps the backbone's width.
         input_dropout (`float`, *optional*, defaults to 0.0):
-            Dropout of the backbone's features before they are projected, for few images. The semantic map sees all.
+            Dropout of the backbone's features before the projection, for small data sets. The semantic map sees all.
         label_embedding_size (`int`, *optional*, defaults to 768):
             Width D_t of the label-text embeddings.
         text_recipe (`dict`, *optional*):
             How the embeddings were made: encoder, template and normalised names.
         seen_labels (`list[str]`, *optional*):
-            Names of the labels that the weights were trained on, where the checkpoint was given others since.
+            Names of the labels of training, if the checkpoint's labels were changed afterwards.
         encoder_layers (`int`, *optional*, defaults to 1):
             Transformer encoder layers over the regions.
         encoder_attention_heads (`int`, *optional*, defaults to 8):
@@ -312,8 +314,8 @@ class SCTConfig(BackboneConfig):
         dropout (`float`, *optional*, defaults to 0.1):
             Dropout of the encoder layers.
         label_prototypes (`bool`, *optional*, defaults to `False`):
-            Whether the checkpoint holds a prototype of each label in the backbone's feature space, made from the
-            label's text and the backbone's own ImageNet classifier, and uses it as the next three fields say.
+            Whether the checkpoint has a prototype of each label in the backbone's feature space, computed from the
+            label's text and the backbone's ImageNet classifier. The next three fields control its use.
         prototype_scale (`float`, *optional*, defaults to 0.5):
             Weight of the prototypes' scores in the semantic map.
         prototype_temperature (`float`, *optional*, defaults to 0.05):
@@ -321,24 +323,24 @@ class SCTConfig(BackboneConfig):
         prototype_pooling (`float`, *optional*, defaults to 0.5):
             Share of that plan in pooling the map, in aggregating region scores and in pooling features for labels.
         familiarity_threshold (`float`, *optional*, defaults to 0.8):
-            Likeness, in [0, 1), of a new label's text to that of a label the weights were trained on, up to which its
-            score rests on its prototype alone; up to a likeness of 1 what was learned joins in. 0 scores all labels by
-            what was learned. Without prototypes, or for the labels of training, it has no part.
+            Text similarity, in [0, 1), of a new label to the nearest label of training. Up to this threshold only the
+            prototype scores the label; from there to 1 the learned score is blended in. 0 always uses the learned
+            score. It affects neither labels of training nor models without prototypes.
         aligned_dropout (`float`, *optional*, defaults to 0.5):
-            Share of the training images whose regions are scored without the label features that transport brings.
+            Share of training images whose regions are scored without the transported label features.
         temperature (`float`, *optional*, defaults to 0.1):
-            Initial temperature of the transport plans; it is trained.
+            Initial temperature of the transport plans; training changes it.
         rho (`float`, *optional*, defaults to 0.5):
             Share of the region → label direction in the transport cost (arXiv 2012.14100).
         scorer (`"linear"` or `"label"`, *optional*, defaults to `"linear"`):
-            Scores by a weight vector a label, or by vectors made of the labels' text and features, so that no weight
-            depends on the number of labels.
+            Score with one weight vector per label, or with vectors computed from the labels' text and features. The
+            latter works for any number of labels.
         scorer_dropout (`float`, *optional*, defaults to 0.5):
             Dropout before the region scores.
         semantic_loss_weight (`float`, *optional*, defaults to 0.8):
             λ₁, weight of the semantic map's classification loss.
         transport_loss_weight (`float`, *optional*, defaults to 0.1):
-            λ₂, weight of the transport cost beside losses that are means over the known targets.
+            λ₂, weight of the transport cost. The other losses are means over the known targets.
     """
 
     model_type = "sct"
@@ -387,10 +389,10 @@ class SCTConfig(BackboneConfig):
     transport_loss_weight: float | int = config_field(0.1, ">= 0")
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
-        """As `PreTrainedConfig.save_pretrained`; a checkpoint that came with its code keeps it.
+        """As `PreTrainedConfig.save_pretrained`; a checkpoint loaded with its code keeps the code.
 
-        transformers copies the code of classes that it read from a checkpoint, and not that of this package, although
-        `auto_map` names it either way.
+        transformers copies the code of classes that it loaded from a checkpoint, but not this package's, although
+        `auto_map` names both.
         """
         super().save_pretrained(save_directory, push_to_hub, **kwargs)
         if getattr(self, "auto_map", None):

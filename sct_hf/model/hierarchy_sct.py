@@ -1,4 +1,4 @@
-"""A hierarchy of labels, and scores that agree with it: a parent's is never below a child's."""
+"""A hierarchy of labels, and scores that respect it: a parent never scores below a child."""
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -14,18 +14,18 @@ def check_label_parents(label_parents: LabelParents, label_names: Sequence[str])
     """Check a hierarchy against the labels.
 
     Args:
-        label_parents: {label: its parents}; several parents are allowed, labels without any are left out.
-        label_names: The labels, which parents are among.
+        label_parents: {label: its parents}. Several parents are allowed; labels without any are left out.
+        label_names: All labels, parents included.
 
     Raises:
-        ValueError: A name that is no label, a label without or twice with a parent, one above itself.
+        ValueError: A name is not a label, a label has no parent or one twice, or a label is its own ancestor.
     """
     known = set(label_names)
     for child, parents in label_parents.items():
         strange = [name for name in (child, *parents) if name not in known]
         if strange:
             raise ValueError(
-                f"label_parents names {strange[0]!r}, which is no label: make it one, or take it out of label_parents."
+                f"label_parents names {strange[0]!r}, which is no label: add it to the labels, or remove it."
             )
         if not parents or len(set(parents)) < len(parents):
             raise ValueError(
@@ -39,20 +39,20 @@ def top_down(label_parents: LabelParents) -> list[str]:
     """The names of a hierarchy, each after its parents.
 
     Raises:
-        ValueError: A label lies above itself.
+        ValueError: A label is its own ancestor.
     """
     try:
         return list(TopologicalSorter(label_parents).static_order())
     except CycleError as error:
         circle = " → ".join(reversed(error.args[1]))
-        raise ValueError(f"label_parents goes in a circle, {circle}: no label may lie above itself.") from error
+        raise ValueError(f"label_parents has a cycle, {circle}: no label may be its own ancestor.") from error
 
 
 def ancestors(label_parents: LabelParents) -> dict[str, list[str]]:
-    """All labels above each name of a hierarchy, nearest generations not told apart; a name without parents has none.
+    """The set of ancestors of each name of a hierarchy; empty for a name without parents.
 
     Raises:
-        ValueError: A label lies above itself.
+        ValueError: A label is its own ancestor.
     """
     found: dict[str, list[str]] = {}
     for name in top_down(label_parents):
@@ -62,19 +62,19 @@ def ancestors(label_parents: LabelParents) -> dict[str, list[str]]:
 
 
 def rename_label_parents(label_parents: LabelParents, new_name: Mapping[str, str]) -> dict[str, list[str]]:
-    """The same hierarchy of labels with other names, {name: new name}."""
+    """Rename the labels of a hierarchy by {name: new name}."""
     return {new_name[child]: [new_name[parent] for parent in parents] for child, parents in label_parents.items()}
 
 
 class LabelHierarchy(nn.Module):
-    """Puts each label's logit at the highest among itself and all labels below it.
+    """Raise each label's logit to the maximum of itself and its descendants.
 
     This is the max-constraint module of C-HMCNN (Giunchiglia & Lukasiewicz, "Coherent Hierarchical Multi-Label
-    Classification Networks", NeurIPS 2020), there on probabilities, which the sigmoid leaves in the same order. Its
-    cost grows with the number of (label, ancestor) pairs, not with the square of the labels.
+    Classification Networks", NeurIPS 2020). It works on logits instead of probabilities, which have the same order.
+    Its cost grows with the number of (label, ancestor) pairs, not with the square of the labels.
 
     Args:
-        label_parents: The parents of each label, by name; checked already.
+        label_parents: The parents of each label, by name, already checked.
         label_names: The C labels, in the order of the logits.
     """
 
@@ -93,7 +93,7 @@ class LabelHierarchy(nn.Module):
         return torch.tensor([pair[side] for pair in self._pairs])
 
     def init_non_persistent_buffers(self) -> None:
-        """Fill the buffers, which no checkpoint holds."""
+        """Fill the buffers, which are not saved in checkpoints."""
         init.copy_(self.above, self._column(0))
         init.copy_(self.below, self._column(1))
 
@@ -101,27 +101,27 @@ class LabelHierarchy(nn.Module):
         """Raise parents to their highest descendant.
 
         Args:
-            logits: (B, C), any float dtype; scores will do as well.
+            logits: (B, C), any float dtype; scores work too.
 
         Returns:
-            (B, C) of the same dtype: no label is below one of its descendants, and one without descendants is as it
-            was. The gradient goes to the highest, in equal parts where several are.
+            (B, C) of the same dtype: no label is below a descendant, and labels without descendants are unchanged.
+            The gradient flows to the highest logit, in equal parts for ties.
         """
         descendants = logits[:, self.below]  # (B, E)
         return logits.scatter_reduce(1, self.above.expand_as(descendants), descendants, "amax")
 
     def implied(self, known_labels: Tensor) -> Tensor:
-        """What follows from known labels: above a present label all are present, below an absent one absent.
+        """Infer labels from known ones: ancestors of a present label are present, descendants of an absent one absent.
 
         Args:
             known_labels: (B, C): 1 present, 0 absent, −1 or NaN unknown.
 
         Returns:
-            (B, C), float32: likewise.
+            (B, C) float32, in the same code.
 
         Raises:
-            ValueError: A label is known to be absent and one below it present (looked at on the CPU only, where that
-                stalls nothing).
+            ValueError: A label is known to be absent but a descendant present. Checked on the CPU only, since the
+                check would stall a GPU.
         """
         present = self((known_labels == 1).float())  # (B, C)
         absent = (known_labels == 0).float()
@@ -132,13 +132,13 @@ class LabelHierarchy(nn.Module):
                 up, below = (self._names[label] for label in self._pairs[int(wrong.any(0).nonzero()[0])])
                 raise ValueError(
                     f"known_labels say that {up!r} is absent and {below!r}, which is below it in the hierarchy, "
-                    "present: say one of both."
+                    "present: give only one of them."
                 )
         return present - (1 - present) * (1 - absent)
 
 
 def make_hierarchy(label_parents: LabelParents | None, label_names: Sequence[str]) -> LabelHierarchy | None:
-    """The module of a hierarchy of labels, if there is one."""
+    """The module of a hierarchy, or None without a hierarchy."""
     return LabelHierarchy(label_parents, label_names) if label_parents else None
 
 

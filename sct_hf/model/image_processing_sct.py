@@ -1,4 +1,4 @@
-"""Images: read in whatever form within limits, made the input of a model, and shown with heatmaps."""
+"""Images: reading in any form within limits, conversion to the input of a model, and heatmaps over them."""
 
 import base64
 import os
@@ -39,7 +39,7 @@ SizeCheck = Callable[[tuple[int, int]], None]
 
 
 class LimitError(ValueError):
-    """More is asked for than the limits allow; the message has the value, the limit and the remedy."""
+    """A call exceeds a limit; the message has the value, the limit and the remedy."""
 
 
 def _limit(default: int, help_text: str) -> Any:
@@ -48,17 +48,17 @@ def _limit(default: int, help_text: str) -> Any:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a pipeline, which are given where it is made; all are checked before the work they bound.
+    """Limits of a pipeline, set when it is made. Each is checked before the work that it limits.
 
-    The values are this project's, chosen for calls within 1.5 GB of memory and ten seconds of a processor core.
+    This project chose the values for calls within 1.5 GB of memory and ten seconds of a processor core.
 
     Raises:
-        ValueError: One that is no whole number from 1.
+        ValueError: A limit is not a whole number from 1.
     """
 
-    max_pixels: int = _limit(26_000_000, "Pixels of an image, at most; all images of a list have four times as many")
-    max_images: int = _limit(64, "Images of a list, and heatmaps of all its images, at most")
-    max_labels: int = _limit(1024, "Labels given as text, at most; each prompt of up to 64 characters counts as one")
+    max_pixels: int = _limit(26_000_000, "Most pixels of an image; all images of a list may have four times as many")
+    max_images: int = _limit(64, "Most images of a list, and most heatmaps of all its images")
+    max_labels: int = _limit(1024, "Most labels given as text; each prompt of up to 64 characters counts as one")
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -71,13 +71,13 @@ class Limits:
         return [limit.name for limit in fields(cls)]
 
     def check_image(self, size: tuple[int, int]) -> None:
-        """Raise `LimitError` for an image of too large a (width, height), before it is decoded."""
+        """Raise `LimitError` if an image of this (width, height) is too large, before it is decoded."""
         if (count := size[0] * size[1]) > (most := self.max_pixels):
             found = f"the image has {count:,} pixels, more than max_pixels, {most:,}"
             raise LimitError(f"{found}: give a smaller one, or raise max_pixels")
 
     def check_list(self, sizes: Iterable[tuple[int, int]], count: int) -> None:
-        """Raise `LimitError` for too many images, or too many pixels together, before any is decoded."""
+        """Raise `LimitError` for too many images, or too many pixels in total, before any is decoded."""
         if count > (most := self.max_images):
             found = f"inputs has {count:,} images, more than max_images, {most:,}"
             raise LimitError(f"{found}: give fewer at a time, or raise max_images")
@@ -86,14 +86,14 @@ class Limits:
             raise LimitError(f"{found}: give fewer at a time, or smaller ones, or raise max_pixels")
 
     def check_heatmaps(self, count: int, images: int = 1) -> None:
-        """Raise `LimitError` where one of `images` images gets more heatmaps than its share of `max_images`."""
+        """Raise `LimitError` if one of `images` images has more heatmaps than its share of `max_images`."""
         if count > (most := self.max_images // images):
             share = f"{most:,} for each of {images} images" if images > 1 else f"{most:,}"
             found = f"heatmaps of {count:,} tags are more than max_images allows, {share}"
             raise LimitError(f"{found}: set top_k or a higher threshold, or raise max_images")
 
     def check_labels(self, texts: Mapping[str, Sequence[str]], templates: Any = None) -> None:
-        """Raise `LimitError` for too many or too long labels, or texts that stand for each in place of templates."""
+        """Raise `LimitError` for too many or too long labels, with their texts or templates."""
         prompts = [one for one in templates if isinstance(one, str)] if isinstance(templates, list | tuple) else [""]
         count = max(len(texts), len(prompts))
         if count <= self.max_labels:
@@ -105,15 +105,15 @@ class Limits:
 
 
 def to_rgb(image: Image.Image, check: SizeCheck | None = None) -> Image.Image:
-    """Turn an image upright by its EXIF orientation and make it RGB, whatever its mode.
+    """Turn an image of any mode upright by its EXIF orientation and convert it to RGB.
 
-    16-bit greyscale is scaled to 8 bits, floating-point greyscale holds levels from 0 to 255, and an alpha channel or
-    a palette's transparency is dropped. The result is a copy without metadata. EXIF that cannot be read turns nothing.
+    16-bit greyscale is scaled to 8 bits; floating-point greyscale has levels from 0 to 255. An alpha channel or a
+    palette's transparency is dropped. The result is a copy without metadata. Unreadable EXIF is ignored.
 
     Args:
         image (`Image.Image`): The image, loaded or not.
-        check (`Callable`, *optional*): Is given the (width, height) before the image is decoded, and raises if they
-            are too large.
+        check (`Callable`, *optional*): Called with (width, height) before the image is decoded; raises if they are
+            too large.
     """
     if check is not None:
         check(image.size)
@@ -138,15 +138,15 @@ def _orientation(image: Image.Image) -> int | None:
 
 
 def open_image(source: str | os.PathLike[str], check: SizeCheck | None = None) -> Image.Image:
-    """Read an image as `to_rgb` has it.
+    """Read an image and convert it with `to_rgb`.
 
     Args:
-        source (`str` or `os.PathLike`): A file; as text also an http(s) or data URL, or base64.
+        source (`str` or `os.PathLike`): A file; a string may also be an http(s) or data URL, or base64.
         check (`Callable`, *optional*): See `to_rgb`.
 
     Raises:
-        ValueError: It is none of these.
-        OSError: It cannot be read, or is no image.
+        ValueError: The source is none of these.
+        OSError: The source cannot be read, or is not an image.
     """
     with Image.open(_file(source)) as image:
         return to_rgb(image, check)
@@ -180,24 +180,24 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except ValueError as error:
-        raise ValueError(f"{text[:200]!r} is no file, http(s) or data URL, or base64") from error
+        raise ValueError(f"{text[:200]!r} is not a file, an http(s) or data URL, or base64") from error
 
 
 def rgb_levels(image: Image.Image | np.ndarray | Tensor, input_data_format: str | None = None) -> Tensor:
-    """Bring an image to three channels of 8 bits, so that it gives one tensor in whatever form it comes.
+    """Convert an image in any form to three channels of 8 bits.
 
     Args:
         image (`Image.Image`, `np.ndarray` or `Tensor`): An image of any mode; or (H, W, N) or (N, H, W) with N
-            channels, 1 for grey, 3 for RGB, 4 with alpha, which is dropped. Floating-point and boolean ones are in
-            [0, 1], `uint16` ones in [0, 65535], all others in [0, 255].
-        input_data_format (`str`, *optional*): `"channels_first"` or `"channels_last"`, found from the shape if not
+            channels: 1 for grey, 3 for RGB, 4 with alpha, which is dropped. Floating-point and boolean pixels are in
+            [0, 1], `uint16` in [0, 65535], all others in [0, 255].
+        input_data_format (`str`, *optional*): `"channels_first"` or `"channels_last"`; inferred from the shape if not
             given.
 
     Returns:
         `Tensor` of shape (3, H, W), uint8.
 
     Raises:
-        ValueError: Another shape, or pixels outside that range.
+        ValueError: The shape is another one, or pixels are outside that range.
     """
     if isinstance(image, Image.Image):
         plain = image.mode == "RGB" and _orientation(image) in (None, 1)
@@ -250,7 +250,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 class _EvaluationTransform:
-    """Reads and converts images as in evaluation; resizing and normalisation are the backends'."""
+    """Read and convert images as in evaluation; the backends resize and normalise."""
 
     do_resize = do_rescale = do_normalize = True
     size = {"height": 448, "width": 448}
@@ -281,7 +281,7 @@ class _EvaluationTransform:
         super()._set_attributes(**kwargs | given)  # type: ignore[misc]
 
     def fetch_images(self, images: Any) -> Any:
-        """Read what is named by a text, and give a channel to grey arrays (H, W)."""
+        """Read images given as strings, and add a channel to grey arrays (H, W)."""
         if isinstance(images, (list, tuple)):
             return [self.fetch_images(image) for image in images]
         if isinstance(images, str):
@@ -298,27 +298,27 @@ class _EvaluationTransform:
         device: torch.device | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Bring one image to RGB (3, H, W): uint8, or float32 in [0, 1] if it is so and not to be rescaled."""
+        """Convert one image to RGB (3, H, W): uint8, or float32 in [0, 1] if it is float and not rescaled."""
         levels = rgb_levels(image, input_data_format).to(device)
         in_unit_range = "float" in str(getattr(image, "dtype", ""))
         return levels / 255 if in_unit_range and not do_rescale else levels
 
 
 class SCTImageProcessor(_EvaluationTransform, TorchvisionBackend):  # type: ignore[misc]
-    """Image processor that does exactly the evaluation transform: resize without crop, scale to [0, 1], normalise.
+    """Image processor of the evaluation transform: resize without crop, scale to [0, 1], normalise.
 
-    Takes images of any mode and size, arrays and tensors (`rgb_levels`), files and URLs (`open_image`).
+    It accepts images of any mode and size, arrays and tensors (`rgb_levels`), files and URLs (`open_image`).
     """
 
 
 class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
     """`SCTImageProcessor` with Pillow's resizing, for `backend="pil"`.
 
-    It rounds otherwise here and there: one of 255 levels in 0.2 % of the values (60 images of VOC2007 at 448 px).
+    Its rounding differs by one of 255 levels in 0.2 % of the values (60 images of VOC2007 at 448 px).
     """
 
     def process_image(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        """As `SCTImageProcessor.process_image`, but an array."""
+        """As `SCTImageProcessor.process_image`, but returns an array."""
         return super().process_image(*args, **kwargs).numpy()
 
 

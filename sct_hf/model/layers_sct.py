@@ -18,14 +18,14 @@ from .vocabulary_sct import Vocabulary
 def sine_positions(height: int, width: int, dim: int, device: torch.device | None = None) -> Tensor:
     """2-D sine position code of a grid (Carion et al., DETR, ECCV 2020).
 
-    Coordinates count from 1 and are normalised to 2π at the last row and column; half of the channels code y, then
-    half x, as interleaved sines and cosines of temperature 10,000.
+    Coordinates start at 1 and are normalised to 2π at the last row and column. The first half of the channels codes y,
+    the second half x, as interleaved sines and cosines with temperature 10,000.
 
     Args:
         height (`int`): Rows.
         width (`int`): Columns.
         dim (`int`): Channels, a multiple of 4.
-        device (`torch.device`, *optional*): Where to make it.
+        device (`torch.device`, *optional*): Device of the result.
 
     Returns:
         `Tensor` of shape (height · width, dim), float32.
@@ -45,18 +45,18 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device | Non
 
 
 class WeightsOnly:
-    """Keeps the last result of a function of weights alone for as long as they stay as they are.
+    """Cache of the last result of a function of weights, valid while the weights stay the same.
 
-    It is kept only where no gradient is recorded and nothing is compiled or exported. Any other tensor, an in-place
-    change that autograd counts, another dtype, device or autocast computes it again; only a write through `.data`
-    goes unseen, until `clear`. A copy of it, or a pickle, is empty.
+    It is used only without gradients, compilation and export. Other tensors, in-place changes that autograd counts,
+    and another dtype, device or autocast state recompute the result. Writes through `.data` are not detected; call
+    `clear` after them. Copies and pickles are empty.
     """
 
     def __init__(self) -> None:
         self._kept: tuple[Any, list[Tensor], Tensor] | None = None
 
     def __call__(self, compute: Callable[[], Tensor], weights: Sequence[Tensor]) -> Tensor:
-        """Return what `compute` returns, or returned when `weights` and autocast were the same."""
+        """Return the result of `compute`, from the cache if `weights` and autocast are unchanged."""
         if torch.compiler.is_compiling() or torch.is_grad_enabled() or not all(map(_countable, weights)):
             return compute()
         device = weights[0].device.type
@@ -77,25 +77,25 @@ class WeightsOnly:
 
 
 def _countable(tensor: Tensor) -> bool:
-    """Whether changes of a tensor show: it lies in memory of its own and has a count of versions."""
+    """Whether changes of a tensor can be detected: it owns its memory and has a version counter."""
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type != "meta" and tensor.numel() > 0
     return plain and not tensor.is_inference()
 
 
 def _plain(layer: nn.Linear) -> bool:
-    """Whether the layer's weight says what it does: it has no adapter, and is neither quantised nor offloaded."""
+    """Whether the layer computes with its plain weight: no adapter, not quantised, not offloaded."""
     own = type(layer.weight) is nn.Parameter or torch.compiler.is_exporting()  # an exporter puts a type of its own
     return type(layer) is nn.Linear and own and not layer.weight.is_meta
 
 
 def as_map(regions: Tensor, grid: torch.Size) -> Tensor:
-    """Lay out what regions have (B, P, C) on their grid (H, W): (B, C, H, W)."""
+    """Arrange values of regions (B, P, C) on their grid (H, W): (B, C, H, W)."""
     return regions.transpose(1, 2).unflatten(2, tuple(grid))
 
 
 @dataclass(frozen=True)
 class Match:
-    """What the regions of images and the labels of a vocabulary have to do with each other."""
+    """Regions of images matched with the labels of a vocabulary: features, maps and plans."""
 
     vocabulary: Vocabulary
     features: Tensor  # (B, P, D₀)
@@ -113,7 +113,7 @@ class Match:
     region_scores: Tensor | None = None  # (B, P, C)
 
     def maps(self) -> dict[str, Tensor]:
-        """Semantic map, plans and region scores on the grid of regions, where there are any: (B, C, H, W) each."""
+        """Semantic map, plans and region scores on the grid of regions, (B, C, H, W) each; None if absent."""
         plans = {"transport_plan": self.plan, "backward_plan": self.backward_plan}
         rows = {"semantic_map": self.semantic_map, "region_scores": self.region_scores, **plans}
         rows["prototype_plan"] = self.prototype_plan
@@ -121,11 +121,11 @@ class Match:
 
 
 class EncoderLayer(GradientCheckpointingLayer):
-    """A post-norm transformer encoder layer, ReLU; positions are added to queries and keys only.
+    """A post-norm transformer encoder layer with ReLU. Positions are added to queries and keys only.
 
     Args:
         dim (`int`): Width D of the tokens, a multiple of the number of heads.
-        config (`SCTConfig`): Gives heads, feed-forward width and dropout.
+        config (`SCTConfig`): Source of heads, feed-forward width and dropout.
     """
 
     def __init__(self, dim: int, config: SCTConfig) -> None:
@@ -154,13 +154,13 @@ class EncoderLayer(GradientCheckpointingLayer):
 class SemanticFeatures(nn.Module):
     """Semantic-related features Fˢ = W₂·GELU(BN(W₁·[E ; x_g])).
 
-    Each label embedding is divided by its root mean square, so that text and image weigh alike whatever the encoder.
-    W₁·[E ; x_g] is computed as W₁ᴱ·E + W₁ᵍ·x_g, which is the same and needs the first term once a batch, or in
-    evaluation once for all.
+    Each label embedding is divided by its root mean square, so that text and image have equal weight with any encoder.
+    W₁·[E ; x_g] is computed as W₁ᴱ·E + W₁ᵍ·x_g. The result is the same, but the first term is computed once per batch,
+    and only once in evaluation.
 
     Args:
         dim (`int`): Width D.
-        config (`SCTConfig`): Gives the width D_t of label embeddings.
+        config (`SCTConfig`): Source of the width D_t of label embeddings.
     """
 
     def __init__(self, dim: int, config: SCTConfig) -> None:
@@ -173,7 +173,7 @@ class SemanticFeatures(nn.Module):
         self._kept_text = WeightsOnly()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode, and forget what was computed from weights alone."""
+        """Set the mode and clear the cache."""
         self._kept_text.clear()
         return super().train(mode)
 
@@ -193,11 +193,11 @@ class SemanticFeatures(nn.Module):
 
 
 class LinearScores(nn.Module):
-    """Scores tokens by one weight vector a label.
+    """Score tokens with one weight vector per label.
 
     Args:
         token_dim (`int`): Width of the tokens.
-        dim (`int`): Width of label features or text, which are not used.
+        dim (`int`): Width of label features or text; unused.
         num_labels (`int`): Labels C.
     """
 
@@ -210,7 +210,7 @@ class LinearScores(nn.Module):
         return self.proj(tokens)
 
     def own(self, tokens: Tensor, centred: Tensor) -> Tensor:
-        """Score one token a label (B, C, N), each by its own label alone, to (B, C)."""
+        """Score one token per label (B, C, N), each for its own label only, to (B, C)."""
         if not _plain(self.proj):
             return self.proj(tokens).diagonal(dim1=1, dim2=2)
         # A product of matrices, since OpenVINO adds a bias wrongly to a plain sum over N where B > 1.
@@ -218,12 +218,12 @@ class LinearScores(nn.Module):
 
 
 class LabelScores(nn.Module):
-    """Scores tokens by a scaled dot product with the projected label features, for any number of labels.
+    """Score tokens with a scaled dot product with projected label features, for any number of labels.
 
     Args:
         token_dim (`int`): Width of the tokens.
         dim (`int`): Width D of the label features.
-        num_labels (`int`): Labels C, which no weight depends on.
+        num_labels (`int`): Labels C; no weight depends on it.
     """
 
     def __init__(self, token_dim: int, dim: int, num_labels: int) -> None:
@@ -237,9 +237,9 @@ class LabelScores(nn.Module):
 
 
 class TextScores(nn.Module):
-    """Scores tokens by the vector that a label's text is mapped to, for any number of labels.
+    """Score tokens with a vector computed from each label's text, for any number of labels.
 
-    Scaled so that a step of the optimizer moves a label's vector about as far as one of `LinearScores`.
+    The scale is such that one optimizer step moves a label's vector about as far as one of `LinearScores`.
 
     Args:
         token_dim (`int`): Width of the tokens.
@@ -257,12 +257,12 @@ class TextScores(nn.Module):
         return tokens @ self.proj(centred).T * self.scale + self.bias
 
     def own(self, tokens: Tensor, centred: Tensor) -> Tensor:
-        """Score one token a label (B, C, N), each against its own label's text (C, D_t) alone, to (B, C)."""
+        """Score one token per label (B, C, N), each against its own label's text (C, D_t) only, to (B, C)."""
         return torch.einsum("bcn,cn->bc", tokens, self.proj(centred)) * self.scale + self.bias
 
 
 def _label_vectors(token_dim: int, config: SCTConfig) -> "LinearScores | TextScores":
-    """Scores by one vector a label, which is a weight or, with `scorer="label"`, made of its text."""
+    """Make a scorer with one vector per label: a weight, or computed from text with `scorer="label"`."""
     if config.scorer == "linear":
         return LinearScores(token_dim, 0, len(config.label_names))
     return TextScores(token_dim, config.label_embedding_size)
@@ -272,12 +272,12 @@ SCORES: dict[str, type[LinearScores] | type[LabelScores]] = {"linear": LinearSco
 
 
 class SemanticMap(nn.Module):
-    """Semantic map M = scores of tokens, plus those of label prototypes where there are any, and its pooling.
+    """Semantic map M: scores of tokens, plus scores of label prototypes if there are any; and its pooling.
 
     Args:
-        token_dim (`int`): Width of the tokens that M looks at.
+        token_dim (`int`): Width of the tokens that M scores.
         dim (`int`): Width D of the label features.
-        config (`SCTConfig`): Gives the kind of scorer, the number of labels and what prototypes weigh.
+        config (`SCTConfig`): Source of the kind of scorer, the number of labels and the weight of prototypes.
     """
 
     def __init__(self, token_dim: int, dim: int, config: SCTConfig) -> None:
@@ -291,7 +291,7 @@ class SemanticMap(nn.Module):
     ) -> Tensor:
         """Map tokens (B, P, N), label features (B, C, D) and prototypes (C, N) or none to M (B, P, C).
 
-        With `familiarity` (C,), the learned scores count to that share, beside the bias.
+        `familiarity` (C,) multiplies the learned scores, but not the bias.
         """
         semantic_map = self.scores(tokens, label_features)
         if familiarity is not None:
@@ -302,7 +302,7 @@ class SemanticMap(nn.Module):
         return semantic_map + self.prototype_scale * F.linear(tokens, prototypes.to(tokens.dtype))
 
     def pool(self, semantic_map: Tensor, prototype_plan: Tensor | None) -> Tensor:
-        """Pool M (B, P, C) over regions, in part by a plan (B, P, C) of the prototypes, to float32 (B, C)."""
+        """Pool M (B, P, C) over regions, partly with the prototypes' plan (B, P, C), to float32 (B, C)."""
         semantic_map = full_precision(semantic_map)
         pooled = semantic_map.mean(1)  # (B, C)
         if prototype_plan is None:
@@ -313,12 +313,12 @@ class SemanticMap(nn.Module):
 class RegionScorer(nn.Module):
     """Region scores R = W₄·Dropout(GELU(W₃·Fᴿ)) with Fᴿ = [π→·Fˢ ; X].
 
-    W₃·[π→·Fˢ ; X] is computed as π→·(W₃ˢ·Fˢ) + W₃ˣ·X, which is the same and projects labels instead of regions.
-    In training the first term is left out of some images, so that the second learns to do without it.
+    W₃·[π→·Fˢ ; X] is computed as π→·(W₃ˢ·Fˢ) + W₃ˣ·X: the same result, but labels are projected instead of regions.
+    In training the first term is dropped for some images, so that the second also learns to work alone.
 
     Args:
         dim (`int`): Width D.
-        config (`SCTConfig`): Gives the kind of scorer, its dropout and the number of labels.
+        config (`SCTConfig`): Source of the kind of scorer, its dropout and the number of labels.
     """
 
     def __init__(self, dim: int, config: SCTConfig) -> None:
@@ -330,15 +330,15 @@ class RegionScorer(nn.Module):
         self.scores = _label_vectors(2 * dim, config)
 
     def align(self, plan: Tensor, label_features: Tensor) -> Tensor:
-        """What a plan (B, P, C) brings regions of label features (B, C, D), projected: W₃ˢ·(π→·Fˢ), (B, P, 2D)."""
+        """Label features (B, C, D) moved to regions by a plan (B, P, C), projected: W₃ˢ·(π→·Fˢ), (B, P, 2D)."""
         return plan.to(label_features.dtype) @ self.label_proj(label_features)
 
     def forward(
         self, regions: Tensor, label_features: Tensor, plan: Tensor, centred: Tensor, aligned: Tensor | None = None
     ) -> Tensor:
-        """Score regions (B, P, D), joined by what a plan brings them, `aligned` (B, P, 2D) if given, to (B, P, C).
+        """Score regions (B, P, D), plus the transported label features `aligned` (B, P, 2D) if given, to (B, P, C).
 
-        With `scorer="label"` a label's vector is made of its text (C, D_t).
+        With `scorer="label"` a label's vector is computed from its text (C, D_t).
         """
         aligned = self.align(plan, label_features) if aligned is None else aligned  # (B, P, 2D)
         if self.training and self.aligned_dropout:
@@ -348,14 +348,14 @@ class RegionScorer(nn.Module):
 
 
 class PooledScorer(nn.Module):
-    """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where f_k is what the backward plans bring to label k.
+    """Label scores w·Dropout(GELU(U·f_k + V·Fˢ_k)), where the backward plans pool features f_k for label k.
 
-    w is the label's own, with `scorer="label"` made of its text.
+    w is the label's own vector; with `scorer="label"` it is computed from the label's text.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's features.
         dim (`int`): Width D.
-        config (`SCTConfig`): Gives the kind of scorer, its dropout and the number of labels.
+        config (`SCTConfig`): Source of the kind of scorer, its dropout and the number of labels.
     """
 
     def __init__(self, num_features: int, dim: int, config: SCTConfig) -> None:
@@ -371,12 +371,12 @@ class PooledScorer(nn.Module):
         return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), centred))
 
     def embed(self, pooled_features: Tensor) -> Tensor:
-        """What of a label's features comes from the image alone: U·f (B, C, 2D) of f (B, C, D₀)."""
+        """The image's share of the label features: U·f (B, C, 2D) for f (B, C, D₀)."""
         return self.pooled_proj(pooled_features)
 
 
 def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:
-    """Image scores z[k] = Σ_p w[p,k]·R[p,k] in float32, of R (B, P, C): (B, C).
+    """Image scores z[k] = Σ_p w[p,k]·R[p,k] in float32, from R (B, P, C) to (B, C).
 
     The weights w are softmax_p(R[·,k]), mixed with a `share` of a plan (B, P, C) over regions, if given.
     """

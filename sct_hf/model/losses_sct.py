@@ -1,4 +1,4 @@
-"""Losses for multi-label targets of which some may be unknown."""
+"""Losses for multi-label targets, some of which may be unknown."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from .transport_sct import full_precision
 
 
 def known_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Split targets into a mask of known entries and values safe to compute with.
+    """Split targets into a mask of known entries and values without NaN.
 
     Args:
         targets (`Tensor` of any shape): Values in [0, 1]; −1 or NaN marks an unknown entry.
@@ -37,15 +37,15 @@ def asymmetric_loss(
     """Asymmetric loss (ASL; Ben-Baruch et al., ICCV 2021) on the known entries; BCE-with-logits at γ = 0, clip = 0.
 
     −w·(a·y·log p + (1 − y)·log(1 − p_m)) with p = sigmoid(logit + s), p_m = max(p − clip, 0) and the focal weight
-    w = (1 − p_t)^γ, without gradient, where p_t and γ are interpolated by y between their values for an absent and
-    for a present label (so for y in {0, 1} exactly ASL's; soft targets as in ASL's code). ASL's own defaults are
-    γ₋ = 4, γ₊ = 1, clip 0.05 and a sum. Exponents that differ between labels, their positive weights a and shifts s
-    are for unbalanced labels; without focus, a is the `pos_weight` of PyTorch's BCEWithLogitsLoss.
+    w = (1 − p_t)^γ, without gradient. p_t and γ are interpolated by y between their values for an absent and a present
+    label: exactly ASL for y in {0, 1}, and ASL's code for soft targets. ASL's own defaults are γ₋ = 4, γ₊ = 1, clip
+    0.05 and a sum. Exponents, positive weights a and shifts s per label are for unbalanced labels; without focus, a is
+    the `pos_weight` of PyTorch's BCEWithLogitsLoss.
 
     Args:
         logits (`Tensor` of any shape): Any float dtype; computed in float32 (float64 for float64 input).
-        targets (`Tensor` of the same shape): Values in [0, 1]; −1 or NaN is unknown and takes no part.
-        gamma_neg (`float` or `Tensor` of shape (C,), *optional*, defaults to 2.0): γ₋, of all labels or of each.
+        targets (`Tensor` of the same shape): Values in [0, 1]; −1 or NaN is unknown and ignored.
+        gamma_neg (`float` or `Tensor` of shape (C,), *optional*, defaults to 2.0): γ₋, for all labels or each.
         gamma_pos (`float` or `Tensor` of shape (C,), *optional*, defaults to 0.0): γ₊.
         clip (`float`, *optional*, defaults to 0.0): Margin by which an absent label's probability is lowered.
         positive_weight (`Tensor` of shape (C,), *optional*): a ≥ 0 of each label; 1 if not given.
@@ -57,8 +57,8 @@ def asymmetric_loss(
         `Tensor`: float32 (float64 for float64 input), a scalar unless `reduction="none"`.
 
     Raises:
-        ValueError: Shapes that differ, an exponent or a clip out of range, an unknown reduction, or (looked at on
-            the CPU only, where that stalls nothing) a target outside [0, 1] ∪ {−1, NaN}.
+        ValueError: Shapes differ, an exponent or the clip is out of range, the reduction is unknown, or a target is
+            outside [0, 1] ∪ {−1, NaN}. Targets are checked on the CPU only, since the check would stall a GPU.
     """
     if logits.shape != targets.shape:
         raise ValueError(f"targets have shape {tuple(targets.shape)}, but the logits {tuple(logits.shape)}.")
@@ -103,7 +103,7 @@ def asymmetric_loss(
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Σ weight · loss over losses by name; a name without a weight counts once."""
+    """Σ weight · loss over losses by name; a missing weight is 1."""
     return torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
 
 

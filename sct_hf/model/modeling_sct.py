@@ -1,7 +1,7 @@
 """SCT: semantic-aware representation learning via conditional transport, for multi-label image classification.
 
-A reconstruction from the abstract and a summary of arXiv 2507.14918; docs/method.md tells part by part what is the
-paper's. Shapes: B images, P = H·W regions, C labels, D₀ backbone width, D feature width, D_t label-text width.
+A reconstruction from the abstract and a summary of arXiv 2507.14918; docs/method.md gives the source of each part.
+Shapes: B images, P = H·W regions, C labels, D₀ backbone width, D feature width, D_t label-text width.
 """
 
 import math
@@ -72,7 +72,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
 
 
 class SCTModel(SCTPreTrainedModel):
-    """Regions, label features and the transport between them: everything of SCT but the scores."""
+    """Regions, label features and the transport between them: all of SCT except the scores."""
 
     _keys_to_ignore_on_load_unexpected = [r"^(pooled_)?scorer\."]
 
@@ -114,9 +114,9 @@ class SCTModel(SCTPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_match: bool = False,
     ) -> SCTModelOutput | Match:
-        """Compute regions, label features and transport; arguments as of `SCTForMultiLabelClassification`.
+        """Compute regions, label features and transport; arguments as in `SCTForMultiLabelClassification`.
 
-        With `output_match` it returns a `Match`, the same on rows of regions.
+        With `output_match` it returns a `Match`, with regions as rows.
         """
         seen = self.region_features(pixel_values, backbone_features)
         match = self.compare(*seen, vocabulary or self.vocabulary())
@@ -143,7 +143,7 @@ class SCTModel(SCTPreTrainedModel):
     def compare(
         self, features: Tensor, regions: tuple[Tensor, ...], grid: torch.Size, vocabulary: Vocabulary
     ) -> Match:
-        """Compare regions, as from `region_features`, with labels: semantic map M, and the plans that it guides."""
+        """Compare regions from `region_features` with labels: semantic map M, and the plans that it guides."""
         label_features = self.label_features(regions[-1].mean(dim=1), vocabulary)  # (B, C, D)
         semantic_map = self.semantic_map(features, label_features, vocabulary.prototypes, vocabulary.familiarity)
         log_prior = self.log_prior(semantic_map)  # (B, P, C)
@@ -160,7 +160,7 @@ class SCTModel(SCTPreTrainedModel):
         return Match(*seen, plan, backward_plan, prototype_plan, pooled_features)
 
     def log_prior(self, semantic_map: Tensor) -> Tensor | None:
-        """Guidance by M (B, P, C) itself: what log softmax of M differs by, either plan's softmax takes out."""
+        """The log-prior M (B, P, C); the softmax of a plan cancels its difference from log softmax of M."""
         return full_precision(semantic_map)
 
     def label_features(self, image_feature: Tensor, vocabulary: Vocabulary) -> Tensor:
@@ -168,14 +168,14 @@ class SCTModel(SCTPreTrainedModel):
         return self.semantic_features(vocabulary.embeddings, image_feature)
 
     def vocabulary(self, embeddings: Tensor | None = None, prototypes: Tensor | None = None) -> Vocabulary:
-        """The checkpoint's labels, or others for one call, as `forward` takes them.
+        """The checkpoint's labels, or others for one call of `forward`.
 
         Args:
             embeddings (`Tensor` of shape (C, D_t), *optional*): Text embeddings of other labels, for `scorer="label"`.
-            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the model has prototypes.
+            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, if the model uses prototypes.
 
         Raises:
-            ValueError: Other labels of a linear scorer, shapes that do not fit, or prototypes missing.
+            ValueError: The scorer is linear, shapes do not fit, or prototypes are missing.
         """
         held, seen = self.label_embeddings, self.seen_embeddings
         trained = held if seen is None else seen
@@ -194,7 +194,7 @@ class SCTModel(SCTPreTrainedModel):
 
 
 class SCTForMultiLabelClassification(SCTPreTrainedModel):
-    """SCT with its scores and losses: images to one logit a label."""
+    """SCT with its scores and losses: images to one logit per label."""
 
     base_model_class: type[SCTModel] = SCTModel
     sct: SCTModel
@@ -214,7 +214,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         return self.sct.backbone
 
     def pipeline(self, image_processor: Any, **options: Any) -> Any:
-        """The pipeline of this model as it is in memory, which `transformers.pipeline` makes of a folder alone."""
+        """Make the tagging pipeline of this model in memory; `transformers.pipeline` needs a folder."""
         from .pipeline_sct import MultiLabelImageClassificationPipeline  # so that transformers copies its file too
 
         placed: dict[str, Any] = {} if getattr(self, "hf_device_map", None) else {"device": self.device}
@@ -237,12 +237,12 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
             vocabulary (`Vocabulary`, *optional*): Other labels than the checkpoint's for this call, see `vocabulary`.
-                The model's hierarchy says nothing of them.
+                The model's hierarchy does not apply to them.
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W).
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
 
         Raises:
-            ValueError: An input of a wrong shape, size or value.
+            ValueError: An input has a wrong shape, size or value.
         """
         match = self.match(pixel_values, backbone_features, vocabulary)
         branches = self.branches(match, match.vocabulary)  # {"region", "map", "pooled"}: (B, C) each
@@ -260,16 +260,16 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
     def match(
         self, pixel_values: Tensor | None, backbone_features: Tensor | None, vocabulary: Vocabulary | None = None
     ) -> Match:
-        """Bring images, or the backbone's map of them, together with labels, and score each region."""
+        """Match images, or their backbone maps, with labels, and score each region."""
         return self._scored(self.sct(pixel_values, backbone_features, vocabulary, output_match=True))
 
     def _scored(self, match: Match, aligned: Tensor | None = None) -> Match:
-        """A match with region scores, by what the forward plan brings regions, `aligned` (B, P, 2D) if given."""
+        """Add region scores to a match; `aligned` (B, P, 2D) are label features moved to regions, if given."""
         seen = (match.regions[-1], match.label_features, match.plan, match.vocabulary.centred)
         return replace(match, region_scores=self.scorer(*seen, aligned))
 
     def branches(self, match: Match, vocabulary: Vocabulary) -> dict[str, Tensor]:
-        """The three ways to score a label, (B, C) each: by its regions, its map, its pooled features."""
+        """Logits (B, C) of the three branches: by regions, by map and by pooled features."""
         plan, share, centred = match.prototype_plan, self.config.prototype_pooling, vocabulary.centred
         return {
             "region": aggregate(cast(Tensor, match.region_scores), plan, share),
@@ -278,7 +278,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         }
 
     def fuse(self, branches: dict[str, Tensor], vocabulary: Vocabulary) -> Tensor:
-        """Logits (B, C): the mean of the branches; of labels that the weights know little of, the map alone."""
+        """Logits (B, C): the mean of the branches. Unfamiliar labels use the map only."""
         first, *others = branches.values()
         logits = sum(others, first) / len(branches)
         if vocabulary.familiarity is None:
@@ -288,7 +288,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
     def losses(self, branches: dict[str, Tensor], match: Match, labels: Tensor, **focus: Any) -> dict[str, Tensor]:
         """The asymmetric loss of each branch on targets (B, C), and the transport cost; unweighted scalars.
 
-        `focus` holds arguments of `asymmetric_loss`; those that are not given are the configuration's.
+        `focus` has arguments of `asymmetric_loss`; missing ones come from the configuration.
         """
         self.check_targets(labels, branches["region"].shape)
         losses = {
@@ -300,11 +300,11 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """Weights of losses by name; others count once."""
+        """Weights of losses by name; a missing one is 1."""
         return {"map": self.config.semantic_loss_weight, "transport": self.config.transport_loss_weight}
 
     def finish(self, logits: Tensor, vocabulary: Vocabulary) -> Tensor:
-        """Logits (B, C) of the checkpoint's labels as its hierarchy wants them in evaluation; others as they are."""
+        """Apply the hierarchy to logits (B, C) of the checkpoint's labels in evaluation; leave others unchanged."""
         if self.hierarchy is None or self.training or not vocabulary.own:
             return logits
         return self.hierarchy(logits)
@@ -316,13 +316,13 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
     def score_in_parts(
         self, pixel_values: Any = None, backbone_features: Any = None, *, vocabulary: Vocabulary, size: int
     ) -> Tensor:
-        """The logits (B, C) of very many labels, `size` of them in memory at a time.
+        """Logits (B, C) of very many labels, with `size` labels in memory at a time.
 
-        The score of a label depends on the others by one thing: the forward plan shares each region among all labels.
-        So labels are gone through twice: for what that plan brings each region, by a running softmax, and for scores.
+        A label's score depends on the others only through the forward plan, which divides each region among all
+        labels. A first pass over the labels computes that plan's effect with a running softmax; a second one scores.
 
         Raises:
-            ValueError: A linear scorer, or a size below 1.
+            ValueError: The scorer is linear, or the size is below 1.
         """
         if size < 1 or not self.scores_in_parts:
             raise ValueError(f"size={size} cannot be used: give one >= 1, to scorer='label' without label attention.")
@@ -357,23 +357,23 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
     ) -> None:
         """Change the labels: the embeddings in the checkpoint, `id2label` and `label2id` together.
 
-        Thresholds and hierarchy of the former labels go. Without `embeddings`, they and the prototypes are made by
-        what made the checkpoint's own, see `encode_new_labels`. `config.seen_labels` keeps the labels of training.
+        Thresholds and hierarchy of the former labels are removed. Without `embeddings`, `encode_new_labels` makes
+        embeddings and prototypes with the checkpoint's own encoder. `config.seen_labels` keeps the labels of training.
 
         Args:
-            names (`list[str]`, or `dict` of texts by name): The labels' names, each once; with texts that stand for
-                them, where embeddings are to be made.
+            names (`list[str]`, or `dict` of texts by name): The labels' names, each once. A dict gives texts to embed
+                instead of the names.
             embeddings (`Tensor` of shape (C, D_t), *optional*): Their text embeddings, any float dtype.
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.text_recipe`.
-            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, where the checkpoint has prototypes.
+            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, if the checkpoint uses prototypes.
             label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
-            label_encoder (`str`, *optional*): Text encoder, where `config.text_recipe` cannot tell.
-            label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`, to be averaged.
+            label_encoder (`str`, *optional*): Text encoder; needed if `config.text_recipe` does not name a usable one.
+            label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`; their vectors are averaged.
             to_train (`bool`, *optional*, defaults to `False`): Whether training on these labels follows.
 
         Raises:
-            ValueError: Names that repeat, or more or fewer than a linear scorer has weights for; embeddings,
-                prototypes or a hierarchy that do not fit them.
+            ValueError: Names repeat, their number differs from a linear scorer's, or embeddings, prototypes or
+                hierarchy do not fit them.
         """
         config, sct = self.config, self.sct
         if embeddings is None:

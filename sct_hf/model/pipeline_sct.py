@@ -1,6 +1,6 @@
-"""The pipeline "multi-label-image-classification": images → tags and where they were seen.
+"""The pipeline "multi-label-image-classification": images → tags and their places.
 
-It travels with a checkpoint, whose config.json then lists it under `custom_pipelines`.
+A checkpoint contains a copy, and its config.json lists it under `custom_pipelines`.
 """
 
 import os
@@ -39,44 +39,45 @@ _LABELS_AT_ONCE = 512
 
 
 class UnreadableImageError(ValueError):
-    """An image that cannot be read, or is too large; its `__cause__` says why."""
+    """An image cannot be read or is too large; `__cause__` has the reason."""
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
-    """Tags images: each label whose score, the sigmoid of its logit, reaches its threshold.
+    """Tag images: a tag is a label with a score, the sigmoid of its logit, at or above its threshold.
 
     Arguments of the pipeline, or of a call:
 
     Args:
-        threshold (`float` or `dict[str, float]`, *optional*): Least score of a tag, or such scores by label; labels
-            without one have that of `config.thresholds`, or 0.5.
-        top_k (`int`, *optional*): At most so many tags an image, the best ones.
-        heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"heatmap"`, the transport plan
-            of its label laid over the image, and `"box"`, the part of the image around the plan's peak.
-        list_length (`int`, *optional*): Images whose heatmaps share `max_images`: of a list its length, otherwise 1.
-        maps (`bool`, *optional*, defaults to `False`): Whether each tag also gets `"map"`, that plan itself, (H', W')
+        threshold (`float` or `dict[str, float]`, *optional*): Least score of a tag, or least scores by label. The
+            default is `config.thresholds`, or 0.5.
+        top_k (`int`, *optional*): Most tags per image; the best are kept.
+        heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag gets `"heatmap"`, the transport plan of
+            its label over the image, and `"box"`, the part of the image around the plan's peak.
+        list_length (`int`, *optional*): Number of images whose heatmaps share `max_images`: the length of a list,
+            otherwise 1.
+        maps (`bool`, *optional*, defaults to `False`): Whether each tag gets `"map"`, the plan itself, (H', W')
             float32, and `"box"`.
         known_labels (`dict[str, bool]`, *optional*): Labels known to be present (True) or absent (False) in every
-            image, which inform the scores of the others, for models that take them. Their own scores say what
-            is known.
-        labels (`list[str]`, or `dict` of texts by name, *optional*): Other labels than those of the checkpoint, for
-            `scorer="label"`. They are embedded by its text encoder; the model stays as it is. A dict gives texts that
-            stand for a label in place of its name: a description, or a list of prompts, which are averaged. Scores
-            depend on which labels are given together, as transport shares each region among them. Very many labels
-            are scored a part at a time, without heatmaps.
-        label_templates (`list[str]`, *optional*): Prompts for all names of `labels`, such as `"a photo of a {}"`,
-            which are averaged, in place of the checkpoint's template.
-        label_encoder (`str`, *optional*): Name or folder of that text encoder, where `config.text_recipe` cannot tell.
+            image, for models that take them. They improve the scores of the others; their own scores state what is
+            known.
+        labels (`list[str]`, or `dict` of texts by name, *optional*): Other labels than the checkpoint's, for
+            `scorer="label"`. Its text encoder embeds them; the model does not change. A dict gives texts to embed
+            instead of the names: a description, or a list of prompts to average. Scores depend on the set of labels,
+            since transport divides each region among them. Very many labels are scored in parts, without heatmaps.
+        label_templates (`list[str]`, *optional*): Prompts for all names of `labels`, such as `"a photo of a {}"`.
+            They are averaged and replace the checkpoint's template.
+        label_encoder (`str`, *optional*): Name or folder of the text encoder, if `config.text_recipe` does not name a
+            usable one.
 
-    Arguments of the pipeline alone, each with its default in `Limits`:
+    Arguments of the pipeline only, with defaults in `Limits`:
 
     Args:
-        max_pixels (`int`, *optional*): Pixels of an image, at most, checked before it is decoded. The images of a list
-            may have four times as many together.
-        max_images (`int`, *optional*): Images of a list at most, and heatmaps that all its images get. Data sets and
-            other iterables may be of any length.
-        max_labels (`int`, *optional*): Labels given as text, at most; each prompt, and every 64 characters of it,
-            counts as one.
+        max_pixels (`int`, *optional*): Most pixels of an image, checked before it is decoded. All images of a list
+            together may have four times as many.
+        max_images (`int`, *optional*): Most images of a list, and most heatmaps of all its images. Data sets and other
+            iterables may have any length.
+        max_labels (`int`, *optional*): Most labels given as text. Each prompt, and every 64 characters of it, counts
+            as one.
 
     Example:
         ```python
@@ -87,7 +88,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     """
 
     THRESHOLD = 0.5
-    """Least score of a tag where the checkpoint gives none."""
+    """Least score of a tag if the checkpoint has no threshold."""
 
     LimitError = LimitError
     """What an image over a limit is refused by, for those who have the pipeline and not its module."""
@@ -106,7 +107,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         problem = self.model.config.problem_type
         if problem != "multi_label_classification":
             raise ValueError(
-                f"model: problem_type is {problem!r}, so its scores are not one probability a label; "
+                f"model: problem_type is {problem!r}, so labels have no independent scores; "
                 "give a model whose config says 'multi_label_classification'."
             )
         self.model.eval()
@@ -122,7 +123,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return capability(self.model, "gives_maps")
 
     def marks_seen(self, labels: Sequence[str] | None = None) -> bool:
-        """Whether tags tell `"seen"`, with other labels than the checkpoint's or without."""
+        """Whether tags have `"seen"`, for the checkpoint's labels or others."""
         return labels is not None or getattr(self.model.config, "seen_labels", None) is not None
 
     def __call__(  # type: ignore[override]
@@ -136,18 +137,18 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             **kwargs: Arguments of the pipeline for this call; `batch_size` and `num_workers`.
 
         Returns:
-            For an image the list of its tags by falling score, each `{"label": str, "score": float}`, with heatmaps
-            also `"heatmap"`, an RGB `PIL.Image`, the image at 1024 pixels a side at most, and `"box"`, `{"xmin",
-            "ymin", "xmax", "ymax"}` in pixels of the image itself, see `heatmap_box`. With `labels`, and where the
-            checkpoint was given other labels than its weights were trained on, also `"seen"`: whether a label of that
-            name was trained on. For a list, a list of such; for a data set, a generator or another iterable, such as
-            a column of `datasets`, an iterator that reads images as it goes.
+            For an image, the list of its tags by falling score, each `{"label": str, "score": float}`. With heatmaps a
+            tag also has `"heatmap"`, an RGB `PIL.Image` of at most 1024 pixels per side, and `"box"`, `{"xmin",
+            "ymin", "xmax", "ymax"}` in pixels of the original image, see `heatmap_box`. With `labels`, or if the
+            checkpoint's labels were changed after training, a tag has `"seen"`: whether the model was trained on a
+            label with this name. For a list, a list of such results. For a data set, a generator or another iterable,
+            such as a column of `datasets`, an iterator that reads images as it goes.
 
         Raises:
-            TypeError: An argument that there is not.
-            LimitError: A `ValueError`: more than the limits allow.
-            UnreadableImageError: A `ValueError`: an image that cannot be read, or is too large.
-            ValueError: An argument that cannot be used.
+            TypeError: An argument does not exist.
+            LimitError: A `ValueError`: the call exceeds a limit.
+            UnreadableImageError: A `ValueError`: an image cannot be read or is too large.
+            ValueError: An argument cannot be used.
         """
         if isinstance(inputs, list) and not inputs:
             return []
@@ -160,13 +161,13 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return super().__call__(inputs, **kwargs)
 
     def stages(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Check arguments of a call, and give what `preprocess`, `forward` and `postprocess` take for them.
+        """Check arguments of a call, and return those of `preprocess`, `forward` and `postprocess`.
 
-        For callers that read images themselves, batch them, or look at one forward pass from several sides.
+        Use it to read or batch images yourself, or to postprocess one forward pass several times.
 
         Raises:
-            TypeError: An argument that there is not.
-            ValueError: An argument that cannot be used.
+            TypeError: An argument does not exist.
+            ValueError: An argument cannot be used.
         """
         given = self._sanitize_parameters(**arguments)
         preset = (self._preprocess_params, self._forward_params, self._postprocess_params)
@@ -178,14 +179,14 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     def thresholds(
         self, names: Sequence[str] | None = None, threshold: float | Mapping[str, float] | None = None
     ) -> list[float]:
-        """Tell from which score each of C labels is a tag.
+        """The threshold of each of C labels.
 
         Args:
-            names: The labels' names, those of the checkpoint or others; a label that it does not know has 0.5.
-            threshold: One number for all labels, or numbers by name, before the checkpoint's own.
+            names: The labels' names. A label that the checkpoint lacks has 0.5.
+            threshold: One number for all labels, or numbers by name, which override the checkpoint's.
 
         Raises:
-            ValueError: A threshold outside [0, 1], or for a name that is not among `names`.
+            ValueError: A threshold is outside [0, 1], or its name is not among `names`.
         """
         names = self.label_names if names is None else names
         given: Mapping[str, Any] = threshold if isinstance(threshold, Mapping) else dict.fromkeys(names, threshold)
@@ -232,7 +233,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return taken[0], taken[1] | label_set, taken[2]
 
     def _label_set(self, texts: Any, encoder: str | None, templates: Any) -> Vocabulary:
-        """The vocabulary of labels; the last few are kept, by all that they depend on."""
+        """The vocabulary of labels, from a cache of the last few."""
         key = (tuple(texts.items()), encoder, repr(templates), self.model.device, self.model.dtype)
         found = self._label_sets.get(key)
         if found is None:
@@ -244,7 +245,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         return found
 
     def _known(self, labels: list[str] | None, known_labels: Any) -> Tensor | None:
-        """What is known of labels by name, (C,): 1 present, 0 absent, −1 unknown; None where nothing is."""
+        """Known labels as values (C,): 1 present, 0 absent, −1 unknown; None if none is known."""
         if not isinstance(known_labels, Mapping | None):
             raise ValueError(f"known_labels is {reprlib.repr(known_labels)}: give a dict of True or False by label.")
         if not known_labels:
@@ -266,7 +267,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         """Read an image: `"pixel_values"` (1, 3, H, W), its `"size"` and, for heatmaps, `"image"`, made smaller.
 
         Raises:
-            UnreadableImageError: It cannot be read, or is too large.
+            UnreadableImageError: The image cannot be read or is too large.
         """
         read: Any = to_rgb if isinstance(input_, Image.Image) else open_image
         try:
@@ -337,7 +338,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
 
 
 def select_tags(scores: np.ndarray, thresholds: np.ndarray, top_k: int | None = None) -> list[int]:
-    """Choose the labels that reach their thresholds, by falling score, at most `top_k` of them.
+    """Choose labels with scores at or above their thresholds, by falling score, at most `top_k`.
 
     Args:
         scores: (C,) of one image.
@@ -345,10 +346,10 @@ def select_tags(scores: np.ndarray, thresholds: np.ndarray, top_k: int | None = 
         top_k: No limit if None.
 
     Raises:
-        ValueError: A score that is no number.
+        ValueError: A score is NaN.
     """
     if not np.isfinite(scores).all():
-        raise ValueError("model: its scores are not numbers; its weights are broken, or overflow their dtype")
+        raise ValueError("model: its scores are NaN; its weights are broken, or overflow their dtype")
     order = np.argsort(-scores, kind="stable")
     return [int(label) for label in order if scores[label] >= thresholds[label]][:top_k]
 

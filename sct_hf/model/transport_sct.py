@@ -40,19 +40,19 @@ class ConditionalTransport:
 
 
 def full_precision(tensor: Tensor) -> Tensor:
-    """`tensor` in float32, or as it is where it already has 32 bits or more."""
+    """`tensor` in float32; float64 stays."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
-    """Cosine similarity of each region and each label; 0 for a zero vector, and lessened below a length of 1e-6.
+    """Cosine similarity of each region and each label: 0 for a zero vector, reduced for lengths below 1e-6.
 
     Args:
         regions (`Tensor` of shape (B, P, D)): Any float dtype.
         labels (`Tensor` of shape (B, C, D)): Any float dtype.
 
     Returns:
-        `Tensor` of shape (B, P, C), float32 (float64 for float64 input), whatever autocast says.
+        `Tensor` of shape (B, P, C), float32 (float64 for float64 input), also under autocast.
     """
     dtype = torch.promote_types(torch.promote_types(regions.dtype, labels.dtype), torch.float32)
     device = regions.device.type
@@ -76,10 +76,10 @@ def transport_plan(
     Args:
         similarity (`Tensor` of shape (B, P, C)): From `cosine_similarity`.
         temperature (`float` or scalar `Tensor`): τ; below 1e-6 it counts as 1e-6.
-        log_prior (`Tensor` of shape (B, P, C), *optional*): Added to the similarity term; a constant along `dim` in it
-            changes nothing, so it need not be normalised.
+        log_prior (`Tensor` of shape (B, P, C), *optional*): Added to the similarity term. A constant along `dim` has
+            no effect, so it need not be normalised.
         weights (`Tensor` of shape (B, 1, C) or (B, P, 1), *optional*): Weights along `dim`; uniform if not given.
-        dim (`int`): 2 gives the forward plan (over labels), 1 the backward plan (over regions).
+        dim (`int`): 2 for the forward plan (over labels), 1 for the backward plan (over regions).
 
     Returns:
         `Tensor` of shape (B, P, C): sums to 1 over `dim`; zero where the weight is zero.
@@ -100,21 +100,21 @@ def transport_loss(
     rho: float = 0.5,
     labels_at_once: int | None = None,
 ) -> Tensor:
-    """The loss of `conditional_transport`, and nothing else: no tensor of its size but the similarity is kept.
+    """The loss of `conditional_transport` alone, without keeping any tensor of shape (B, P, C) but the similarity.
 
-    Labels are gone through in chunks, forwards with running sums and backwards again, with the gradient worked out by
-    hand, so that memory beside similarity, log-priors and their gradients does not grow with C.
+    It processes labels in chunks: running sums in the forward pass, an explicit gradient in the backward pass. Memory
+    besides similarity, log-priors and their gradients does not grow with C.
 
     Args:
         similarity (`Tensor` of shape (B, P, C)): From `cosine_similarity`.
-        temperature (`float` or scalar `Tensor`): This and all but the last as for `conditional_transport`, but
-            not checked.
+        temperature (`float` or scalar `Tensor`): This and all following but the last are as in
+            `conditional_transport`, but not checked.
         region_log_prior (`Tensor` of shape (B, P, C), *optional*): For the backward plan.
         label_log_prior (`Tensor` of shape (B, P, C), *optional*): For the forward plan.
         region_weights (`Tensor` of shape (B, P), *optional*): a.
         label_weights (`Tensor` of shape (B, C), *optional*): q.
         rho (`float`, *optional*, defaults to 0.5): ρ.
-        labels_at_once (`int`, *optional*): Labels in a chunk; by default what makes 4 million pairs.
+        labels_at_once (`int`, *optional*): Labels per chunk; by default about 4 million pairs.
 
     Returns:
         `Tensor`: Scalar, differentiable once, in the dtype of `similarity`.
@@ -133,12 +133,12 @@ def transport_loss(
 
 
 def tau(temperature: float | Tensor, like: Tensor) -> Tensor:
-    """A temperature, 1e-6 at least, as a scalar of the dtype and device of `like`."""
+    """A temperature of at least 1e-6, as a scalar with the dtype and device of `like`."""
     return torch.as_tensor(temperature, dtype=like.dtype, device=like.device).clamp(min=MIN_TEMPERATURE)
 
 
 def _normalised(weights: Tensor | None, like: Tensor, dim: int) -> Tensor | None:
-    """Weights that sum to 1 over their last dimension, shaped to meet (B, P, C); an all-zero row stays zero."""
+    """Weights that sum to 1 over their last dimension, shaped for (B, P, C); an all-zero row stays zero."""
     if weights is None:
         return None
     weights = weights.to(like.dtype)
@@ -171,15 +171,15 @@ def conditional_transport(
         label_log_prior (`Tensor` of shape (B, P, C), *optional*): Log-prior over labels, for the forward plan.
         region_weights (`Tensor` of shape (B, P), *optional*): a ≥ 0, normalised here; uniform if not given.
         label_weights (`Tensor` of shape (B, C), *optional*): q ≥ 0, normalised here; uniform if not given. A label
-            of zero weight takes no mass; an image with none above zero contributes 0 and counts in the mean.
+            of weight zero gets no mass. An image with only zeros contributes 0 and counts in the mean.
         rho (`float`, *optional*, defaults to 0.5): ρ, the share of the forward direction.
 
     Returns:
         `ConditionalTransport`: cost, both plans, and the scalar loss.
 
     Raises:
-        ValueError: Shapes that do not fit, a temperature or ρ out of range, or (looked at on the CPU only, where that
-            stalls nothing) a weight that is negative or not a number.
+        ValueError: Shapes do not fit, temperature or ρ is out of range, or a weight is negative or NaN. Weights are
+            checked on the CPU only, since the check would stall a GPU.
 
     Example:
     ```python
@@ -240,13 +240,13 @@ def _check_arguments(regions: Tensor, labels: Tensor, temperature: float | Tenso
 
 
 def plan_logits(similarity: Tensor, tau: Tensor, log_prior: Tensor | None) -> Tensor:
-    """Log of an unnormalised plan (B, P, C) of uniform weights."""
+    """Log of an unnormalised plan (B, P, C) with uniform weights."""
     logits = similarity / tau
     return logits if log_prior is None else logits + log_prior.to(logits.dtype)
 
 
 def weighted(logits: Tensor, weights: Tensor | None) -> Tensor:
-    """Logits (B, P, C) with the log of the weights added; a number near the lowest where a weight is zero."""
+    """Logits (B, P, C) plus the log of the weights; close to the lowest number for a weight of zero."""
     if weights is None:
         return logits
     unreachable = torch.finfo(logits.dtype).min / 2  # still finite with a logit added
@@ -257,8 +257,8 @@ def weighted(logits: Tensor, weights: Tensor | None) -> Tensor:
 class TransportCost(torch.autograd.Function):
     """ρ·Σ_p a_p c̄→_p + (1 − ρ)·Σ_k q_k c̄←_k of each image, with c̄→_p = Σ_k π→ c and c̄←_k = Σ_p π← c.
 
-    A plan π = softmax(z) has ∂c̄/∂z = π·(c − c̄), all that the backward pass needs; each plan is made again from its
-    logarithmic sums. Weights that are not given are uniform, and cost nothing to apply.
+    A plan π = softmax(z) has ∂c̄/∂z = π·(c − c̄), which is all that the backward pass needs. It recomputes each plan
+    from its log-sums. Missing weights are uniform and take no time.
     """
 
     @staticmethod
@@ -274,10 +274,9 @@ class TransportCost(torch.autograd.Function):
         rho: float,
         labels_at_once: int,
     ) -> Tensor:
-        """Return the cost of each image (B,), from weights a (B, P, 1) and q (B, 1, C) that sum to 1 or are all 0.
+        """Return the cost of each image (B,), for weights a (B, P, 1) and q (B, 1, C) that sum to 1 or are all 0.
 
-        With `one_prior`, `label_log_prior` (B, P, C) is also the log-prior over regions, and the other is not looked
-        at.
+        With `one_prior`, `label_log_prior` (B, P, C) is also the log-prior over regions, and the other is ignored.
         """
         batch, _, num_labels = similarity.shape
         forward_sum: Tensor | None = None  # (B, P, 1): log Σ_k exp z→ over the labels so far
@@ -352,9 +351,9 @@ class TransportCost(torch.autograd.Function):
 
 
 def _shares(similarity: Tensor, a: Tensor | None, q: Tensor | None, rho: float) -> tuple[Tensor, Tensor]:
-    """What c̄→ and c̄← count for: ρ·a, broadcast with (B, P, 1), and (1 − ρ)·q, with (B, 1, C).
+    """Weights of c̄→ and c̄←: ρ·a, which broadcasts with (B, P, 1), and (1 − ρ)·q, with (B, 1, C).
 
-    Where no label can be reached nothing is moved to any, and likewise for regions.
+    If all label weights are zero, no mass moves to labels; likewise for regions.
     """
     _, num_regions, num_labels = similarity.shape
     from_regions = similarity.new_full((1, 1, 1), 1 / num_regions) if a is None else a

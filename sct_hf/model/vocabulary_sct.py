@@ -1,4 +1,4 @@
-"""The labels of a model as one object, and how labels given at run time become one: words, text, prototypes."""
+"""The labels of a model as one object, and its construction from new labels: words, text, prototypes."""
 
 import re
 import unicodedata
@@ -24,19 +24,19 @@ _BATCH = 64
 _TOLERANCE = 0.02
 
 LabelTexts = Sequence[str] | Mapping[str, str | Sequence[str] | None]
-"""Names of labels; or by name a text that stands for the label, or several, or None for the name itself."""
+"""Label names; or, by name, a text to embed instead, several texts, or None for the name itself."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """C labels as the model reads them; a slice of it, `vocabulary[k]`, is a vocabulary of a part of the labels.
+    """C labels as input of the model. A slice, `vocabulary[k]`, is a vocabulary of some of the labels.
 
     Attributes:
         embeddings (`Tensor` of shape (C, D_t)): Text embeddings.
         prototypes (`Tensor` of shape (C, D₀), *optional*): Prototypes in the backbone's feature space.
-        centred (`Tensor` of shape (C, D_t)): Embeddings less the mean of the labels of training, each of unit RMS.
-        familiarity (`Tensor` of shape (C,), *optional*): How much the weights know of each label, in [0, 1]; none
-            where all labels are known.
+        centred (`Tensor` of shape (C, D_t)): Embeddings minus the mean over the labels of training, each of unit RMS.
+        familiarity (`Tensor` of shape (C,), *optional*): Share of the learned score of each label, in [0, 1]; None if
+            it is 1 for all.
         own (`bool`): Whether these are the checkpoint's labels, in the order of its logits.
     """
 
@@ -57,17 +57,17 @@ class Vocabulary:
 def make_vocabulary(
     embeddings: Tensor, prototypes: Tensor | None, trained: Tensor, config: Any, own: bool
 ) -> Vocabulary:
-    """Make the vocabulary of C labels, checked already, for weights trained on labels with text `trained`.
+    """Make the vocabulary of C checked labels, for weights trained on labels with text `trained`.
 
-    What all labels of training have in common is taken out of each text, so that one label's lesson is not all the
-    others'. A label's familiarity is the cosine of its text, so centred, with the nearest label of training, above
-    `config.familiarity_threshold`, as a share of what is left; there is none where no prototype stands in.
+    The mean text of the labels of training is subtracted from each text, so that learning one label changes the
+    others less. Let s be the cosine of a label's centred text with its nearest label of training, and t the
+    `config.familiarity_threshold`. The label's familiarity is (s − t) / (1 − t), at least 0; None without prototypes.
 
     Args:
         embeddings: (C, D_t).
-        prototypes: (C, D₀), or none.
+        prototypes: (C, D₀), or None.
         trained: Text (C', D_t) of the labels of training.
-        config: Of the model.
+        config: The model's configuration.
         own: Whether these are the checkpoint's labels.
     """
 
@@ -88,7 +88,7 @@ def check_label_text(
     """Check the shapes of the text embeddings (C, D_t) and prototypes (C, D₀) of `count` labels.
 
     Raises:
-        ValueError: Another count or width, prototypes missing, or given to a model without them.
+        ValueError: Count or width differ, prototypes are missing, or the model has none.
     """
     width = config.label_embedding_size
     if tuple(embeddings.shape) != (count, width):
@@ -108,7 +108,7 @@ def check_label_text(
 
 @dataclass(frozen=True)
 class LabelEncoders:
-    """What can embed labels beyond the text models of transformers: the package sct_hf, once it is imported.
+    """Encoders beyond the text models of transformers. The package sct_hf registers its own when imported.
 
     Attributes:
         embed: `embed(texts, encoder, recipe, as_written=bool)`, (C, D_t) float32.
@@ -123,15 +123,15 @@ _registered: list[LabelEncoders] = []
 
 
 def register_label_encoders(encoders: LabelEncoders) -> None:
-    """Let `encode_new_labels` use further encoders, and make prototypes."""
+    """Let `encode_new_labels` use further encoders and make prototypes."""
     _registered[:] = [encoders]
 
 
 def label_words(name: str) -> str:
-    """Write the name of a label as lower-case words with single spaces between them.
+    """Write a label's name as lower-case words with single spaces between them.
 
-    Underscores, slashes and hyphens between words become spaces ("t-shirt" keeps its hyphen), camelCase is split
-    ("iPhone" is not), and names that Pascal VOC writes as one word are split: "diningtable" → "dining table".
+    Underscores, slashes and hyphens between words become spaces ("t-shirt" keeps its hyphen). camelCase is split
+    ("iPhone" is not), and so are Pascal VOC's compounds: "diningtable" → "dining table".
 
     Args:
         name: A label's name, such as "traffic_light", "TrafficLight" or "tvmonitor".
@@ -140,12 +140,12 @@ def label_words(name: str) -> str:
         Its words, such as "traffic light" or "tv monitor".
 
     Raises:
-        ValueError: The name holds no word.
+        ValueError: The name has no word.
     """
     spaced = _CAMEL.sub(" ", unicodedata.normalize("NFC", name))
     words = _SEPARATORS.sub(" ", spaced).strip().lower()
     if not any(character.isalnum() for character in words):
-        raise ValueError(f"label name {name!r} holds no word. Give every label a name in letters or digits.")
+        raise ValueError(f"label name {name!r} has no letter or digit: give every label a name in words.")
     return " ".join(_COMPOUNDS.get(word, word) for word in words.split(" "))
 
 
@@ -175,20 +175,20 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def load_text_encoder(name: str, revision: str | None = None) -> tuple[Any, Any]:
-    """Load the tokenizer and the model, float32 and in evaluation mode, of a folder or a Hub name."""
+    """Load tokenizer and model, in float32 and evaluation mode, by folder or Hub name."""
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     return tokenizer, AutoModel.from_pretrained(name, revision=revision, dtype=torch.float32).eval()
 
 
 def embed_texts(texts: list[str], tokenizer: Any, model: Any, pooling: str, normalised: bool) -> Tensor:
-    """Encode texts; an encoder–decoder gives its encoder's vectors.
+    """Encode texts. An encoder–decoder uses its encoder.
 
     Args:
         texts: N texts.
-        tokenizer: As from `load_text_encoder`.
-        model: As from `load_text_encoder`.
+        tokenizer: From `load_text_encoder`.
+        model: From `load_text_encoder`.
         pooling: One of `POOLINGS` over the last hidden state, or "projection" for `get_text_features`.
-        normalised: Whether each vector is brought to length 1.
+        normalised: Whether to scale each vector to length 1.
 
     Returns:
         (N, D) float32.
@@ -212,14 +212,14 @@ def embed_texts(texts: list[str], tokenizer: Any, model: Any, pooling: str, norm
 
 
 def label_texts(labels: Any) -> dict[str, tuple[str, ...]]:
-    """Bring labels into one form: by name the texts that stand for it, none where the name does.
+    """Convert labels to a dict from each name to its texts, empty if the name itself is to be embedded.
 
     Args:
-        labels: A list of names, or a dict whose values are a text (a description), a list of texts (prompts that are
-            averaged), or None.
+        labels: A list of names, or a dict. Its values are a text (a description), a list of texts (prompts to
+            average), or None.
 
     Raises:
-        ValueError: Another form, no label, a name twice, or a text that is empty.
+        ValueError: The form differs, there is no label, a name repeats, or a text is empty.
     """
     if isinstance(labels, Mapping) and labels and all(isinstance(name, str) for name in labels):
         given = {name: () if text is None else text for name, text in labels.items()}
@@ -245,28 +245,27 @@ def encode_new_labels(
     *,
     backbone_weights: str | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Embed labels by the text encoder of a checkpoint, which is left as it is.
+    """Embed labels with the text encoder of a checkpoint. The model is not changed.
 
-    A name goes through the checkpoint's template, or through each of `templates`; texts that stand for a label are
-    taken as they are. The vectors of several texts are averaged, and brought back to length 1 where the encoder gives
-    vectors of length 1 (as CLIP's prompts are; Radford et al., ICML 2021). The checkpoint's own labels are embedded
-    along with them and compared with what it holds, so that another encoder than its own is noticed. With the package
-    sct_hf every encoder of `sct_hf.encode_labels` can be used; without it, those that are text models of transformers.
-    Prototypes, where the checkpoint has them, need the package.
+    Names are put into the checkpoint's template, or into each of `templates`; texts are embedded unchanged. Vectors of
+    several texts are averaged, and scaled to length 1 if the encoder's vectors have length 1 (as for CLIP's prompts;
+    Radford et al., ICML 2021). The checkpoint's own labels are embedded too and compared with its embeddings, which
+    detects a wrong encoder. With the package sct_hf, every encoder of `sct_hf.encode_labels` works; without it, only
+    text models of transformers. Prototypes need the package.
 
     Args:
         labels: The C labels' names, or texts by name, see `label_texts`.
         model: An `SCTForMultiLabelClassification` with `scorer="label"`.
-        encoder: Name or folder of the text encoder; the one that `config.text_recipe` records, if not given.
+        encoder: Name or folder of the text encoder; by default the one recorded in `config.text_recipe`.
         templates: Prompts with "{}" for the words of a name.
-        backbone_weights: Where the classifier behind the prototypes is, where the backbone's name
-            does not tell; as in training.
+        backbone_weights: Source of the classifier behind the prototypes, as in training; needed if the backbone's
+            name is not enough to find it.
 
     Returns:
-        Embeddings (C, D_t), and prototypes (C, D₀) or none, for the model's `forward`; float32.
+        Embeddings (C, D_t), and prototypes (C, D₀) or None, for the model's `forward`; float32.
 
     Raises:
-        ValueError: The names or the checkpoint do not suit, or encoder, package or classifier cannot be found.
+        ValueError: Names or checkpoint cannot be used, or encoder, package or classifier cannot be found.
     """
     config = model.config
     if getattr(config, "scorer", None) != "label":
@@ -278,7 +277,7 @@ def encode_new_labels(
     recipe = config.text_recipe or {}
     encoder = encoder or recipe.get("encoder")
     if not encoder:
-        raise ValueError("labels: the checkpoint does not say what encoded its labels. Give label_encoder.")
+        raise ValueError("labels: the checkpoint does not record its text encoder: give label_encoder.")
     own = {name: tuple(recipe.get("prompts", {}).get(name, ())) for name in config.label_names}
     every = list(dict.fromkeys([*own.items(), *wanted.items()]))  # (name, texts)
     place = {label: row for row, label in enumerate(every)}
@@ -318,7 +317,7 @@ def encode_new_labels(
 
 
 def describe_new_labels(labels: LabelTexts, config: Any, templates: Sequence[str] | None = None) -> dict[str, Any]:
-    """How `encode_new_labels` makes embeddings, to be kept as `config.text_recipe`; arguments as there."""
+    """The recipe of `encode_new_labels` with these arguments, for `config.text_recipe`."""
     texts = _with_templates(label_texts(labels), templates)
     recipe = {key: value for key, value in (config.text_recipe or {}).items() if key != "prompts"}
     prompts = {name: list(many) for name, many in texts.items() if many}
@@ -326,13 +325,13 @@ def describe_new_labels(labels: LabelTexts, config: Any, templates: Sequence[str
 
 
 def seen_in_training(names: Sequence[str], config: Any) -> list[bool]:
-    """Whether a label of that name, in words, was trained on."""
+    """Whether the model was trained on a label with this name, compared in words."""
     trained = {label_words(name) for name in getattr(config, "seen_labels", None) or config.id2label.values()}
     return [label_words(name) in trained for name in names]
 
 
 def alike(found: Tensor, held: Tensor) -> bool:
-    """Whether rows are those that a checkpoint holds, but for its precision."""
+    """Whether rows equal those of a checkpoint, up to its precision."""
     if found.shape != held.shape:
         return False
     held = held.float().cpu()
@@ -340,7 +339,7 @@ def alike(found: Tensor, held: Tensor) -> bool:
 
 
 def _with_templates(texts: dict[str, tuple[str, ...]], templates: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
-    """Texts by name, with prompts in place of a bare name."""
+    """Texts by name; a name without texts gets prompts."""
     if templates is None:
         return texts
     good = isinstance(templates, list | tuple) and templates
@@ -356,7 +355,7 @@ def _mean(vectors: list[Tensor], normalised: bool) -> Tensor:
 
 
 def _by_transformers(names: list[str], encoder: str, recipe: dict[str, Any], *, as_written: bool) -> Tensor:
-    """Embeddings (C, D_t) by a text model of transformers, pooled as the recipe says."""
+    """Embeddings (C, D_t) of a text model of transformers, with the recipe's pooling."""
     pooling = recipe.get("pooling", "mean")
     revision = recipe.get("revision") if encoder == recipe.get("encoder") else None
     template = recipe.get("template", "{}")

@@ -1,4 +1,4 @@
-"""What training adds to a model's own loss, each part in a module of its own; importing the package registers them."""
+"""Losses and targets that training adds to a model's own loss, one per module. Importing the package registers all."""
 
 from importlib import import_module
 from pkgutil import iter_modules

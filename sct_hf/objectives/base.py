@@ -1,4 +1,4 @@
-"""The losses of training as parts around a model, each a class that registers itself, in this package or elsewhere.
+"""The losses of training: parts around a model, each a registered class of this package or another.
 
 @register_objective("toy")
 class Toy(Objective):
@@ -23,19 +23,19 @@ from sct_hf.peers.registry import require_free_name
 
 @dataclass(frozen=True)
 class Step:
-    """A run of the model on a batch in training, and what losses are made of.
+    """One training batch after the forward pass: the material of the losses.
 
     Attributes:
         model: The model, not wrapped for several processes.
-        inputs: What it was given by name: `pixel_values` (B, 3, S_h, S_w) or `backbone_features` (B, D₀, H, W), and
-            what parts added.
+        inputs: Its inputs by name: `pixel_values` (B, 3, S_h, S_w) or `backbone_features` (B, D₀, H, W), and those
+            that parts added.
         labels: Targets (B, C): 1, 0, soft values in [0, 1], −1 or NaN unknown.
-        vocabulary: The model's labels, as `model.vocabulary()` gives them.
-        match: What `model.match` gave.
-        branches: Logits (B, C) of each branch.
-        logits: (B, C), fused of these, not raised by a hierarchy.
+        vocabulary: The model's labels, from `model.vocabulary()`.
+        match: The result of `model.match`.
+        branches: Logits (B, C) by branch.
+        logits: Fused logits (B, C), before a hierarchy raises them.
         focus: Arguments of `asymmetric_loss`.
-        progress: Share of the steps of training that are done.
+        progress: Share of the training steps done, in [0, 1].
     """
 
     model: Any
@@ -51,16 +51,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Context:
-    """What parts are made of beside their options.
+    """What `Objective.from_options` may use besides its options.
 
     Attributes:
         model: The model to train, not wrapped for several processes.
-        teacher: Gives the model with the averaged weights, in evaluation mode.
-        targets: (N, C) of all training images: 1, 0, soft values, −1 or NaN unknown.
+        teacher: Returns the model with the averaged weights, in evaluation mode.
+        targets: Targets (N, C) of all training images: 1, 0, soft values, −1 or NaN unknown.
         label_names: The C labels.
-        options: Options of all objectives by name; those that are left out have their defaults.
-        seed: Of the run.
-        say: Tells the user one line.
+        options: Options of all objectives by name; missing ones get their defaults.
+        seed: Seed of the run.
+        say: Prints one line to the user.
         earlier: The parts made so far.
     """
 
@@ -74,29 +74,29 @@ class Context:
     earlier: "tuple[Objective, ...]" = ()
 
     def options_of(self, name: str) -> Any:
-        """The options of the objective of that name."""
+        """The options of the objective `name`."""
         return self.options[name] if name in self.options else OBJECTIVES[name].Options()
 
     def left_out(self, option: str) -> None:
-        """Tell the user that the model has nothing that an option could be applied to."""
-        self.say(f"{option} is of sct: {type(self.model).__name__} is trained without it")
+        """Tell the user that `option` does not apply to this model."""
+        self.say(f"{option} needs --head sct: {type(self.model).__name__} is trained without it")
 
 
 @dataclass
 class NoOptions(CheckedOptions):
-    """Of a part that has none."""
+    """The empty options of a part that has none."""
 
 
 class Objective(nn.Module):
-    """A part of the losses of training. Parameters that it holds are trained beside the model's.
+    """A part of the training loss. Its parameters are trained with the model's.
 
-    A subclass keeps no reference to the model as a module of its own: `Step` brings it.
+    A subclass does not keep the model as a submodule: `Step` holds it.
 
     Attributes:
         Options (`type`): A dataclass of options, each made with `sct_hf.options.option`.
-        rank (`int`): Parts of lower rank come first; those of rank 0 and 1 also judge images with erased regions.
-        needs_teacher (`bool`): Whether the averaged weights take part, which processes then keep alike.
-        treatment (`str`, *optional*): The value of `--unknown_labels` that asks for the part, if one does.
+        rank (`int`): Parts of lower rank run first. Ranks 0 and 1 also score images with erased regions.
+        needs_teacher (`bool`): Whether it uses the averaged weights; processes then keep them equal.
+        treatment (`str`, *optional*): The value of `--unknown_labels` that asks for the part.
     """
 
     Options: ClassVar[type] = NoOptions
@@ -106,35 +106,35 @@ class Objective(nn.Module):
 
     @classmethod
     def check_arguments(cls, options: Any, arguments: Any) -> None:
-        """Check its options beside the other arguments of a run, before anything is read; by default nothing.
+        """Check the options against the other arguments, before any data is read. The default accepts all.
 
         Raises:
-            InputError: They do not go together.
+            InputError: They contradict each other.
         """
 
     @classmethod
     def from_options(cls, options: Any, context: Context) -> "Objective | None":
-        """Make the part, or nothing where its options do not ask for it.
+        """Make the part, or return None if its options do not ask for it.
 
         Raises:
-            InputError: Options that do not suit the model or the data.
+            InputError: The options do not fit the model or the data.
         """
         raise NotImplementedError
 
     def prepare(self, inputs: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Change inputs and targets (B, C) before the model runs; by default nothing."""
+        """Return changed inputs and targets (B, C) before the model runs. The default changes nothing."""
         return inputs, labels
 
     def focus(self, focus: dict[str, Any]) -> dict[str, Any]:
-        """Change the arguments of every asymmetric loss; by default nothing."""
+        """Return changed arguments of every asymmetric loss. The default changes nothing."""
         return focus
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        """Losses by name, unweighted scalars in float32; by default none."""
+        """Losses by name: unweighted float32 scalars. The default has none."""
         return {}
 
     def weights(self, progress: float) -> dict[str, float]:
-        """Weights of these losses at a share of the steps of training; a loss that is not named weighs 1."""
+        """Weights of the losses at `progress`, the share of the training steps done. A missing one is 1."""
         return {}
 
 
@@ -145,13 +145,13 @@ OBJECTIVES: dict[str, type[Objective]] = {}
 
 
 def register_objective(name: str) -> Callable[[Part], Part]:
-    """Register a class as an objective of training, whose options join those of scripts/train.py.
+    """Register a class as an objective of training. Its options join those of training.
 
     Args:
-        name: Not one that another class has.
+        name: A name that no other class has.
 
     Raises:
-        ValueError: Another class is registered by that name.
+        ValueError: Another class has this name.
     """
 
     def register(objective: Part) -> Part:
@@ -165,7 +165,7 @@ def register_objective(name: str) -> Callable[[Part], Part]:
 def take_step(
     model: Any, inputs: Mapping[str, Tensor], labels: Tensor, focus: dict[str, Any], progress: float
 ) -> Step:
-    """Run a model on the inputs of a `Step`; what is neither images nor a map goes to its `match` by name."""
+    """Run a model on the inputs of a `Step`. Inputs other than images and maps are passed to `match` by name."""
     vocabulary = model.vocabulary()
     images, features = inputs.get("pixel_values"), inputs.get("backbone_features")
     more = {name: value for name, value in inputs.items() if name not in ("pixel_values", "backbone_features")}
@@ -176,10 +176,10 @@ def take_step(
 
 
 def total_loss(parts: Iterable[Objective], step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the losses of parts, and the losses by name, unweighted.
+    """The weighted sum of the parts' losses, and the unweighted losses by name.
 
     Raises:
-        ValueError: Two parts give losses of one name.
+        ValueError: Two parts have a loss of the same name.
     """
     losses: dict[str, Tensor] = {}
     weights: dict[str, float] = {}
@@ -193,11 +193,11 @@ def total_loss(parts: Iterable[Objective], step: Step) -> tuple[Tensor, dict[str
 
 
 class TrainingObjective(nn.Module):
-    """A model in training and the parts of its loss; what is saved in the end is the model alone.
+    """A model in training with the parts of its loss. Only the model is saved in the end.
 
     Args:
-        model: The model, not wrapped for several processes: it has `match`, `branches`, `fuse`, `vocabulary`.
-        parts: In the order in which they prepare batches and give losses.
+        model: The model, not wrapped for several processes, with `match`, `branches`, `fuse` and `vocabulary`.
+        parts: The parts, in the order in which they prepare batches and compute losses.
     """
 
     def __init__(self, model: Any, parts: Iterable[Objective]) -> None:
@@ -207,30 +207,30 @@ class TrainingObjective(nn.Module):
 
     @property
     def backbone(self) -> Any:
-        """The model's."""
+        """The configuration of the model."""
         return self.model.backbone
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether the averaged weights take part in a loss."""
+        """Whether a loss uses the averaged weights."""
         return any(part.needs_teacher for part in self._parts())
 
     def _parts(self) -> list[Objective]:
         return [part for part in self.parts if isinstance(part, Objective)]
 
     def forward(self, labels: Tensor, progress: float, **inputs: Tensor) -> dict[str, Tensor]:
-        """Compute the losses of a batch, the model run once for all parts.
+        """Compute the losses of a batch. The model runs once for all parts.
 
         Args:
             labels: Targets (B, C): 1, 0, soft values in [0, 1], −1 or NaN unknown.
-            progress: Share of the steps of training that are done.
+            progress: Share of the training steps done, in [0, 1].
             **inputs: `pixel_values` (B, 3, S_h, S_w) or `backbone_features` (B, D₀, H, W).
 
         Returns:
-            Scalars, float32: each loss by name, unweighted, and "loss", their weighted sum.
+            Float32 scalars: each loss by name, unweighted, and "loss", their weighted sum.
 
         Raises:
-            ValueError: Inputs or targets of a wrong shape, or two parts that give losses of one name.
+            ValueError: Inputs or targets have a wrong shape, or two parts have a loss of the same name.
         """
         parts = self._parts()
         focus = self.model.config.focus
@@ -242,10 +242,10 @@ class TrainingObjective(nn.Module):
 
 
 def make_objective(context: Context) -> TrainingObjective:
-    """Make the objective of a run, of every registered part that its options ask for.
+    """Make the objective of a run from every registered part that its options ask for.
 
     Raises:
-        InputError: Options that do not suit the model or the data.
+        InputError: Options do not fit the model or the data.
     """
     parts: list[Objective] = []
     for name, kind in sorted(OBJECTIVES.items(), key=lambda item: item[1].rank):

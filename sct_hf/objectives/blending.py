@@ -1,4 +1,4 @@
-"""Recovery of unknown labels by blending what other images and prototypes show of a label."""
+"""Recovery of unknown labels by blending label representations of images and prototypes."""
 
 from typing import Any, Self
 
@@ -16,20 +16,19 @@ _WEIGHT = 0.25
 
 @register_objective("blending")
 class Blending(Recovery):
-    """Recovery and, beside it, training on blended representations of labels (after DSRB, Pu et al.).
+    """Recovery, and training on blended representations of labels (after DSRB, Pu et al.).
 
-    DSRB blends what an image shows of a label whose target is unknown with what another image, or a prototype of the
-    label, shows of it, and trains on the blended target. Here the representation of a label in an image is what SCT
-    scores by label pooling: its pooled features and its label feature. For each image and label, a partner is drawn:
-    half of the time an image of the batch in which the label is known, else the prototype of the label, a running
-    mean over the images in which it is known to be present. The representations are blended half and half, and the
-    model's scorer of pooled features is trained on the same blend of the targets, with a quarter of the weight of the
-    other losses on recovered labels. Clustered prototypes and learnt shares of the blends, as DSRB has them, are left
-    out.
+    DSRB blends an image's representation of an unknown label with another image's, or with the label's prototype, and
+    trains on the blended target. Here a label's representation in an image is what label pooling scores: the pooled
+    features and the label feature. Each image and label draws a partner. Half of the time it is an image of the batch
+    in which the label is known. Else it is the label's prototype, a running mean over images that show it. The
+    representations are blended in equal parts, and so are the targets. The scorer of pooled features is trained on
+    them with a quarter of the weight of the other losses on recovered labels. DSRB's clustered prototypes and learnt
+    blending shares are left out.
 
     Args:
-        context: As of `Recovery`; its model scores pooled features.
-        options: As of `Recovery`.
+        context: As in `Recovery`; the model scores pooled features.
+        options: As in `Recovery`.
     """
 
     Options = NoOptions
@@ -47,17 +46,17 @@ class Blending(Recovery):
 
     @classmethod
     def from_options(cls, options: Any, context: Context) -> Self | None:
-        """Make the part where it is asked for and labels are unknown.
+        """Make the part if it is asked for and some labels are unknown.
 
         Raises:
-            InputError: A model without representations to blend.
+            InputError: The model has no representations to blend.
         """
         if cls.asked(context) and not hasattr(context.model, "pooled_scorer"):
-            raise InputError("unknown_labels is 'blend': it needs --head sct; choose recover, say")
+            raise InputError("unknown_labels is 'blend', which needs --head sct: give that, or choose recover")
         return super().from_options(options, context)
 
     def loss(self, step: Step, known: Tensor, targets: Tensor) -> Tensor:
-        """The losses on pseudo-targets, see `Recovery`, and on blended representations."""
+        """The losses on pseudo-targets (see `Recovery`) and on blended representations."""
         features, tokens = step.match.pooled_features, step.match.label_features  # (B, C, D₀), (B, C, D)
         values = torch.where(known, targets, 0.0)
         self.update_prototypes(features.detach(), tokens.detach(), known & (values >= 0.5))
@@ -77,7 +76,7 @@ class Blending(Recovery):
 
     @torch.no_grad()
     def update_prototypes(self, features: Tensor, tokens: Tensor, present: Tensor) -> None:
-        """Take in representations (B, C, D₀), (B, C, D) where `present` (B, C); plain means first, then a momentum."""
+        """Average representations (B, C, D₀), (B, C, D) where `present` (B, C): a plain mean, later a moving one."""
         count = present.sum(dim=0)  # (C,)
         self.seen += count > 0
         rate = (1 / self.seen.clamp(min=1)).clamp(min=1 - _MOMENTUM) * (count > 0)  # (C,)
@@ -87,13 +86,13 @@ class Blending(Recovery):
 
 
 def draw_partners(known: Tensor) -> Tensor:
-    """Draw for each image and label an image of the batch in which the label is known, each such image alike.
+    """Draw for each image and label an image of the batch in which the label is known, all equally likely.
 
     Args:
         known: Bool (B, C).
 
     Returns:
-        Rows of images, int64 (B, C); any row for a label that is known nowhere.
+        Rows of images, int64 (B, C). The row is arbitrary for a label that no image knows.
     """
     order = (torch.rand(known.shape, device=known.device) + known).argsort(dim=0, descending=True)  # known ones first
     place = (torch.rand(known.shape, device=known.device) * known.sum(dim=0)).long()  # (B, C)
@@ -101,6 +100,6 @@ def draw_partners(known: Tensor) -> Tensor:
 
 
 def _half_and_half(tokens: Tensor, partner: Tensor, prototypes: Tensor, from_prototype: Tensor) -> Tensor:
-    """Means of tokens (B, C, D) and those of the same label in a partner (B, C), or its prototype (C, D)."""
+    """Mean of each token (B, C, D) and its partner: the token of row (B, C), or the prototype (C, D)."""
     others = tokens.gather(0, partner.unsqueeze(-1).expand_as(tokens))  # (B, C, D)
     return (tokens + torch.where(from_prototype.unsqueeze(-1), prototypes, others)) / 2

@@ -1,4 +1,4 @@
-"""Contrast between the labels of a batch of images, off by default."""
+"""Contrastive loss between the labels of a batch, off by default."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -15,20 +15,23 @@ _GROUP = "what is learnt from labels"
 
 @dataclass
 class ContrastOptions(CheckedOptions):
-    """Of the contrast between labels."""
+    """Options of the contrastive loss between labels."""
 
     contrast_loss_weight: float = option(
-        0.0, "Weight of the contrast between the labels of a batch, of sct; 0 for none.", group=_GROUP, within=">= 0"
+        0.0,
+        "Weight of the contrastive loss between labels of a batch, for sct; 0 turns it off.",
+        group=_GROUP,
+        within=">= 0",
     )
-    contrast_temperature: float = option(0.1, "Temperature of that contrast.", group=_GROUP, within="> 0")
+    contrast_temperature: float = option(0.1, "Temperature of the contrastive loss.", group=_GROUP, within="> 0")
 
 
 @register_objective("contrast")
 class Contrast(Objective):
-    """The loss "contrast": `label_contrast_loss` of the image's part of the features that score pooled labels.
+    """The loss "contrast": `label_contrast_loss` of the image's share of the pooled label features.
 
     Args:
-        weight: Of the loss.
+        weight: Weight of the loss.
         temperature: τ > 0.
     """
 
@@ -40,7 +43,7 @@ class Contrast(Objective):
 
     @classmethod
     def from_options(cls, options: ContrastOptions, context: Context) -> Self | None:
-        """Make the part where it has a weight and the model scores pooled features."""
+        """Make the part if its weight is above 0 and the model scores pooled features."""
         if not options.contrast_loss_weight:
             return None
         if not hasattr(context.model, "pooled_scorer"):
@@ -54,27 +57,26 @@ class Contrast(Objective):
         return {"contrast": label_contrast_loss(features, step.labels, self.temperature)}
 
     def weights(self, progress: float) -> dict[str, float]:
-        """Its weight."""
+        """The weight of the loss, constant over training."""
         return {"contrast": self.weight}
 
 
 def label_contrast_loss(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Pull a label's features together across the images that show it, and apart from those of other labels.
+    """Pull features of a label together across images, and push them from those of other labels.
 
-    After MulCon (Dao et al., arXiv 2107.11626), which contrasts label-level features of the labels present in a
-    batch; its paper was not read. The form is the supervised contrastive loss of Khosla et al. (NeurIPS 2020): with
-    unit vectors z of all K present (image, label) pairs, an anchor i and the set P(i) of the other pairs of its
-    label, −1/|P(i)| Σ_p log(exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ)). The mean over the anchors with a partner is
-    this project's, as is what the features are (see `Contrast`), without a further network for the contrast and
-    without a second view of each image.
+    After MulCon (Dao et al., arXiv 2107.11626), which contrasts features of the labels present in a batch; its paper
+    was not read. The form is the supervised contrastive loss of Khosla et al. (NeurIPS 2020). Let z be the unit
+    vectors of all K present (image, label) pairs, i an anchor, and P(i) the other pairs of its label. The loss of i is
+    −1/|P(i)| Σ_p log(exp(z_i·z_p/τ) / Σ_{a≠i} exp(z_i·z_a/τ)). This project chose the mean over anchors with a partner
+    and the features (see `Contrast`). It uses no projection network and no second view.
 
     Args:
         features (`Tensor` of shape (B, C, N)): A vector of each label in each image, any float dtype.
-        labels (`Tensor` of shape (B, C)): Targets; pairs with a target of exactly 1 take part.
+        labels (`Tensor` of shape (B, C)): Targets; only pairs with a target of exactly 1 count.
         temperature (`float`): τ > 0.
 
     Returns:
-        `Tensor`: scalar, float32 (float64 for float64 input); 0 where no label is present in two images.
+        `Tensor`: scalar, float32 (float64 for float64 input); 0 if no label is present in two images.
     """
     rows, label_of = (labels == 1).nonzero(as_tuple=True)  # (K,) each
     vectors = features[rows, label_of].unsqueeze(0)  # (1, K, N)

@@ -1,4 +1,4 @@
-"""Object erasing: training on images without the regions that one of their labels is seen by, off by default."""
+"""Object erasing: training on images without the regions of one of their labels, off by default."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,28 +19,28 @@ _GROUP = "what is learnt from labels"
 
 @dataclass
 class ErasingOptions(CheckedOptions):
-    """Of images with erased regions."""
+    """Options of training on images with erased regions."""
 
     erasing_loss_weight: float = option(
         0.0,
-        "Weight of the loss of images without the regions that one of their labels is seen by, of sct; 0 for none.",
+        "Weight of the loss on images with the regions of one label erased, for sct; 0 turns it off.",
         group=_GROUP,
         within=">= 0",
     )
-    erasing_share: float = option(0.2, "Share of the regions that are erased.", group=_GROUP, within="(0, 1)")
+    erasing_share: float = option(0.2, "Share of the regions to erase.", group=_GROUP, within="(0, 1)")
 
 
 @register_objective("erasing")
 class Erasing(Objective):
-    """The loss "erasing": that of the earlier parts, on the backbone's maps with erased regions.
+    """The loss "erasing": the losses of earlier parts, on backbone maps with erased regions.
 
     The head runs a second time, on maps from which `erase_regions` took regions by the backward plan. Its batch norms
-    norm these by the batch, and their running statistics come of whole images alone.
+    use the statistics of this batch. Their running statistics come from whole images only.
 
     Args:
-        weight: Of the loss.
-        share: Share of the regions that is erased, within (0, 1).
-        earlier: The parts whose losses judge images with erased regions.
+        weight: Weight of the loss.
+        share: Share of the regions to erase, in (0, 1).
+        earlier: The parts that score images with erased regions.
     """
 
     Options = ErasingOptions
@@ -53,7 +53,7 @@ class Erasing(Objective):
 
     @classmethod
     def from_options(cls, options: ErasingOptions, context: Context) -> Self | None:
-        """Make the part where it has a weight and the model a plan of labels over regions."""
+        """Make the part if its weight is above 0 and the model has a plan of labels over regions."""
         if not options.erasing_loss_weight:
             return None
         if not capability(context.model, "gives_maps"):
@@ -73,27 +73,27 @@ class Erasing(Objective):
             return {"erasing": total_loss(self._earlier, again)[0]}
 
     def weights(self, progress: float) -> dict[str, float]:
-        """Its weight."""
+        """The weight of the loss, constant over training."""
         return {"erasing": self.weight}
 
 
 def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Erase from each image the regions that a plan attends to most for one of its labels, drawn at random.
+    """Erase from each image the regions with the most weight in the plan of one of its labels, drawn at random.
 
     After SRDL (Pu et al., arXiv 2204.03795), which erases semantic-aware regions so that training learns how labels
-    depend on each other; only its abstract was available. What is erased is this project's: a fixed share of the
-    regions, set to zero in the backbone's map, by the transport plan. All labels stay, that of the erased regions too:
-    it is to be told from what is left of it and from the rest of the image.
+    depend on each other; only its abstract was available. This project chose what to erase: a fixed share of the
+    regions, by the transport plan, set to zero in the backbone's map. All targets stay. The model must infer the
+    erased label from what is left of it and from the rest of the image.
 
     Args:
         features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.
         plan (`Tensor` of shape (B, C, H, W)): The backward plan π←, or any other attention of labels to regions.
-        labels (`Tensor` of shape (B, C)): Targets; a label with a target of exactly 1 may be drawn, each as likely.
-        share (`float`): Share of the regions to erase, within (0, 1); at least one, and one is left.
+        labels (`Tensor` of shape (B, C)): Targets; labels with a target of exactly 1 are drawn, equally likely.
+        share (`float`): Share of the regions to erase, in (0, 1). At least one is erased and one is kept.
 
     Returns:
-        `tuple[Tensor, Tensor]`: the map with the regions set to 0, and float32 targets, unknown (−1) in images
-        without a label to draw, from which nothing is erased.
+        `tuple[Tensor, Tensor]`: the map with the regions set to 0, and float32 targets. An image without a label to
+        draw stays whole, and its targets become unknown (−1).
     """
     present = labels == 1  # (B, C)
     any_present = present.any(1, keepdim=True)  # (B, 1)
@@ -108,7 +108,7 @@ def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) 
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of `module`'s batch norms as they are; batches are still normed by their own."""
+    """Keep the running statistics of `module`'s batch norms; batches are still normalised by their own."""
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]
     try:

@@ -17,11 +17,11 @@ _NEEDS = "it needs --hierarchy"
 
 @dataclass
 class HierarchyOptions(CheckedOptions):
-    """Of the loss of a hierarchy."""
+    """Options of the hierarchy's loss."""
 
     hierarchy_loss_weight: float = option(
         0.0,
-        "Weight of the loss of scores that agree with --hierarchy; 0 for none.",
+        "Weight of the loss that makes scores agree with --hierarchy; 0 turns it off.",
         group="what is learnt from labels",
         within=">= 0",
     )
@@ -32,7 +32,7 @@ class Hierarchy(Objective):
     """The loss "hierarchy": `hierarchy_loss` of the model's logits.
 
     Args:
-        weight: Of the loss.
+        weight: Weight of the loss.
     """
 
     Options = HierarchyOptions
@@ -49,7 +49,7 @@ class Hierarchy(Objective):
 
     @classmethod
     def from_options(cls, options: HierarchyOptions, context: Context) -> Self | None:
-        """Make the part where it has a weight.
+        """Make the part if its weight is above 0.
 
         Raises:
             InputError: The labels have no hierarchy.
@@ -65,22 +65,22 @@ class Hierarchy(Objective):
         return {"hierarchy": hierarchy_loss(step.model.hierarchy, step.logits, step.labels, **step.focus)}
 
     def weights(self, progress: float) -> dict[str, float]:
-        """Its weight."""
+        """The weight of the loss, constant over training."""
         return {"hierarchy": self.weight}
 
 
 def hierarchy_loss(hierarchy: LabelHierarchy, logits: Tensor, targets: Tensor, **focus: Any) -> Tensor:
-    """The loss of C-HMCNN (MCLoss, see `LabelHierarchy`), with the asymmetric loss in place of cross-entropy.
+    """The loss of C-HMCNN (MCLoss, see `LabelHierarchy`), with the asymmetric loss instead of cross-entropy.
 
-    A label that is absent pays for the highest logit among itself and all below it; one that is present is paid for
-    by the highest among those of them that are present too, so that a wrong child gains nothing from its parent.
-    Unknown targets take no part: neither as labels nor below others.
+    An absent label is scored by the highest logit among itself and its descendants. A present label is scored by the
+    highest logit among those of them that are present too, so a wrong child gains nothing from its parent. Unknown
+    targets are ignored, both as labels and as descendants.
 
     Args:
-        hierarchy: Of the labels.
+        hierarchy: The hierarchy of the labels.
         logits: (B, C), any float dtype, not yet raised.
-        targets: (B, C): 1, 0, values between (which count as present at 1 alone), −1 or NaN unknown; a parent's is
-            taken to be 1 where a child's is.
+        targets: (B, C): 1, 0, values between (only 1 counts as present), −1 or NaN unknown. A parent counts as 1 if a
+            child is 1.
         **focus: Arguments of `asymmetric_loss`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Label mask training of C-Tran (CVPR 2021): a part of the targets is known to the model, and teaches the others."""
+"""Label mask training of C-Tran (CVPR 2021): the model gets some targets as input and learns the others."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,11 +13,11 @@ from sct_hf.variants.known_labels import KNOWN_SHARE_MAX, draw_known_labels, wit
 
 @dataclass
 class KnownLabelsOptions(CheckedOptions):
-    """Of what is known to the model in training."""
+    """Options of known labels in training."""
 
     known_share_max: float = option(
         KNOWN_SHARE_MAX,
-        "Largest share of an image's labels that training lets sct_known_labels know.",
+        "Largest share of an image's labels that training tells sct_known_labels.",
         group="what is learnt from labels",
         within="(0, 1]",
     )
@@ -25,10 +25,10 @@ class KnownLabelsOptions(CheckedOptions):
 
 @register_objective("known_labels")
 class KnownLabels(Objective):
-    """Gives the model a part of the targets, drawn for each image; these take no part in any loss.
+    """Give the model some targets of each image, drawn at random. All losses ignore these.
 
     Args:
-        share_max: Largest share of an image's targets, in (0, 1].
+        share_max: Largest share of an image's targets to give, in (0, 1].
     """
 
     Options = KnownLabelsOptions
@@ -39,10 +39,10 @@ class KnownLabels(Objective):
 
     @classmethod
     def from_options(cls, options: KnownLabelsOptions, context: Context) -> Self | None:
-        """Make the part for a model that takes known labels."""
+        """Make the part if the model takes known labels."""
         return cls(options.known_share_max) if capability(context.model, "takes_known_labels") else None
 
     def prepare(self, inputs: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Add `known` (B, C): 1 and 0 where drawn, −1 elsewhere; targets (B, C) are NaN there."""
+        """Add the input `known` (B, C): the target if drawn, else −1. Drawn targets (B, C) become NaN."""
         known = draw_known_labels(labels, self.share_max)
         return {**inputs, "known": known}, without_known(labels, known)

@@ -1,4 +1,4 @@
-"""Arguments of the asymmetric loss that make up for unbalanced labels, from the training targets or from a file."""
+"""Arguments of the asymmetric loss that balance labels, from the training targets or a file."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -18,34 +18,34 @@ _GROUP = "what is learnt from labels"
 
 @dataclass
 class BalanceOptions(CheckedOptions):
-    """What makes up for unbalanced labels."""
+    """Options that balance rare and frequent labels in the loss."""
 
     positive_weights: str | None = option(
         None,
-        "Weight of each label's positives in the loss: auto, sqrt, or a CSV file with the columns label, weight.",
+        "Weight of each label's positives in the loss: auto, sqrt, or a CSV file with columns label and weight.",
         group=_GROUP,
         file=True,
         unset="1 for all",
     )
     label_gammas: str | None = option(
         None,
-        "Focusing exponents of each label: auto, or a CSV file with label, and gamma_neg or gamma_pos.",
+        "Focusing exponents of each label: auto, or a CSV file with columns label and gamma_neg or gamma_pos.",
         group=_GROUP,
         file=True,
         unset="the same for all",
     )
     logit_adjustment: float | None = option(
         None,
-        "Add so many times each label's log-odds in training to the logits of the loss.",
+        "Add each label's log-odds in training, times this factor, to the logits of the loss.",
         group=_GROUP,
         within=">= 0",
-        unset="nothing is added",
+        unset="off",
     )
 
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How often each of C labels is present and absent among the known training targets.
+    """How often each of C labels is present and absent in the known training targets.
 
     Attributes:
         positives: (C,) int64.
@@ -61,36 +61,36 @@ class LabelCounts:
         return cls((targets == 1).sum(axis=0), (targets == 0).sum(axis=0))
 
     def log_odds(self) -> np.ndarray:
-        """Log-odds (C,) float64 of each label: log of positives to negatives, where none counts as one."""
+        """Log-odds (C,) float64: log of positives over negatives; a count of 0 is taken as 1."""
         return np.log(np.maximum(self.positives, 1) / np.maximum(self.negatives, 1))
 
 
 def label_focus(
     options: BalanceOptions, counts: LabelCounts, label_names: Sequence[str], focus: Mapping[str, float]
 ) -> dict[str, np.ndarray]:
-    """Make arguments of `asymmetric_loss` that differ between labels.
+    """Compute arguments of `asymmetric_loss` for each label.
 
     - `positive_weights`: `auto` weighs a label's positives by negatives / positives, as the documentation of PyTorch's
-      BCEWithLogitsLoss proposes; `sqrt` by its square root; a file by its column `weight`, 1 for labels that
-      it does not name.
-    - `logit_adjustment`, τ: τ times the log-odds of the label join the training logits. Menon et al. (ICLR 2021) add
-      τ · log prior to the logits of a softmax over classes; a sigmoid for each label, with its own log-odds, is this
-      project's. Scores leave it out: at τ = 1 they are those of a label as often present as absent.
-    - `label_gammas`: `auto` shares γ₋ of the configuration out in proportion to the labels' log-odds, so that rarer
-      labels focus more and the mean over labels stays; a label present more often than absent has 0. A file
-      has a column `gamma_neg` or `gamma_pos`, or both; labels that it does not name keep the configuration's.
+      BCEWithLogitsLoss proposes; `sqrt` takes the square root. A file has the column `weight`; labels missing from it
+      get 1.
+    - `logit_adjustment`, τ: adds τ times the label's log-odds to the training logits. Menon et al. (ICLR 2021) add
+      τ · log prior to the logits of a softmax over classes. A sigmoid with the label's own log-odds is this project's.
+      Scores leave it out: at τ = 1 they are those of a label as often present as absent.
+    - `label_gammas`: `auto` divides γ₋ of the configuration in proportion to the labels' log-odds. Rarer labels focus
+      more, the mean over labels stays, and a label present more often than absent gets 0. A file has the column
+      `gamma_neg` or `gamma_pos`, or both; labels missing from it keep the configuration's.
 
     Args:
-        options: Of the run.
-        counts: Of its training targets.
+        options: Options of the run.
+        counts: Counts of its training targets.
         label_names: The C labels.
-        focus: Arguments of `asymmetric_loss` for all labels; gives the exponents.
+        focus: Arguments of `asymmetric_loss` for all labels, with the exponents.
 
     Returns:
-        (C,) float64 arrays by argument; none where no option asks for any.
+        (C,) float64 arrays by argument; empty if no option asks for any.
 
     Raises:
-        InputError: A file that is missing or cannot be used.
+        InputError: A file is missing or cannot be used.
     """
     made: dict[str, np.ndarray] = {}
     if (choice := options.positive_weights) in (AUTO, ROOT):
@@ -110,7 +110,7 @@ def label_focus(
 
 
 def _read(field: str, path: Path, label_names: Sequence[str], defaults: dict[str, float]) -> dict[str, np.ndarray]:
-    """Columns (C,) of a CSV file with a column `label`, see `csv_cell`: those of `defaults` that it has."""
+    """Columns (C,) of a CSV file with the column `label`, see `csv_cell`; only names in `defaults` are read."""
     wanted = " or ".join(defaults)
     try:
         table = pd.read_csv(path, dtype={"label": str}, keep_default_na=False)

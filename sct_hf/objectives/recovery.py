@@ -1,4 +1,4 @@
-"""Recovery of unknown labels by the model that is being trained."""
+"""Recovery of unknown labels by the averaged weights of the model in training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,33 +19,32 @@ _GROUP = "what is learnt from labels"
 
 @dataclass
 class RecoveryOptions(CheckedOptions):
-    """How unknown labels are recovered."""
+    """Options of the recovery of unknown labels."""
 
     recovery_weight: float = option(1.0, "Weight of the loss on recovered labels.", group=_GROUP, within=">= 0")
     recovery_temperature: float = option(
         0.5,
-        "Divides the logits that recovered labels are made of; below 1, labels are nearer to 0 and 1.",
+        "Divide the logits of recovered labels by this; values below 1 move the labels towards 0 and 1.",
         group=_GROUP,
         within="> 0",
     )
     recovery_warmup: float = option(
-        0.25, "Share of the steps in which that weight rises from 0.", group=_GROUP, within="[0, 1]"
+        0.25, "Share of the steps in which recovery_weight rises from 0.", group=_GROUP, within="[0, 1]"
     )
 
 
 @register_objective("recovery")
 class Recovery(Objective):
-    """The loss "recovery": that of every branch on pseudo-targets, what is known and elsewhere the teacher's scores.
+    """The loss "recovery": every branch on pseudo-targets, which fill unknown labels with the teacher's scores.
 
-    CLSL trains one branch on the known entries, and a second one on pseudo-targets: what is known, and elsewhere the
-    first one's scores, without gradient. Ours: all branches of the model take part, so that nothing is trained that is
-    thrown away; pseudo-targets are scores of the averaged weights (as in mean teacher, Tarvainen & Valpola, 2017),
-    sharpened by a temperature (as in MixMatch, Berthelot et al., 2019); and where not one absent label is known, the
-    other losses take unknown labels as absent, since "present" everywhere would fit what is known.
+    CLSL trains one branch on the known labels. A second one gets pseudo-targets: known labels, and elsewhere the
+    first branch's scores, without gradient. This project changes three things. All branches take part, so no trained
+    part is discarded. Pseudo-targets are scores of the averaged weights (mean teacher, Tarvainen & Valpola, 2017),
+    sharpened by a temperature (MixMatch, Berthelot et al., 2019). If no label is known to be absent, the other losses
+    treat unknown labels as absent; else "present" everywhere would fit the known labels.
 
     Args:
-        context: Gives the teacher, the weights of the branches' losses, and the training targets: whether an entry is
-            known to be absent.
+        context: Provides the teacher, the weights of the branches' losses, and the training targets.
         options: Weight, temperature and warm-up.
     """
 
@@ -62,28 +61,28 @@ class Recovery(Objective):
 
     @classmethod
     def from_options(cls, options: Any, context: Context) -> Self | None:
-        """Make the part where it is asked for and labels are unknown.
+        """Make the part if it is asked for and some labels are unknown.
 
         Raises:
-            InputError: A model that learns from known labels' states.
+            InputError: The model takes known labels as input.
         """
         if not cls.asked(context):
             return None
         if capability(context.model, "takes_known_labels"):
             raise InputError(
-                f"unknown_labels is {cls.treatment!r}: what is recovered would be learnt from known labels' "
-                "own states; choose another head, or ignore or negative"
+                f"unknown_labels is {cls.treatment!r}, but this head gets known labels as input and would only copy "
+                "them: choose another head, or ignore or negative"
             )
         return cls(context, context.options_of("recovery"))
 
     @classmethod
     def asked(cls, context: Context) -> bool:
-        """Whether options ask for this treatment, and labels are unknown."""
+        """Whether options ask for this treatment and some labels are unknown."""
         treatment = context.options_of("unknown_labels").unknown_labels
         return treatment == cls.treatment and not (context.targets >= 0).all()
 
     def prepare(self, inputs: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Take unknown targets (B, C) as absent where not one absent label is known."""
+        """Treat unknown targets (B, C) as absent if no label is known to be absent."""
         return inputs, assume_negative(labels) if self.only_present else labels
 
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -96,17 +95,17 @@ class Recovery(Objective):
         return {"recovery": self.loss(step, known, torch.where(known, values, scores))}
 
     def loss(self, step: Step, known: Tensor, targets: Tensor) -> Tensor:
-        """The asymmetric losses of the branches, weighted as the model weighs them.
+        """The asymmetric losses of the branches, with the model's weights.
 
         Args:
-            step: Of the model in training.
-            known: Bool (B, C).
-            targets: (B, C): what is known, and elsewhere the teacher's scores.
+            step: A step of the model in training.
+            known: Bool (B, C), whether a label is known.
+            targets: (B, C): known labels, and elsewhere the teacher's scores.
         """
         losses = {name: asymmetric_loss(logits, targets, **step.focus) for name, logits in step.branches.items()}
         return weighted_sum(losses, self._branch_weights)
 
     def weights(self, progress: float) -> dict[str, float]:
-        """A weight that rises in a line from 0 over the warm-up, a share of all steps; 0 for none."""
+        """A weight that rises linearly from 0 during warm-up; `recovery_warmup` is its share of all steps."""
         weight, warmup = self.options.recovery_weight, self.options.recovery_warmup
         return {"recovery": weight * min(progress / warmup, 1.0) if warmup else weight}

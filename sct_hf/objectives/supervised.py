@@ -1,4 +1,4 @@
-"""The model's own losses on the targets, with settings of each label where labels are unbalanced."""
+"""The model's own losses on the targets, with optional settings for each label."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -14,11 +14,11 @@ from sct_hf.objectives.unknown_labels import counted_targets
 
 @register_objective("supervised")
 class Supervised(Objective):
-    """The losses that the model gives, one of each branch and others of its own, by the weights that it gives.
+    """The model's own losses, one per branch and further ones, with the model's weights.
 
     Args:
-        weights: Of these losses, by name.
-        focus: (C,) arguments of `asymmetric_loss` that differ between labels, for every such loss of training.
+        weights: Weights of these losses, by name.
+        focus: Arguments (C,) of `asymmetric_loss` for each label, used by every such loss of training.
     """
 
     Options = BalanceOptions
@@ -32,17 +32,17 @@ class Supervised(Objective):
 
     @classmethod
     def from_options(cls, options: BalanceOptions, context: Context) -> Self:
-        """Make the part, which every run has.
+        """Make the part. Every run has it.
 
         Raises:
-            InputError: A file of weights or exponents that is missing or cannot be used.
+            InputError: A file of weights or exponents is missing or cannot be used.
         """
         counts = LabelCounts.of(counted_targets(context))
         focus = label_focus(options, counts, context.label_names, context.model.config.focus)
         return cls(context.model.loss_weights, focus)
 
     def focus(self, focus: dict[str, Any]) -> dict[str, Any]:
-        """Put the settings of each label in the place of those for all, or beside them."""
+        """Replace or extend the settings for all labels by those of each label."""
         return focus | {name: getattr(self, name) for name in self._focused}
 
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -50,5 +50,5 @@ class Supervised(Objective):
         return step.model.losses(step.branches, step.match, step.labels, **step.focus)
 
     def weights(self, progress: float) -> dict[str, float]:
-        """Those of `model.loss_weights`."""
+        """The weights of `model.loss_weights`, constant over training."""
         return self._weights

@@ -1,4 +1,4 @@
-"""Unknown labels in training: left out of the losses by default, taken as absent, or recovered by further parts."""
+"""Unknown labels in training: ignored by default, treated as absent, or recovered by other parts."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -15,12 +15,12 @@ _LEFT_OUT = "ignore"
 
 @dataclass
 class UnknownLabelsOptions(CheckedOptions):
-    """What is done about unknown labels."""
+    """Options of the treatment of unknown labels."""
 
     unknown_labels: str = option(
         _LEFT_OUT,
-        "Unknown labels in training: ignore leaves them out of the losses, negative takes them as absent, recover has "
-        "the averaged model score them, blend also blends them with known ones of other images and with prototypes.",
+        "Unknown labels in training: ignore leaves them out of the losses, negative treats them as absent, recover "
+        "uses scores of the averaged weights, blend also blends them with other images and prototypes.",
         group="what is learnt from labels",
     )
 
@@ -33,7 +33,7 @@ class UnknownLabelsOptions(CheckedOptions):
 
 @register_objective("unknown_labels")
 class AssumeNegative(Objective):
-    """Takes unknown labels as absent."""
+    """Treat unknown labels as absent."""
 
     Options = UnknownLabelsOptions
     rank = 0
@@ -41,24 +41,23 @@ class AssumeNegative(Objective):
 
     @classmethod
     def from_options(cls, options: UnknownLabelsOptions, context: Context) -> Self | None:
-        """Make the part where it is asked for."""
+        """Make the part if `unknown_labels` is negative."""
         return cls() if options.unknown_labels == cls.treatment else None
 
     def prepare(self, inputs: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Make unknown targets (B, C) 0."""
+        """Set unknown targets (B, C) to 0."""
         return inputs, assume_negative(labels)
 
 
 def assume_negative(labels: Tensor) -> Tensor:
-    """Targets with 0 where they were unknown (−1 or NaN)."""
+    """Targets with unknown values (−1 or NaN) set to 0."""
     return torch.where(labels >= 0, labels, 0.0)
 
 
 def counted_targets(context: Context) -> np.ndarray:
-    """The training targets (N, C) as labels are counted by: unknown ones absent where training takes them so.
+    """The training targets (N, C) for counting labels: unknown ones are absent if training treats them so.
 
-    Where not one absent label is known, unknown ones are absent whatever is done about them: else every label would
-    always be present.
+    If no label is known to be absent, unknown ones always count as absent; else every label would always be present.
     """
     targets = torch.as_tensor(context.targets)
     asked = context.options_of("unknown_labels").unknown_labels == AssumeNegative.treatment

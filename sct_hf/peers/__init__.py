@@ -1,4 +1,4 @@
-"""Other heads than SCT's on the same backbones, each in a module of its own; importing the package registers them."""
+"""Heads other than SCT's on the same backbones, one per module. Importing the package registers all."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -9,12 +9,12 @@ from sct_hf.peers.registry import register_head
 
 @register_head("bilinear_attention")
 class BilinearAttentionHead(LabelTextHead):
-    """Each label's text attends to the regions; a vector of its own scores what the label found.
+    """Each label's text attends to the regions; a vector per label scores the attended features.
 
     For label k and region p, with joint width d: score[k, p] = a·P·tanh((U·f_p) ⊙ (V·e_k)), softmax over the regions,
-    f_k = Σ_p attention[k, p]·f_p, logit_k = w_k·tanh(F·f_k) + b_k. SSGRL carries f_k through a gated graph network
-    over label co-occurrence and gives F its outcome beside f_k; that part is left out here. P and a have no
-    biases, which the softmax would cancel.
+    f_k = Σ_p attention[k, p]·f_p, logit_k = w_k·tanh(F·f_k) + b_k. SSGRL also passes f_k through a gated graph network
+    over label co-occurrence and gives both to F; that part is left out here. P and a have no biases, since the softmax
+    would cancel them.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.
@@ -53,7 +53,7 @@ class BilinearAttentionHead(LabelTextHead):
 def bilinear_scores(regions: Tensor, labels: Tensor, joint: nn.Linear, attention: nn.Linear) -> Tensor:
     """Scores a·P·tanh(u ⊙ v) of regions u and labels v in their joint width d.
 
-    a·P is multiplied out first, which is the same and spares a layer on every pair of label and region.
+    a·P is multiplied first. The result is the same and saves a layer on every pair of label and region.
 
     Args:
         regions (`Tensor` of shape (B, P, d)): Projected regions.

@@ -1,4 +1,4 @@
-"""CLSL's structure as a head (He et al., arXiv 2510.10055): the baseline whose layers SCT takes over."""
+"""CLSL's structure as a head (He et al., arXiv 2510.10055): the baseline that shares layers with SCT."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,26 +13,26 @@ from sct_hf.peers.registry import register_head
 
 @register_head("clsl")
 class CLSLHead(LabelTextHead):
-    """Label features align with regions by attention, and a semantic map has a loss of its own.
+    """Label features aligned with regions by attention, and a semantic map with its own loss.
 
-    CLSL's, after its paper and public code, of which nothing is copied:
+    From CLSL's paper and public code, of which nothing is copied:
 
     - X: a post-norm encoder layer over the regions, with sine positions on queries and keys
     - Fˢ = W₂·GELU(BN(W₁·[E ; x_g])): label text E with the mean region x_g
     - A[p, k] = a·P·tanh((U·x_p) ⊙ (V·Fˢ_k)): low-rank bilinear attention, softmax over the labels
     - R = W₄·Dropout(GELU(W₃·[softmax(A)·Fˢ ; X])), and the logit Σ_p softmax_p(R[·, k])·R[p, k]
-    - the map M = W·X, pooled by its maximum, and the weight 0.8 of its loss; it takes no part in the score
+    - the map M = W·X, pooled by its maximum, and the weight 0.8 of its loss; scores do not use it
 
-    This project's choices: a projection of the regions to another width, D = `hidden_size`, which CLSL has not; one
-    asymmetric loss as the other heads have it, without CLSL's factor of 1000; label text of unit root mean square; no
-    biases on P and a, which the softmax would cancel; and how unknown labels are recovered, which is the training's.
+    This project's choices: an optional projection of the regions to D = `hidden_size`; the asymmetric loss of the
+    other heads, without CLSL's factor of 1000; label text of unit root mean square; no biases on P and a, since the
+    softmax would cancel them. Recovery of unknown labels is a part of training.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.
         num_labels (`int`): Labels C.
         label_embedding_size (`int`): Width D_t of the label embeddings.
-        hidden_size (`int`, *optional*): Width D to which regions are projected; the backbone's, unprojected, if not
-            given. A multiple of 4 and of the number of heads.
+        hidden_size (`int`, *optional*): Width D to which regions are projected, a multiple of 4 and of the number of
+            heads. Without it, regions keep the backbone's width.
         attention_size (`int`, *optional*, defaults to 1024): Joint width of regions and label features in A.
         num_heads (`int`, *optional*, defaults to 8): Attention heads of the encoder layer.
         ffn_dim (`int`, *optional*, defaults to 2048): Width of its feed-forward block.
@@ -83,9 +83,9 @@ class CLSLHead(LabelTextHead):
         self.semantic_map = nn.Linear(dim, num_labels)
 
     def forward(self, features: Tensor, label_embeddings: Tensor) -> dict[str, Tensor]:
-        """Map features (B, D₀, H, W) and label embeddings (C, D_t) to logits (B, C): "region", the model's, and "map".
+        """Map features (B, D₀, H, W) and label embeddings (C, D_t) to logits (B, C) "region", which score, and "map".
 
-        W₃·[softmax(A)·Fˢ ; X] is computed as softmax(A)·(W₃ᶠ·Fˢ) + W₃ˣ·X, which is the same.
+        W₃·[softmax(A)·Fˢ ; X] is computed as softmax(A)·(W₃ᶠ·Fˢ) + W₃ˣ·X, with the same result.
         """
         regions = self.region_proj(features.flatten(2).transpose(1, 2))  # (B, P, D)
         height, width = features.shape[-2:]

@@ -10,14 +10,14 @@ from sct_hf.peers.registry import register_head
 class CSRAHead(nn.Module):
     """A linear classifier on every region; its mean over regions plus λ times its softmax-weighted mean.
 
-    With one head and temperature 1, as the paper has it for VOC2007. The rows of the classifier count as unit
-    vectors and have no bias, as in the authors' code.
+    It has one head and temperature 1, as in the paper for VOC2007. The classifier's rows are unit vectors without
+    bias, as in the authors' code.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.
         num_labels (`int`): Labels C.
         residual_weight (`float`, *optional*, defaults to 0.1): λ.
-        temperature (`float`, *optional*, defaults to 1.0): T, by which scores are multiplied in the softmax.
+        temperature (`float`, *optional*, defaults to 1.0): T, which multiplies scores in the softmax.
     """
 
     def __init__(

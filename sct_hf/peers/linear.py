@@ -1,4 +1,4 @@
-"""A linear classifier on globally average-pooled features: what timm and transformers users do today."""
+"""A linear classifier on globally average-pooled features, the usual head in timm and transformers."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

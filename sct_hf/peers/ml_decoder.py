@@ -1,4 +1,4 @@
-"""ML-Decoder (Ridnik et al., WACV 2023, arXiv 2111.12933), with the layer of timm."""
+"""ML-Decoder (Ridnik et al., WACV 2023, arXiv 2111.12933), on timm's layer."""
 
 import torch
 from timm.layers.ml_decoder import MLDecoder
@@ -24,8 +24,8 @@ class MLDecoderHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D₀, H, W) to logits (B, C).
 
-        The layer's own forward goes through `nn.TransformerDecoder`, which hands its layers arguments that timm's
-        does not take; here the layer inside is called instead, and the groups are scored at once.
+        The layer's own forward uses `nn.TransformerDecoder`, which passes arguments that timm's layer does not accept.
+        This one calls the inner layer and scores all groups at once.
         """
         layer = self.layer
         regions = layer.embed_standart(features.flatten(2).transpose(1, 2)).relu()  # (B, P, D)

@@ -1,4 +1,4 @@
-"""Peer heads on the same backbone, to compare SCT with: trained, saved and loaded as SCT is."""
+"""Peer heads on the same backbone, for comparison with SCT: trained, saved and loaded in the same way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from sct_hf.peers.registry import HEADS, make_head
 
 @dataclass(frozen=True)
 class PeerMatch:
-    """What a peer head scores.
+    """Input of a peer head.
 
     Attributes:
         features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.
-        label_embeddings (`Tensor` of shape (C, D_t), *optional*): Label text of root mean square 1, where the head
-            reads it.
+        label_embeddings (`Tensor` of shape (C, D_t), *optional*): Label text of root mean square 1, if the head reads
+            it.
     """
 
     features: Tensor
@@ -34,7 +34,7 @@ class PeerMatch:
 
 @checked
 class PeerConfig(BackboneConfig):
-    """Configuration of `PeerForMultiLabelClassification`; the arguments of `BackboneConfig` come on top.
+    """Configuration of `PeerForMultiLabelClassification`, with the arguments of `BackboneConfig`.
 
     Args:
         head (`str`, *optional*, defaults to `"linear"`):
@@ -59,16 +59,16 @@ class PeerConfig(BackboneConfig):
     transport_loss_weight: float | int = config_field(0.1, ">= 0")
 
     def validate_head(self) -> None:
-        """Raise `ValueError` for a head that does not exist."""
+        """Raise `ValueError` if the head does not exist."""
         if self.head not in HEADS:
             raise ValueError(
-                f"head={self.head!r} does not exist: choose one of {', '.join(HEADS)}, or import the module that "
+                f"head={self.head!r} does not exist: choose from {', '.join(HEADS)}, or import the module that "
                 "registers it."
             )
 
 
 class PeerForMultiLabelClassification(BackbonePreTrainedModel):
-    """A backbone with a peer head, the asymmetric loss, and the head's transport loss where it has one.
+    """A backbone with a peer head, the asymmetric loss, and the head's transport loss if it has one.
 
     Args:
         config (`PeerConfig`): The configuration.
@@ -114,9 +114,9 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         recipe: dict[str, Any] | None = None,
         label_parents: LabelParents | None = None,
     ) -> None:
-        """Name the labels and give a head that reads it their text; their number stays.
+        """Rename the labels of a head that reads label text, and set their text. Their number stays.
 
-        Thresholds and hierarchy of the former labels go.
+        Thresholds and hierarchy of the former labels are removed.
 
         Args:
             names (`list[str]`): The labels' names, each once.
@@ -125,8 +125,8 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
 
         Raises:
-            ValueError: The head reads no label text, a name is there twice, another count or width, or a hierarchy
-                of other names.
+            ValueError: The head reads no label text, a name repeats, count or width differ, or the hierarchy has other
+                names.
         """
         if not isinstance(self.head, LabelTextHead):
             raise ValueError(f"head={self.config.head!r} reads no label text: change config.id2label and label2id.")
@@ -157,10 +157,10 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
 
         Returns:
-            `MultiLabelOutput`: logits (B, C), those of each branch, and the loss where targets are given.
+            `MultiLabelOutput`: logits (B, C), logits of each branch, and the loss if targets are given.
 
         Raises:
-            ValueError: An input of a wrong shape, size or value.
+            ValueError: An input has a wrong shape, size or value.
         """
         match = self.match(pixel_values, backbone_features)
         branches = self.branches(match)  # {name: (B, C)}
@@ -174,7 +174,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         return MultiLabelOutput(loss=loss, logits=logits, losses=losses, branch_logits=branches)
 
     def vocabulary(self) -> None:
-        """Nothing: a peer head scores the labels that it was trained on, and no others."""
+        """Return None: a peer head scores only the labels of training."""
 
     def match(
         self, pixel_values: Tensor | None = None, backbone_features: Tensor | None = None, vocabulary: None = None
@@ -190,27 +190,27 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         return PeerMatch(self.feature_map(pixel_values, backbone_features), text)
 
     def branches(self, match: PeerMatch, vocabulary: None = None) -> dict[str, Tensor]:
-        """Logits (B, C), float32, of each branch of the head; "head" where it has one alone."""
+        """Float32 logits (B, C) by branch; a single branch is called "head"."""
         given = (match.features,) if match.label_embeddings is None else (match.features, match.label_embeddings)
         found = self.head(*given)
         named = found if isinstance(found, Mapping) else {"head": found}
         return {name: logits.float() for name, logits in named.items()}
 
     def fuse(self, branches: dict[str, Tensor], vocabulary: None = None) -> Tensor:
-        """The logits (B, C) that score images: those of the first branch."""
+        """The logits (B, C) of the first branch, which score images."""
         return next(iter(branches.values()))
 
     def losses(self, branches: dict[str, Tensor], match: PeerMatch, labels: Tensor, **focus: Any) -> dict[str, Tensor]:
-        """The asymmetric loss of each branch, and "transport" where the head has it: unweighted scalars.
+        """The asymmetric loss of each branch, and "transport" if the head has it: unweighted scalars.
 
         Args:
             branches (`dict[str, Tensor]` of shape (B, C) each): Logits by branch.
-            match (`PeerMatch`): What they were made of.
+            match (`PeerMatch`): The head's input.
             labels (`Tensor` of shape (B, C)): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
-            **focus: Arguments of `asymmetric_loss`; those that are not given are the configuration's.
+            **focus: Arguments of `asymmetric_loss`; missing ones come from the configuration.
 
         Raises:
-            ValueError: Targets of a wrong shape or value.
+            ValueError: Targets have a wrong shape or value.
         """
         self.check_targets(labels, self.fuse(branches).shape)
         focus = self.config.focus | focus
@@ -224,5 +224,5 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """Weights of losses by name; a loss that is not named weighs 1."""
+        """Weights of losses by name; a missing one is 1."""
         return {**getattr(self.head, "branch_weights", {}), "transport": float(self.config.transport_loss_weight)}

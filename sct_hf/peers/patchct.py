@@ -9,13 +9,13 @@ from sct_hf.peers.registry import register_head
 
 @register_head("patchct")
 class PatchCTHead(LabelTextHead):
-    """Regions in a space shared with label text: their mean is classified linearly, transport aligns them to the text.
+    """Regions in a space shared with label text: a linear classifier on their mean, and transport to the text.
 
-    The paper's: an image is a set of patch embeddings and, in training, a set of the embeddings of its true labels,
-    and their bidirectional conditional transport cost is added to the asymmetric loss. Prediction reads no text. The
-    paper was not available beyond its abstract and summaries, so the rest is this project's: both projections into the
-    shared space in place of trained encoders, the mean before the classifier, all regions of the last map alike, and
-    the defaults.
+    From the paper: an image is a set of patch embeddings and, in training, a set of embeddings of its true labels. The
+    bidirectional conditional transport cost between both is added to the asymmetric loss. Prediction reads no text.
+    Only the abstract and summaries of the paper were available, so the rest is this project's: projections into the
+    shared space instead of trained encoders, the mean before the classifier, equal weights of all regions, and the
+    defaults.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.
@@ -42,13 +42,13 @@ class PatchCTHead(LabelTextHead):
         self.classifier = nn.Linear(hidden_size, num_labels)
 
     def forward(self, features: Tensor, label_embeddings: Tensor) -> Tensor:
-        """Map features (B, D₀, H, W) to logits (B, C); the label embeddings (C, D_t) are not used."""
+        """Map features (B, D₀, H, W) to logits (B, C); label embeddings (C, D_t) are ignored."""
         return self.classifier(self.region_proj(features.mean((2, 3))))  # the mean of the projected regions
 
     def transport_loss(self, features: Tensor, label_embeddings: Tensor, label_weights: Tensor) -> Tensor:
-        """Transport cost between the regions of features (B, D₀, H, W) and the labels, weighted by (B, C): a scalar.
+        """Transport cost, a scalar, between regions of features (B, D₀, H, W) and labels with weights (B, C).
 
-        A label of zero weight takes no part; an image without any contributes 0.
+        A label of weight zero is ignored; an image with only zeros contributes 0.
         """
         regions = self.region_proj(features.flatten(2).transpose(1, 2))  # (B, P, D)
         labels = self.label_proj(label_embeddings).expand(len(regions), -1, -1)  # (B, C, D)

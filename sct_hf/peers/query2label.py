@@ -1,4 +1,4 @@
-"""Query2Label: transformer decoding of one query a label (Liu et al., arXiv 2107.10834)."""
+"""Query2Label: transformer decoding with one query per label (Liu et al., arXiv 2107.10834)."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from sct_hf.peers.registry import register_head
 
 
 class _Attention(nn.Module):
-    """Attention of tokens to a memory, positions on queries and keys, and the norm after it."""
+    """Attention of tokens to a memory, with positions on queries and keys, followed by a norm."""
 
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class _FeedForward(nn.Module):
 
 @register_head("query2label")
 class Query2LabelHead(nn.Module):
-    """A learned query a label, decoded against the regions; each label is scored by a vector of its own.
+    """A learned query per label, decoded against the regions, and a scoring vector per label.
 
-    One encoder layer over the regions and two decoder layers. The first has no attention among the labels, which are
-    the same for every image there; the authors' code leaves it out there too, and by default in the second as well.
+    It has one encoder layer over the regions and two decoder layers. The first decoder layer has no attention among
+    labels, since these are equal for every image there. The authors' code omits it too, by default also in the second.
 
     Args:
         num_features (`int`): Width D₀ of the backbone's map.

@@ -1,4 +1,4 @@
-"""What `--head` names: SCT, its variants, and peer heads. Each registers itself, in this package or elsewhere.
+"""The heads of `--head`: SCT, its variants, and peer heads. Each registers itself, in this package or another.
 
 @register_head("toy")
 class ToyHead(nn.Module):
@@ -20,27 +20,27 @@ from sct_hf.peers.label_text_head import LabelTextHead
 Head = TypeVar("Head", bound=type[nn.Module])
 
 HEADS: dict[str, type[nn.Module]] = {}
-"""Peer heads by name, as `register_head` fills it."""
+"""Peer heads by name; `register_head` adds to it."""
 MODELS: dict[str, type[SCTForMultiLabelClassification]] = {}
-"""SCT and its variants by name, likewise."""
+"""SCT and its variants by name; `register_head` adds to it."""
 
 
 def register_head(name: str) -> Callable[[Head], Head]:
     """Register a class as the head that `PeerConfig.head` and `--head` call `name`.
 
-    A subclass of `SCTForMultiLabelClassification` is a variant of SCT, with a configuration class and a model type of
-    its own, which transformers' Auto classes know from then on. Any other class is a peer head: it is made from the
-    width D₀ of the backbone's map and the number C of labels, and then from what `head_kwargs` name; a `LabelTextHead`
-    from D₀, C and the width D_t of label embeddings. Its `forward` maps features (B, D₀, H, W), and in the second case
-    label embeddings (C, D_t), to logits (B, C). A head with several branches that each have a loss returns a dict of
-    logits (B, C) by branch; the first of them are the model's, and `branch_weights`, a dict, gives the losses of
-    branches another weight than 1. The module that registers a head must be imported before checkpoints are loaded.
+    A subclass of `SCTForMultiLabelClassification` is a variant of SCT, with its own configuration class and model
+    type, which are registered with transformers' Auto classes. Any other class is a peer head. It is made from the
+    width D₀ of the backbone's map, the number C of labels and the arguments in `head_kwargs`; a `LabelTextHead` also
+    from the width D_t of label embeddings. Its `forward` maps features (B, D₀, H, W), and for a `LabelTextHead` label
+    embeddings (C, D_t), to logits (B, C). A head with several branches returns a dict of logits (B, C) by branch. The
+    first branch scores images; each branch has a loss, and the dict `branch_weights` sets weights other than 1.
+    Import the module that registers a head before loading its checkpoints.
 
     Args:
-        name (`str`): Not one that another class has.
+        name (`str`): A name that no other class has.
 
     Raises:
-        ValueError: Another class is registered by that name.
+        ValueError: Another class has this name.
     """
 
     def register(head: Head) -> Head:
@@ -56,7 +56,7 @@ def register_head(name: str) -> Callable[[Head], Head]:
 
 
 def require_free_name(what: str, name: str, found: type, other: type | None) -> None:
-    """Refuse a name that another class has; the same one may come again, as from a module imported a second time.
+    """Refuse a name that another class has. The same class may register again, as on a second import.
 
     Raises:
         ValueError: `other` is another class.
@@ -74,7 +74,7 @@ def head_names() -> tuple[str, ...]:
 
 
 def register_auto_classes(model: Any) -> None:
-    """Let transformers' Auto classes load a model class, its base model where it has one, and its image processor."""
+    """Let transformers' Auto classes load a model class, its base model if it has one, and its image processor."""
     config = model.config_class
     AutoConfig.register(config.model_type, config, exist_ok=True)
     AutoModelForImageClassification.register(config, model, exist_ok=True)
@@ -97,7 +97,7 @@ def make_head(
         head_kwargs (`dict`, *optional*): Further arguments of the head.
 
     Raises:
-        ValueError: Arguments that the head cannot use.
+        ValueError: The head cannot use an argument.
     """
     kind = HEADS[name]
     widths = (num_features, num_labels, label_embedding_size)[: 3 if reads_label_text(name) else 2]
@@ -111,7 +111,7 @@ def make_head(
 
 
 def reads_label_text(name: str) -> bool:
-    """Whether the peer head of that name reads label embeddings; `False` for a name that is not in `HEADS`."""
+    """Whether the peer head `name` reads label embeddings; `False` for a name that is not in `HEADS`."""
     return name in HEADS and issubclass(HEADS[name], LabelTextHead)
 
 

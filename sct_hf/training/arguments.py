@@ -1,4 +1,4 @@
-"""All that a training run is told."""
+"""All arguments of a training run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -32,10 +32,10 @@ class Arguments:
     """All arguments of a run.
 
     Attributes:
-        data: Which images.
-        model: Which model.
-        train: How it is trained.
-        objectives: Options of each registered objective, by its name; those that are left out have their defaults.
+        data: Options of the images and labels.
+        model: Options of the model.
+        train: Options of the schedule, the optimizer and the records.
+        objectives: Options of each registered objective by name; missing ones get their defaults.
     """
 
     data: DataArguments
@@ -54,20 +54,20 @@ class Arguments:
 
     @classmethod
     def of(cls, parts: "tuple[Any, ...]") -> "Arguments":
-        """Put the objects together that `training_options` is the classes of."""
+        """Make arguments from one object of each class in `training_options`, in that order."""
         data, model, train, *objectives = parts
         return cls(data, model, train, dict(zip(_objective_options(), objectives, strict=True)))
 
     def parts(self) -> Iterator[Any]:
-        """The objects that hold the options."""
+        """The objects with the options: data, model, train, then each objective's."""
         yield from (self.data, self.model, self.train, *self.objectives.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name."""
+        """All options by name."""
         return {name: value for part in self.parts() for name, value in asdict(part).items()}
 
     def with_values(self, values: Mapping[str, Any]) -> "Arguments":
-        """The same with other values of options, by name; names that are no option are passed over."""
+        """A copy with `values` by option name; names of no option are ignored."""
 
         def changed(part: Any) -> Any:
             return replace(part, **{name: values[name] for name in options_of(part) if name in values})
@@ -76,7 +76,7 @@ class Arguments:
         return Arguments(changed(self.data), changed(self.model), changed(self.train), objectives)
 
     def command(self) -> list[str]:
-        """The words of a command line that asks for the same, into a new folder, without a recipe."""
+        """The words of a command that repeats the run in a new folder, without a recipe."""
         words = ["accelerate", "launch", "scripts/train.py", f"--dataset={self.data.dataset}"]
         for part in self.parts():
             for name, (one, facts) in options_of(part).items():
@@ -88,7 +88,7 @@ class Arguments:
 
 
 def option_words(name: str, value: Any) -> list[str]:
-    """An option with its value as words of a command line."""
+    """An option and its value as words of a command line."""
     if isinstance(value, dict):
         return [f"--{name}", *(setting_word(key, each) for key, each in value.items())]
     if isinstance(value, list):
@@ -97,7 +97,7 @@ def option_words(name: str, value: Any) -> list[str]:
 
 
 def training_options() -> tuple[type, ...]:
-    """The classes of options that training reads: of data, model, training, and of every registered objective."""
+    """The classes of options of training: data, model, training, then each registered objective."""
     return (DataArguments, ModelArguments, TrainArguments, *_objective_options().values())
 
 

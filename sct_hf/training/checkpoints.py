@@ -1,7 +1,7 @@
-"""Checkpoints from which training goes on exactly as if it had never stopped.
+"""Checkpoints that continue training exactly as if it had never stopped.
 
-A checkpoint is a folder of safetensors and JSON files and a manifest of their digests, which is written last. Nothing
-in it is a pickle, so that going on from one runs no code of whoever wrote it.
+A checkpoint is a folder of safetensors and JSON files with a manifest of their digests, which is written last. It has
+no pickle, so that resuming runs no code from it.
 """
 
 import json
@@ -34,13 +34,13 @@ _STATE = "trainer_state.json"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a checkpoint holds beside the trainer's state.
+    """The content of a checkpoint besides the trainer's state.
 
     Attributes:
-        accelerator: Of this process; its scaler of losses, if it has one, is kept as well.
+        accelerator: The accelerator of this process; its loss scaler, if any, is saved too.
         objective: The model and the parts of its loss, prepared.
-        optimizer: Prepared.
-        schedule: Of its learning rates.
+        optimizer: The optimizer, prepared.
+        schedule: The schedule of its learning rates.
         average: The model with the averaged weights.
     """
 
@@ -53,35 +53,35 @@ class Trained:
 
 @contextmanager
 def room_to_save(folder: Path) -> Iterator[None]:
-    """Turn the errors of a full disk into one that says what is left whole.
+    """Turn errors of a full disk into one that names the last whole checkpoint.
 
     Raises:
-        InputError: Something could not be written.
+        InputError: A file could not be written.
     """
     try:
         yield
     except (OSError, SafetensorError) as error:
         newest = newest_checkpoint(folder)
-        left = f"{newest.name} is whole: go on from it with --resume" if newest else "there is no checkpoint yet"
+        left = f"{newest.name} is whole: continue from it with --resume" if newest else "there is no checkpoint yet"
         raise InputError(
             f"output_dir is {str(folder)!r}, but saving there failed ({_reason(error)}): free some space; {left}"
         ) from error
 
 
 def save_checkpoint(folder: Path, state: TrainerState, trained: Trained, *, keep: int) -> None:
-    """Write `checkpoint-<step>` beside the others, whole or not at all; remove the oldest and half-written ones.
+    """Write `checkpoint-<step>`, whole or not at all; remove the oldest and incomplete ones.
 
-    To be called by every process, after an optimizer step: a checkpoint within an accumulation window would lose
-    the gradients gathered so far.
+    Every process calls this, after an optimizer step: a checkpoint inside an accumulation window would lose its
+    gradients.
 
     Args:
-        folder: Of the run.
-        state: Where training stands.
-        trained: What has been trained.
+        folder: Folder of the run.
+        state: The progress of training.
+        trained: The trained objects.
         keep: Number of checkpoints to keep.
 
     Raises:
-        InputError: It cannot be written, as on a full disk; the checkpoints before it are whole.
+        InputError: The checkpoint cannot be written, as on a full disk. Earlier checkpoints stay whole.
     """
     accelerator = trained.accelerator
     target = folder / f"{_PREFIX}{state.step:08d}"
@@ -117,17 +117,17 @@ def save_checkpoint(folder: Path, state: TrainerState, trained: Trained, *, keep
 
 
 def load_checkpoint(path: Path, trained: Trained, length: RunLength) -> TrainerState:
-    """Put model, optimizer, schedule, random generators and averaged weights back as they were.
+    """Restore model, optimizer, schedule, random generators and averaged weights.
 
-    Nothing is put back before every file has been compared with the manifest and the trainer's state with the run.
+    Before anything is restored, every file is compared with the manifest, and the trainer's state with the run.
 
     Args:
-        path: A folder that `save_checkpoint` wrote.
-        trained: As it was made for this run; filled in place.
-        length: Of this run.
+        path: A folder of `save_checkpoint`.
+        trained: The objects of this run, filled in place.
+        length: The length of this run.
 
     Raises:
-        InputError: A file is missing or damaged, it was written by another number of processes or by an earlier
+        InputError: A file is missing or damaged, the checkpoint comes from another number of processes or an earlier
             version of this package, or it does not fit the run.
     """
     accelerator = trained.accelerator
@@ -179,7 +179,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint; what is left if this is stopped half-way has the name of a half-written one."""
+    """Remove a checkpoint. If this is interrupted, the rest has the name of an incomplete one."""
     hidden = path.with_name(f"{PARTIAL}{path.name}")
     shutil.rmtree(hidden, ignore_errors=True)
     shutil.rmtree(path.rename(hidden))
@@ -190,7 +190,7 @@ def _random(process: int) -> str:
 
 
 def _moving(trained: Trained) -> dict[str, Any]:
-    """What moves the weights: the states of the optimizer, the schedule and the scaler of losses."""
+    """The states of the optimizer, the schedule and the loss scaler."""
     scaler = trained.accelerator.scaler
     return {
         "optimizer": trained.optimizer.state_dict(),
@@ -208,12 +208,12 @@ def _set_moving(trained: Trained, states: dict[str, Any]) -> None:
 
 @contextmanager
 def _reading(checkpoint: Path, name: str = "") -> Iterator[Path]:
-    """Yield the path of a file; turn the errors of reading it into one that names it and says what to do."""
+    """Yield the path of a file; turn errors of reading it into one with its name and the remedy."""
     try:
         yield checkpoint / name
     except (OSError, RuntimeError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         before = [path.name for path in _checkpoints(checkpoint.parent) if path.name < checkpoint.name]
-        remedy = f"remove {checkpoint.name} to go on from {before[-1]}, or " if before else ""
+        remedy = f"remove {checkpoint.name} to continue from {before[-1]}, or " if before else ""
         what = f"{name}: {_reason(error)}" if name else _reason(error)
         raise InputError(
             f"checkpoint {checkpoint} cannot be loaded ({what}): {remedy}start again with --overwrite_output_dir"

@@ -8,18 +8,18 @@ from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 
 def collage(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Join each image of a batch's first half with one of its second half, side by side.
+    """Join each image in the first half of a batch with one in the second half, side by side.
 
-    A collage shows what either image shows, and breaks up labels that always come together. Half as many images
-    of twice the width have as many pixels; the last image of an odd batch is left out.
+    A collage shows the labels of both images, and separates labels that always occur together. Half as many images
+    of twice the width have the same number of pixels. The last image of an odd batch is dropped.
 
     Args:
         inputs: `labels` (B, C), values in [0, 1], −1 or NaN unknown, and images or maps (B, channels, H, W).
 
     Returns:
-        The same fields with B // 2 rows, images or maps (B // 2, channels, H, 2W). A label is present in a collage
-        if it is in one half, unknown (NaN) if it is not but unknown in one half, and else the larger of the two
-        values. A single image comes back as it is.
+        The same fields with B // 2 rows, images or maps (B // 2, channels, H, 2W). A label is present in a collage if
+        it is present in one half. Else it is unknown (NaN) if it is unknown in one half, or has the larger of the two
+        values. A single image is returned unchanged.
     """
     half = len(inputs["labels"]) // 2
     if not half:
@@ -40,7 +40,7 @@ def require_double_width(model: BackbonePreTrainedModel) -> None:
     """Try a blank image of double width.
 
     Raises:
-        InputError: The model's backbone cannot take it.
+        InputError: The model's backbone does not accept it.
     """
     height, width = model.config.input_size
     try:

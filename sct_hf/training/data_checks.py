@@ -1,4 +1,4 @@
-"""A run's data listed, checked, and each image looked at once, before anything of it is loaded."""
+"""List and check a run's data, and open each image once, before loading."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +13,11 @@ from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArg
 
 @dataclass(frozen=True)
 class RunListings:
-    """What a run is trained on and scored on, as `load_run_data` takes it.
+    """The listings of a run, input of `load_run_data`.
 
     Attributes:
         training: The training split.
-        evaluation: The split that is scored; None if a part held out of training is.
+        evaluation: The split to score; None if a held-out part of training is scored.
     """
 
     training: Listing
@@ -25,21 +25,21 @@ class RunListings:
 
     @property
     def notes(self) -> list[list[str]]:
-        """What the readers noted, for each split."""
+        """The readers' notes for each split."""
         return [listing.notes for listing in (self.training, self.evaluation) if listing is not None]
 
 
 def check_run_data(data: DataArguments) -> RunListings:
-    """List and check what a run would train on and be scored on.
+    """List and check the data that a run would train on and score.
 
     Args:
-        data: Which images.
+        data: Options of the data.
 
     Returns:
-        The listings, their images looked at.
+        The listings, with the looks of their images.
 
     Raises:
-        DataError: All that is wrong with the data.
+        DataError: The data has errors; the message lists all.
     """
     reader = find_reader(data.dataset)
     label_names = None if data.labels_file is None else read_label_names(data.labels_file)
@@ -75,7 +75,7 @@ def list_split(
     """List one split of a run's data.
 
     Raises:
-        InputError: An option that the reader does not take or lacks.
+        InputError: An option is missing or not accepted by the reader.
     """
     options |= {name: getattr(data, name) for name in ("data_dir", "image_column", "label_column")}
     separator = None if data.separator == "auto" else data.separator

@@ -12,18 +12,18 @@ from sct_hf.errors import InputError
 
 
 def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **options: Any) -> Accelerator:
-    """Make the `Accelerator` of a run whose batch sizes count the images of all processes.
+    """Make the `Accelerator` of a run. Its batch sizes count the images of all processes.
 
-    On CPU it also sets this process's threads, of which `accelerate launch` and torchrun leave it one.
+    On the CPU it also sets this process's threads, which `accelerate launch` and torchrun limit to one.
 
     Args:
         mixed_precision: "no", "fp16" or "bf16".
-        cpu_threads: Threads of each process on CPU; 0 shares the cores among the processes.
+        cpu_threads: CPU threads of each process; 0 divides the cores among the processes.
         seed: Seed of the order of training images.
         **options: Further arguments of `Accelerator`.
 
     Raises:
-        InputError: The device does not know the number format, or there is no such tracker.
+        InputError: The device does not support the number format, or the tracker does not exist.
     """
     loading = DataLoaderConfiguration(
         split_batches=True,
@@ -48,7 +48,7 @@ def usable_cores() -> int:
 
 
 def cpu_name() -> str:
-    """The CPU's model as its maker calls it, or at least its architecture."""
+    """The CPU's model name, or else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -71,7 +71,7 @@ def cpu_kind() -> str:
 
 
 def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
-    """What a run computes on: `device`, the name of the accelerator or CPU; `processes`; `threads` of each on CPU."""
+    """The machine of a run: `device`, the name of the accelerator or CPU; `processes`; CPU `threads` of each."""
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return {"device": name, "processes": accelerator.num_processes, "threads": torch.get_num_threads()}

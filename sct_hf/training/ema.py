@@ -1,4 +1,4 @@
-"""The averaged weights that are evaluated and saved."""
+"""The averaged weights, which are evaluated and saved."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sct_hf.training.models import TaggingModel
 
 
 class _TrainedEma(ModelEmaV3):
-    """Averages all but a backbone without trained weights, which is its own average at every step."""
+    """Average everything except a backbone without trained weights, which never changes."""
 
     def apply_update_(self, model: TaggingModel, decay: float) -> None:
         if any(weight.requires_grad for weight in model.backbone.parameters()):
@@ -30,12 +30,12 @@ class _TrainedEma(ModelEmaV3):
 
 
 class AveragedModel:
-    """Exponential moving average of all weights and buffers of a model, by timm's `ModelEmaV3`.
+    """Exponential moving average of all weights and buffers of a model, with timm's `ModelEmaV3`.
 
     Args:
         model: The model, not wrapped for several processes.
-        decay: Share of the average that a step keeps; 0 makes the average the model itself.
-        warmup: Let the decay rise from 0, as 1 − (1 + step)^(−2/3), until it reaches `decay`.
+        decay: Share of the average that a step keeps; at 0 the average is the model itself.
+        warmup: Raise the decay from 0, as 1 − (1 + step)^(−2/3), until it reaches `decay`.
     """
 
     def __init__(self, model: TaggingModel, decay: float, warmup: bool) -> None:
@@ -47,13 +47,13 @@ class AveragedModel:
         return self._average.module
 
     def update(self, model: TaggingModel, step: int) -> None:
-        """Take in `model` after optimizer step number `step`, counted from 1."""
+        """Update the average with `model` after optimizer step `step`, counted from 1."""
         self._average.update(model, step=step)
 
     def synchronise(self) -> None:
-        """Give every process the first one's floating-point buffers.
+        """Copy the first process's floating-point buffers to all processes.
 
-        Weights are equal anyway, but a batch norm's statistics are of each process's own images.
+        Weights are equal already, but batch-norm statistics come from each process's own images.
         """
         buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
         for buffer, first in zip(buffers, broadcast([buffer.clone() for buffer in buffers]), strict=True):
@@ -67,7 +67,7 @@ def save_weights(model: nn.Module, path: Path, **metadata: Any) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read what `save_weights` wrote.
+    """Read a file of `save_weights`.
 
     Raises:
         RuntimeError: An entry is missing, surplus or of another shape.

@@ -15,7 +15,7 @@ from sct_hf.progress import progress_bar
 
 
 def model_inputs(batch: dict[str, Tensor], *, channels_last: bool) -> dict[str, Tensor]:
-    """Return what of a batch goes into a model's forward, images in the memory format asked for."""
+    """Select the inputs of a model's forward from a batch, with images in the chosen memory format."""
     inputs = {name: value for name, value in batch.items() if name != "index"}
     if channels_last and "pixel_values" in inputs:
         inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
@@ -37,23 +37,22 @@ def evaluate_model(
     """Score every image of a data set once.
 
     Args:
-        model: The model, not wrapped for several processes; it is left in evaluation mode.
+        model: The model, not wrapped for several processes. It stays in evaluation mode.
         loader: Prepared by `accelerator`; batches `{"pixel_values" (B, 3, H, W) or "backbone_features" (B, D₀, h, w),
-            "labels" (B, C'), "index" (B,)}`. Images that several processes share to even out their batches count
-            once.
-        accelerator: Of this process; decides device and number format.
+            "labels" (B, C'), "index" (B,)}`. Images repeated to fill the batches of several processes count once.
+        accelerator: The accelerator of this process, with device and number format.
         channels_last: Memory format of the images.
         description: Caption of the progress bar.
-        options: Further arguments of the model, such as another vocabulary; C is then the number of its labels.
-        known: (N, C), what the model is told of each image's labels, by the index.
-        score: What is called with the inputs, instead of the model.
+        options: Further arguments of the model, such as another vocabulary with C labels.
+        known: Known labels (N, C) to give to the model, by index.
+        score: Function to call with the inputs instead of the model.
 
     Returns:
-        Scores (N, C) float32 in [0, 1], targets (N, C') float32 as the loader gives them, and index (N,) int64, all
-        in the order of the index and the same in every process.
+        Scores (N, C) float32 in [0, 1], targets (N, C') float32 from the loader, and index (N,) int64, all sorted by
+        index and equal in every process.
 
     Raises:
-        InputError: A score is not a number.
+        InputError: A score is NaN.
     """
     model.eval()
     gathered: list[tuple[np.ndarray, ...]] = []

@@ -1,4 +1,4 @@
-"""Images of a run: its curves, and a sheet of tagged images with what each tag looked at."""
+"""Figures of a run: its curves, and a sheet of tagged images with heatmaps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> N
     """Draw loss and its parts, learning rates and held-out mAP as PNG.
 
     Args:
-        history: Rows in order of time, each with `step` and any of `epoch`, `loss`, `losses/…`, `lr…`, `…mAP`; a
-            value that is absent, None or not finite leaves a gap.
+        history: Rows in order of time, each with `step` and any of `epoch`, `loss`, `losses/…`, `lr…`, `…mAP`. A
+            missing value, None, NaN or infinity leaves a gap.
         path: The PNG to write.
     """
     keys = list(dict.fromkeys(key for row in history for key in row))
@@ -98,7 +98,7 @@ def _finish_curves(axes: Axes, title: str, axis: str) -> None:
 
 
 def sample_images(images: LabelledImages, count: int = 8) -> list[tuple[str, Image.Image]]:
-    """A few images from all over a split, with their ids."""
+    """A few images spread over a split, with their ids."""
     places = sorted({round(place) for place in np.linspace(0, len(images) - 1, count).tolist()})
     return [(images.image_ids[place], images.image(place)) for place in places]
 
@@ -114,15 +114,15 @@ def tag_sheet(
     tags_shown: int = 5,
     maps_shown: int = 2,
 ) -> None:
-    """Draw a sheet of images, each with its best tags and where the region-to-label transport plan puts the tags.
+    """Draw a sheet of images, each with its best tags and their region-to-label transport plans.
 
-    A label that scores at or above the threshold is green if the target is 1 and red if it is 0; a label below the
-    threshold whose target is 1 is amber, and listed as missed whether drawn or not; others are grey, and so are all
-    where the target is unknown or no targets are given. Heatmaps are those of the best label and of the next ones
-    that reach the threshold; a model without a transport plan gets none.
+    A label that scores at or above the threshold is green if the target is 1 and red if it is 0. A label below the
+    threshold with target 1 is amber, and listed as missed even if it is not drawn. Others are grey, as are labels with
+    unknown or missing targets. Heatmaps show the best label and the next ones at or above the threshold; a model
+    without a transport plan has none.
 
     Args:
-        model: An image classifier with sigmoid scores; its mode and device are left as they are.
+        model: An image classifier with sigmoid scores; its mode and device are restored.
         processor: Its image processor.
         images: Images, any mode.
         path: The PNG to write.
@@ -188,11 +188,11 @@ def _bars(
 
 
 def _key(figure: Figure, threshold: float, *, judged: bool, mapped: bool) -> None:
-    """Say below the sheet what its colours mean."""
-    entries = [(RIGHT, "right"), (WRONG, "wrong"), (MISSED, "missed"), (OTHER, "not predicted, or not judged")]
+    """Explain the colours below the sheet."""
+    entries = [(RIGHT, "right"), (WRONG, "wrong"), (MISSED, "missed"), (OTHER, "not predicted, or unknown")]
     handles: list[Any] = [Patch(color=colour, label=text) for colour, text in entries] if judged else []
     handles.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=":", label=f"threshold {threshold:g}"))
     if mapped:
-        meaning = "heatmap: share of each region's mass that goes to the tag (bright: most, up to the peak)"
+        meaning = "heatmap: share of each region's mass that moves to the tag (bright: most, up to the peak)"
         handles.append(Line2D([], [], linestyle="", label=meaning))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5)

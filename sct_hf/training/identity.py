@@ -1,4 +1,4 @@
-"""Whether a run continues another: the arguments that decide what is learnt, and the files that they name."""
+"""The identity of a run: the arguments that decide what is learnt, and the files that they name."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from sct_hf.training.arguments import Arguments
 
 
 def run_identity(arguments: Arguments) -> dict[str, Any]:
-    """The fields that decide what is learnt, by name, with digests of the files that they name; JSON values.
+    """The fields that decide what is learnt, by name, with digests of the files that they name, as JSON values.
 
     Args:
-        arguments: Of a run.
+        arguments: The arguments of a run.
     """
     values = {}
     for part in arguments.parts():
@@ -28,13 +28,13 @@ def run_identity(arguments: Arguments) -> dict[str, Any]:
 
 
 def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """Say in which fields the `run_identity` of two runs differ; nothing if one continues the other.
+    """Name the fields in which the `run_identity` of two runs differs; "" if one continues the other.
 
-    A field that only one of them knows differs: what the other one did about it is not on record.
+    A field that only one of them has differs, since the other run's behaviour is not recorded.
 
     Args:
-        theirs: Of the run that was found.
-        ours: Of the run that is asked for.
+        theirs: Identity of the run in the folder.
+        ours: Identity of the requested run.
     """
 
     def told(values: dict[str, Any], path: tuple[str, ...]) -> str:
@@ -46,7 +46,7 @@ def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
         return repr(value)
 
     def paths(values: dict[str, Any]) -> set[tuple[str, ...]]:
-        """Names of fields, and of the entries of a field that has entries."""
+        """Names of fields, and of entries inside a field."""
         of_entries = {(name, key) for name, value in values.items() if isinstance(value, dict) for key in value}
         return of_entries | {(name,) for name, value in values.items() if not isinstance(value, dict)}
 
@@ -56,7 +56,7 @@ def difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
 
 
 def _content(value: str) -> str:
-    """Digest of the file that `value` names, or of the weights in a folder; nothing if it names neither."""
+    """Digest of the file that `value` names, or of the weights in a folder; None if it names neither."""
     words = value.split(":")
     for path in (":".join(words[place:]) for place in range(len(words))):  # glove:PATH, shuffled:glove:PATH
         if os.path.isfile(path):  # labels in a row, which may be too long for a path, are none

@@ -1,4 +1,4 @@
-"""What a model makes of labels that it is told: C-Tran's evaluation with a part of the labels known."""
+"""C-Tran's evaluation: score labels while the model is told some others."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,20 +26,20 @@ def score_with_known_labels(
     shares: Sequence[float],
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Score the labels that are left where a random part of each image's labels is known.
+    """Tell the model a random part of each image's labels, and score the others.
 
-    After C-Tran (Lanchantin et al., CVPR 2021), whose figure is the mAP of the rest; the same entries by the scores
-    without known labels beside it are this project's. What is known is decided by the seed and the names of image and
-    label alone, and grows with the share (see `known_entries`).
+    After C-Tran (Lanchantin et al., CVPR 2021), which reports the mAP of the others. The comparison with scores
+    without known labels is this project's. The known labels depend only on the seed and the names of image and label;
+    a larger share includes a smaller one (see `known_entries`).
 
     Args:
-        model: With label states.
-        loader: Of `images`, as `evaluate_model` takes it.
+        model: A model with label states.
+        loader: Loader of `images`, for `evaluate_model`.
         images: The images, with the model's labels.
-        scores: (N, C) of the model without known labels.
-        accelerator: Of this process.
-        shares: Probabilities within (0, 1) that an entry is known.
-        seed: Of the draw.
+        scores: Scores (N, C) of the model without known labels.
+        accelerator: The accelerator of this process.
+        shares: Probabilities in (0, 1) that an entry is known.
+        seed: Seed of the draw.
 
     Returns:
         For each share `{"share", "known" (entries), "mAP", "mAP_without"}`, both over the entries left.
@@ -64,7 +64,7 @@ def score_with_known_labels(
 
 
 def format_known_labels(rows: Sequence[dict[str, Any]]) -> str:
-    """Write what `score_with_known_labels` returns as text, in percent."""
+    """Format the result of `score_with_known_labels` as text, in percent."""
     lines = [
         f"{100 * row['share']:3g} % known: mAP {percent(row['mAP'])}, {percent(row['mAP_without'])} without them"
         for row in rows

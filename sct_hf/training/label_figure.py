@@ -1,4 +1,4 @@
-"""A plot of how often labels are seen, and which are seen together."""
+"""A plot of label counts, and of labels that occur together."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ def label_figure(summaries: Sequence[Summary], path: str | Path) -> None:
     more than `LABELS_SHOWN` labels, those most frequent in the first split are drawn.
 
     Args:
-        summaries: Of the training split and, if there is one, of that which is scored, with the same labels.
+        summaries: Summaries of the training split and, if there is one, of the scored split, with the same labels.
         path: The PNG to write.
     """
     first = summaries[0]

@@ -1,4 +1,4 @@
-"""How this process was started: its command line, and how many processes were asked for."""
+"""The start of this process: its command line, and the requested number of processes."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ _USE_CPU = "ACCELERATE_USE_CPU"
 
 
 def started_with() -> list[str]:
-    """Words of the command line that started this process, its launcher's where it has one."""
+    """Words of the command line that started this process, or its launcher."""
     if launcher() is None:
         return [Path(sys.orig_argv[0]).name, *_own_words()]
     python, program, *words = _of_parent()
@@ -21,10 +21,10 @@ def started_with() -> list[str]:
 
 
 def command_to_go_on(*, resumes: bool) -> str:
-    """A shell's command line that goes on with the run that this process trains.
+    """A shell command that continues the run of this process.
 
     Args:
-        resumes: The run was told to resume already, so that the same command goes on.
+        resumes: Whether the command already has --resume.
     """
     words = started_with()
     if not resumes:
@@ -35,9 +35,9 @@ def command_to_go_on(*, resumes: bool) -> str:
 
 
 def launcher() -> int | None:
-    """The id of the parent process where that is a Python program given this one's command line: accelerate, torchrun.
+    """The id of a parent Python process that got this one's command line, such as accelerate or torchrun.
 
-    None where there is no such parent.
+    None if there is no such parent.
     """
     words, own = _of_parent(), _own_words()
     starts = len(words) > len(own) + 1 and words[-len(own) :] == own and Path(words[0]).name.startswith("python")
@@ -45,12 +45,12 @@ def launcher() -> int | None:
 
 
 def runs_alone(processes: int) -> bool:
-    """Whether `accelerate launch` was asked for several processes but started one, as it does on CPU without mpirun.
+    """Whether `accelerate launch` was asked for several processes but started one, as on CPU without mpirun.
 
-    It tells several processes where to meet, and torchrun or mpirun then tell each its rank.
+    It sets a meeting address for several processes; torchrun or mpirun then give each its rank.
 
     Args:
-        processes: Of this run.
+        processes: Number of processes of this run.
     """
     own = os.environ
     launched = processes == 1 and "ACCELERATE_MIXED_PRECISION" in own and "WORLD_SIZE" not in own

@@ -1,4 +1,4 @@
-"""The loaders that bring the images of a run, or cached maps of them, to a model."""
+"""The loaders of a run's images, or of their cached maps."""
 
 import os
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, a
 
     Args:
         run_data: The images.
-        model: Decides size, mean and standard deviation; its backbone makes the maps.
-        arguments: Of the run.
-        accelerator: Of this process.
+        model: Source of size, mean and standard deviation; its backbone computes the maps.
+        arguments: Arguments of the run.
+        accelerator: The accelerator of this process.
 
     Raises:
-        InputError: The batch size is no multiple of the number of processes, or too small for collages.
+        InputError: The batch size is not a multiple of the number of processes, or too small for collages.
     """
     size, processes = arguments.train.batch_size, accelerator.num_processes
     if size % processes:
@@ -73,11 +73,11 @@ def make_loader(
 
     Args:
         dataset: Images or cached maps.
-        data: Says how many processes read images; cached maps are read by the process itself.
-        batch_size: Over all processes.
-        accelerator: Of this process.
-        shuffle: Another order every epoch, without the last incomplete batch.
-        sampler: Gives that order; if None, every image appears once.
+        data: Options with the number of loading processes; the process itself reads cached maps.
+        batch_size: Images per batch, over all processes.
+        accelerator: The accelerator of this process.
+        shuffle: Whether to use a new order every epoch and drop the last incomplete batch.
+        sampler: Source of the order; if None, every image appears once.
     """
     cached = isinstance(dataset, CachedDataset)
     workers = 0 if cached else data.num_workers
@@ -100,13 +100,13 @@ def make_loader(
 
 
 def _leave_group(_: int) -> None:
-    """Keep what is sent to all processes of a run, as Ctrl-C is, from those that read images: they end with it."""
+    """Ignore signals to all processes, such as Ctrl-C, in a process that loads images; it ends with the run."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
 
 
 def _sampler(run_data: RunData, arguments: Arguments) -> WeightedSampler | None:
-    """The order of the training images where some appear more often than others."""
+    """The order of the training images if some appear more often than others."""
     data = arguments.data
     if data.resampling == "none":
         return None

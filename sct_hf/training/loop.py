@@ -1,4 +1,4 @@
-"""Training as one call: from arguments to folders with the selected models and their reports."""
+"""Training in one call: from arguments to folders with the selected models and their reports."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from sct_hf.training.stopping import StoppedError, StopSignals
 
 
 def train(arguments: Arguments) -> dict[str, Any]:
-    """Train the model that `arguments` describe, and the head to compare it with, and report on both.
+    """Train the model of `arguments`, and the head to compare it with, and report on both.
 
     Every process of a distributed run calls this.
 
@@ -42,14 +42,14 @@ def train(arguments: Arguments) -> dict[str, Any]:
         The content of metrics.json in the output folder.
 
     Raises:
-        InputError: Arguments, data or an output folder that cannot be used, a loss that is not finite, a full disk.
-        StoppedError: Ctrl-C or SIGTERM, a `SystemExit`; a line has said what goes on.
+        InputError: Arguments, data or the output folder cannot be used, a loss is not finite, or the disk is full.
+        StoppedError: A `SystemExit` after Ctrl-C or SIGTERM; a line has printed the command that continues.
     """
     accelerator = _accelerator(arguments)
     if runs_alone(accelerator.num_processes):
         say(
             accelerator,
-            "accelerate was asked for several processes and has started one: for several on CPU, give "
+            "accelerate was asked for several processes but started one: for several on CPU, give "
             "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 scripts/train.py …; on GPUs, accelerate launch "
             "--multi_gpu …",
         )
@@ -59,7 +59,7 @@ def train(arguments: Arguments) -> dict[str, Any]:
             with run_lock(Path(arguments.train.output_dir), accelerator):
                 metrics = _train_heads(arguments, accelerator, signals)
         except StoppedError as stopped:
-            say(accelerator, f"stopped by {stopped.name}; {_left(arguments)}; to go on: {go_on}")
+            say(accelerator, f"stopped by {stopped.name}; {_left(arguments)}; to continue: {go_on}")
             accelerator.end_training()
             raise
     accelerator.end_training()
@@ -67,7 +67,7 @@ def train(arguments: Arguments) -> dict[str, Any]:
 
 
 def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSignals) -> dict[str, Any]:
-    """Train the model, and the head to compare it with; return the content of metrics.json."""
+    """Train the model and the head to compare it with; return the content of metrics.json."""
     folder = RunFolder(arguments)
     if folder.note:
         say(accelerator, folder.note)
@@ -107,7 +107,7 @@ def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSi
 
 
 def _left(arguments: Arguments) -> str:
-    """What a stopped run leaves."""
+    """The files that a stopped run leaves, in words."""
     path, other = Path(arguments.train.output_dir), arguments.model.compare_head
     newest = newest_checkpoint(path / other) or newest_checkpoint(path)
     return f"{newest} is whole" if newest else "there was no checkpoint yet"
@@ -140,12 +140,12 @@ def _train_one(
     signals: StopSignals,
     summaries: Sequence[Summary],
 ) -> dict[str, Any]:
-    """Train one head, unless its folder says that it is trained already; return its metrics.
+    """Train one head, unless its folder has it finished; return its metrics.
 
-    The summaries, if there are any, are drawn into the folder.
+    Summaries, if any, are drawn into the folder.
     """
     if folder.finished:
-        say(accelerator, f"{folder.path} holds this run, and it is finished: nothing is left to do")
+        say(accelerator, f"{folder.path} has this run, which is finished: nothing to do")
         if accelerator.is_main_process:
             folder.finish()  # where that was interrupted
         return _metrics_of(folder.path / RunFile.METRICS)

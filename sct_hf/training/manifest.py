@@ -1,4 +1,4 @@
-"""A folder's manifest: the SHA-256 digest of every file, by which what is missing or damaged is found before use."""
+"""A folder's manifest: the SHA-256 digest of every file, to find missing or damaged files before use."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ MANIFEST = "manifest.json"
 
 
 class DamagedError(ValueError):
-    """A file of the folder is not as it was written; the message names it."""
+    """A file of the folder is missing or changed; the message names it."""
 
 
 def seal(folder: Path) -> None:
-    """Write the manifest of the files that lie in `folder`, and bring all of them from memory to the disk.
+    """Write the manifest of the files in `folder`, and flush all of them to the disk.
 
     Raises:
-        OSError: Something cannot be read or written.
+        OSError: A file cannot be read or written.
     """
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
     for path in files:
@@ -34,11 +34,11 @@ def verify(folder: Path, names: list[str]) -> None:
     Files that the manifest does not list are left alone; nothing reads them.
 
     Args:
-        folder: That `seal` was called for.
-        names: Files that must be there.
+        folder: A folder written with `seal`.
+        names: Required files.
 
     Raises:
-        DamagedError: A file is missing or another one than was written, the manifest included.
+        DamagedError: A file or the manifest is missing or changed.
     """
     try:
         digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -54,10 +54,10 @@ def verify(folder: Path, names: list[str]) -> None:
 
 
 def require_unchanged(path: Path, digest: str) -> None:
-    """Compare one file of a run with the digest that it had when it was written.
+    """Compare one file of a run with its recorded digest.
 
     Raises:
-        InputError: It is missing or another one.
+        InputError: The file is missing or changed.
     """
     try:
         _compare(path, digest)

@@ -8,19 +8,19 @@ from sct_hf.peers.registry import HEADS, head_names
 from sct_hf.training.model_settings import check_configuration, check_settings, config_fields
 
 MODEL = "model"
-"""The group of options that belong to a head: heads that are compared may differ in them."""
+"""Group of the options of a head; compared heads may differ in them."""
 _BACKBONE, _RECORDS = "backbone", "output"
 _MODELS = "the model's"
 
 
 @dataclass
 class ModelArguments(CheckedOptions):
-    """Which model is trained. Fields that default to None leave the choice to the model's configuration."""
+    """Which model is trained. A field of None leaves the choice to the model's configuration."""
 
     head: str = option("sct", f"Head on the backbone: {', '.join(head_names())}.", group=MODEL, card="never")
     compare_head: str = option(
         "none",
-        f"Head that is trained afterwards on the same data: none, {', '.join(head_names())}.",
+        f"Second head, trained afterwards on the same data: none, {', '.join(head_names())}.",
         group=_RECORDS,
         identity=False,
         card="never",
@@ -28,14 +28,14 @@ class ModelArguments(CheckedOptions):
     backbone: str = option("resnet101", "Any timm model with a feature map or tokens.", group=_BACKBONE, card="never")
     backbone_weights: str = option(
         "pretrained",
-        "none, pretrained (timm's own), package, or a weights file.",
+        "Weights to start from: none, pretrained (timm's download), package (an installed one), or a file.",
         group=_BACKBONE,
         file=True,
         card="always",
     )
     init_checkpoint: str | None = option(
         None,
-        "Checkpoint, by folder or Hub name, whose weights training starts from.",
+        "Checkpoint to start from: a folder or a name on the Hub.",
         group=_BACKBONE,
         file=True,
         card="never",
@@ -43,33 +43,37 @@ class ModelArguments(CheckedOptions):
     )
     image_size: list[int] = option(
         [448],
-        "Side of the square input in pixels, or height and width.",
+        "Input size in pixels: one side of a square, or height and width.",
         group=_BACKBONE,
         within="> 0",
         card="never",
     )
     hidden_size: int = option(
         0,
-        "Width to which regions are projected; 0 keeps the backbone's.",
+        "Project regions to this width; 0 keeps the backbone's.",
         group=MODEL,
         within=">= 0",
         card="never",
         config=True,
     )
     label_encoder: str = option(
-        "bert-base-uncased", "Text encoder of the label names.", group=MODEL, file=True, card="always"
+        "bert-base-uncased",
+        "Text encoder for label names: a Hub name or folder, minilm, glove, random.",
+        group=MODEL,
+        file=True,
+        card="always",
     )
-    label_template: str = option("{}", "Prompt around each label name.", group=MODEL, card="always")
+    label_template: str = option("{}", "Prompt for each label; {} stands for its words.", group=MODEL, card="always")
     label_prototypes: bool | None = option(
         None,
-        "Use prototypes of the labels, made by the backbone's ImageNet classifier.",
+        "Compute label prototypes from the backbone's ImageNet classifier.",
         group=MODEL,
         card="never",
-        unset="where the backbone has one",
+        unset="yes if the backbone has one",
     )
     scorer: str | None = option(
         None,
-        "linear, or label: by the labels' text, for any number of labels.",
+        "linear scores the labels of training; label scores any label by its text.",
         group=MODEL,
         card="never",
         unset=_MODELS,
@@ -77,7 +81,7 @@ class ModelArguments(CheckedOptions):
     )
     transport_loss_weight: float | None = option(
         None,
-        "Weight of the transport cost, of sct and patchct.",
+        "Weight of the transport cost in the loss, for sct and patchct.",
         group=MODEL,
         card="never",
         unset=_MODELS,
@@ -85,7 +89,7 @@ class ModelArguments(CheckedOptions):
     )
     set: dict[str, Any] = option(
         {},
-        "Rarer fields of the head's configuration, as field=value; several, or several times.",
+        "Other fields of the head's configuration, as field=value; repeatable.",
         group=MODEL,
     )
 
@@ -93,9 +97,9 @@ class ModelArguments(CheckedOptions):
         super().__post_init__()
         for name, other in (("head", "sct"), ("compare_head", "none")):
             value, choices = getattr(self, name), dict.fromkeys((other, *head_names()))
-            require(value in choices, name, value, f"choose one of {', '.join(choices)}")
+            require(value in choices, name, value, f"choose from {', '.join(choices)}")
         alone = self.init_checkpoint is None or self.compare_head == "none"
-        require(alone, "init_checkpoint", self.init_checkpoint, "it fits one head only; leave out --compare_head")
+        require(alone, "init_checkpoint", self.init_checkpoint, "a checkpoint fits one head; leave out --compare_head")
         sides = self.image_size
         require(len(sides) in (1, 2), "image_size", sides, "give one side, or height and width")
         self.set = dict(sorted(self.set.items()))
@@ -105,7 +109,7 @@ class ModelArguments(CheckedOptions):
 
     @property
     def heads(self) -> list[str]:
-        """Names of the heads that are trained, one or two."""
+        """Names of the one or two heads to train."""
         return [self.head, *([] if self.compare_head == "none" else [self.compare_head])]
 
     @property
@@ -114,11 +118,11 @@ class ModelArguments(CheckedOptions):
         return self.image_size[0] if len(self.image_size) == 1 else self.image_size
 
     def with_head(self, head: str) -> "ModelArguments":
-        """The same for another head alone, with those of the settings that it has."""
+        """A copy for `head` alone, with the settings that this head has."""
         return replace(self, head=head, compare_head="none", set=self._settings(head))
 
     def config_options(self, head: str) -> dict[str, Any]:
-        """Return what goes into the configuration of a model with `head`: what is set of its fields."""
+        """The configuration's fields that these options set for `head`, by name."""
         known = config_fields(head)
         passed = {name: getattr(self, name) for name, (_, facts) in options_of(self).items() if facts.config}
         options = {name: value for name, value in passed.items() if value is not None and name in known}
@@ -127,7 +131,7 @@ class ModelArguments(CheckedOptions):
         return options | self._settings(head)
 
     def _settings(self, head: str) -> dict[str, Any]:
-        """The settings that `head` has; arguments of a peer head are those of the first that is one."""
+        """The settings that `head` has. `head_kwargs` belong to the first peer head."""
         known = config_fields(head)
         others = {"head_kwargs"} if head != self.head and self.head in HEADS else set()
         return {name: value for name, value in self.set.items() if name in known and name not in others}

@@ -1,4 +1,4 @@
-"""`--set field=value`: fields of a head's configuration that have no option of their own, read and checked."""
+"""`--set field=value`: read and check fields of a head's configuration that have no own option."""
 
 import difflib
 import json
@@ -18,11 +18,11 @@ from sct_hf.peers.registry import MODELS, make_head
 from sct_hf.yaml_text import YamlError, parse_yaml
 
 _PEER_WIDTHS = (64, 2, 64)
-"""Features, labels and text of the peer head that tries arguments; it has no weights."""
+"""Widths of features, labels and text of the peer head that arguments are tried on; it has no weights."""
 
 
 def config_fields(*heads: str) -> list[str]:
-    """Names of the fields of the heads' configurations that a user may set: not those that labels bring along."""
+    """Names of the configuration's fields that a user may set for these heads; labels set the others."""
     of_transformers = {one.name for one in fields(PreTrainedConfig)}
     return list(
         dict.fromkeys(
@@ -35,7 +35,7 @@ def config_fields(*heads: str) -> list[str]:
 
 
 def retired_fields(*heads: str) -> dict[str, str]:
-    """Fields of earlier versions by name, with the remedy."""
+    """Remedy for each field of earlier versions, by name."""
     found: dict[str, str] = {}
     for head in heads:
         retired: Mapping[str, tuple[Any, str]] = getattr(config_class(head), "retired_fields", {})
@@ -44,14 +44,14 @@ def retired_fields(*heads: str) -> dict[str, str]:
 
 
 def read_setting(word: str) -> tuple[str, Any]:
-    """Read "field=value"; the value is JSON or, failing that, YAML, so that a word is a text.
+    """Read "field=value". The value is JSON, else YAML, so a plain word is a string.
 
     Raises:
-        InputError: A word without "=".
+        InputError: `word` is not a name, "=" and a value.
     """
     name, equals, text = word.partition("=")
     if not equals or not name.isidentifier():
-        raise InputError(f"{shown(word)} is no setting: write field=value")
+        raise InputError(f"{shown(word)} is not a setting: write field=value")
     try:
         return name, json.loads(text)
     except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ def read_setting(word: str) -> tuple[str, Any]:
 
 
 def setting_word(name: str, value: Any) -> str:
-    """`name` and `value` as a word that `read_setting` reads as the same."""
+    """`name` and `value` as a word that `read_setting` reads back."""
     plain = f"{name}={value}"
     if isinstance(value, str) and read_setting(plain) == (name, value):
         return plain
@@ -71,15 +71,15 @@ def setting_word(name: str, value: Any) -> str:
 
 
 def check_settings(settings: Mapping[str, Any], heads: Iterable[str], options: Iterable[str]) -> None:
-    """Refuse settings that no head has, or that are options by themselves.
+    """Refuse settings that no head has, or that have an own option.
 
     Args:
         settings: Values by field.
-        heads: Names of the heads that are trained.
-        options: Names of fields that have an option.
+        heads: Names of the heads to train.
+        options: Names of the fields with an own option.
 
     Raises:
-        InputError: Such a setting, with the nearest names, or with what is in its place.
+        InputError: Such a setting, with the nearest names or the replacement.
     """
     heads, options = list(heads), set(options)
     known, retired = [name for name in config_fields(*heads) if name not in options], retired_fields(*heads)
@@ -97,10 +97,10 @@ def check_settings(settings: Mapping[str, Any], heads: Iterable[str], options: I
 
 
 def check_configuration(head: str, values: Mapping[str, Any]) -> None:
-    """Try values on the configuration of `head`, and on a peer head without weights, before anything is loaded.
+    """Try values on the configuration of `head` before anything is loaded; peer heads are built without weights.
 
     Raises:
-        InputError: A value of a wrong type or out of range.
+        InputError: A value has a wrong type or is out of range.
     """
     try:
         if head in MODELS:

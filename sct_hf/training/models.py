@@ -35,7 +35,7 @@ def new_model(
     accelerator: Accelerator,
     label_parents: dict[str, list[str]] | None = None,
 ) -> TaggingModel:
-    """Build the model, its labels under their parents, its backbone frozen and laid out as the arguments say."""
+    """Build the model with its hierarchy of labels; freeze and lay out its backbone as the arguments ask."""
     model_arguments, train = arguments.model, arguments.train
     with accelerator.main_process_first():
         source = None
@@ -74,7 +74,7 @@ def new_model(
 
 
 def _freeze_stages(model: TaggingModel, count: int) -> None:
-    """Freeze the first stages of the backbone: the stem, then what timm's coarse groups of layers are."""
+    """Freeze the first stages of the backbone: the stem, then timm's coarse groups of layers."""
     timm_model = model.backbone.timm_model
     stages = group_parameters(timm_model, timm_model.group_matcher(coarse=True))
     if count >= len(stages):
@@ -88,7 +88,7 @@ def _freeze_stages(model: TaggingModel, count: int) -> None:
 
 
 def _label_prototypes(arguments: Arguments, label_vectors: LabelVectors, accelerator: Accelerator) -> Tensor | None:
-    """Prototypes (C, D₀) where they are asked for, or, if that is left open, where they can be had."""
+    """Prototypes (C, D₀) if asked for, or by default if they can be computed."""
     options = arguments.model
     if options.label_prototypes is False:
         return None
@@ -115,7 +115,7 @@ def _require_same(there: list[str], here: list[str], source: TaggingModel) -> No
 
 
 def _prototypes_of(source: SCTForMultiLabelClassification, wanted: bool | None) -> Tensor | None:
-    """Those of the checkpoint that a run starts from, or none if it has none."""
+    """Prototypes of the checkpoint that a run starts from; None if it has none."""
     has = source.config.label_prototypes
     if wanted not in (None, has):
         raise InputError(
@@ -133,7 +133,7 @@ def load_model(name: str, *, field: str) -> TaggingModel:
         field: The argument that names it, for errors.
 
     Raises:
-        InputError: There is none, it cannot be read, or it is of another kind.
+        InputError: It does not exist, cannot be read, or is of another kind.
     """
     if not Path(name).is_dir() and len(Path(name).parts) > 2:
         raise InputError(f"{field} is {name!r}: there is no such folder")
@@ -155,7 +155,7 @@ def load_model(name: str, *, field: str) -> TaggingModel:
 
 
 def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
-    """Give `target` all weights of `source`, a model of the same kind, shape and labels, and its label text."""
+    """Copy all weights and the label text of `source` into `target`, a model of the same kind, shape and labels."""
     old, new = source.state_dict(), target.state_dict()
     reasons = [
         f"{name} is {getattr(source.config, name, None)!r} there and {getattr(target.config, name, None)!r} here"
@@ -180,7 +180,7 @@ def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
 
 
 def _meaning(config: BackboneConfig) -> list[str]:
-    """Names of the fields that change what the same weights mean."""
+    """Names of the fields that change what the same weights compute."""
     return [one.name for one in fields(config) if one.metadata.get("meaning")]
 
 
@@ -189,7 +189,7 @@ def _comparable(value: object) -> object:
 
 
 def set_train_mode(objective: nn.Module, model: TaggingModel, freeze_backbone: bool, freeze_batch_norm: bool) -> None:
-    """Put an objective in training mode, but what is frozen of its model's backbone in evaluation mode."""
+    """Set an objective to training mode, but frozen parts of its model's backbone to evaluation mode."""
     objective.train()
     if freeze_backbone:
         model.backbone.eval()
@@ -202,7 +202,7 @@ def set_train_mode(objective: nn.Module, model: TaggingModel, freeze_backbone: b
 
 
 def round_weights(model: TaggingModel, save_dtype: str) -> None:
-    """Round the weights to what `save_model` writes, so that figures are those of the saved file."""
+    """Round the weights as `save_model` does, so that figures belong to the saved file."""
     stored = _stored(model, save_dtype)
     for name, tensor in model.state_dict().items():
         tensor.copy_(stored[name])
@@ -212,10 +212,10 @@ def save_model(model: TaggingModel, folder: Path, save_dtype: str = "float32") -
     """Write config.json, model.safetensors and preprocessor_config.json, each whole or not at all.
 
     Args:
-        model: The model, in float32; config.json says so, whatever the file holds, so that it loads as float32.
-        folder: Where to.
-        save_dtype: Number format, a name of torch, of weights with two axes or more; vectors (biases, norms and their
-            statistics) stay in float32.
+        model: The model, in float32. config.json always says float32, so that it loads as float32.
+        folder: The folder to write to.
+        save_dtype: Number format, by its name in torch, of weights with at least two axes. Vectors (biases, norms and
+            their statistics) stay in float32.
     """
     with TemporaryDirectory(dir=folder, prefix=f"{PARTIAL}model-") as temporary:
         model.save_pretrained(temporary, state_dict=_stored(model, save_dtype))

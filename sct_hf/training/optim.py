@@ -1,4 +1,4 @@
-"""What moves the weights: parameter groups, AdamW and the one-cycle schedule."""
+"""Parameter groups, AdamW and the one-cycle schedule."""
 
 import math
 from typing import Any
@@ -12,16 +12,16 @@ from sct_hf.errors import InputError
 def parameter_groups(
     model: Any, *, learning_rate: float, backbone_learning_rate: float | None, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Part the trainable parameters by learning rate and weight decay.
+    """Group the trainable parameters by learning rate and weight decay.
 
-    Biases, scalars and the weights of norms (all parameters of one dimension) have no decay, nor has what the
-    backbone itself excludes, such as position codes.
+    Biases, scalars and the weights of norms (all parameters with one dimension) have no decay. Neither have
+    parameters that the backbone excludes, such as position codes.
 
     Args:
         model: A model on a backbone, or an objective with such a model.
-        learning_rate: Of everything but the backbone.
-        backbone_learning_rate: Of the backbone; `learning_rate` if None.
-        weight_decay: Of the weights that have one.
+        learning_rate: Learning rate of everything but the backbone.
+        backbone_learning_rate: Learning rate of the backbone; `learning_rate` if None.
+        weight_decay: Decay of the other weights.
 
     Returns:
         Up to four groups for an optimizer, each with a `name`; frozen parameters are in none.
@@ -49,14 +49,14 @@ def parameter_groups(
 
 
 def one_cycle(groups: list[dict[str, Any]], *, total_steps: int, pct_start: float) -> tuple[AdamW, OneCycleLR]:
-    """Make AdamW (0.9, 0.999) and the one-cycle schedule, to be stepped after every optimizer step (CLSL).
+    """Make AdamW (0.9, 0.999) and the one-cycle schedule, which is stepped after every optimizer step (CLSL).
 
-    As torch's schedule does by default, and so CLSL, β₁ moves between 0.85 and 0.95 against the learning rate.
+    As in CLSL and by torch's default, β₁ moves between 0.85 and 0.95, opposite to the learning rate.
 
     Args:
-        groups: Of `parameter_groups`; the `lr` of each is its peak.
+        groups: Groups of `parameter_groups`; the `lr` of each is its peak.
         total_steps: Optimizer steps of the whole run.
-        pct_start: Share of them in which the learning rate rises.
+        pct_start: Share of the steps with a rising learning rate.
     """
     if math.isclose(pct_start * total_steps, 1):  # torch divides by the steps of the rise but one
         pct_start *= 1.5

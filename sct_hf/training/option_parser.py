@@ -19,7 +19,7 @@ class OptionParser(HfArgumentParser):
 
     Args:
         kinds: Dataclasses of options.
-        **kwargs: As `argparse.ArgumentParser` takes them.
+        **kwargs: Arguments of `argparse.ArgumentParser`.
     """
 
     def __init__(self, kinds: Sequence[Any], **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class OptionParser(HfArgumentParser):
         super().__init__(kinds, allow_abbrev=False, formatter_class=_Formatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Raise `InputError` where argparse would end the process."""
+        """Raise `InputError`; argparse would end the process."""
         raise InputError(f"{message}; see --help")
 
     def _parse_dataclass_field(self, parser: Any, field: "Field[Any]") -> None:  # type: ignore[override]
@@ -64,14 +64,14 @@ def _setting(word: str) -> tuple[str, Any]:
 
 
 class _Merge(argparse.Action):
-    """Lay settings over those that were given before."""
+    """Add settings to earlier ones; the last value of a field wins."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, {**getattr(namespace, self.dest), **dict(values)})
 
 
 class _Formatter(argparse.HelpFormatter):
-    """One name an option: argparse would write `--data_dir DATA_DIR, --data-dir DATA_DIR`."""
+    """Show one spelling per option; argparse would show `--data_dir DATA_DIR, --data-dir DATA_DIR`."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:

@@ -1,4 +1,4 @@
-"""The command line of a training run, and the recipes below it."""
+"""The command line of training, and its recipes."""
 
 import difflib
 import os
@@ -26,11 +26,11 @@ _SETTINGS = "set"
 
 @dataclass
 class RecipeArguments:
-    """Where defaults come from."""
+    """The recipe with the defaults of other options."""
 
     recipe: str | None = option(
         None,
-        "Recipe by name, or a YAML file of `option: value` lines; the command line wins over it.",
+        "Recipe by name, or a YAML file of `option: value` lines; the command line overrides it.",
         group="recipe",
         unset=f"none; {DEFAULT_RECIPE} for a training without --dataset",
     )
@@ -39,8 +39,8 @@ class RecipeArguments:
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Parse the command line of training, on top of the recipe it names.
 
-    `--recipe` takes the name of a recipe in `sct_hf/training/recipes` or a YAML file; what the command line says
-    wins over it. A command line with neither `--recipe` nor `--dataset` uses the recipe `scenes`.
+    `--recipe` takes the name of a recipe in `sct_hf/training/recipes` or a YAML file; the command line overrides it. A
+    command line with neither `--recipe` nor `--dataset` uses the recipe `scenes`.
 
     Args:
         argv: The arguments; those of the process if None.
@@ -54,18 +54,18 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
 
 
 def parse_with_training(argv: Sequence[str] | None, *kinds: type, default: str | None) -> tuple[Any, ...]:
-    """Parse a command line that takes the options of training beside its own, on top of the recipe it names.
+    """Parse a command line with the options of training and further ones, on top of the recipe it names.
 
     Args:
         argv: The arguments; those of the process if None.
         kinds: Dataclasses of the command's own options.
-        default: Recipe of a command line that names none.
+        default: Recipe if the command line names none.
 
     Returns:
         An object of each of `kinds`, and the `Arguments` of training.
 
     Raises:
-        InputError: As `parse`.
+        InputError: As for `parse`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     every = (RecipeArguments, *kinds, *training_options())
@@ -103,7 +103,7 @@ def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
 
 
 def options_on_command_line(argv: Sequence[str]) -> set[str]:
-    """Names of the options on a command line, and of the fields that it sets, without those of its recipe."""
+    """Names of the options and of the `--set` fields on a command line, without those of its recipe."""
     on_command_line, last = set[str](), ""
     for word in argv:
         if word.startswith("--"):
@@ -129,7 +129,7 @@ def _epilog(kinds: Sequence[type]) -> str:
 
 
 def _read_recipe(recipe: str, kinds: Sequence[type]) -> dict[str, Any]:
-    """What a recipe says, by option; values are checked as words of a command line are."""
+    """The options of a recipe; values are checked like words of a command line."""
     names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
     path = RECIPES / f"{recipe}.yaml" if recipe in names else Path(recipe)
     if not os.path.isfile(path):
@@ -153,19 +153,19 @@ def _read_recipe(recipe: str, kinds: Sequence[type]) -> dict[str, Any]:
 
 
 def _of_heads(settings: Mapping[str, Any], head: str, compare_head: str) -> dict[str, Any]:
-    """A recipe's settings without those that other heads have, and the heads of this run have not."""
+    """A recipe's settings without those that only other heads have."""
     heads = [one for one in (head, compare_head) if one in head_names()]
     own, every = config_fields(*heads), config_fields(*head_names())
     return {name: value for name, value in settings.items() if name in own or name not in every}
 
 
 def _read(name: str, value: Any) -> Any:
-    """A value as `--set` reads it; YAML takes 1e-3 for a text."""
+    """A value as `--set` reads it; YAML would read 1e-3 as text."""
     return read_setting(f"{name}={value}")[1] if isinstance(value, str) else value
 
 
 def _remedy(name: str, value: Any, kinds: Sequence[type]) -> str:
-    """What to give in place of an unknown option: a setting, a choice of another option, or the nearest names."""
+    """The replacement of an unknown option: a setting, a choice of another option, or the nearest names."""
     options = options_of(*kinds)
     names = list(options)
     if _SETTINGS in options:

@@ -1,6 +1,6 @@
-"""The state of an object of torch as one safetensors file, without pickle: reading one runs no code.
+"""The state of a torch object as one safetensors file, without pickle: reading it runs no code.
 
-Tensors are the file's entries; what is around them (dictionaries, lists, tuples, numbers, text) is JSON in its header.
+Tensors are the file's entries; everything else (dictionaries, lists, tuples, numbers, text) is JSON in its header.
 """
 
 import json
@@ -16,15 +16,15 @@ _KEY = "state"
 
 
 def save_plain(state: Any, path: Path) -> None:
-    """Write a state, as `state_dict` of an optimizer or a schedule gives it.
+    """Write a state, such as the `state_dict` of an optimizer or a schedule.
 
     Args:
         state: Tensors, numbers, text, booleans and None, in dictionaries (any plain keys), lists and tuples.
         path: The file to write.
 
     Raises:
-        TypeError: It holds something else.
-        OSError or SafetensorError: It cannot be written.
+        TypeError: The state has another type of value.
+        OSError or SafetensorError: The file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_encode(state, tensors))
@@ -32,17 +32,17 @@ def save_plain(state: Any, path: Path) -> None:
 
 
 def load_plain(path: Path) -> Any:
-    """Read what `save_plain` wrote: equal values of equal types, and tensors of equal strides, on the CPU.
+    """Read a file of `save_plain`: equal values and types, and tensors with equal strides, on the CPU.
 
     Raises:
-        OSError, SafetensorError, ValueError, TypeError or KeyError: The file is not one that `save_plain` wrote.
+        OSError, SafetensorError, ValueError, TypeError or KeyError: The file is not one of `save_plain`.
     """
     with safe_open(path, framework="pt") as file:
         return _decode(json.loads((file.metadata() or {})[_KEY]), file)
 
 
 def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Make `value` JSON: lists and what is single stay as they are, all others become a dictionary of one kind."""
+    """Convert `value` to JSON: lists and single values stay, all others become a dictionary with their kind."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The random generators of a process as plain values, and back."""
+"""The random generators of a process, saved to and restored from plain values."""
 
 import random
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The state of Python's, NumPy's and torch's generators, and of the one of `device` if that is no CPU."""
+    """The states of Python's, NumPy's and torch's generators, and of `device`'s unless it is the CPU."""
     numpy: Any = np.random.get_state(legacy=False)
     states = {
         "python": random.getstate(),
@@ -21,10 +21,10 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Put the generators where `random_states` found them.
+    """Restore the generators to the states of `random_states`.
 
     Raises:
-        KeyError, TypeError, ValueError or RuntimeError: A state is missing, of another kind of device too, or damaged.
+        KeyError, TypeError, ValueError or RuntimeError: A state is missing, damaged or of another kind of device.
     """
     numpy = states["numpy"]
     key = np.array(numpy["state"]["key"], dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""The report of a run: its files, and the tables it prints."""
+"""The report of a run: its files and its printed tables."""
 
 import json
 import math
@@ -25,15 +25,15 @@ COMPARED = ("mAP", "mAP_11point", "CF1", "OF1", "CF1_top3", "OF1_top3", "exact_m
 
 
 class Predictions(NamedTuple):
-    """Scores beside the truth.
+    """Scores with the true labels.
 
     Attributes:
         image_ids: N names of images.
         scores: (N, C) in [0, 1].
         targets: (N, C): 1 positive, 0 negative, -1 or NaN unknown.
         label_names: C names.
-        train_positives: (C,) images of each label that the model was trained on, for a table that shows them.
-        groups: C names of frequency groups, beside them.
+        train_positives: (C,) training images of each label, if the table should show them.
+        groups: C names of frequency groups, if the table should show them.
     """
 
     image_ids: Sequence[str]
@@ -45,7 +45,7 @@ class Predictions(NamedTuple):
 
 
 class RunFacts(TypedDict):
-    """What metrics.json tells of a run besides its figures, which predictions.parquet gives again."""
+    """Facts of a run in metrics.json, besides the figures that predictions.parquet reproduces."""
 
     head: str
     dataset: str
@@ -74,21 +74,21 @@ def write_report(
     samples: Sequence[tuple[str, Image.Image]],
     threshold: float = 0.5,
 ) -> None:
-    """Write metrics.json, per_label.csv, predictions.parquet, and curves.png and tags.png of what there is to draw.
+    """Write metrics.json, per_label.csv and predictions.parquet; also curves.png and tags.png if there is material.
 
     Args:
         output_dir: The run's folder.
-        metrics: What `multilabel_metrics` returns, and whatever else the run tells about itself.
-        history: The rows of `training_curves`; none for no curves.
-        predictions: Of the split that `metrics` speak of.
+        metrics: The result of `multilabel_metrics`, and further facts of the run.
+        history: The rows of `training_curves`; empty for no curves.
+        predictions: Predictions of the split of `metrics`.
         model: The model that made them, on any device.
-        samples: (image id, image) pairs for tags.png, about eight; their truth is looked up in `predictions`; none
-            for no sheet.
+        samples: About eight (image id, image) pairs for tags.png; `predictions` has their true labels. Empty for no
+            sheet.
         threshold: Score from which a label counts as predicted.
 
     Raises:
-        InputError: Scores or targets of a wrong shape or value.
-        OSError: A file cannot be written; those already there are whole.
+        InputError: Scores or targets have a wrong shape or value.
+        OSError: A file cannot be written. Files already written are whole.
     """
     output_dir, predictions = Path(output_dir), Predictions(*predictions)
     write_scores(output_dir, metrics=metrics, predictions=predictions, threshold=threshold)
@@ -106,7 +106,7 @@ def write_report(
 def write_scores(
     output_dir: str | Path, *, metrics: Mapping[str, Any], predictions: Predictions, threshold: float = 0.5
 ) -> None:
-    """Write what an evaluation leaves behind: metrics.json, per_label.csv and predictions.parquet.
+    """Write the files of an evaluation: metrics.json, per_label.csv and predictions.parquet.
 
     predictions.parquet has the columns `image_id`, and for each label `score/<label>` (float) and `target/<label>`
     (int8: 1, 0, -1 unknown). per_label.csv has fractions, not percents; its labels are written by
@@ -115,7 +115,7 @@ def write_scores(
     Args:
         output_dir: The folder.
         metrics: Content of metrics.json; see `write_json`.
-        predictions: The scores beside the truth.
+        predictions: The scores with the true labels.
         threshold: Score from which a label counts as predicted.
     """
     output_dir = Path(output_dir)
@@ -133,7 +133,7 @@ def write_scores(
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write standard JSON: arrays and tensors as lists, paths as text, numbers that are not finite as null."""
+    """Write standard JSON: arrays and tensors as lists, paths as strings, NaN and infinity as null."""
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -170,12 +170,12 @@ def labels_not_judged(targets: np.ndarray, label_names: Sequence[str]) -> list[s
 
 
 def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFrame:
-    """One row a label: `label`, `positives` (count), and `AP`, `precision`, `recall`, `F1` as fractions.
+    """One row per label: `label`, `positives` (count), and `AP`, `precision`, `recall`, `F1` as fractions.
 
-    Predictions that know them add `train_positives` (count) and `group` after the label.
+    `train_positives` (count) and `group` follow the label if the predictions have them.
 
-    Precision, recall and F1 are those of scores at or above the threshold. AP is missing where there is no positive,
-    all four where no image is judged.
+    Precision, recall and F1 count scores at or above the threshold. AP is missing for a label without a positive, all
+    four for a label that is known in no image.
     """
     _, scores, targets, names, train_positives, groups = predictions
     rows = []
@@ -205,11 +205,11 @@ def format_table(
     """Format metrics as text, in percent.
 
     Args:
-        metrics: What `multilabel_metrics` returns; `head`, if it is there, names the model in the comparison.
+        metrics: The result of `multilabel_metrics`; the optional `head` names the model in the comparison.
         label_names: The labels, in the order to print.
-        predictions: What the metrics were computed from; adds positives, precision, recall and F1 of each label.
-        comparison: Metrics of other heads, by name: adds a block side by side, and their AP of each label.
-        threshold: The threshold of `metrics` and of the columns that `predictions` add.
+        predictions: Source of the metrics; adds positives, precision, recall and F1 of each label.
+        comparison: Metrics of other heads, by name; adds a block side by side, and their AP of each label.
+        threshold: The threshold of `metrics` and of the columns added by `predictions`.
     """
     means = "   ".join(f"{key} {percent(metrics[key])}" for key in ("mAP_11point", "mAP_sklearn", "exact_match"))
     blocks = [f"mAP {percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
@@ -239,7 +239,7 @@ def format_table(
 
 
 def _group_lines(metrics: Mapping[str, Any]) -> str:
-    """One line a frequency group."""
+    """One line per frequency group."""
     rare, common = metrics["frequency_limits"]
     spans = (f"up to {rare}", f"{rare + 1} to {common}", f"above {common}")
     rows = [
@@ -260,7 +260,7 @@ def _side_by_side(rows: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) ->
 
 
 def _aligned(table: pd.DataFrame) -> str:
-    """Columns of text, the first one flush left, the others flush right."""
+    """Columns of text, the first aligned left, the others right."""
     texts = [[in_line(str(text)) for text in (head, *table[head])] for head in table.columns]
     widths = [max(map(len, column)) for column in texts]
     rows = zip(*texts, strict=True)
@@ -274,5 +274,5 @@ def _aligned(table: pd.DataFrame) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A fraction as text, in percent with one decimal, or a dash where there is none."""
+    """A fraction as text, in percent with one decimal, or a dash for None."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"

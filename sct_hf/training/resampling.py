@@ -1,4 +1,4 @@
-"""Which training images an epoch shows, and how often: images of rare labels more often than others."""
+"""Sampling of training images: images of rare labels appear more often in an epoch."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ from torch.utils.data import Sampler
 def repeat_factors(targets: np.ndarray, threshold: float) -> np.ndarray:
     """Repeat factor of each image (LVIS: Gupta, Dollár and Girshick, CVPR 2019).
 
-    A label that a share f of the images has gets max(1, sqrt(t / f)); an image the largest factor of its labels,
-    or 1 without any.
+    A label in a share f of the images has the factor max(1, sqrt(t / f)). An image has the largest factor of its
+    labels, or 1 without any.
 
     Args:
         targets: (N, C): 1 present; anything else counts as not present.
@@ -26,16 +26,16 @@ def repeat_factors(targets: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def class_aware_weights(targets: np.ndarray) -> np.ndarray:
-    """How often each image is drawn where a label is drawn first, then one of its images.
+    """How often each image is drawn if a label is drawn first, then one of its images.
 
-    Class-aware sampling (Shen, Lin and Huang, ECCV 2016), with each label of an image counted. Labels without
-    images are left out, and so are images without labels.
+    Class-aware sampling (Shen, Lin and Huang, ECCV 2016), where each label of an image counts. Labels without images
+    and images without labels are left out.
 
     Args:
         targets: (N, C): 1 present; anything else counts as not present.
 
     Returns:
-        (N,) float64, of sum N; all 1 where there is no label at all.
+        (N,) float64 with sum N; all 1 if there is no label at all.
     """
     present = targets == 1
     counts = present.sum(axis=0)  # (C,)
@@ -44,21 +44,19 @@ def class_aware_weights(targets: np.ndarray) -> np.ndarray:
 
 
 class WeightedSampler(Sampler[tuple[int, int]]):
-    """Another order of the images every epoch, in which each appears in proportion to its weight.
+    """A new order of the images every epoch, in which each appears in proportion to its weight.
 
-    An epoch holds as many images as there are, so that steps and schedule stay those of plain shuffling (LVIS
-    lengthens it). An image that is due 2.3 times appears 2 or 3 times: rounding is by systematic sampling over a
-    random order, so that the expected number is exactly what is due (public code rounds each image by
-    itself). The order is a function of seed and epoch alone: every process has the same, and a resumed run goes on
-    in it.
+    The length of an epoch is the number of images, so steps and schedule are the same as for plain shuffling (LVIS
+    lengthens it). An image with an expected count of 2.3 appears 2 or 3 times. Systematic sampling over a random order
+    keeps the expectation exact (public code rounds each image separately). The order depends only on seed and epoch:
+    all processes have the same, and a resumed run continues it.
 
     Args:
-        weights: (N,) above or equal to 0, not all 0.
-        seed: Of the order.
+        weights: (N,), at least 0, not all 0.
+        seed: Seed of the order.
 
     Yields:
-        (image, how many times it has appeared in this epoch already): data sets show a repeated image in another
-        view.
+        (image, its previous appearances in this epoch): data sets show a repeated image in another view.
     """
 
     def __init__(self, weights: np.ndarray, seed: int) -> None:
@@ -70,7 +68,7 @@ class WeightedSampler(Sampler[tuple[int, int]]):
         return len(self._due)
 
     def set_epoch(self, epoch: int) -> None:
-        """Give the order of `epoch` from now on."""
+        """Use the order of `epoch` from now on."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

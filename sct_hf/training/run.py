@@ -1,4 +1,4 @@
-"""One head from its first step to its report."""
+"""Training of one head, from the first step to the report."""
 
 import math
 import time
@@ -50,14 +50,14 @@ from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
 
 class Run:
-    """Training one head: the phases, and what they share.
+    """Training of one head: its phases and their shared state.
 
     Args:
-        arguments: Of the run.
-        folder: Its output folder, claimed.
+        arguments: Arguments of the run.
+        folder: Its claimed output folder.
         run_data: Its images.
-        accelerator: Of this process; made for this run.
-        signals: Those that stop it.
+        accelerator: The accelerator of this process, made for this run.
+        signals: Signals that stop it.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Run:
                 None if options_of_model.init_checkpoint else options_of_model.backbone_weights,
             )
         elif run_data.split is not None:
-            say(accelerator, "unseen labels are not scored: this head has weights for the labels of training alone")
+            say(accelerator, "unseen labels are not scored: this head has weights only for the labels of training")
         if arguments.data.collage and not options.cache_features:
             require_double_width(self.model)
         self.model.to(accelerator.device)
@@ -138,7 +138,7 @@ class Run:
             say(self.accelerator, f"resumed from {checkpoint}, step {self.state.step} of {self.total_steps}")
 
     def fit(self) -> None:
-        """Train the epochs that are left."""
+        """Train the remaining epochs."""
         options, state = self.arguments.train, self.state
         if options.trackers:
             settings = {
@@ -167,7 +167,7 @@ class Run:
                 tracker.finish()
 
     def _epoch(self, progress: Any) -> None:
-        """Train what is left of the epoch in progress."""
+        """Train the rest of the current epoch."""
         options, state, loader = self.arguments.train, self.state, self.loaders.training
         loader.set_epoch(state.epoch)  # type: ignore[attr-defined]
         self.loaders.dataset.set_epoch(state.epoch)
@@ -205,9 +205,9 @@ class Run:
         self._fold(started)
 
     def _step(self, batch: dict[str, torch.Tensor], share: float, count: int) -> None:
-        """Forward and backward of a batch of `count` images, and the optimizer step at the end of a window.
+        """Run forward and backward for a batch of `count` images, and the optimizer step at the end of a window.
 
-        Nothing here waits for the device: losses and gradient are looked at in `_read_losses`.
+        Nothing here waits for the device: `_read_losses` checks losses and gradient.
         """
         accelerator, options, state = self.accelerator, self.arguments.train, self.state
         inputs = model_inputs(batch, channels_last=options.channels_last)
@@ -242,10 +242,10 @@ class Run:
                 self.average.synchronise()  # it teaches: all processes alike, and a continued run as before
 
     def _read_losses(self) -> dict[str, float]:
-        """Look at the losses since the last time; return those of the last batch.
+        """Check the losses since the last call; return those of the last batch.
 
         Raises:
-            InputError: A loss or a gradient was not finite. No checkpoint holds what came of it.
+            InputError: A loss or a gradient was not finite. No checkpoint contains its effect.
         """
         try:
             return self.losses.read()
@@ -260,7 +260,7 @@ class Run:
         )
 
     def _fold(self, started: float) -> float:
-        """Move the losses and the time of this process into the state, over all processes; return the time now."""
+        """Add losses and time of all processes to the state; return the current time."""
         self._read_losses()
         sums = self.losses.sums
         names = sorted(sums)
@@ -275,7 +275,7 @@ class Run:
         return now
 
     def _close_epoch(self) -> dict[str, Any]:
-        """Score the held-out part; return the epoch's row of the history, which the state has then."""
+        """Score the held-out part; add the epoch's row to the history and return it."""
         state = self.state
         means = {name: value / state.images for name, value in state.loss_sums.items()}
         row: dict[str, Any] = {"epoch": state.epoch + 1, "step": state.step, "loss": means.pop("loss"), **means}

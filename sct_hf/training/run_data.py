@@ -1,4 +1,4 @@
-"""The images of a run: listed, split into parts, and with the labels that each part may know."""
+"""The images of a run: listed and split into parts, each with its visible labels."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,14 +25,13 @@ class RunData:
     """The images of a run.
 
     Attributes:
-        all_training: The training split, of which `training` and `held_out` are parts.
-        training: What the model is trained on.
-        held_out: What the model is selected by, judged as in evaluation; None if nothing selects.
-        evaluation: What the model is scored on at the end: the evaluation split, or the held-out part instead.
-        label_parents: {label: its parents} where the labels have a hierarchy, whose parents are among the labels of
-            all parts.
-        split: Seen and unseen labels; None where all are trained on. The fields above have the seen labels alone.
-        with_unseen: The images of `evaluation` with the seen and then the unseen labels, where there are any.
+        all_training: The training split, which includes `training` and `held_out`.
+        training: The images to train on.
+        held_out: The images that select the model, with labels as in evaluation; None if nothing selects.
+        evaluation: The images to score at the end: the evaluation split, or the held-out part.
+        label_parents: {label: its parents} if the labels have a hierarchy; parents are labels of all parts.
+        split: Seen and unseen labels; None if all are trained on. The fields above have only seen labels.
+        with_unseen: The images of `evaluation` with the seen, then the unseen labels, if there are any.
     """
 
     all_training: LabelledImages
@@ -60,35 +59,34 @@ def _keys(images: LabelledImages) -> list[object]:
 
 
 def load_evaluation_images(data: EvaluationDataArguments, seed: int, listing: Listing | None = None) -> LabelledImages:
-    """Read what is to be scored.
+    """Read the images to score.
 
     Args:
-        data: Which images.
-        seed: Of the draw of `max_eval_samples`.
-        listing: The split as `check_run_data` listed it; listed now if None.
+        data: Options of the data.
+        seed: Seed that draws `max_eval_samples`.
+        listing: The split listed by `check_run_data`; if None, it is listed now.
 
     Raises:
-        InputError: Whatever the reader finds wrong.
+        InputError: The reader found errors.
     """
     listing = listing or _list(data, data.eval_split, data.eval_file)
     return _images(data, listing, data.eval_split, difficult_unknown=True).subset(data.max_eval_samples or None, seed)
 
 
 def load_run_data(data: DataArguments, seed: int, listings: RunListings | None = None) -> RunData:
-    """Read training and evaluation images, and hold out a part of the former.
+    """Read training and evaluation images, and hold out a part of the training images.
 
-    With `eval_split` held_out, the evaluation split is not even read. With `unseen_labels`, training and model
-    selection are told nothing of them: their columns are dropped. Labels are hidden in what is trained on alone, and
-    among its own labels: as in the literature on incomplete labels, what selects and what is scored stay as they are.
-    With `shots`, images are drawn from what is left to train on.
+    With `eval_split` held_out, the evaluation split is not read. With `unseen_labels`, the columns of these labels are
+    dropped from training and model selection. Labels are hidden only in the images to train on: as in the literature
+    on incomplete labels, selection and evaluation keep all labels. `shots` draws from the remaining training images.
 
     Args:
-        data: Which images.
-        seed: Of all that is drawn.
-        listings: The splits as `check_run_data` listed them; listed now, and not checked beyond their images, if None.
+        data: Options of the data.
+        seed: Seed of all draws.
+        listings: The splits listed by `check_run_data`; if None, they are listed now, and only images are checked.
 
     Raises:
-        InputError: Whatever the reader finds wrong, the splits have different labels, or the hierarchy is wrong.
+        InputError: The reader found errors, the splits have different labels, or the hierarchy is wrong.
     """
     run_data = _read_images(data, seed, listings)
     if data.unseen_labels is not None:
@@ -104,10 +102,10 @@ def load_run_data(data: DataArguments, seed: int, listings: RunListings | None =
 
 
 def load_training_images(data: DataArguments, seed: int) -> LabelledImages:
-    """Read what is trained on, its labels hidden, where nothing else than that is done to labels.
+    """Read the training images with hidden labels; options that change labels in other ways are refused.
 
     Raises:
-        InputError: Whatever the reader finds wrong, or an option that changes labels otherwise.
+        InputError: The reader found errors, or an option changes labels in another way.
     """
     for name in ("hierarchy", "unseen_labels", "shots"):
         if value := getattr(data, name):
@@ -141,7 +139,7 @@ def _with_parents(run_data: RunData, hierarchy: str) -> RunData:
 
 
 def _without_unseen(run_data: RunData, unseen: str, showing_them: str) -> RunData:
-    """Take the unseen labels from the images, and from training those that show one if `showing_them` is "drop"."""
+    """Drop the unseen labels; if `showing_them` is "drop", also drop training images that show one."""
     training, evaluation = run_data.training, run_data.evaluation
     split = split_labels(unseen, training.label_names, evaluation.label_names)
     if showing_them == "drop":

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: each file is named here, and nowhere else."""
+"""The files of a run's folder. This is the only place that names them."""
 
 from enum import StrEnum
 from typing import Literal, Self
@@ -10,14 +10,14 @@ class RunFile(StrEnum):
     """A file, or folder, of a run.
 
     Attributes:
-        kind: "model" and "report" belong to every finished run, and a model cannot be published without them; "more"
-            is there by the options of the run, or while it goes on.
+        kind: "model" and "report" are in every finished run and required for publishing. "more" depends on options,
+            or exists only during the run.
     """
 
     kind: Kind
 
     def __new__(cls, name: str, kind: Kind) -> Self:
-        """Make a member, which is its name."""
+        """Make a member, a string with its name."""
         member = str.__new__(cls, name)
         member._value_, member.kind = name, kind
         return member

@@ -1,7 +1,7 @@
-"""The folder of a run: whose it is, whether the run is finished, and what may be written into it.
+"""The folder of a run: its owner, its state, and permission to write into it.
 
-A run claims its folder once it is ready to train. Until its first checkpoint there is nothing that could be lost, and
-any run may start again there.
+A run claims its folder when it is ready to train. Before the first checkpoint nothing can be lost, so any run may
+start there.
 """
 
 import json
@@ -25,18 +25,18 @@ _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accele
 
 
 class RunFolder:
-    """The output folder of one run, which alone works there (see `run_lock`).
+    """The output folder of one run, which holds its lock (see `run_lock`).
 
     Args:
-        arguments: Of the run; `resume` and `overwrite_output_dir` decide what happens to a folder in use.
+        arguments: Arguments of the run. `resume` and `overwrite_output_dir` decide about a folder in use.
 
     Attributes:
         path: The folder.
-        finished: It holds this run, finished.
-        note: What the user should know of what was found, or nothing.
+        finished: Whether this run is in the folder and finished.
+        note: A note for the user on the folder's content, or None.
 
     Raises:
-        InputError: The folder holds another run, or the same one and `resume` is not given, or foreign files.
+        InputError: The folder has another run, the same one without `resume`, or foreign files.
     """
 
     def __init__(self, arguments: Arguments) -> None:
@@ -60,22 +60,22 @@ class RunFolder:
         found = _read(self.path)
         if found is None:
             if self._foreign_files():
-                self._refuse("holds files that are no training run's")
+                self._refuse("has files of something else")
             return
         differing = difference(found["identity"], self._content["identity"])
         if not found["finished"] and newest_checkpoint(self.path) is None:
             self._overwrite = True
-            self.note = f"{self.path} holds a run that stopped before its first checkpoint: this one starts anew there"
+            self.note = f"{self.path} has a run that stopped before its first checkpoint: training starts again there"
         elif not train.resume:
             remedy = "" if found["finished"] else "continue it with --resume, "
             self._refuse(f"holds {self._describe(found)}", remedy)
         elif differing:
-            self._refuse(f"holds another run, which differs in {differing}")
+            self._refuse(f"has another run, which differs in {differing}")
         else:
             self.finished = bool(found["finished"])
 
     def claim(self) -> None:
-        """Write the run's arguments into the folder, after removing the files of a run that it replaces."""
+        """Remove the files of a replaced run, and write the run's arguments into the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self._overwrite:
             # First what tells whose the rest is: nobody must go on with a part of it.
@@ -86,7 +86,7 @@ class RunFolder:
         self._write()
 
     def finish(self) -> None:
-        """Mark the run finished and remove what only its continuation would need."""
+        """Mark the run as finished and remove files that only a resumed run needs."""
         if not self.finished:
             self._content["finished"] = True
             self._write()
@@ -98,7 +98,7 @@ class RunFolder:
             temporary.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
 
     def _foreign_files(self) -> bool:
-        """Whether there is anything but what killed processes leave behind."""
+        """Whether the folder has other files than those of killed processes."""
         names = [path.name for path in self.path.iterdir()] if self.path.exists() else []
         return any(name != LOCK and not name.startswith(PARTIAL) for name in names)
 
@@ -117,7 +117,7 @@ class RunFolder:
 
 
 def recorded_identity(folder: Path) -> dict[str, Any] | None:
-    """The `run_identity` of the run that a folder holds, finished or not; None if it holds none.
+    """The `run_identity` of the run in a folder, finished or not; None if there is none.
 
     Raises:
         InputError: Its record cannot be read.

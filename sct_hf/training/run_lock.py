@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock of the operating system, which a killed process loses as well."""
+"""One run at a time per folder: a lock of the operating system, which also ends with a killed process."""
 
 import os
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ LOCK = ".lock"
 
 @contextmanager
 def run_lock(folder: Path, accelerator: Accelerator) -> Iterator[None]:
-    """Make the folder and keep all other runs out of it; remove what killed ones left half-written there.
+    """Create and lock the folder, and remove incomplete files of killed runs.
 
-    The main process holds the lock for all. A folder that was made here and is empty at the end is removed.
+    The main process holds the lock for all. A folder that was created here and is empty at the end is removed.
 
     Args:
-        folder: Of a run.
-        accelerator: Of this process.
+        folder: Folder of a run.
+        accelerator: The accelerator of this process.
 
     Raises:
-        InputError: In every process: another run is at work there, or it is no folder that can be written.
+        InputError: In every process: another run works there, or the folder cannot be written.
     """
     made = not os.path.exists(folder)
     lock = FileLock(folder / LOCK)
@@ -47,13 +47,13 @@ def run_lock(folder: Path, accelerator: Accelerator) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock, folder: Path) -> str:
-    """Lock the folder; return what is wrong, or nothing."""
+    """Lock the folder; return the error, or None."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
         remove_partial(folder)
     except Timeout:
-        return ", where another run is at work: wait for its end, or choose another folder"
+        return ", where another run is working: wait until it ends, or choose another folder"
     except OSError as error:
         return f", which cannot be used as a folder ({error.strerror or error}): choose another one"
     return ""

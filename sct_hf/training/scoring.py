@@ -1,4 +1,4 @@
-"""Scoring a checkpoint on any data set."""
+"""Score a checkpoint on any data set."""
 
 import json
 import os
@@ -32,21 +32,20 @@ from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments) -> dict[str, Any]:
     """Score a checkpoint, print the table and write metrics.json, per_label.csv and predictions.parquet.
 
-    Labels of the model that the data set does not have are unknown there and take no part in any figure, but for the
-    parents in the model's hierarchy, which their children decide. With `unseen_labels`, those are scored by their
-    text as well (`zero_shot` of metrics.json), and labels of the data set that are neither seen nor unseen are left
-    out. With `known_shares`, the labels are scored once more for each share of them that the model is told
-    (`known_labels` of metrics.json).
+    Labels of the model that the data set lacks are unknown and not scored, except parents in the model's hierarchy,
+    which follow from their children. With `unseen_labels`, these are also scored by their text (`zero_shot` in
+    metrics.json), and labels of the data set that are neither seen nor unseen are left out. With `known_shares`, the
+    labels are scored again for each share that the model is told (`known_labels` in metrics.json).
 
     Args:
-        arguments: Which checkpoint, and how.
-        data: Which images.
+        arguments: Options of the checkpoint and the scoring.
+        data: Options of the data.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        InputError: No such checkpoint, a data set with a label it does not know, or whatever the reader finds wrong.
+        InputError: The checkpoint does not exist, it lacks a label of the data set, or the reader found errors.
     """
     folder = Path(arguments.output_dir)
     if (folder / RunFile.ARGUMENTS).exists():
@@ -128,7 +127,7 @@ def _place(path: str | None) -> str | None:
 
 
 def _unseen_labels(model: TaggingModel, images: LabelledImages, text: str, encoder: str | None) -> UnseenLabels:
-    """The unseen labels of a data set, beside those that the model has as well."""
+    """The seen and unseen labels of a data set for this model."""
     split = split_labels(text, images.label_names)
     trained = {label_words(name) for name in getattr(model.config, "seen_labels", None) or model.config.label_names}
     known = [name for name in split.unseen if label_words(name) in trained]

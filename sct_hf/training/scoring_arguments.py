@@ -1,4 +1,4 @@
-"""Options of scripts/evaluate.py, beside those of its images."""
+"""Options of evaluation, besides those of the data."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +10,12 @@ _GROUP = "scoring"
 
 @dataclass
 class ScoringArguments(CheckedOptions):
-    """Which checkpoint is scored, and how."""
+    """Which checkpoint to score, and how."""
 
-    model: str = option("", "Folder of a checkpoint, or its name on the Hub; needed.", group=_GROUP)
+    model: str = option("", "Checkpoint to score: a folder or a name on the Hub. Required.", group=_GROUP)
     label_encoder: str | None = option(
         None,
-        "Text encoder of the unseen labels, where the checkpoint's own was a folder or a file.",
+        "Text encoder of the unseen labels; needed if the checkpoint's own was a folder or a file.",
         group=_GROUP,
         unset="the checkpoint's",
     )
@@ -25,15 +25,17 @@ class ScoringArguments(CheckedOptions):
         group=_GROUP,
         folder=True,
     )
-    batch_size: int = option(64, "Images in a batch, over all processes.", group=_GROUP, within="> 0")
-    mixed_precision: Literal["no", "fp16", "bf16"] = option("no", "Number format of the forward pass.", group=_GROUP)
-    cpu_threads: int = option(
-        0, "Threads of each process on CPU; 0 shares all cores among the processes.", group=_GROUP, within=">= 0"
+    batch_size: int = option(64, "Images per batch, over all processes.", group=_GROUP, within="> 0")
+    mixed_precision: Literal["no", "fp16", "bf16"] = option(
+        "no", "Number format of the forward pass; no means float32.", group=_GROUP
     )
-    seed: int = option(0, "Seed of the draw of max_eval_samples, and of known labels.", group=_GROUP, within=SEED)
+    cpu_threads: int = option(
+        0, "CPU threads of each process; 0 divides all cores among the processes.", group=_GROUP, within=">= 0"
+    )
+    seed: int = option(0, "Seed that draws max_eval_samples and known labels.", group=_GROUP, within=SEED)
     known_shares: list[float] = option(
         [],
-        "Score the rest of the labels where such shares of them are known, as in 0.25 0.5 0.75; none by default.",
+        "Tell the model these shares of the labels, such as 0.25 0.5 0.75, and score the others.",
         group=_GROUP,
         within="(0, 1)",
     )

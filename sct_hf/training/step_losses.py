@@ -1,4 +1,4 @@
-"""The losses of training steps, looked at now and then: no step waits for the device."""
+"""The losses of training steps, read now and then, so that no step waits for the device."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ class NotFiniteError(Exception):
 
     Args:
         what: "loss" or "gradient".
-        step: Optimizer step that it belongs to, from 1.
+        step: Its optimizer step, from 1.
         losses: The losses by name.
     """
 
@@ -31,10 +31,10 @@ class _Batch:
 
 
 class StepLosses:
-    """Losses of one process, left on the device until `read`.
+    """Losses of one process, which stay on the device until `read`.
 
     Attributes:
-        sums (`Counter`): Sum over the images of all batches that were read, by the name of the loss.
+        sums (`Counter`): Sum over the images of all read batches, by name of the loss.
     """
 
     def __init__(self) -> None:
@@ -42,22 +42,22 @@ class StepLosses:
         self._unread: list[_Batch] = []
 
     def add(self, step: int, images: int, losses: dict[str, Tensor], gradient_norm: Tensor | None) -> None:
-        """Note the losses of a batch, and the norm of the gradient if it is the last of its optimizer step.
+        """Record the losses of a batch, and the gradient's norm if the batch ends an optimizer step.
 
         Args:
-            step: Optimizer step that the batch belongs to, from 1.
-            images: Images by which its losses weigh.
+            step: The batch's optimizer step, from 1.
+            images: Number of images, the weight of its losses.
             losses: Scalars by name.
-            gradient_norm: Scalar; not to be given where a gradient that is not finite is no fault.
+            gradient_norm: Scalar; leave it out if a gradient may be infinite, as with a loss scaler.
         """
         kept = {name: value.detach() for name, value in losses.items()}
         self._unread.append(_Batch(step, images, kept, None if gradient_norm is None else gradient_norm.detach()))
 
     def read(self) -> dict[str, float]:
-        """Add the batches noted since the last time to the sums, in one transfer; return the last one's losses.
+        """Add the batches recorded since the last call to the sums, in one transfer; return the last one's losses.
 
         Raises:
-            NotFiniteError: A loss or a gradient of one of them is not finite; it tells of the first.
+            NotFiniteError: A loss or a gradient is not finite; the error describes the first one.
         """
         batches, self._unread = self._unread, []
         losses: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: training goes on to its next step, saves a checkpoint and ends; all else ends at once."""
+"""Ctrl-C and SIGTERM: training continues to its next step, saves a checkpoint and ends; other phases end at once."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedError(SystemExit):
-    """A signal asked the process to stop; unless it is caught, the process ends with 128 and the signal's number."""
+    """A signal asked the process to stop. Uncaught, it ends the process with exit code 128 + the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -25,12 +25,12 @@ class StoppedError(SystemExit):
 
 
 class StopSignals:
-    """Signals that stop a run, from `with` on and to its end; the second one ends the process at once.
+    """Signals that stop a run inside the `with` block; a second one ends the process at once.
 
-    Outside the main thread, and where a signal is ignored (nohup), they are left as they are.
+    Outside the main thread, and if a signal is ignored (nohup), nothing changes.
 
     Args:
-        accelerator: Of this process.
+        accelerator: The accelerator of this process.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -59,7 +59,7 @@ class StopSignals:
 
     @contextmanager
     def at_steps(self) -> Iterator[None]:
-        """Within, a signal waits until `stopped` is asked and `stop` called, or until the end."""
+        """Delay signals inside this block until `stopped` and `stop` are called, or until its end."""
         self._waits = True
         try:
             yield
@@ -73,9 +73,9 @@ class StopSignals:
             self.stop()
 
     def stopped(self) -> bool:
-        """Whether a signal has come to any process, or the launcher of this one has ended.
+        """Whether a process got a signal, or the launcher of this one has ended.
 
-        Every process is to ask at the same places: all get the same answer.
+        Every process calls this at the same places; all get the same answer.
         """
         if self._launcher is not None and os.getppid() != self._launcher:
             self._number = self._number or signal.SIGTERM

@@ -17,7 +17,7 @@ class TrainArguments(CheckedOptions):
     )
     overwrite_output_dir: bool = option(
         False,
-        "Start from the beginning where another run lies.",
+        "Replace another run in the output folder.",
         group=_RECORDS,
         identity=False,
         card="never",
@@ -25,69 +25,65 @@ class TrainArguments(CheckedOptions):
     )
     resume: bool = option(
         False,
-        "Go on from the newest checkpoint of the same run.",
+        "Continue the run from its newest checkpoint.",
         group=_RECORDS,
         identity=False,
         card="never",
         recorded=False,
     )
     epochs: int = option(60, "Passes over the training images.", group=_TRAINING, within="> 0", card="never")
-    batch_size: int = option(
-        64, "Images in a batch, over all processes.", group=_TRAINING, within="> 0", card="always"
-    )
-    gradient_accumulation: int = option(
-        1, "Batches to one optimizer step.", group=_TRAINING, within="> 0", card="always"
-    )
+    batch_size: int = option(64, "Images per batch, over all processes.", group=_TRAINING, within="> 0", card="always")
+    gradient_accumulation: int = option(1, "Batches per optimizer step.", group=_TRAINING, within="> 0", card="always")
     learning_rate: float = option(
-        1e-4, "Peak of the one-cycle schedule.", group=_TRAINING, within="> 0", card="always"
+        1e-4, "Peak learning rate of the one-cycle schedule.", group=_TRAINING, within="> 0", card="always"
     )
     backbone_learning_rate: float | None = option(
-        None, "Peak for the backbone.", group=_TRAINING, unset="the same as the head's", within="> 0"
+        None, "Peak learning rate of the backbone.", group=_TRAINING, unset="the same as the head's", within="> 0"
     )
     weight_decay: float = option(
-        1e-4, "AdamW's decay of weights; norms and biases have none.", group=_TRAINING, within=">= 0", card="always"
+        1e-4, "Weight decay of AdamW; norms and biases are exempt.", group=_TRAINING, within=">= 0", card="always"
     )
     pct_start: float = option(
-        0.2, "Share of the steps in which the learning rate rises.", group=_TRAINING, within="(0, 1)", card="never"
+        0.2, "Share of the steps with a rising learning rate.", group=_TRAINING, within="(0, 1)", card="never"
     )
     max_grad_norm: float = option(
         0.0,
-        "Gradients are clipped to this norm; 0 for no clipping.",
+        "Clip gradients to this norm; 0 turns clipping off.",
         group=_TRAINING,
         within=">= 0",
         card="never",
     )
     ema_decay: float = option(
         0.9997,
-        "Decay of the averaged weights; 0 for no averaging.",
+        "Decay of the averaged weights; 0 turns averaging off.",
         group=_TRAINING,
         within="[0, 1)",
         card="always",
     )
-    ema_warmup: bool = option(True, "Average over fewer steps at first.", group=_TRAINING, card="never")
+    ema_warmup: bool = option(True, "Average over fewer steps early in training.", group=_TRAINING, card="never")
     mixed_precision: Literal["no", "fp16", "bf16"] = option(
-        "no", "Number format of the forward pass.", group=_TRAINING, card="always"
+        "no", "Number format of the forward pass; no means float32.", group=_TRAINING, card="always"
     )
-    seed: int = option(0, "Seed of everything that is random.", group=_TRAINING, card="never", within=SEED)
+    seed: int = option(0, "Seed of all random choices.", group=_TRAINING, card="never", within=SEED)
     freeze_backbone: bool = option(False, "Train the head only.", group=_FROZEN, card="always")
     freeze_stages: int = option(
         0,
-        "Train the backbone without its first stages, so many of them as timm counts them.",
+        "Freeze this many of the backbone's first stages, counted as in timm.",
         group=_FROZEN,
         within=">= 0",
     )
     freeze_batch_norm: bool = option(
-        False, "Keep the statistics of the backbone's batch norms.", group=_FROZEN, card="never"
+        False, "Freeze the batch-norm statistics of the backbone.", group=_FROZEN, card="never"
     )
     cache_features: bool = option(
         False,
-        "Compute the maps of a frozen backbone once; fixed views replace --augment.",
+        "Compute the feature maps of a frozen backbone once. Fixed views replace random augmentation.",
         group=_FROZEN,
         card="never",
     )
     cache_dir: str | None = option(
         None,
-        "Folder of the cached maps.",
+        "Folder for the cached feature maps.",
         group=_FROZEN,
         identity=False,
         card="never",
@@ -95,12 +91,14 @@ class TrainArguments(CheckedOptions):
         folder=True,
     )
     cached_views: int = option(
-        4, "Views of each training image in the cache.", group=_FROZEN, within="> 0", card="never"
+        4, "Augmented views of each training image in the cache.", group=_FROZEN, within="> 0", card="never"
     )
-    channels_last: bool = option(True, "Memory format of the backbone.", group=_TRAINING, card="never")
+    channels_last: bool = option(
+        True, "Run the backbone in the channels-last memory format.", group=_TRAINING, card="never"
+    )
     cpu_threads: int = option(
         0,
-        "Threads of each process on CPU; 0 shares all cores among the processes.",
+        "CPU threads of each process; 0 divides all cores among the processes.",
         group=_TRAINING,
         identity=False,
         card="never",
@@ -108,28 +106,30 @@ class TrainArguments(CheckedOptions):
     )
     save_dtype: Literal["float32", "float16", "bfloat16"] = option(
         "float32",
-        "Number format of matrices and kernels in the saved file; the model computes in float32.",
+        "Number format of the saved weight matrices and kernels; the model computes in float32.",
         group=_RECORDS,
         card="never",
     )
-    figures: bool = option(True, "Draw curves.png and tags.png.", group=_RECORDS, identity=False, card="never")
+    figures: bool = option(
+        True, "Draw figures of the run, such as curves.png and tags.png.", group=_RECORDS, identity=False, card="never"
+    )
     report_to: str = option(
         "tensorboard",
-        "Trackers, comma-separated: tensorboard, wandb, ..., or none.",
+        "Trackers separated by commas: tensorboard, wandb, …, or none.",
         group=_RECORDS,
         identity=False,
         card="never",
     )
     checkpoint_every: int = option(
         0,
-        "Optimizer steps between checkpoints; 0 for the ends of epochs alone.",
+        "Optimizer steps between checkpoints; 0 saves at the end of each epoch only.",
         group=_RECORDS,
         identity=False,
         card="never",
         within=">= 0",
     )
     keep_checkpoints: int = option(
-        1, "Newest checkpoints to keep.", group=_RECORDS, identity=False, card="never", within="> 0"
+        1, "Number of newest checkpoints to keep.", group=_RECORDS, identity=False, card="never", within="> 0"
     )
     log_every: int = option(
         20,
@@ -147,5 +147,5 @@ class TrainArguments(CheckedOptions):
 
     @property
     def trackers(self) -> list[str]:
-        """Names of the trackers to report to."""
+        """Names of the trackers, without none."""
         return [name.strip() for name in self.report_to.split(",") if name.strip() not in ("", "none")]

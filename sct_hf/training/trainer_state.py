@@ -1,4 +1,4 @@
-"""Where training stands, and whether that is a place in a given run."""
+"""The progress of training, and checks that it fits a given run."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -7,13 +7,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunLength:
-    """What a run's steps are counted by.
+    """The length of a run.
 
     Attributes:
         epochs: Epochs.
-        batches: Batches of an epoch, for each process.
-        accumulation: Batches of an optimizer step; the last step of an epoch may have fewer.
-        batch_size: Images of a batch, over all processes.
+        batches: Batches per epoch, for each process.
+        accumulation: Batches per optimizer step; the last step of an epoch may have fewer.
+        batch_size: Images per batch, over all processes.
     """
 
     epochs: int
@@ -23,24 +23,24 @@ class RunLength:
 
     @property
     def steps_an_epoch(self) -> int:
-        """Optimizer steps of an epoch."""
+        """Optimizer steps per epoch."""
         return math.ceil(self.batches / self.accumulation)
 
 
 @dataclass
 class TrainerState:
-    """Where training stands, besides weights, optimizer and random generators.
+    """The progress of training, besides weights, optimizer and random generators.
 
     Attributes:
         step: Optimizer steps done.
         epoch: Epoch in progress, from 0.
-        batch: Batches of it that are done.
-        images: Images of it that are done, over all processes.
-        loss_sums: Sum over these images of the loss and of each of its parts.
-        seconds: Time spent training in this epoch.
-        waited: Time of it spent waiting for images.
-        total_seconds: Time spent training in all.
-        best_epoch: Epoch whose weights are selected so far, from 1; 0 for none yet.
+        batch: Batches of it done.
+        images: Images of it done, over all processes.
+        loss_sums: Sum over these images of the loss and each of its parts.
+        seconds: Training time in this epoch.
+        waited: Part of it spent waiting for images.
+        total_seconds: Training time of all epochs.
+        best_epoch: Epoch with the best weights so far, from 1; 0 for none yet.
         best_mAP: Its mAP on the held-out part.
         best_sha256: SHA-256 digest of the file of its weights.
         history: One row for each finished epoch.
@@ -61,10 +61,10 @@ class TrainerState:
 
     @classmethod
     def from_content(cls, content: dict[str, Any], length: RunLength) -> "TrainerState":
-        """Make the state of its fields' values as JSON gives them.
+        """Make the state from JSON values of its fields.
 
         Raises:
-            ValueError: A value is missing, of another type or out of the run's range: the message names it.
+            ValueError: A value is missing, has another type or is outside the run's range; the message names it.
         """
         known = {one.name for one in fields(cls)}
         if wrong := sorted(known ^ content.keys()):

@@ -1,4 +1,4 @@
-"""How long training waits for its images."""
+"""The time that training waits for images."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class TimedLoader:
-    """A loader whose batches are waited for by the clock.
+    """A loader that measures the time spent waiting for its batches.
 
-    Starting the loader counts as waiting. Where the device works on while the host waits, it is an upper bound of
-    the time lost.
+    Starting the loader counts as waiting. If the device works while the host waits, the time is an upper bound of the
+    loss.
 
     Args:
         loader: Any iterable of batches.
@@ -28,6 +28,6 @@ class TimedLoader:
         self._seconds += time.perf_counter() - started
 
     def take_seconds(self) -> float:
-        """Return the seconds spent waiting since this was last asked for."""
+        """Return the seconds spent waiting since the last call."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds

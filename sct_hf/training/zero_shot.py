@@ -1,4 +1,4 @@
-"""Labels that a model was not trained on, scored by their text alone."""
+"""Labels that a model was not trained on, scored by their text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,20 +20,19 @@ _LABELS_AT_ONCE = 256
 
 
 class UnseenLabels:
-    """Seen and unseen labels with their text, to be scored by a model.
+    """Seen and unseen labels with their text, for scoring.
 
-    The text is encoded at once, so that what cannot be scored ends a run before it starts.
+    The text is encoded immediately, so that labels that cannot be scored stop a run before it starts.
 
     Args:
-        model: Trained on the seen labels, or about to be.
-        seen: The S seen labels to be scored.
-        unseen: The U unseen ones.
-        encoder: Name or folder of the text encoder; None for what the checkpoint says.
-        backbone_weights: Where the classifier behind label prototypes is; None for the places that go by the
-            backbone's name.
+        model: The model, before or after training on the seen labels.
+        seen: The S seen labels to score.
+        unseen: The U unseen labels.
+        encoder: Name or folder of the text encoder; None for the checkpoint's.
+        backbone_weights: Source of the classifier behind label prototypes; None to find it by the backbone's name.
 
     Raises:
-        InputError: The model scores only the labels it is trained on, or the labels cannot be embedded.
+        InputError: The model scores only the labels of training, or the labels cannot be embedded.
     """
 
     def __init__(
@@ -55,16 +54,16 @@ class UnseenLabels:
     def score(
         self, model: TaggingModel, loader: DataLoader[Any], targets: np.ndarray, accelerator: Accelerator
     ) -> dict[str, Any]:
-        """Score every image twice: with the unseen labels alone to choose from, and with all.
+        """Score every image twice: with the unseen labels only, and with all labels.
 
         Args:
-            model: As trained.
-            loader: As of `evaluate_model`; its own targets are not looked at.
-            targets: (N, S + U) of the loader's images, in their order.
-            accelerator: Of this process.
+            model: The trained model.
+            loader: A loader for `evaluate_model`; its targets are ignored.
+            targets: Targets (N, S + U) of the loader's images, in their order.
+            accelerator: The accelerator of this process.
 
         Returns:
-            What `zero_shot_metrics` returns.
+            The result of `zero_shot_metrics`.
         """
         zsl = self._scores(model, loader, accelerator, slice(len(self.seen), None))
         gzsl = self._scores(model, loader, accelerator, slice(None))
@@ -84,7 +83,7 @@ class UnseenLabels:
 
 
 def format_zero_shot(figures: dict[str, Any]) -> str:
-    """Write what `zero_shot_metrics` returns as text, in percent."""
+    """Format the result of `zero_shot_metrics` as text, in percent."""
     ap = figures["ZSL_AP"]
     lines = []
     for kind, words in (("ZSL", "unseen labels alone"), ("GZSL", "seen and unseen labels together")):

@@ -1,4 +1,4 @@
-"""Variants of SCT, each a subclass in a module of its own; importing the package registers them."""
+"""Variants of SCT, one subclass per module. Importing the package registers all."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,8 +1,8 @@
-"""SCT whose scores take labels that are known beforehand into account, after C-Tran.
+"""SCT with known labels as an additional input, after C-Tran.
 
-Lanchantin et al., "General Multi-label Image Classification with Transformers", CVPR 2021. A learnt state joins the
-features of labels known to be present or absent, and labels inform one another by self-attention; C-Tran has them
-attend to regions too.
+Lanchantin et al., "General Multi-label Image Classification with Transformers", CVPR 2021. A learnt state is added to
+the features of labels known to be present or absent, and labels attend to each other; in C-Tran they attend to regions
+too.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from sct_hf.model.vocabulary_sct import Vocabulary
 from sct_hf.peers.registry import register_head
 
 KNOWN_LOGIT = 50.0
-"""Logit of a label known to be present, and its negative that of one known to be absent: finite in float16."""
+"""Logit of a label known to be present; its negative for one known to be absent. Finite in float16."""
 KNOWN_SHARE_MAX = 0.75
-"""Largest share of an image's targets that training lets the model know; C-Tran leaves at least a quarter unknown."""
+"""Largest share of an image's targets that training tells the model; C-Tran keeps at least a quarter unknown."""
 
 
 @checked
 class SCTKnownLabelsConfig(SCTConfig):
-    """Configuration of `SCTWithKnownLabels`: that of SCT."""
+    """Configuration of `SCTWithKnownLabels`, with the fields of `SCTConfig`."""
 
     model_type = "sct_known_labels"
 
@@ -41,16 +41,16 @@ class SCTKnownLabelsConfig(SCTConfig):
 
 @dataclass(frozen=True)
 class KnownVocabulary(Vocabulary):
-    """A vocabulary with what is known of its labels in each image: (B, C), 1 present, 0 absent, −1 or NaN unknown."""
+    """A vocabulary with the known labels of each image: (B, C), 1 present, 0 absent, −1 or NaN unknown."""
 
     known: Tensor
 
 
 class LabelStates(nn.Module):
-    """Adds a learnt state embedding to the features of labels known to be absent or present (C-Tran).
+    """Add a learnt state embedding to the features of labels known to be absent or present (C-Tran).
 
-    Unknown labels keep their features, that is, their state is the zero vector, as in C-Tran's code. Where the
-    features go from there, through attention between labels, is this project's.
+    Unknown labels keep their features: their state is the zero vector, as in C-Tran's code. The attention between
+    labels that follows is this project's.
 
     Args:
         dim: Width D.
@@ -67,7 +67,7 @@ class LabelStates(nn.Module):
 
 
 class SCTKnownLabelsModel(SCTModel):
-    """`SCTModel` whose label features hold the states of known labels, and attend to one another."""
+    """`SCTModel` whose label features include the states of known labels and attend to each other."""
 
     config_class = SCTKnownLabelsConfig
 
@@ -93,10 +93,10 @@ class SCTKnownLabelsModel(SCTModel):
 
 @register_head("sct_known_labels")
 class SCTWithKnownLabels(SCTForMultiLabelClassification):
-    """SCT that labels known beforehand inform; their own logits say what is known.
+    """SCT that uses known labels to score the others. The logits of known labels state what is known.
 
-    In training on targets a part of them, drawn again for each image, is known to the model and left out of the
-    losses ("label mask training").
+    In training, some targets of each image are drawn, given to the model and left out of the losses ("label mask
+    training").
     """
 
     config_class = SCTKnownLabelsConfig
@@ -119,16 +119,16 @@ class SCTWithKnownLabels(SCTForMultiLabelClassification):
 
         Args:
             pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised images.
-            labels (`Tensor` of shape (B, C), *optional*): Targets; those of known labels take no part in the loss.
+            labels (`Tensor` of shape (B, C), *optional*): Targets; the loss ignores those of known labels.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
             vocabulary (`Vocabulary`, *optional*): Other labels.
             output_maps (`bool`, *optional*, defaults to `False`): Whether to return maps (B, C, H, W).
             output_hidden_states (`bool`, *optional*): Whether to return the regions before and after each layer.
-            known (`Tensor` of shape (B, C), *optional*): 1 present, 0 absent, −1 or NaN unknown. In training on
-                targets it is drawn, if not given.
+            known (`Tensor` of shape (B, C), *optional*): 1 present, 0 absent, −1 or NaN unknown. If not given, it is
+                drawn from the targets in training.
 
         Raises:
-            ValueError: An input of a wrong shape, size or value.
+            ValueError: An input has a wrong shape, size or value.
         """
         vocabulary = vocabulary or self.vocabulary()
         images = pixel_values if backbone_features is None else backbone_features
@@ -149,20 +149,20 @@ class SCTWithKnownLabels(SCTForMultiLabelClassification):
         vocabulary: Vocabulary | None = None,
         known: Tensor | None = None,
     ) -> Match:
-        """As SCT's, with what is known of labels (B, C)."""
+        """As `SCTForMultiLabelClassification.match`, with `known` (B, C)."""
         if known is not None:
             vocabulary = self.with_known(vocabulary or self.vocabulary(), known)
         return super().match(pixel_values, backbone_features, vocabulary)
 
     def with_known(self, vocabulary: Vocabulary, known: Tensor) -> KnownVocabulary:
-        """A vocabulary with what is known (B, C), in evaluation with what follows from it in the hierarchy."""
+        """A vocabulary with known labels (B, C); in evaluation also those that follow from the hierarchy."""
         if self.hierarchy is not None and not self.training and vocabulary.own:
             known = self.hierarchy.implied(known)
         parts = {name: getattr(vocabulary, name) for name in Vocabulary.__dataclass_fields__}
         return KnownVocabulary(**parts, known=known)
 
     def finish(self, logits: Tensor, vocabulary: Vocabulary) -> Tensor:
-        """As SCT's, after the logits of known labels are put at what is known, in evaluation."""
+        """As `SCTForMultiLabelClassification.finish`; in evaluation, logits of known labels are set first."""
         known = getattr(vocabulary, "known", None)
         if known is not None and not self.training:
             logits = known_logits(logits, known)
@@ -170,15 +170,14 @@ class SCTWithKnownLabels(SCTForMultiLabelClassification):
 
 
 def draw_known_labels(labels: Tensor, share_max: float) -> Tensor:
-    """Draw which targets are known to the model in a training step (C-Tran's label mask training).
+    """Draw the targets that the model is told in a training step (C-Tran's label mask training).
 
-    For each image a number of known labels is drawn, each from none to `share_max` of its n usable targets as
-    likely, and then as many of those, each as likely. C-Tran leaves at least a quarter unknown. Torch's generator
-    decides.
+    For each image with n usable targets, a number from 0 to ⌊share_max · n⌋ is drawn uniformly, then that many
+    targets. C-Tran keeps at least a quarter unknown. Torch's global generator is used.
 
     Args:
-        labels (`Tensor` of shape (B, C)): Targets; those of exactly 0 or 1 may be drawn.
-        share_max (`float`): Largest share, in (0, 1]; ⌊share_max · n⌋ targets at most.
+        labels (`Tensor` of shape (B, C)): Targets; only exact 0 or 1 may be drawn.
+        share_max (`float`): Largest share, in (0, 1].
 
     Returns:
         `Tensor` of shape (B, C), float32: 1 and 0 where drawn, −1 elsewhere.
@@ -192,26 +191,26 @@ def draw_known_labels(labels: Tensor, share_max: float) -> Tensor:
 
 
 def without_known(labels: Tensor, known_labels: Tensor) -> Tensor:
-    """Targets (B, C) with NaN, unknown, where the label is known to the model: there is nothing to learn there."""
+    """Targets (B, C) set to NaN, unknown, for labels that the model is told: there is nothing to learn."""
     return full_precision(labels).masked_fill(known_labels >= 0, torch.nan)
 
 
 def known_logits(logits: Tensor, known_labels: Tensor) -> Tensor:
-    """Logits (B, C) that agree with what is known: ±`KNOWN_LOGIT` there."""
+    """Logits (B, C), set to ±`KNOWN_LOGIT` for known labels."""
     known_values = KNOWN_LOGIT * (2 * known_labels.to(logits.dtype) - 1)
     return torch.where(known_labels >= 0, known_values, logits)
 
 
 def check_known_labels(known_labels: Tensor, shape: tuple[int, ...]) -> None:
-    """Check what is known of labels.
+    """Check known labels.
 
     Args:
-        known_labels: As given.
-        shape: (B, C), as needed.
+        known_labels: The values given.
+        shape: The shape needed, (B, C).
 
     Raises:
-        ValueError: A wrong shape, or (looked at on the CPU only, where that stalls nothing) a
-            value that is not 1, 0, −1 or NaN.
+        ValueError: The shape is wrong, or a value is not 1, 0, −1 or NaN. Values are checked on the CPU only, since
+            the check would stall a GPU.
     """
     if tuple(known_labels.shape) != tuple(shape):
         raise ValueError(

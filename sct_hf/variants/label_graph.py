@@ -1,4 +1,4 @@
-"""SCT whose label features pass messages along how often labels are seen together in training, after KGGR."""
+"""SCT with messages between labels that occur together in training, after KGGR."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from sct_hf.peers.registry import register_head
 
 @checked
 class SCTLabelGraphConfig(SCTConfig):
-    """Configuration of `SCTWithLabelGraph`: that of SCT."""
+    """Configuration of `SCTWithLabelGraph`, with the fields of `SCTConfig`."""
 
     model_type = "sct_label_graph"
 
@@ -32,12 +32,12 @@ class LabelMessages(nn.Module):
     (Chen et al., "Knowledge-Guided Multi-Label Few-Shot Learning for General Image Recognition", TPAMI 2022). The
     layer is a choice of this project:
 
-    - One step, a linear map and a residual in place of three steps of a gated recurrent unit, which has six times the
-      weights, would change a label without neighbours, and bring its features into (−1, 1).
-    - W starts at 0, so that training starts from the model without messages, with all other weights as there. It has
-      no bias, so that a label without neighbours keeps its features to the bit.
-    - Â is P divided by its row's sum where that is above 1: no label hears more than a mean of its neighbours, and
-      weak links stay weak. No threshold, no re-weighting, and the residual is the link of a label to itself.
+    - It takes one step, a linear map with a residual, instead of three steps of a gated recurrent unit. The unit has
+      six times the weights, changes labels without neighbours, and limits features to (−1, 1).
+    - W starts at 0, so training starts from the model without messages. It has no bias, so the features of a label
+      without neighbours stay bit-identical.
+    - Â is P, divided by its row's sum if that is above 1: a label gets at most a mean of its neighbours, and weak
+      links stay weak. There is no threshold and no re-weighting. The residual is the link of a label to itself.
 
     Args:
         dim (`int`): Width D.
@@ -55,7 +55,7 @@ class LabelMessages(nn.Module):
 
 
 class SCTLabelGraphModel(SCTModel):
-    """`SCTModel` with messages between its own labels; nobody counted others, so they pass none."""
+    """`SCTModel` with messages between its own labels. Other labels have no counts and pass none."""
 
     config_class = SCTLabelGraphConfig
 
@@ -77,13 +77,13 @@ class SCTLabelGraphModel(SCTModel):
         super()._init_weights(module)
 
     def set_label_graph(self, graph: Tensor) -> None:
-        """Give the labels their graph, such as `count_label_graph` counts it.
+        """Set the graph of the labels, such as that of `count_label_graph`.
 
         Args:
             graph (`Tensor` of shape (C, C)): P(label j | label i), any float dtype, with a diagonal of zeros.
 
         Raises:
-            ValueError: A graph that cannot be used.
+            ValueError: The graph cannot be used.
         """
         check_label_graph(graph, len(self.config.label_names))
         self.label_graph = graph.detach().to(self.label_graph, copy=True)
@@ -107,7 +107,7 @@ class SCTWithLabelGraph(SCTForMultiLabelClassification):
         self.sct.set_label_graph(count_label_graph(targets))
 
     def set_labels(self, names: Any, *args: Any, **kwargs: Any) -> None:
-        """As `SCTForMultiLabelClassification.set_labels`; the graph goes on among the labels that stay."""
+        """As `SCTForMultiLabelClassification.set_labels`; the graph between labels that stay is kept."""
         former, graph = self.config.label_names, self.sct.label_graph
         super().set_labels(names, *args, **kwargs)
         if self.config.scorer == "label":  # a linear scorer's labels are only renamed
@@ -126,15 +126,15 @@ class SCTWithLabelGraph(SCTForMultiLabelClassification):
 def count_label_graph(targets: Tensor) -> Tensor:
     """Estimate P(label j | label i) of every pair from known targets.
 
-    That is n(i and j) / (n(i, j judged) + 1): of the images that show i and in which j was judged, those that show
-    j. The graph is KGGR's (Chen et al., TPAMI 2022), whose probabilities are the plain shares. With one image more,
-    with i and no other label, a coincidence is no certainty: 1/2 for the only image of i, if it shows j.
+    The estimate is n(i and j) / (n(i, j known) + 1): among images that show i and for which j is known, the share that
+    shows j. The graph is KGGR's (Chen et al., TPAMI 2022), which uses plain shares. The added 1 keeps a coincidence
+    from becoming certain: if the only image of i shows j, the estimate is 1/2.
 
     Args:
-        targets (`Tensor` of shape (N, C)): 1 present, 0 absent, −1 or NaN unknown; of the images that are trained on.
+        targets (`Tensor` of shape (N, C)): Training targets: 1 present, 0 absent, −1 or NaN unknown.
 
     Returns:
-        `Tensor` of shape (C, C), float32: row i for what is given, the diagonal 0.
+        `Tensor` of shape (C, C), float32: row i for the condition, diagonal 0.
     """
     shown = (targets == 1).double()  # (N, C)
     judged = ((targets == 1) | (targets == 0)).double()  # (N, C)
@@ -146,7 +146,7 @@ def check_label_graph(graph: Tensor, count: int) -> None:
     """Check a graph of `count` labels.
 
     Raises:
-        ValueError: Not (C, C), entries that are no probabilities, or links of a label to itself.
+        ValueError: The shape is not (C, C), an entry is not a probability, or a label has a link to itself.
     """
     if tuple(graph.shape) != (count, count):
         raise ValueError(
@@ -169,7 +169,7 @@ def check_label_graph(graph: Tensor, count: int) -> None:
 
 
 def graph_of_labels(graph: Tensor, former: Sequence[str], names: Sequence[str]) -> Tensor:
-    """The graph (C, C) of labels `names`, from that of `former` ones; new labels have no neighbours."""
+    """The graph (C, C) of labels `names`, taken from the graph of `former` ones; new labels have no neighbours."""
     places = {name: place for place, name in enumerate(former)}
     kept = [place for place, name in enumerate(names) if name in places]
     taken = [places[names[place]] for place in kept]

@@ -136,7 +136,7 @@ def test_every_variant_can_be_used() -> None:
         ),
         ({"folds": 0}, "folds is 0"),
         ({"contender": "nobody"}, "contender has 'nobody': choose from sct"),
-        ({"holdout": 0}, "holdout is 0: variants are judged on a part held out"),
+        ({"holdout": 0}, "holdout is 0: variants are compared on a held-out part"),
         ({"head": "linear"}, "head is set by the benchmark itself: leave it out; give --contender"),
         ({"max_train_samples": 5}, "max_train_samples is set by the benchmark itself: leave it out; give --train_s"),
     ],

@@ -80,7 +80,7 @@ def test_each_file_is_opened_once(broken: dict[str, Path], monkeypatch: pytest.M
 
 
 def test_all_images_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is empty"):
+    with pytest.raises(InputError, match="has no image"):
         assembled({"x": tmp_path / "x.jpg"}, skip_missing_images=True)
 
 

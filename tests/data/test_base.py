@@ -148,7 +148,7 @@ def test_subset_is_drawn_under_the_seed(many: LabelledImages) -> None:
 
 
 def test_an_empty_split_is_refused() -> None:
-    with pytest.raises(InputError, match="split 'val' of data set 'nothing' is empty"):
+    with pytest.raises(InputError, match="split 'val' of data set 'nothing' has no image"):
         labelled_images(Listing("x"), NAMES, name="nothing", split="val", skip_missing_images=True)
 
 

@@ -130,7 +130,7 @@ def test_a_separated_cell_is_read_back(names: list[str], separator: str) -> None
         (["dog|cat", "dog cat"], None),
         (["dog", "cat", ""], None),
         (['["dog cat", "dog"]', '["cat"]'], None),
-        (["dog|cat", "dog,cat"], "alike"),
+        (["dog|cat", "dog,cat"], "set separator to the other"),
         ([["dog"], None, 3], None),
     ],
 )

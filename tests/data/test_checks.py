@@ -56,8 +56,8 @@ def test_nothing_is_wrong_with_good_files(listing: Callable[..., Listing]) -> No
 @pytest.mark.parametrize(
     ("rows", "kind", "place", "words"),
     [
-        (("a.png", ["cat"]), "image listed twice", "line 5", "stands at train, line 2 already with other labels"),
-        (("a.png", ["cat", "dog"]), "image listed twice", "line 5", "stands at train, line 2 already: keep one"),
+        (("a.png", ["cat"]), "image listed twice", "line 5", "is already listed at train, line 2 with other labels"),
+        (("a.png", ["cat", "dog"]), "image listed twice", "line 5", "is already listed at train, line 2: keep one"),
         (("copy.png", ["cat"]), "same image twice", "line 5", "the same image as 'b.png' at train, line 3: keep"),
         (("absent.png", ["cat"]), "missing image", "line 5", "absent.png is missing: correct the path, or restore"),
         (("D.jpg", ["cat"]), "missing image", "line 5", "D.jpg is missing: there is 'd.png': correct the path"),

@@ -126,10 +126,10 @@ def test_what_is_left_out_is_noted(content: dict[str, Any], listed: Callable[[],
         ),
         ({"images": [{"id": 7}]}, "images 1: an object without a usable id or file_name"),
         ({"images": [3]}, "images 1: a number without a usable"),
-        ({"images": [{"id": 7, "file_name": "g.png"}, {"id": 7, "file_name": "e.png"}]}, "images 2: id 7 stands at"),
+        ({"images": [{"id": 7, "file_name": "g.png"}, {"id": 7, "file_name": "e.png"}]}, "2: id 7 is already used"),
         ({"categories": [{"id": 2, "name": None}]}, "categories: label None is nothing"),
         ({"categories": [{"id": 2, "name": "cup"}, {"id": 3, "name": "cup "}]}, "label 'cup' is declared twice"),
-        ({"categories": [{"id": 2, "name": "a"}, {"id": "3", "name": "b"}]}, "numbers and text, or stand twice"),
+        ({"categories": [{"id": 2, "name": "a"}, {"id": "3", "name": "b"}]}, "mix numbers and text, or repeat"),
         ({"annotations": [{"image_id": 7}]}, "annotation 1: an object without image_id and category_id"),
         ({"annotations": [{"image_id": 7, "category_id": [2]}]}, "annotation 1: category_id .* is none of the 3"),
         ({"annotations": 5}, "not in the instances format"),
@@ -144,7 +144,7 @@ def test_each_fault_has_its_entry(
 
 
 def test_odd_published_data_are_noted_and_no_error(content: dict[str, Any], write: Callable[[Any], Path]) -> None:
-    """The images are equal, no image shows a cup, and what is scored is trained on."""
+    """The images are equal, no image shows a cup, and the scored images are trained on."""
     data = DataArguments(dataset="coco", data_dir=str(write(content)), train_split="val2014", eval_split="val2014")
     notes = "\n".join(check_run_data(data).notes[0])
     assert "label 'cup' has no positive in training" in notes

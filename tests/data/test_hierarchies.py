@@ -48,7 +48,7 @@ def test_names_like_formulas_are_written_as_text_and_read_back(tmp_path) -> None
         (["dog,pet", "bird,pet"], "line 2: 'bird' is neither a label of the data set nor a parent"),
         (["dog,pet", "cta,pet"], "line 2: 'cta' is neither .*; did you mean 'cat'?"),
         (["child,parent", "dog,dog"], "line 2: 'dog' cannot be its own parent"),
-        (["dog,pet", "pet,beast", "", "beast,dog"], "line 4: closes a circle, .*dog → .*: take one of its rows out"),
+        (["dog,pet", "pet,beast", "", "beast,dog"], "line 4: closes a cycle, .*dog → .*: remove one of its rows"),
         (["dog,pet,animal"], "line 1: 'dog,pet,animal' is not child,parent"),
         (["dog,pet", "cat,"], "line 2: 'cat,' is not child,parent"),
         (["dog,DiningTable"], "line 1: 'DiningTable' would be a new label beside 'dining table'"),
@@ -248,5 +248,5 @@ def test_a_long_hierarchy(tmp_path) -> None:
     found = read_hierarchy(write(tmp_path, *rows), LABELS)
     assert len(found["dog"]) == 5000
     rows.append("above 5000 0,above 2500 0")
-    with pytest.raises(InputError, match="line 10001: closes a circle"):
+    with pytest.raises(InputError, match="line 10001: closes a cycle"):
         read_hierarchy(write(tmp_path, *rows), LABELS)

@@ -50,5 +50,5 @@ def test_splits_are_folders(tree: Path, tmp_path: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="make it, with a folder for each label in it"):
+    with pytest.raises(InputError, match="create it, with one folder per label"):
         load_data("labelfolders", "train", data_dir=tmp_path / "absent")

@@ -55,7 +55,7 @@ def test_cells_that_are_no_marks(root: Path) -> None:
     texts = [str(problem).removeprefix(f"{root / 'x.csv'}, ") for problem in caught.value.problems]
     assert [text.split(":")[0] for text in texts] == ["line 1", "line 2", "line 4", "line 4"]
     assert "column 'width' is taken for a label, but no cell is a mark, such as '40'" in texts[0]
-    assert "take the column out, or name the column of labels by label_column" in texts[0]
+    assert "remove the column, or set label_column to the column of labels" in texts[0]
     assert texts[1].startswith("line 2: column 'cat' holds 'yes': write 1 (present), 0 (absent), or ?")
 
 

@@ -193,7 +193,7 @@ def test_labels_from_a_file(root: Path) -> None:
     ("text", "message"),
     [
         ("cat\n", "labels.txt: 1 labels: give at least two"),
-        ("cat\ndog\ncat", "line 3: label 'cat' stands on line 1 already"),
+        ("cat\ndog\ncat", "line 3: label 'cat' is already on line 1"),
     ],
 )
 def test_a_labels_file_that_is_wrong(root: Path, text: str, message: str) -> None:

@@ -47,7 +47,7 @@ def test_a_number_for_each_object_is_an_index() -> None:
         ([[0, 1], [1, 0]], ["no", "yes"], {"declared": True}, r"\(no, yes\) or a 0/1 vector \(yes\)"),
         ([[1, 1, 0], [0, 1, 1]], ["no", "yes"], {"declared": True}, "0/1 vectors, since .* 3 numbers for 2 names"),
         ([[1, 1], [0, 1]], ["no", "yes"], {"declared": True}, "0/1 vector"),
-        ([[1, 1, 0, 0]], NAMES, {}, "since a number stands twice in a row, but they have 4 numbers for 3 names"),
+        ([[1, 1, 0, 0]], NAMES, {}, "since a number appears twice in a row, but they have 4 numbers for 3 names"),
         ([[0.5, 1.0, 0.0]], NAMES, {}, "0.5 is neither 0 nor 1"),
         ([[1.0], [2.0]], NAMES, {}, "2.0 is neither 0 nor 1"),
         ([[True], [False]], NAMES, {}, "since they are true and false, but they have 1 numbers for 3 names"),

@@ -173,7 +173,7 @@ def test_a_visit(
     words = page.browser.find_element(By.XPATH, "//textarea")
     words.send_keys("wild boar, fire engine, wild boar")
     page.browser.find_element(By.XPATH, "//button[normalize-space()='Tag with these labels']").click()
-    page.until(lambda: page.says("“wild boar” is there twice. Give each label once."))
+    page.until(lambda: page.says("“wild boar” appears twice. Give each label once."))
     assert page.bars.keys() == wanted.keys()
     for _ in range(len(", wild boar")):
         words.send_keys(Keys.BACKSPACE)
@@ -187,7 +187,7 @@ def test_a_visit(
     page.screenshot("labels.png")
 
     page.upload(broken)
-    page.until(lambda: page.says("This file is no image that can be read"))
+    page.until(lambda: page.says("This file cannot be read as an image"))
     page.until(lambda: not page.bars and page.heatmap is None)
     assert [entry for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 

@@ -114,11 +114,11 @@ def test_other_labels_and_back(client: Client, taggers: dict[str, Any], image: s
 def test_errors_of_the_user_are_messages(
     client: Client, image: str, broken: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(AppError, match="This file is no image that can be read"):
+    with pytest.raises(AppError, match="This file cannot be read as an image"):
         client.predict(handle_file(broken), api_name="/tag")
     with pytest.raises(AppError, match="There is no image yet"):
         client.predict(None, "horse", api_name="/labels")
-    with pytest.raises(AppError, match="“dog” is there twice"):
+    with pytest.raises(AppError, match="“dog” appears twice"):
         client.predict(handle_file(image), "dog, cat, dog", api_name="/labels")
     assert "Traceback" not in "".join(capfd.readouterr())
     tags, line, where = client.predict(None, api_name="/tag")  # an image taken away is no error
@@ -172,7 +172,7 @@ def test_names_are_text_on_the_page() -> None:
     assert not [name for name in HOSTILE_NAMES for text in texts if name in text]
     with pytest.raises(gr.Error) as raised:
         Answers(Viewer(tagger)).relabel(None, "<img src=x>, <img src=x>", [], {})
-    assert raised.value.message.startswith("“&lt;img src=x&gt;” is there twice")
+    assert raised.value.message.startswith("“&lt;img src=x&gt;” appears twice")
 
 
 SESSIONS = itertools.count()

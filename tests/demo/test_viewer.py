@@ -106,7 +106,7 @@ def test_heatmaps_of_a_large_image_are_smaller(viewer: Viewer, tmp_path: Any) ->
 
 
 def test_a_broken_file_is_told_without_its_path(viewer: Viewer, broken: str) -> None:
-    with pytest.raises(ValueError, match="This file is no image that can be read") as caught:
+    with pytest.raises(ValueError, match="This file cannot be read as an image") as caught:
         viewer.look(broken, LABELS)
     assert "broken.jpg" not in str(caught.value)
 
@@ -114,7 +114,7 @@ def test_a_broken_file_is_told_without_its_path(viewer: Viewer, broken: str) -> 
 def test_reading_labels() -> None:
     assert read_labels("horse, wild  boar\nfire engine,, \n") == ["horse", "wild boar", "fire engine"]
     assert read_labels(" ,\n") == []
-    with pytest.raises(ValueError, match="“Horse” is there twice"):
+    with pytest.raises(ValueError, match="“Horse” appears twice"):
         read_labels("horse, cow, Horse")
 
 

@@ -56,7 +56,7 @@ MODEL_INDEX = """model-index:
 @pytest.mark.parametrize(
     ("header", "text", "message"),
     [
-        ("license: mit", "It reaches 97.31 % on ImageNet.", r"says 97\.31, which this run has not measured"),
+        ("license: mit", "It reaches 97.31 % on ImageNet.", r"says 97\.31, which this run did not measure"),
         ("co2_eq_emissions:\n  emissions: 123.4", "Green.", r"says 123\.4,"),
         (MODEL_INDEX.format("0.98765"), "Good.", r"says 0\.98765,"),
         (MODEL_INDEX.format("98.7 ± 0.6"), "Good.", r"says 98\.7,"),

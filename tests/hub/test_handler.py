@@ -270,7 +270,7 @@ def test_a_url_that_leads_into_a_private_network_is_refused(address, monkeypatch
         "https://[::1]/",
         "http://10.0.0.1",
     ):
-        with pytest.raises(ValueError, match="not in the public internet"):
+        with pytest.raises(ValueError, match="not on the public internet"):
             handler.read_image(url)
     # A name that is public when it is looked up, and leads elsewhere when it is connected to.
     lookup = handler.socket.getaddrinfo
@@ -281,7 +281,7 @@ def test_a_url_that_leads_into_a_private_network_is_refused(address, monkeypatch
         return lookup("127.0.0.1" if len(asked) == 1 else "127.0.0.2", *arguments, **options)
 
     monkeypatch.setattr(handler.socket, "getaddrinfo", rebinding)
-    with pytest.raises(ValueError, match="not in the public internet"):
+    with pytest.raises(ValueError, match="not on the public internet"):
         handler.read_image(f"http://rebinding.example:{port}/image")
     assert len(asked) == 2
 

@@ -220,7 +220,7 @@ def test_what_the_hub_refuses(
 def test_no_token(here: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(InputError, match="token: there is none; run `hf auth login`"):
+    with pytest.raises(InputError, match="token is missing: run `hf auth login`"):
         upload(target, REPO)
     assert not here.requests
 
@@ -277,7 +277,7 @@ def script() -> Callable[[list[str]], int]:
     [
         ("colours", [], "repo is 'colours': give OWNER/NAME"),
         ("me/co lours", [], "repo is 'me/co lours': "),
-        (REPO, ["--examples", __file__], "test_publish.py' is no image that can be read"),
+        (REPO, ["--examples", __file__], "test_publish.py' cannot be read as an image"),
     ],
 )
 def test_exit_code(

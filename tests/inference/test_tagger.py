@@ -219,7 +219,7 @@ def test_a_model_with_broken_weights_is_refused(tmp_path) -> None:
     model = build_model("test_resnet", LABELS, image_size=64, head="linear")
     torch.nn.init.constant_(model.head.classifier.bias, torch.nan)
     path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
-    with pytest.raises(InputError, match="scores are not numbers"):
+    with pytest.raises(InputError, match="scores are NaN"):
         list(Tagger(model, image_processor(model.config)).tag([path]))
 
 

@@ -94,7 +94,7 @@ def test_width_of_random_vectors() -> None:
     with pytest.raises(InputError, match="width 7, not dim=9"):
         encode_labels(["cat"], "random:7", dim=9)
     for encoder, dim in [("random:x", None), ("random:0", None), ("random", -3)]:
-        with pytest.raises(InputError, match=r"label_encoder='random.*is no width"):
+        with pytest.raises(InputError, match=r"label_encoder='random.*is not a width"):
             encode_labels(["cat"], encoder, dim=dim)
 
 
@@ -147,7 +147,7 @@ def test_scenes_vectors_are_those_of_minilm() -> None:
         ([], "at least one name"),
         ("cat", "at least one name"),
         (["cat", "cat"], "repeat: cat"),
-        (["cat", "_"], "no word"),
+        (["cat", "_"], "no letter or digit"),
     ],
 )
 def test_bad_names(names: list[str], message: str) -> None:

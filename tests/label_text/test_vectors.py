@@ -61,9 +61,9 @@ def _header(**changes: str) -> dict[str, str]:
     [
         ({"weight": torch.zeros(2, 3)}, None, "no label vectors"),
         ({"embeddings": torch.zeros(2, 3)}, None, "no label vectors"),
-        ({"embeddings": torch.zeros(2, 4)}, _header(), r"\(2, 4\) where torch.float32 \(2, 3\)"),
-        ({"embeddings": torch.zeros(3, 3)}, _header(), r"\(3, 3\) where torch.float32 \(2, 3\)"),
-        ({"embeddings": torch.tensor([[0.0, 0, 0], [0, torch.nan, 0]])}, _header(), "not finite for cat"),
+        ({"embeddings": torch.zeros(2, 4)}, _header(), r"\(2, 4\); give torch.float32 \(2, 3\)"),
+        ({"embeddings": torch.zeros(3, 3)}, _header(), r"\(3, 3\); give torch.float32 \(2, 3\)"),
+        ({"embeddings": torch.tensor([[0.0, 0, 0], [0, torch.nan, 0]])}, _header(), "NaN or infinity for cat"),
         ({"embeddings": torch.zeros(2, 3)}, _header(names="[broken"), "damaged"),
         ({"embeddings": torch.zeros(2, 3)}, _header(names=json.dumps(["cat", "cat"])), "repeat: cat"),
         (
@@ -86,7 +86,7 @@ def test_absent_foreign_and_misnamed_files(label_vectors: LabelVectors, tmp_path
     with pytest.raises(InputError, match=r"no file .*nothing\.safetensors"):
         encode_labels(["cat"], str(tmp_path / "nothing.safetensors"))
     (tmp_path / "text.safetensors").write_text("no tensors here")
-    with pytest.raises(InputError, match="is no safetensors file"):
+    with pytest.raises(InputError, match="is not a safetensors file"):
         LabelVectors.load(tmp_path / "text.safetensors")
     with pytest.raises(InputError, match=r"does not end in \.safetensors"):
         label_vectors.save(tmp_path / "labels.bin")

@@ -78,7 +78,7 @@ def test_spellings(name: str, words: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "_-_", "!?"])
 def test_a_name_without_a_word_is_an_error(name: str) -> None:
-    with pytest.raises(InputError, match="holds no word"):
+    with pytest.raises(InputError, match="has no letter or digit"):
         label_words(name)
 
 

@@ -180,8 +180,8 @@ def test_new_labels_have_the_hierarchy_given_with_them() -> None:
         ({"label_parents": {"z": ["a"]}}, "names 'z', which is no label"),
         ({"label_parents": {"a": []}}, "gives 'a' the parents"),
         ({"label_parents": {"a": ["b", "b"]}}, "gives 'a' the parents"),
-        ({"label_parents": {"a": ["a"]}}, "circle, a → a"),
-        ({"label_parents": {"a": ["b"], "b": ["c"], "c": ["a"]}}, "circle, (a → b → c → a|b → c → a → b|c → a → b)"),
+        ({"label_parents": {"a": ["a"]}}, "cycle, a → a"),
+        ({"label_parents": {"a": ["b"], "b": ["c"], "c": ["a"]}}, "cycle, (a → b → c → a|b → c → a → b|c → a → b)"),
         (
             {"label_parents": DIAMOND, "thresholds": [0.5, 0.5, 0.5, 0.5, 0.6, 0.5]},
             "'e' needs one of 0.5 or less, that of '[abcd]' below it",

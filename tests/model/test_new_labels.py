@@ -117,7 +117,7 @@ def test_prototypes_that_cannot_be_made_are_an_error(bert, classifiers, monkeypa
     with pytest.raises(InputError, match=r"no classifier by package.*no classifier by pretrained.*set_labels"):
         encode_new_labels(NEW, model, bert)
     classifiers["package"] = classifier(seed=2)
-    with pytest.raises(InputError, match=r"'package' does not give the checkpoint's own prototypes"):
+    with pytest.raises(InputError, match=r"'package' does not reproduce the checkpoint's own prototypes"):
         encode_new_labels(NEW, model, bert)
     without_package(monkeypatch)
     with pytest.raises(ValueError, match=r"made by the package sct_hf: install and import it"):
@@ -141,7 +141,7 @@ def test_what_is_missing_is_named(bert, monkeypatch) -> None:
     with pytest.raises(ValueError, match=r"'bert' cannot be loaded .*Give its folder .*package sct_hf"):
         encode_new_labels(NEW, model)
     model.config.text_recipe = None
-    with pytest.raises(ValueError, match="does not say what encoded its labels"):
+    with pytest.raises(ValueError, match="does not record its text encoder"):
         encode_new_labels(NEW, model)
 
 

@@ -17,8 +17,8 @@ from sct_hf.variants.label_graph import SCTWithLabelGraph
 from tests.model.conformance import assert_same_tensors, images
 from tests.model.tiny import LABELS, tiny_config
 
-STRUCTURE = "sct_hf 0.1 .* train it again"
-TRAINING = "take it out of config.json, the scores stay.*train --help"
+STRUCTURE = "sct_hf 0.1 .* or retrain"
+TRAINING = "remove it from config.json, scores stay the same.*train --help"
 # Of version 0.1: the default of each field that is gone, another value, and the remedy that an error names for it.
 RETIRED: dict[str, tuple[Any, Any, str]] = {
     "projection_norm": (True, False, STRUCTURE),

@@ -101,7 +101,7 @@ def test_a_head_without_pooled_labels_is_trained_without_it() -> None:
     context = make_context(PeerForMultiLabelClassification(config), contrast_loss_weight=0.1)
     objective = make_objective(replace(context, say=told.append))
     assert [type(part).__name__ for part in objective.parts] == ["Supervised"]
-    assert told == ["contrast_loss_weight is of sct: PeerForMultiLabelClassification is trained without it"]
+    assert told == ["contrast_loss_weight needs --head sct: PeerForMultiLabelClassification is trained without it"]
 
 
 @pytest.mark.parametrize("options", [{"contrast_loss_weight": -0.1}, {"contrast_temperature": 0.0}])

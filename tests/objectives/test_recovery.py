@@ -150,7 +150,7 @@ def test_nothing_is_recovered_where_all_is_known(treatment: str, targets: Any, k
 
 
 def test_a_head_without_pooled_features_cannot_blend() -> None:
-    with pytest.raises(InputError, match="unknown_labels is 'blend': it needs --head sct"):
+    with pytest.raises(InputError, match="unknown_labels is 'blend', which needs --head sct"):
         objective_of(random_stub("head", seed=0), SOME, unknown_labels="blend")
     assert (
         Blending.from_options(
@@ -163,5 +163,5 @@ def test_a_head_without_pooled_features_cannot_blend() -> None:
 def test_what_known_labels_states_tell_is_not_recovered() -> None:
     model = random_stub("head", seed=0)
     model.takes_known_labels = True
-    with pytest.raises(InputError, match="unknown_labels is 'recover': what is recovered would be learnt from known"):
+    with pytest.raises(InputError, match="unknown_labels is 'recover', but this head gets known labels as input"):
         objective_of(model, SOME, unknown_labels="recover")

@@ -82,7 +82,7 @@ def test_recipe_of_the_kin() -> None:
         ("epocs: 3\n", "'epocs', which is no option; did you mean epochs"),
         ("mixed_precision: fp8\n", "mixed-precision: invalid choice: 'fp8'"),
         ("epochs: many\n", "--epochs: invalid int value: 'many'"),
-        ("head: query\n", "head is 'query': choose one of sct"),
+        ("head: query\n", "head is 'query': choose from sct"),
         ("- epochs\n", "holds list"),
         ("epochs: [1\n", "own.yaml, line 2: the text is not YAML"),
         ("epochs: 1\nseed: 1\nepochs: 2\n", "line 3: the text is not YAML .key 'epochs' stands twice"),
@@ -196,7 +196,7 @@ def test_head_kwargs_that_cannot_be_used(words: list[str], message: str) -> None
             "set has encoder_layer=2, .*; did you mean encoder_layers",
         ),
         (["--set", "hidden_size=2"], "set has hidden_size=2, which is an option: give --hidden_size"),
-        (["--set", "dropout"], "--set: 'dropout' is no setting: write field=value"),
+        (["--set", "dropout"], "--set: 'dropout' is not a setting: write field=value"),
         (["--set", "dropout=much"], "settings of head sct cannot be used: .*'dropout'.*'much'"),
         (
             ["--set", "dropout=2"],

@@ -153,7 +153,7 @@ def test_each_file_damaged(folder: Path, damage: str) -> None:
         assert message.startswith(f"checkpoint {newest} cannot be loaded")
         # A changed digest in the manifest looks like a changed file.
         assert path.name in message or (path.name == MANIFEST and "is damaged" in message)
-        assert "remove checkpoint-00000008 to go on from checkpoint-00000006, or start again" in message
+        assert "remove checkpoint-00000008 to continue from checkpoint-00000006, or start again" in message
         path.write_bytes(content)
     assert random.getstate() == generators[0]
     assert torch.equal(torch.get_rng_state(), generators[1])

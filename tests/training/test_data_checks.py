@@ -42,7 +42,7 @@ TEST = """image,labels
 MISTAKES = [
     ("label without positive", "labels.txt, line 4", "label 'cow' has no positive in training", "take the label out"),
     ("leak between splits", "test.csv, line 3", "'1.png' is the same image as '1.png'", "take it out of one"),
-    ("image listed twice", "train.csv, line 4", "stands at train.csv, line 2 already", "keep one of them"),
+    ("image listed twice", "train.csv, line 4", "is already listed at train.csv, line 2", "keep one of them"),
     ("missing image", "train.csv, line 5", "gone.png is missing", "correct the path"),
     ("no label", "train.csv, line 6", "'2.png' has no label", "pass allow_unlabelled"),
     ("unknown label", "train.csv, line 7", "label 'Dog' is not one of the 4 labels", "write 'dog'"),

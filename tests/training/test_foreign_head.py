@@ -60,7 +60,7 @@ def test_where_its_module_is_not_imported_the_remedy_is_said(
         patch.delitem(HEADS, toy)
         with pytest.raises(Exception, match=r"head='toy' does not exist: .* or import the module that registers it"):
             AutoModelForImageClassification.from_pretrained(tmp_path / "run" / toy)
-        with pytest.raises(InputError, match=r"head is 'toy': choose one of sct, .*linear"):
+        with pytest.raises(InputError, match=r"head is 'toy': choose from sct, .*linear"):
             tiny(head=toy)
     assert AutoModelForImageClassification.from_pretrained(tmp_path / "run" / toy).config.head == toy
 

@@ -47,6 +47,7 @@ def test_a_file_that_has_changed_makes_another_run(tmp_path: Path, tiny: Tiny, n
     file.write_text("red,white\n", encoding="utf-8")
     options = {"output_dir": tmp_path / "run", name: value.format(file)}
     RunFolder(tiny(**options)).claim()
+    (tmp_path / "run" / "checkpoint-00000001").mkdir()  # without one, any run may start there
     assert not RunFolder(tiny(**options, resume=True)).finished
     file.write_text("red,blue\n", encoding="utf-8")
     with pytest.raises(InputError, match=rf"which differs in {name} \(.*SHA-256 \w+' there, .*SHA-256 \w+' here\)"):

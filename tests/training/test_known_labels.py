@@ -130,5 +130,5 @@ def test_what_cannot_be_scored_or_trained_with_known_labels(
         with pytest.raises(InputError, match=r"known_shares is \[.*\]: give a number in \(0, 1\)"):
             score("--known_shares", share, model=tmp_path, **data)
     recovery = {"head": "sct_known_labels", "known_proportion": 0.5, "unknown_labels": "recover"}
-    with pytest.raises(InputError, match=r"unknown_labels is 'recover': .* choose another head"):
+    with pytest.raises(InputError, match=r"unknown_labels is 'recover', .* choose another head"):
         train(tiny(output_dir=tmp_path / "recover", report_to="none", **recovery))

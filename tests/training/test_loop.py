@@ -155,5 +155,5 @@ def test_finished_run_is_not_trained_again(tmp_path: Path, tiny: Tiny, capsys: p
     metrics = train(tiny(output_dir=tmp_path, epochs=1))
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
     assert train(tiny(output_dir=tmp_path, epochs=1, resume=True)) == metrics
-    assert "it is finished: nothing is left to do" in capsys.readouterr().out
+    assert "which is finished: nothing to do" in capsys.readouterr().out
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before

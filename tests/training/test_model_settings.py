@@ -47,5 +47,5 @@ def test_numbers_beyond_any_are_read_as_such() -> None:
 
 @pytest.mark.parametrize("word", ["dropout", "=1", "a b=1", "--x=1", ""])
 def test_no_setting(word: str) -> None:
-    with pytest.raises(ValueError, match="is no setting: write field=value"):
+    with pytest.raises(ValueError, match="is not a setting: write field=value"):
         read_setting(word)

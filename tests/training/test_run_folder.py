@@ -35,7 +35,7 @@ def test_a_run_without_a_checkpoint_is_in_nobodys_way(tmp_path: Path, tiny: Tiny
     started(tiny(output_dir=tmp_path, seed=1), checkpoint=0)
     (tmp_path / "history.json").touch()
     folder = RunFolder(tiny(output_dir=tmp_path, seed=2, resume=resume))
-    assert "stopped before its first checkpoint: this one starts anew there" in folder.note
+    assert "stopped before its first checkpoint: training starts again there" in folder.note
     folder.claim()
     assert [path.name for path in tmp_path.iterdir()] == ["training_args.json"]
     assert json.loads((tmp_path / "training_args.json").read_text())["arguments"]["seed"] == 2
@@ -58,7 +58,7 @@ def test_a_kill_while_a_run_is_overwritten_leaves_nothing_to_go_on_with(
         patch.setattr(run_folder, "remove_checkpoints", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             folder.claim()
-    with pytest.raises(InputError, match="files that are no training run's"):
+    with pytest.raises(InputError, match="files of something else"):
         RunFolder(tiny(output_dir=tmp_path, seed=1, resume=True))
     RunFolder(tiny(output_dir=tmp_path, seed=2, overwrite_output_dir=True)).claim()
     assert [path.name for path in tmp_path.iterdir()] == ["training_args.json"]
@@ -93,7 +93,7 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path: Path, tiny: Tiny
 
 def test_foreign_files_and_broken_records_are_refused(tmp_path: Path, tiny: Tiny) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InputError, match="files that are no training run's"):
+    with pytest.raises(InputError, match="files of something else"):
         RunFolder(tiny(output_dir=tmp_path, resume=True))
     (tmp_path / "training_args.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):

@@ -20,7 +20,7 @@ Tiny = Callable[..., Arguments]
 def test_a_second_run_is_told_so(tmp_path: Path, tiny: Tiny) -> None:
     with (
         run_lock(tmp_path / "run", Accelerator(cpu=True)),
-        pytest.raises(InputError, match=r"^output_dir is '.*run', where another run is at work: wait for .*$"),
+        pytest.raises(InputError, match=r"^output_dir is '.*run', where another run is working: wait until .*$"),
     ):
         train(tiny(output_dir=tmp_path / "run"))
     assert not (tmp_path / "run").exists()  # made for the first one, and left empty
@@ -40,7 +40,7 @@ def test_the_lock_is_lost_with_the_process(tmp_path: Path) -> None:
             signal.pause()
     child = int(os.read(ready, 20))
     try:
-        with pytest.raises(InputError, match="another run is at work"), run_lock(tmp_path / "run", accelerator):
+        with pytest.raises(InputError, match="another run is working"), run_lock(tmp_path / "run", accelerator):
             pass
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -72,7 +72,7 @@ def test_a_signal_saves_the_step_and_the_run_goes_on(
     assert newest.name == f"checkpoint-{step:08d}"
     told = [line for line in capsys.readouterr().out.splitlines() if "stopped by" in line]
     assert len(told) == 1
-    assert told[0].startswith(f"stopped by {signal.Signals(number).name}; {newest} is whole; to go on: ")
+    assert told[0].startswith(f"stopped by {signal.Signals(number).name}; {newest} is whole; to continue: ")
     assert told[0].endswith(" --resume")
     train(tiny(output_dir=tmp_path, resume=True))
     assert results(tmp_path) == results(undisturbed)
@@ -104,7 +104,7 @@ def test_a_signal_while_reporting_ends_at_once(
         patch.setattr(run, "write_report", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(StoppedError):
             train(tiny(output_dir=tmp_path))
-    assert f"{tmp_path / 'checkpoint-00000012'} is whole; to go on: " in capsys.readouterr().out
+    assert f"{tmp_path / 'checkpoint-00000012'} is whole; to continue: " in capsys.readouterr().out
     train(tiny(output_dir=tmp_path, resume=True))
     assert results(tmp_path) == results(undisturbed)
 
@@ -121,7 +121,7 @@ def test_a_signal_before_the_first_step_leaves_no_folder(
     monkeypatch.setattr(run, "new_model", make_and_signal)
     with pytest.raises(StoppedError):
         train(tiny(output_dir=tmp_path / "run"))
-    assert "stopped by SIGTERM; there was no checkpoint yet; to go on: " in capsys.readouterr().out
+    assert "stopped by SIGTERM; there was no checkpoint yet; to continue: " in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
@@ -172,7 +172,7 @@ def test_signals_to_launched_runs(
     told = [line for line in text.splitlines() if "stopped by" in line]
     newest = newest_checkpoint(tmp_path / "run")
     assert len(told) == 1, text
-    assert told[0].startswith(f"stopped by {number.name}; {newest} is whole; to go on: ")
+    assert told[0].startswith(f"stopped by {number.name}; {newest} is whole; to continue: ")
     assert "error" not in told[0]
     command = told[0].partition("to go on: ")[2]
     assert command.endswith(" --resume")

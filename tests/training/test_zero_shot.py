@@ -149,7 +149,7 @@ def test_a_head_of_its_own_labels_is_trained_and_scored_on_them_alone(tmp_path: 
 
 
 def test_parents_would_tell_of_unseen_labels(tiny: Tiny) -> None:
-    with pytest.raises(InputError, match="unseen_labels is 'white': parents tell of those below them"):
+    with pytest.raises(InputError, match="unseen_labels is 'white': a parent reveals the labels below it"):
         tiny(unseen_labels="white", hierarchy="voc")
 
 

@@ -240,7 +240,7 @@ def test_what_is_known_holds_in_the_hierarchy(make_model: MakeModel) -> None:
     between = model(images(), known=torch.tensor([[-1, 0, -1]] * 2)).logits
     assert (between[:, :2] < -20).all()
     assert (between[:, 2].abs() < 20).all()
-    with pytest.raises(ValueError, match=r"'dining table' is absent and 'dog', .* present: say one of both"):
+    with pytest.raises(ValueError, match=r"'dining table' is absent and 'dog', .* present: give only one"):
         model(images(), known=torch.tensor([[1, -1, 0]] * 2))
 
 

@@ -1,1 +1,1 @@
-"""Readers of what labelling tools export."""
+"""Readers of exports of labelling tools."""

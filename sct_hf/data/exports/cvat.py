@@ -20,18 +20,18 @@ _FORMAT = 'export the task as "CVAT for images 1.1"'
 def list_cvat(request: Request, problems: Problems) -> Listing:
     """List the images of `annotations.xml`: their tags, and the labels of their boxes and other shapes.
 
-    The labels are those that the task or project declares, in its order. In an export of a project each image names
-    its subset: of a file that may hold several splits, those images are listed whose subset has the split's name, in
-    any case; where no image names one, all are "train". Images lie in `images/`, `images/<subset>/` or beside the
-    file; frames of a video may be named without an ending.
+    The labels are those that the task or project declares, in order. In a project's export each image has a subset. If
+    a file may have several splits, the images whose subset has the split's name are listed, ignoring case. If no image
+    has a subset, all are "train". Images are in `images/`, `images/<subset>/` or next to the file. Video frames may
+    have names without an ending.
 
     Args:
-        request: Names the split, and its exports, or the folder of the export: then `<data_dir>/<split>.xml`,
+        request: The split and its exports, or the folder of the export. In a folder, `<data_dir>/<split>.xml`,
             `<data_dir>/<split>/annotations.xml` or `<data_dir>/annotations.xml` is read.
-        problems: Where to add what is wrong.
+        problems: Collects the errors.
 
     Raises:
-        InputError: No file is named, or the folder has none.
+        InputError: No file is given, or the folder has none.
     """
     found = export_files(request, ["{split}.xml", "{split}/annotations.xml", "annotations.xml"])
     split, listing = request.split, Listing(", ".join(str(file.path) for file in found), label_names=[])
@@ -40,7 +40,7 @@ def list_cvat(request: Request, problems: Problems) -> Listing:
         if text is None:
             continue
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            text = "it declares a document type or entities, which CVAT never does"
+            text = "it declares a document type or entities, which CVAT files do not have"
             problems.add("wrong format", file.path, text, _FORMAT)
             continue
         images = _Images(file, problems)
@@ -64,10 +64,10 @@ def list_cvat(request: Request, problems: Problems) -> Listing:
 
 
 class _Images(ContentHandler):
-    """Collects labels and images while the file is parsed.
+    """Collect labels and images while the file is parsed.
 
     Attributes:
-        label_names: The declared labels; parts of skeletons are none.
+        label_names: The declared labels, without parts of skeletons.
         records: The images, each with its subset, "" for none.
     """
 

@@ -1,4 +1,4 @@
-"""Which files of an export belong to a split."""
+"""The files of an export that belong to a split."""
 
 import os
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ class ExportFile:
 
     Attributes:
         path: The file.
-        root: The folder that the places of its images start from.
-        many_splits: It may hold several splits: neither its name nor the user says that it is one split's.
+        root: Folder of relative paths of its images.
+        many_splits: Whether it may have several splits, since neither its name nor the user assigns it to one.
     """
 
     path: Path
@@ -28,8 +28,8 @@ def export_files(request: Request, usual: Sequence[str]) -> list[ExportFile]:
     """Find the file or files of a split.
 
     Args:
-        request: Names files, whose images are looked for in `data_dir` or beside each file; or else a folder.
-        usual: Paths of the file below `data_dir` in the order they are tried, {split} standing for the split.
+        request: Files, with images in `data_dir` or next to each file; or else a folder.
+        usual: Paths of the file below `data_dir`, in the order to try; {split} stands for the split.
 
     Raises:
         InputError: Neither files nor a folder are given, or the folder has none of the usual files.

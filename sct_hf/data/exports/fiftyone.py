@@ -22,19 +22,19 @@ _FORMAT = "export as FiftyOneImageClassificationDataset or FiftyOneDataset"
 def list_fiftyone(request: Request, problems: Problems) -> Listing:
     """List `labels.json` of a classification or detection export, or `samples.json` of a data set.
 
-    `labels.json` names images in the folder `data` beside it by their paths without ending, or by absolute paths, and
-    gives each a label, a list of labels or nothing, by name or by index into its `classes`. `samples.json` has fields
-    of labels; of a file that may hold several splits, the samples that have the split's name among their tags are
-    listed, or all as "train" where no sample has the tag of a usual split.
+    `labels.json` names images in its folder `data` by their paths without ending, or by absolute paths. Each has a
+    label, a list of labels or none, by name or by index into `classes`. `samples.json` has fields of labels. If a file
+    may have several splits, the samples with the split's name among their tags are listed. If no sample has the tag of
+    a usual split, all are "train".
 
     Args:
-        request: Names the split, and its exports, or the folder of the export: then `<data_dir>/<split>/labels.json`,
+        request: The split and its exports, or the folder of the export. In a folder, `<data_dir>/<split>/labels.json`,
             `<data_dir>/<split>/samples.json` or `<data_dir>/samples.json` is read. `label_column` is the field of the
-            labels in `samples.json`, by default the only one there is.
-        problems: Where to add what is wrong.
+            labels in `samples.json`, by default the only one.
+        problems: Collects the errors.
 
     Raises:
-        InputError: No file is named, or the folder has none.
+        InputError: No file is given, or the folder has none.
     """
     found = export_files(request, ["{split}/labels.json", "{split}/samples.json", "samples.json"])
     listing = Listing(", ".join(str(file.path) for file in found))
@@ -75,7 +75,7 @@ def _add_labels(listing: Listing, file: ExportFile, content: dict[str, Any], pro
 
 
 def _name(value: Any, classes: list[str] | None, numbers: dict[str, int], place: str, problems: Problems) -> list[str]:
-    """The name behind a name, an index into the classes, or an object that has one of them as `label`."""
+    """The label's name, from a name, an index into the classes, or an object with one of them as `label`."""
     label = value.get("label") if isinstance(value, dict) else value
     if classes is None and not isinstance(label, int):
         return usable_names([label], place, problems)

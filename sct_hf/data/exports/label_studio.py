@@ -27,21 +27,21 @@ _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 def list_label_studio(request: Request, problems: Problems) -> Listing:
     """List the tasks of a JSON export: their choices, and the labels of their rectangles and other regions.
 
-    Where several people annotated an image, a label that all of them gave it is present, and one that only some
-    gave it is unknown. Annotations that were skipped do not count, and a task without any other is left out.
+    If several people annotated an image, a label that all of them gave is present, and one that only some gave is
+    unknown. Skipped annotations do not count; a task with only skipped ones is left out.
 
-    An image is looked for below `data_dir` by as much of its address as there are folders for: an upload
-    `/data/upload/3/1a2b3c4d-cat.jpg` also as `cat.jpg`, a local file by what follows `?d=`, an URL by its path.
+    An image is found below `data_dir` by the longest matching end of its address: an upload
+    `/data/upload/3/1a2b3c4d-cat.jpg` also as `cat.jpg`, a local file by the part after `?d=`, a URL by its path.
 
     Args:
-        request: Names the split, and its exports or `data_dir`, where `<data_dir>/<split>.json` is read then.
-            `data_dir` is the folder of the images, by default that of the export. `image_column` is the entry of a
-            task's `data` that holds the image, by default the only one that names an image; `label_column` the `name`
-            of the control whose results count (`from_name`), by default all.
-        problems: Where to add what is wrong: results of taxonomies too, which are trees and no labels.
+        request: The split, and its exports or `data_dir` with `<data_dir>/<split>.json`. `data_dir` is the folder of
+            the images, by default that of the export. `image_column` is the entry of a task's `data` with the image,
+            by default the only one that names an image. `label_column` is the `name` of the control whose results
+            count (`from_name`), by default all.
+        problems: Collects the errors, including results of taxonomies, which are trees and not labels.
 
     Raises:
-        InputError: No file is named, or the folder has none of that name.
+        InputError: No file is given, or the folder has none with this name.
     """
     found = export_files(request, ["{split}.json"])
     listing = Listing(", ".join(str(file.path) for file in found))
@@ -82,7 +82,7 @@ def _finished(annotation: dict[str, Any]) -> bool:
 
 
 def _labels(annotation: dict[str, Any], control: str | None, place: str, problems: Problems) -> set[str]:
-    """Choices and region labels; texts, numbers and ratings are none."""
+    """Choices and region labels; texts, numbers and ratings are ignored."""
     labels: set[str] = set()
     for result in annotation.get("result") or []:
         kind = str(result.get("type"))
@@ -116,7 +116,7 @@ def _address(data: dict[str, Any], column: str | None, place: str, problems: Pro
 
 
 def _image(address: str, file: ExportFile) -> Path:
-    """The place below the root by the longest tail of the address, else by the name it had before it was uploaded."""
+    """The file below the root with the longest matching end of the address, else with the name before the upload."""
     parts, root = _parts(address), file.root.absolute()
     names = [parts[-1], _UPLOAD_PREFIX.sub("", parts[-1])]
     tails = [root.joinpath(*parts[start:]) for start in range(len(parts))]
@@ -125,7 +125,7 @@ def _image(address: str, file: ExportFile) -> Path:
 
 
 def _parts(address: str) -> list[str]:
-    """The folders and the name in an address; of a local file's URL those that follow ?d=."""
+    """The folders and the name in an address; in a local file's URL those after ?d=."""
     try:
         url = urlsplit(address)
         local = parse_qs(url.query).get("d")

@@ -12,22 +12,21 @@ from sct_hf.data.text_files import read_json
 from sct_hf.errors import InputError
 from sct_hf.files import images_below
 
-_FORMAT = "save the image's labels in LabelMe again, or take the file away"
+_FORMAT = "save the image's labels in LabelMe again, or remove the file"
 
 
 @register_reader("labelme", title="Own images (LabelMe)", needs=["data_dir"], takes=["label_names"])
 def list_labelme(request: Request, problems: Problems) -> Listing:
     """List the JSON files of a folder and its subfolders: the labels of their shapes, and the flags that are set.
 
-    Flags are those of the image; those of single shapes count for nothing. Images without a JSON file beside them
-    are left out.
+    Only flags of the image count, not those of single shapes. Images without a JSON file next to them are left out.
 
     Args:
-        request: Names folder and split: `<data_dir>/<split>`, or, for "train" without such a folder, `data_dir`.
-        problems: Where to add what is wrong.
+        request: The folder and the split: `<data_dir>/<split>`, or for "train" without such a folder `data_dir`.
+        problems: Collects the errors.
 
     Raises:
-        InputError: No such folder.
+        InputError: The folder does not exist.
     """
     assert request.data_dir is not None
     folder, split = request.data_dir / request.split, request.split

@@ -21,18 +21,18 @@ _OTHER_NAME = {"val": "validation", "validation": "val"}
 def list_yolo(request: Request, problems: Problems) -> Listing:
     """List a split of a `data.yaml` as Ultralytics reads it: the classes of an image's boxes are its labels.
 
-    The split names a folder, a text file with a path a line, or a list of them, below `path` or beside the YAML file.
-    The boxes of `…/images/a/1.jpg` are in `…/labels/a/1.txt`, or beside the image where no folder is named
-    `images`. An image without that file, or with an empty one, shows none of the labels. The labels are all
-    `names`, in their order, each as it is written: NO is no truth value.
+    The split is a folder, a text file with one path per line, or a list of them, relative to `path` or to the YAML
+    file. The boxes of `…/images/a/1.jpg` are in `…/labels/a/1.txt`, or next to the image if no folder is named
+    `images`. An image with an empty or missing file shows none of the labels. The labels are all `names`, in order and
+    as written: NO is a name, not a boolean.
 
     Args:
-        request: Names the split, "train", "val", "test", and the YAML file, or its folder, where it is named
-            `data.yaml` or `dataset.yaml`.
-        problems: Where to add what is wrong.
+        request: The split, "train", "val" or "test", and the YAML file, or its folder with `data.yaml` or
+            `dataset.yaml`.
+        problems: Collects the errors.
 
     Raises:
-        InputError: No file is named, or the folder has none.
+        InputError: No file is given, or the folder has none.
     """
     found = export_files(request, ["data.yaml", "dataset.yaml"])
     listing = Listing(", ".join(str(file.path) for file in found))
@@ -73,7 +73,7 @@ def _names(content: dict[Any, Any], file: Path, problems: Problems) -> list[str]
     nothing = next((name for name in names if isinstance(name, str) and name in _NULL), None)
     if nothing is not None:
         text = f"a name is {shown(nothing)}, which is nothing in YAML"
-        problems.add("wrong names", file, text, "write the name, in quotes if it is this word")
+        problems.add("wrong names", file, text, "write the name, in quotes if it is such a word")
         return None
     return declared_names(names, f"{file}, names", problems)
 
@@ -81,7 +81,7 @@ def _names(content: dict[Any, Any], file: Path, problems: Problems) -> list[str]
 def _images(
     content: dict[Any, Any], split: str, file: ExportFile, problems: Problems, listing: Listing
 ) -> list[tuple[str, Path]]:
-    """The images of the split, each as written, or as it lies below the root, and its path."""
+    """The images of the split: each as written, or relative to the root, and its path."""
     value = content.get(split) or content.get(_OTHER_NAME.get(split, ""))
     if not value:
         known = ", ".join(key for key in ("train", "val", "test") if content.get(key)) or "none"
@@ -114,7 +114,7 @@ def _images(
 
 
 def _listed(line: str, parent: Path, root: Path) -> Path:
-    """A path of a list: one that begins with ./ starts from the list, another from the root of the data set."""
+    """A path in a list: with ./ it is relative to the list, else to the root of the data set."""
     return find_image(line[2:], [parent]) if line.startswith(("./", ".\\")) else find_image(line, [root])
 
 

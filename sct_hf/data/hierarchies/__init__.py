@@ -1,4 +1,4 @@
-"""Hierarchies of labels: from a file or WordNet, and what they make of a data set's targets."""
+"""Hierarchies of labels, from a file or WordNet, and their effect on a data set's targets."""
 
 from sct_hf.data.hierarchies.files import read_hierarchy, write_hierarchy
 from sct_hf.data.hierarchies.named import load_hierarchy

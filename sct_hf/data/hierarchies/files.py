@@ -19,7 +19,7 @@ HEADER = ("child", "parent")
 
 
 def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, list[str]]:
-    """Read a hierarchy from rows `child,parent`, one for each parent of a label; a header of these words may stand.
+    """Read a hierarchy from rows `child,parent`, one for each parent of a label. A header of these words is optional.
 
     A parent is a label of the data set or a new one; a child is a label of the data set or a parent in another row.
     Cells are those of `csv_cell`.
@@ -29,12 +29,12 @@ def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, li
         label_names: The labels of the data set.
 
     Returns:
-        {child: its parents}, in the order of the file; a row that is there twice counts once.
+        {child: its parents}, in the order of the file; repeated rows count once.
 
     Raises:
-        InputError: The file cannot be read or has no rows, or a row is wrong, which is named by its line: not two
-            names, a child that nothing knows, a parent that only spells a label otherwise, a label that is its own
-            parent, or one that closes a circle.
+        InputError: The file cannot be read or has no rows, or a row is wrong; the message has its line. A row is wrong
+            if it has not two names, its child is unknown, its parent is another spelling of a label, a label is its
+            own parent, or it closes a cycle.
     """
     path = Path(path)
     rows = _rows(path)
@@ -58,16 +58,16 @@ def read_hierarchy(path: str | Path, label_names: Sequence[str]) -> dict[str, li
                 "as the data set does"
             )
         if child == parent:
-            raise InputError(f"{path}, line {line}: {child!r} cannot be its own parent: take the row out")
+            raise InputError(f"{path}, line {line}: {child!r} cannot be its own parent: remove the row")
     if _circle(rows):
         closing = bisect_left(range(len(rows)), True, key=lambda last: bool(_circle(rows[: last + 1])))
         circle = _circle(rows[: closing + 1])
-        raise InputError(f"{path}, line {rows[closing][0]}: closes a circle, {circle}: take one of its rows out")
+        raise InputError(f"{path}, line {rows[closing][0]}: closes a cycle, {circle}: remove one of its rows")
     return _parents(rows)
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a file with the lines that they end on, two names in each."""
+    """The rows of a file, two names each, with their last lines."""
     problems = Problems()
     lines = read_lines(path, problems)
     problems.raise_if_any()
@@ -102,16 +102,16 @@ def _parents(rows: Sequence[tuple[int, list[str]]]) -> dict[str, list[str]]:
 
 
 def _circle(rows: Sequence[tuple[int, list[str]]]) -> str | None:
-    """The circle that the rows go in, if they do."""
+    """A cycle in the rows, if there is one."""
     try:
         top_down(_parents(rows))
     except ValueError as error:
-        return str(error).partition("circle, ")[2].partition(":")[0]
+        return str(error).partition("cycle, ")[2].partition(":")[0]
     return None
 
 
 def write_hierarchy(path: str | Path, label_parents: Mapping[str, Sequence[str]]) -> None:
-    """Write a hierarchy as `read_hierarchy` reads it."""
+    """Write a hierarchy as a file for `read_hierarchy`."""
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)

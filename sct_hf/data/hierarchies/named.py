@@ -24,10 +24,10 @@ def load_hierarchy(name: str, label_names: Sequence[str]) -> dict[str, list[str]
         label_names: The labels of a data set.
 
     Returns:
-        {name: its parents}, in which parents that are no label of the data set are new ones.
+        {name: its parents}. Parents that the data set lacks are new labels.
 
     Raises:
-        InputError: No such file, or whatever is wrong with the hierarchy.
+        InputError: The file does not exist, or the hierarchy has an error.
     """
     kind, _, lexicon = name.partition(":")
     if kind == WORDNET:

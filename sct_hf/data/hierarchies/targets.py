@@ -1,4 +1,4 @@
-"""What a hierarchy makes of targets: parents from their children."""
+"""Targets of parents in a hierarchy, from those of their children."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,17 +9,16 @@ from sct_hf.model.hierarchy_sct import top_down
 
 
 def with_parents(images: LabelledImages, label_parents: Mapping[str, Sequence[str]]) -> LabelledImages:
-    """Return the same images with the targets of parents, the new ones behind the labels of the data set.
+    """Return the same images with targets of parents; new parents follow the labels of the data set.
 
-    A parent is present where one of its children is. It is absent where all of them are, unless the data set says
-    otherwise: where a parent is a label of the data set, its own mark counts as that of one more child, so that it
-    stays present where it was, and unknown where nobody judged it. Anything else is unknown: a child may be there.
-    A new parent whose children are all absent thus counts as absent although something else below it may be there,
-    such as an animal of a kind that is no label. Children are never changed.
+    A parent is present if a child is present, absent if all children are absent, and else unknown. For a parent that
+    is a label of the data set, its own mark counts as one more child: a present parent stays present, and an unknown
+    one stays unknown unless a child is present. A new parent is absent if all its children are, although the image may
+    show something else below it, such as an animal that is not a label. Children never change.
 
     Args:
-        images: The images. A child that is no label of theirs is unknown in all of them.
-        label_parents: {name: its parents}; parents or children that are no labels of the images become some.
+        images: The images. A child that is not one of their labels is unknown in all.
+        label_parents: {name: its parents}. Parents and children that the images lack become labels.
     """
     own = images.label_names
     order = top_down(label_parents)

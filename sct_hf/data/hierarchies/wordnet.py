@@ -1,4 +1,4 @@
-"""Hierarchies of labels from WordNet, by the library wn."""
+"""Hierarchies of labels from WordNet, with the library wn."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,20 +8,20 @@ from sct_hf.model.vocabulary_sct import label_words
 
 
 def wordnet_hierarchy(label_names: Sequence[str], lexicon: str | None = None) -> dict[str, list[str]]:
-    """Arrange labels under the hypernyms that WordNet gives their names.
+    """Arrange labels under their names' hypernyms in WordNet.
 
-    A label means the first noun of its words, their most usual sense, which need not be the one meant ("mouse" is the
-    animal): `write_hierarchy` writes the result for looking through and mending. Of all hypernyms those become
-    parents that are labels themselves or part the labels: that stand over two labels at least, but not over all of
-    them, and are the most special of those over the same ones.
+    A label is taken as the first noun sense of its words, the most frequent one, which may be wrong ("mouse" is the
+    animal). Write the result with `write_hierarchy` to check and correct it. A hypernym becomes a parent if it is a
+    label itself, or if it covers at least two labels but not all. Of hypernyms that cover the same labels, the most
+    specific is used.
 
     Args:
         label_names: The labels.
-        lexicon: Which of the user's lexicons, such as `oewn:2024`; the first English one if not given. They lie where
-            the library keeps them: `~/.wn_data`, or `$WN_DATA_DIR`.
+        lexicon: An installed lexicon, such as `oewn:2024`; by default the first English one. The library keeps them in
+            `~/.wn_data`, or `$WN_DATA_DIR`.
 
     Returns:
-        {name: its parents}; a label that WordNet does not know, or knows none above, has none.
+        {name: its parents}. A label has none if WordNet lacks it or its hypernyms.
 
     Raises:
         InputError: The library or a lexicon is missing, or no label would get a parent.
@@ -83,7 +83,7 @@ def _hypernyms(synset: Any) -> Iterable[Any]:
 
 
 def _most_special(below: dict[Any, set[str]], labelled: dict[Any, str]) -> list[Any]:
-    """Of the synsets over the same labels, the deepest one, none where a label's own is among them."""
+    """The deepest of the synsets that cover the same labels; None if a label's own is among them."""
     groups: dict[frozenset[str], list[Any]] = {}
     for synset, names in below.items():
         groups.setdefault(frozenset(names), []).append(synset)
@@ -95,6 +95,6 @@ def _most_special(below: dict[Any, set[str]], labelled: dict[Any, str]) -> list[
 
 
 def _new_name(synset: Any, taken: set[str]) -> str:
-    """Its first lemma that is not the name of another label, or else its identifier."""
+    """The first lemma of a synset that is not the name of another label, else its identifier."""
     words = {label_words(name) for name in taken}
     return next((lemma for lemma in synset.lemmas() if label_words(lemma) not in words), synset.id)

@@ -1,6 +1,6 @@
 """`sct_hf.metrics.multilabel_metrics` as a module of the `evaluate` library.
 
-The library finds the script by its folder's name, which is the same: `evaluate.load("…/multilabel_metrics")`.
+The library finds the script because it has its folder's name: `evaluate.load("…/multilabel_metrics")`.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Returns:
 
 
 class MultilabelMetricsModule(evaluate.Metric):
-    """Scores of N images × C labels against targets with unknown entries."""
+    """Metrics of scores (N, C) against targets (N, C) that may be unknown."""
 
     def _info(self) -> evaluate.MetricInfo:
         row = datasets.List(datasets.Value("float32"))
