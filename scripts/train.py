@@ -1,24 +1,8 @@
-"""Train SCT: `accelerate launch scripts/train.py [--recipe NAME] [--option value ...]`, see --help."""
+"""`accelerate launch scripts/train.py ...`: the same as `sct-hf train ...`."""
 
 import sys
 
-from transformers.utils import logging
-
-from sct_hf.errors import InputError
-from sct_hf.training.loop import train
-from sct_hf.training.parsing import parse
-
-
-def main() -> int:
-    """Train, and return the exit code: 0, or 2 for input that cannot be used."""
-    logging.disable_progress_bar()
-    try:
-        train(parse())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
+from sct_hf_cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("train", *sys.argv[1:]))

@@ -6,17 +6,22 @@ Importing the package registers its models and its pipeline with transformers. T
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoModelForImageClassification
-from transformers.pipelines import PIPELINE_REGISTRY
+from sct_hf.extras import install_line
+from sct_hf.own_checkpoint import own_checkpoint
+from sct_hf.startup import collector_paused
 
-import sct_hf.label_text  # models embed new labels by its encoders
-import sct_hf.variants  # noqa: F401  # they register themselves
-from sct_hf.model.configuration_sct import SCTConfig
-from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
-from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
-from sct_hf.model.pipeline_sct import TASK, MultiLabelImageClassificationPipeline
-from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
-from sct_hf.peers.registry import register_auto_classes
+with collector_paused():
+    from transformers import AutoModelForImageClassification
+    from transformers.pipelines import PIPELINE_REGISTRY
+
+    import sct_hf.label_text  # models embed new labels by its encoders
+    import sct_hf.variants  # noqa: F401  # they register themselves
+    from sct_hf.model.configuration_sct import SCTConfig
+    from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
+    from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
+    from sct_hf.model.pipeline_sct import TASK, MultiLabelImageClassificationPipeline
+    from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
+    from sct_hf.peers.registry import register_auto_classes
 
 if TYPE_CHECKING:
     from sct_hf.backbone_classifier import load_backbone_classifier
@@ -38,7 +43,11 @@ __version__ = "0.2.0"
 
 register_auto_classes(PeerForMultiLabelClassification)
 PIPELINE_REGISTRY.register_pipeline(
-    TASK, MultiLabelImageClassificationPipeline, pt_model=AutoModelForImageClassification, type="image"
+    TASK,
+    MultiLabelImageClassificationPipeline,
+    pt_model=AutoModelForImageClassification,
+    default={"model": (str(own_checkpoint()), "main")},
+    type="image",
 )
 
 _LAZY = {
@@ -66,7 +75,13 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if remedy := install_line(error.name):
+            message = f"sct_hf.{name} needs {error.name}, which is not installed: {remedy}"
+            raise ModuleNotFoundError(message, name=error.name) from None
+        raise
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,12 @@ DATA = Path(os.environ.get("SCT_TEST_DATA", Path(__file__).parents[1] / ".." / "
 
 
 @pytest.fixture(autouse=True)
+def _one_number_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training computes in float32 on every CPU; a process can change its format only once."""
+    monkeypatch.setattr("sct_hf.training.train_arguments.native_format", lambda: "no")
+
+
+@pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Several threads of a tiny model only wait for each other, and for the suite's other processes."""
     torch.set_num_threads(1)

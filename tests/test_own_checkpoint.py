@@ -12,9 +12,9 @@ from matplotlib.cbook import get_sample_data
 from sklearn.metrics import average_precision_score
 
 from sct_hf.data import load_data
-from sct_hf.hub.own_checkpoint import NAME, own_checkpoint
 from sct_hf.hub.publish import prepared
 from sct_hf.inference.tagger import Tagger
+from sct_hf.own_checkpoint import NAME, own_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PERSON = get_sample_data("grace_hopper.jpg", asfileobj=False)

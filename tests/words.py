@@ -19,6 +19,7 @@ def with_defaults(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dic
 def command_words(values: Mapping[str, Any], *kinds: type) -> list[str]:
     """Options of training and of `kinds` as such; all else as fields of the model's configuration."""
     options = options_of(RecipeArguments, *kinds, *training_options())
+    values = {"mixed_precision": "no"} | dict(values)  # the same on any CPU
     words = [word for name, value in values.items() if name in options for word in option_words(name, value)]
     fields = {name: value for name, value in values.items() if name not in options}
     return words + (option_words("set", fields) if fields else [])

@@ -19,7 +19,17 @@ _FORMAT = (
 )
 
 
-@register_reader("coco", title="COCO", needs=["data_dir"], published=True)
+def _sign(place: Path) -> dict[str, Path | str] | None:
+    """`annotations/instances_*.json`, with splits named like train2017 and val2017."""
+    splits = sorted(path.stem.removeprefix("instances_") for path in place.glob("annotations/instances_*.json"))
+    of_kind = [[split for split in splits if split.startswith(kind)] for kind in ("train", "val")]
+    if not splits:
+        return None
+    names = {name: found[-1] for name, found in zip(("train_split", "eval_split"), of_kind, strict=True) if found}
+    return {"data_dir": place} | names
+
+
+@register_reader("coco", title="COCO", needs=["data_dir"], published=True, sign=_sign)
 def list_coco(request: Request, problems: Problems) -> Listing:
     """List a split in the official layout: images in `<split>/`, boxes in `annotations/instances_<split>.json`.
 

@@ -18,6 +18,7 @@ SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "tes
     title="Own images (a folder)",
     needs=["data_dir"],
     takes=["image_column", "label_column", "label_names", "separator"],
+    sign=lambda place: {"data_dir": place} if _metadata_of(place) or _metadata_of(place / "train") else None,
 )
 def list_folder(request: Request, problems: Problems) -> Listing:
     """List `<data_dir>/<split>/metadata.jsonl` (or .csv), or the split's lines of `<data_dir>/metadata.jsonl`.

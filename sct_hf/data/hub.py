@@ -18,11 +18,19 @@ from sct_hf.errors import InputError
 _PAIR = 2
 
 
+def _sign(place: Path) -> dict[str, Path] | None:
+    """A folder of `save_to_disk`, or one with Parquet files."""
+    saved = any((place / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+    tables = place.is_dir() and any(next(place.glob(kind), None) for kind in ("*.parquet", "data/*.parquet"))
+    return {"dataset": place} if saved or tables else None
+
+
 @register_reader(
     ANY_PLACE,
     title="",
     takes=["data_dir", "image_column", "label_column", "label_names", "separator", "config", "revision"],
     published=True,
+    sign=_sign,
 )
 def list_hub(request: Request, problems: Problems) -> Listing:
     """List a split of a data set on the Hub, or of a folder on disk.

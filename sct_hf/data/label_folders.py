@@ -1,6 +1,7 @@
 """One folder per label; an image with several labels is in several folders."""
 
 import os
+from pathlib import Path
 
 from sct_hf.data.folder import SPLITS
 from sct_hf.data.listing import Listing, Record, usable_names
@@ -8,11 +9,27 @@ from sct_hf.data.places import unread_files
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.errors import InputError
-from sct_hf.files import images_below
+from sct_hf.files import IMAGE_SUFFIXES, images_below
+
+_TEXTS = {".json", ".jsonl", ".csv", ".xml", ".txt", ".yaml", ".yml"}
+_NO_LABELS = {"images", "labels", "annotations", "data", "jpegimages", "imagesets"}
+
+
+def _sign(place: Path) -> dict[str, Path] | None:
+    """Folders of images, and nothing but images, in the folder or in its "train"."""
+    folder = place / "train" if (place / "train").is_dir() else place
+    if not folder.is_dir():
+        return None
+    folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    names = {path.name.lower() for path in folders}
+    if not folders or names & SPLITS or (names | {path.name.lower() for path in place.iterdir()}) & _NO_LABELS:
+        return None
+    kinds = {path.suffix.lower() for one in [folder, *folders] for path in one.iterdir() if path.is_file()}
+    return {"data_dir": place} if kinds & IMAGE_SUFFIXES and not kinds & _TEXTS else None
 
 
 @register_reader(
-    "labelfolders", title="Own images (a folder for each label)", needs=["data_dir"], takes=["label_names"]
+    "labelfolders", title="Own images (a folder for each label)", needs=["data_dir"], takes=["label_names"], sign=_sign
 )
 def list_label_folders(request: Request, problems: Problems) -> Listing:
     """List `<data_dir>/<split>/<label>/…`: an image has the labels of all folders that contain it.

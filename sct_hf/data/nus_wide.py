@@ -21,7 +21,13 @@ NUS_CONCEPTS: list[str] = (
 _SPLITS = {"train": "Train", "test": "Test"}
 
 
-@register_reader("nuswide", title="NUS-WIDE", needs=["data_dir"], published=True)
+@register_reader(
+    "nuswide",
+    title="NUS-WIDE",
+    needs=["data_dir"],
+    published=True,
+    sign=lambda place: {"data_dir": place} if (place / "NUS_WID_Tags").is_dir() else None,
+)
 def list_nus_wide(request: Request, problems: Problems) -> Listing:
     """List a split of NUS-WIDE (Chua et al., CIVR 2009) with the labels of zero-shot tagging.
 

@@ -57,6 +57,7 @@ class Request:
 
 
 Lister = Callable[[Request, Problems], Listing]
+Sign = Callable[[Path], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Reader:
         needs: Fields that are required.
         published: The data are published and will not be changed. Images without a label, equal images and labels
             without images are notes; in a user's own files they are errors.
+        sign: Tells whether a file or folder is in this format: the options of training that name it, or None.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Reader:
     takes: frozenset[str]
     needs: frozenset[str]
     published: bool
+    sign: Sign | None
 
 
 READERS: dict[str, Reader] = {}
@@ -90,7 +93,13 @@ _OPTIONS = {field.name for field in fields(Request)} - _ALWAYS
 
 
 def register_reader(
-    name: str, *, title: str, takes: Sequence[str] = (), needs: Sequence[str] = (), published: bool = False
+    name: str,
+    *,
+    title: str,
+    takes: Sequence[str] = (),
+    needs: Sequence[str] = (),
+    published: bool = False,
+    sign: Sign | None = None,
 ) -> Callable[[Lister], Lister]:
     """Register a function as the reader of a format, under its name in `--dataset`.
 
@@ -105,6 +114,7 @@ def register_reader(
         takes: Options that it accepts, besides those in `needs`.
         needs: Options that it requires.
         published: Whether the data are published.
+        sign: How a file or folder of this format is recognised; None if it is only read by name.
 
     Raises:
         ValueError: Another reader has this name, or an option is not a field of `Request`.
@@ -115,7 +125,8 @@ def register_reader(
         raise ValueError(f"reader {name!r}: {found}")
 
     def register(lister: Lister) -> Lister:
-        READERS[name] = Reader(name, title, lister, frozenset({*takes, *needs}), frozenset(needs), published)
+        options = frozenset({*takes, *needs})
+        READERS[name] = Reader(name, title, lister, options, frozenset(needs), published, sign)
         return lister
 
     return register

@@ -12,6 +12,7 @@ from sct_hf.data.names import some
 from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.signs import one_file
 from sct_hf.errors import InputError
 
 IMAGE_COLUMNS = ("image", "file_name", "path", "filename", "image_path", "file")
@@ -51,8 +52,25 @@ def list_table(request: Request, problems: Problems, *, format: str) -> Listing:
     return listing
 
 
-register_reader("csv", title="Own images (a CSV table)", takes=_TAKEN)(partial(list_table, format="csv"))
-register_reader("jsonl", title="Own images (a JSON-lines table)", takes=_TAKEN)(partial(list_table, format="jsonl"))
+def _sign(place: Path, *, format: str) -> dict[str, Path] | None:
+    """A table; a folder with `train.<format>`; one with a single table, or with one in each split, as Roboflow has."""
+    if place.suffix.lower() == f".{format}" and place.is_file():
+        return {"train_file": place}
+    if (place / f"train.{format}").is_file():
+        return {"data_dir": place}
+    table = one_file(place, f"*.{format}")
+    if table is not None and not table.name.startswith("metadata."):
+        return {"train_file": table, "data_dir": place}
+    if (train := one_file(place / "train", f"_*.{format}")) is None:
+        return None
+    scored = next((file for split in ("test", "valid") if (file := one_file(place / split, f"_*.{format}"))), None)
+    return {"train_file": train} | ({"eval_file": scored} if scored else {})
+
+
+for _format, _kind in (("csv", "CSV"), ("jsonl", "JSON-lines")):
+    register_reader(_format, title=f"Own images (a {_kind} table)", takes=_TAKEN, sign=partial(_sign, format=_format))(
+        partial(list_table, format=_format)
+    )
 
 
 def read_records(file: Path, format: str, root: Path, request: Request, problems: Problems) -> Listing:

@@ -74,10 +74,25 @@ def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
     return listing
 
 
+def _sign(place: Path, *, year: int) -> dict[str, Path | str] | None:
+    """`VOC<year>/ImageSets/Main`, with the first of the official pairs of splits that it has."""
+    try:
+        lists = _find_root(place, year) / "ImageSets" / "Main"
+    except InputError:
+        return None
+    pairs = [("trainval", "test"), ("train", "val")]
+    whole = next((pair for pair in pairs if all((lists / f"{split}.txt").is_file() for split in pair)), None)
+    return {"data_dir": place} | ({"train_split": whole[0], "eval_split": whole[1]} if whole else {})
+
+
 for _year in (2007, 2012):
-    register_reader(f"voc{_year}", title=f"Pascal VOC {_year}", needs=["data_dir"], published=True)(
-        partial(list_voc, year=_year)
-    )
+    register_reader(
+        f"voc{_year}",
+        title=f"Pascal VOC {_year}",
+        needs=["data_dir"],
+        published=True,
+        sign=partial(_sign, year=_year),
+    )(partial(list_voc, year=_year))
 
 
 def _find_root(data_dir: Path, year: int) -> Path:

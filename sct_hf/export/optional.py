@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from sct_hf.errors import InputError
+from sct_hf.extras import install_line
 
 
 def require(*packages: str, purpose: str) -> None:
@@ -17,5 +18,4 @@ def require(*packages: str, purpose: str) -> None:
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        extra = "openvino" if "openvino" in missing else "export"
-        raise InputError(f'{purpose} needs {", ".join(missing)}, not installed here: pip install -e ".[{extra}]"')
+        raise InputError(f"{purpose} needs {missing[0]}, which is not installed: {install_line(missing[0])}")

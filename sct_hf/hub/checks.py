@@ -62,7 +62,7 @@ def read_run(folder: str | Path) -> TrainedRun:
     recorded with the figures.
 
     Args:
-        folder: The output folder of `scripts/train.py`.
+        folder: The output folder of `sct-hf train`.
 
     Raises:
         InputError: The folder is incomplete or unfinished, does not load, is not an SCT model, or its figures belong
@@ -71,7 +71,7 @@ def read_run(folder: str | Path) -> TrainedRun:
     folder = Path(folder)
     missing = [name for name in RunFile.of_kind("model", "report") if not (folder / name).is_file()]
     if missing:
-        refuse(folder, f"it lacks {', '.join(missing)}", "give the whole output folder of scripts/train.py")
+        refuse(folder, f"it lacks {', '.join(missing)}", "give the whole output folder of sct-hf train")
     record, metrics = read_record(folder), read_object(folder, RunFile.METRICS)
     config = read_object(folder, RunFile.CONFIG)
     _check_kind(folder, config)

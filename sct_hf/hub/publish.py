@@ -38,7 +38,7 @@ def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ())
     """Make and check the folder to publish; it is removed at the end. Nothing is sent.
 
     Args:
-        folder: The output folder of `scripts/train.py`.
+        folder: The output folder of `sct-hf train`.
         repo_id: Where it is published, "OWNER/NAME".
         examples: Images to show on the model's page.
 

@@ -67,7 +67,7 @@ def prepared_space(target: Path, repo_id: str, space_id: str) -> Iterator[Path]:
     try:
         gradio = version("gradio")
     except PackageNotFoundError as error:
-        raise InputError('space needs gradio, not installed here: pip install -e ".[demo]"') from error
+        raise InputError('space needs gradio, not installed here: pip install "sct_hf[demo]"') from error
     title = f"{repo_id.split('/')[1]} demo"
     data = SpaceCardData(
         title=title,

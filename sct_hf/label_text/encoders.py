@@ -73,7 +73,7 @@ def encode_labels(
             - "shuffled:ENCODER": the vectors of another encoder, exchanged among the labels: a control with the same
               geometry but no meaning;
             - "scenes": the vectors that ship with the package for the labels of its rendered scenes;
-            - the path of a .safetensors file made by scripts/embed_labels.py that holds every one of `names`.
+            - the path of a .safetensors file made by sct-hf embed that holds every one of `names`.
         template: A prompt in which "{}" stands for the words, such as "a photo of a {}". For text encoders only.
         seed: Seed of "random" and "shuffled".
         dim: Width D_t. It sets the width of "random" (768 if None); any other encoder must have it.
@@ -183,7 +183,7 @@ def _from_file(path: Path, request: _Request) -> LabelVectors:
         return LabelVectors.load(path).subset(request.names)
     except InputError as error:
         raise InputError(
-            f"label_encoder={request.encoder!r}: {error} Embed these labels with scripts/embed_labels.py."
+            f"label_encoder={request.encoder!r}: {error} Embed these labels with sct-hf embed."
         ) from error
 
 

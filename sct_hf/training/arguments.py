@@ -77,7 +77,7 @@ class Arguments:
 
     def command(self) -> list[str]:
         """The words of a command that repeats the run in a new folder, without a recipe."""
-        words = ["accelerate", "launch", "scripts/train.py", f"--dataset={self.data.dataset}"]
+        words = ["sct-hf", "train", f"--dataset={self.data.dataset}"]
         for part in self.parts():
             for name, (one, facts) in options_of(part).items():
                 value = getattr(part, name)

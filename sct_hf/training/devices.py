@@ -3,7 +3,7 @@
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -42,6 +42,13 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
     return accelerator
 
 
+def native_format() -> Literal["no", "bf16"]:
+    """The number format for a forward pass on this machine: "bf16" where its GPU or CPU has instructions for it."""
+    if torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() not in ("1", "true"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return "bf16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(_cpu_facts("flags", "Features").split()) else "no"
+
+
 def usable_cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -49,12 +56,16 @@ def usable_cores() -> int:
 
 def cpu_name() -> str:
     """The CPU's model name, or else its architecture."""
+    return _cpu_facts("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_facts(*names: str) -> str:
+    """What Linux says of the first core under one of these names; nothing elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
 
 
 def has_vnni() -> bool | None:

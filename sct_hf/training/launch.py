@@ -13,7 +13,8 @@ _USE_CPU = "ACCELERATE_USE_CPU"
 def started_with() -> list[str]:
     """Words of the command line that started this process, or its launcher."""
     if launcher() is None:
-        return [Path(sys.orig_argv[0]).name, *_own_words()]
+        first, *words = _own_words()
+        return ["sct-hf", *words] if Path(first).name == "sct-hf" else [Path(sys.orig_argv[0]).name, first, *words]
     python, program, *words = _of_parent()
     if program.startswith("-"):  # python -m torch.distributed.run …
         return [Path(python).name, program, *words]

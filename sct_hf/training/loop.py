@@ -50,7 +50,7 @@ def train(arguments: Arguments) -> dict[str, Any]:
         say(
             accelerator,
             "accelerate was asked for several processes but started one: for several on CPU, give "
-            "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 scripts/train.py …; on GPUs, accelerate launch "
+            "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 -m sct_hf.cli train …; on GPUs, accelerate launch "
             "--multi_gpu …",
         )
     go_on = command_to_go_on(resumes=arguments.train.resume)  # while there is a launcher to ask

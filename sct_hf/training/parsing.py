@@ -91,7 +91,7 @@ def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
         InputError: An unknown option (named with the nearest ones), or a value that does not fit.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = OptionParser(kinds, usage="%(prog)s [--option value ...]", epilog=_epilog(kinds))
+    parser = parser_of(*kinds)
     unknown = parser.parse_known_args(arguments)[1]
     if unknown:
         word, equals, value = unknown[0].partition("=")
@@ -100,6 +100,16 @@ def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
         name = word.lstrip("-").replace("-", "_")
         raise InputError(f"{unknown[0]} is no option{_remedy(name, value, kinds)}")
     return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
+
+
+def parser_of(*kinds: type, prog: str | None = None) -> OptionParser:
+    """The parser of a command whose options are those of the dataclasses `kinds`."""
+    return OptionParser(kinds, prog=prog, usage="%(prog)s [--option value ...]", epilog=_epilog(kinds))
+
+
+def training_parser(*kinds: type, prog: str) -> OptionParser:
+    """The parser of a command that takes the options of training beside its own, `kinds`."""
+    return parser_of(RecipeArguments, *kinds, *training_options(), prog=prog)
 
 
 def options_on_command_line(argv: Sequence[str]) -> set[str]:

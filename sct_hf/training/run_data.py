@@ -110,7 +110,7 @@ def load_training_images(data: DataArguments, seed: int) -> LabelledImages:
     for name in ("hierarchy", "unseen_labels", "shots"):
         if value := getattr(data, name):
             raise InputError(
-                f"{name} is {value!r}, which scripts/train.py applies itself: leave it out here, and give it there"
+                f"{name} is {value!r}, which sct-hf train applies itself: leave it out here, and give it there"
             )
     return _hidden(_read_training_images(data, seed, None)[1], data, seed)
 

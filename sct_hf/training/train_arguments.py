@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sct_hf.options import SEED, CheckedOptions, option, require
+from sct_hf.training.devices import native_format
 
 _TRAINING, _RECORDS, _FROZEN = "training", "output", "frozen backbone"
 
@@ -61,8 +62,11 @@ class TrainArguments(CheckedOptions):
         card="always",
     )
     ema_warmup: bool = option(True, "Average over fewer steps early in training.", group=_TRAINING, card="never")
-    mixed_precision: Literal["no", "fp16", "bf16"] = option(
-        "no", "Number format of the forward pass; no means float32.", group=_TRAINING, card="always"
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = option(
+        "auto",
+        "Number format of the forward pass. no means float32; auto is bf16 where this machine computes in it, else no.",
+        group=_TRAINING,
+        card="always",
     )
     seed: int = option(0, "Seed of all random choices.", group=_TRAINING, card="never", within=SEED)
     freeze_backbone: bool = option(False, "Train the head only.", group=_FROZEN, card="always")
@@ -144,6 +148,8 @@ class TrainArguments(CheckedOptions):
         super().__post_init__()
         if self.cache_features:
             require(self.freeze_backbone, "cache_features", True, "it needs --freeze_backbone as well")
+        if self.mixed_precision == "auto":
+            self.mixed_precision = native_format()
 
     @property
     def trackers(self) -> list[str]:

@@ -1,6 +1,5 @@
 """scripts/export.py --evaluate: the table of formats, against the model's own scores."""
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
@@ -10,14 +9,12 @@ import torch
 from sct_hf import build_model, image_processor
 from sct_hf.data import ImageDataset, eval_transform, load_data
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf_cli import run
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export.py"
 
 
 def test_formats_are_scored_on_the_same_images(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    spec = importlib.util.spec_from_file_location("export_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     images = load_data("jsonl", "test", data_dir=table)
     torch.manual_seed(0)
     model = build_model("test_resnet", images.label_names, image_size=32, head="linear").eval()
@@ -26,7 +23,7 @@ def test_formats_are_scored_on_the_same_images(table: Path, tmp_path: Path, caps
 
     data = [f"--data_dir={table}", "--dataset=jsonl", "--eval_split=test", "--num_workers=0"]
     words = [f"--model={tmp_path / 'checkpoint'}", f"--output_dir={tmp_path / 'out'}", "--format=torch_export"]
-    assert module.main([*words, *data, "--evaluate", "--rounds=2"]) == 0
+    assert run("export", *words, *data, "--evaluate", "--rounds=2") == 0
 
     rows = pd.read_parquet(tmp_path / "out" / "evaluation.parquet").set_index("format")
     assert list(rows.index) == ["model", "torch_export"]

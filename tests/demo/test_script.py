@@ -1,6 +1,5 @@
 """scripts/demo.py: what it serves, and what it says when it cannot."""
 
-import importlib.util
 import socket
 import sys
 from collections.abc import Callable
@@ -10,17 +9,14 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from sct_hf_cli import run
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "demo.py"
 
 
 @pytest.fixture(scope="module")
 def demo() -> Callable[[list[str]], int]:
-    spec = importlib.util.spec_from_file_location("demo_script", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return lambda words: run("demo", *words)
 
 
 def test_its_limits(
@@ -59,14 +55,9 @@ def test_a_port_in_use(
     assert "error: port: " in capsys.readouterr().err
 
 
-def test_no_model(
-    demo: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_model(demo: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> None:
     assert demo(["--model=./absent"]) == 2
     assert "error: model: './absent' cannot be loaded" in capsys.readouterr().err
-    monkeypatch.setattr("sct_hf.hub.own_checkpoint.NAME", "absent")
-    assert demo([]) == 2
-    assert "error: model: none is given, and there is no " in capsys.readouterr().err
 
 
 def test_no_gradio(
@@ -75,4 +66,7 @@ def test_no_gradio(
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "sct_hf.demo.interface", raising=False)
     assert demo([]) == 2
-    assert 'error: the demo needs gradio, not installed here: pip install -e ".[demo]"' in capsys.readouterr().err
+    assert (
+        'error: sct-hf demo needs gradio, which is not installed: pip install "sct_hf[demo]"'
+        in capsys.readouterr().err
+    )

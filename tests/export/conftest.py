@@ -11,16 +11,14 @@ import torch
 from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
-from tests.export.tiny import LABELS, SCRIPT, THRESHOLDS
+from sct_hf_cli import run
+from tests.export.tiny import LABELS, THRESHOLDS
 
 
 @pytest.fixture(scope="session")
 def script() -> Callable[..., int]:
     """`main` of scripts/export.py, on words of a command line."""
-    spec = importlib.util.spec_from_file_location("export_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda *words: module.main([str(word) for word in words])
+    return lambda *words: run("export", *map(str, words))
 
 
 @pytest.fixture(scope="session")

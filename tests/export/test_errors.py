@@ -49,7 +49,7 @@ def test_missing_package(refused: Callable[..., str], monkeypatch, name: str, mi
     monkeypatch.setattr(optional, "find_spec", lambda package: None if package == missing else object())
     message = refused(format=name)
     assert f"the format {name} needs {missing}" in message
-    assert f'pip install -e ".[{extra}]"' in message
+    assert f'pip install "sct_hf[{extra}]"' in message
 
 
 def test_model_without_a_plan(refused: Callable[..., str], make_checkpoint) -> None:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
 from sct_hf.inference.tagger import Tagger
+from tests.fuzz.commands import RefusedError, run_command
 from tests.fuzz.judge import judge
 from tests.fuzz.mutate import damaged_bytes
-from tests.fuzz.scripts import RefusedError, run_script
 
 LABELS = ["dog", "cat"]
 EXIF = 0x0112  # orientation
@@ -65,7 +65,7 @@ def test_the_check_names_it(ending: str, tmp_path: Path, seeds: Callable[[int], 
 
     def attempt(rng: random.Random) -> None:
         file.write_bytes(damaged_bytes(good, rng))
-        run_script("check_data", *words)
+        run_command("check", *words)
 
     verdict = judge(attempt, (RefusedError,), seeds(3))
     assert not verdict.faults, verdict

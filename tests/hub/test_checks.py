@@ -20,7 +20,7 @@ def test_what_training_wrote_can_be_published(trained: Path) -> None:
     run = read_run(trained)
     assert run.metrics == json.loads((trained / "metrics.json").read_text())
     assert run.per_label["label"].tolist() == run.model.config.label_names == ["blue", "green", "red", "white"]
-    assert run.record["command"][2:4] == ["scripts/train.py", "--dataset=jsonl"]
+    assert run.record["command"][1:3] == ["train", "--dataset=jsonl"]
 
 
 def group_labels(folder: Path, **changes: Any) -> None:

@@ -1,6 +1,5 @@
 """Publishing to a Hub on this machine, and loading from there without the package: real HTTP, real processes."""
 
-import importlib.util
 import json
 import resource
 import subprocess
@@ -19,6 +18,7 @@ from sct_hf.hub.publish import prepared, upload
 from sct_hf.hub.repository import assemble, custom_pipelines
 from sct_hf.inference.tagger import Tagger
 from sct_hf.model.configuration_sct import write_code
+from sct_hf_cli import run
 from tests.hub.stand_in import OWNER, READER, Hub, environment, running
 
 ROOT = Path(__file__).parents[2]
@@ -264,12 +264,7 @@ def test_a_full_disk(trained: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def script() -> Callable[[list[str]], int]:
-    spec = importlib.util.spec_from_file_location("publish_script", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return lambda words: run("publish", *words)
 
 
 @pytest.mark.parametrize(

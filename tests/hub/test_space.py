@@ -1,6 +1,5 @@
 """A Space, published to a Hub on this machine, and run from there without the package."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from sct_hf.errors import InputError
 from sct_hf.hub.alone import run_alone
 from sct_hf.hub.space import prepared_space
 from sct_hf.inference.tagger import Tagger
+from sct_hf_cli import run
 from tests.hub.stand_in import OWNER, Hub, environment
 
 ROOT = Path(__file__).parents[2]
@@ -26,12 +26,7 @@ REPO, SPACE = "me/colours", "me/colours-demo"
 
 @pytest.fixture
 def script() -> Callable[[list[str]], int]:
-    spec = importlib.util.spec_from_file_location("publish_script", ROOT / "scripts" / "publish.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return lambda words: run("publish", *words)
 
 
 @pytest.fixture

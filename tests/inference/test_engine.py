@@ -1,7 +1,6 @@
 """All ways from an image to a tag give what the pipeline gives."""
 
 import base64
-import importlib.util
 import io
 import json
 import os
@@ -18,6 +17,7 @@ from sct_hf import MultiLabelImageClassificationPipeline, Tagger, build_model, e
 from sct_hf.demo.viewer import Viewer
 from sct_hf.hub.handler import EndpointHandler
 from sct_hf.inference.scoring import score_images
+from sct_hf_cli import run
 
 LABELS = ["dog", "cat", "traffic light", "boat"]
 NEW = ["wild boar", "dog", "fire engine"]
@@ -83,14 +83,11 @@ def by_tagger(tagger: Tagger, folder: Path, images: list[Path], arguments: dict[
 
 
 def by_predict(tagger: Tagger, folder: Path, images: list[Path], arguments: dict[str, Any]) -> list[Any]:
-    spec = importlib.util.spec_from_file_location("predict_script", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     output = folder.with_name("tags.json")
     words = {"labels": lambda names: ",".join(names)}
     options = [f"--{name}={words.get(name, str)(value)}" for name, value in arguments.items()]
     options += [f"--model={folder}", "--boxes", "--format=json", f"--output={output}", "--batch_size=3"]
-    assert script.main([*options, *map(str, images)]) == 0
+    assert run("predict", *options, *map(str, images)) == 0
     return [row["tags"] for row in json.loads(output.read_text())]
 
 

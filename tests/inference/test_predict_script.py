@@ -1,7 +1,6 @@
 """scripts/predict.py: what it prints, what it writes, and its exit code."""
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from sct_hf import build_model, encode_labels, image_processor
+from sct_hf_cli import run
 
 LABELS = ["dog", "cat", "traffic/light"]
 KINDS = {
@@ -29,10 +29,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
 
 @pytest.fixture(scope="module")
 def predict():
-    spec = importlib.util.spec_from_file_location("predict_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return lambda words: run("predict", *words)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageClassification
 
 from sct_hf import PeerConfig, SCTConfig, SCTForMultiLabelClassification
-from sct_hf.hub.own_checkpoint import own_checkpoint
+from sct_hf.own_checkpoint import own_checkpoint
 from sct_hf.variants.known_labels import SCTWithKnownLabels
 from sct_hf.variants.label_graph import SCTWithLabelGraph
 from tests.model.conformance import assert_same_tensors, images

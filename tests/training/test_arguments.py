@@ -148,9 +148,9 @@ def test_settings_of_a_recipe_are_for_the_heads_that_have_them(recipe: Recipe) -
 def test_a_run_tells_a_command_that_asks_for_the_same(name: str) -> None:
     arguments = parse([f"--recipe={name}", "--image_size", "96", "128", "--augment=none", "--output_dir=my run"])
     words = arguments.command()
-    assert words[:3] == ["accelerate", "launch", "scripts/train.py"]
+    assert words[:2] == ["sct-hf", "train"]
     assert not [word for word in words if "recipe" in word]
-    assert parse(words[3:]) == arguments
+    assert parse(words[2:]) == arguments
 
 
 def test_head_kwargs_go_to_the_peer_head(recipe: Recipe) -> None:

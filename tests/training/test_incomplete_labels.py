@@ -1,6 +1,5 @@
 """Whole runs with incomplete labels."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from sct_hf.objectives.recovery import Recovery
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
 from sct_hf.training.run_data import load_run_data
+from sct_hf_cli import run
 
 Tiny = Callable[..., Arguments]
 HALF = {"known_proportion": 0.5}
@@ -155,19 +155,13 @@ def test_what_cannot_be_used(tiny: Tiny, options: dict[str, Any], message: str) 
 def test_hidden_labels_as_a_table(
     tmp_path: Path, tiny: Tiny, words: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = Path(__file__).parents[2] / "scripts" / "hide_labels.py"
-    spec = importlib.util.spec_from_file_location("hide_labels_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     options: dict[str, Any] = {"known_proportion": 0.4, "seed": 2}
-    assert script.main([*words(**options), f"--output_file={tmp_path / 'known.csv'}"]) == 0
+    assert run("hide", *words(**options), f"--output_file={tmp_path / 'known.csv'}") == 0
     back = load_data("csv", "train", files=str(tmp_path / "known.csv"))
     np.testing.assert_array_equal(back.targets(), load_run_data(tiny(**options).data, 2).training.targets())
-    assert script.main([*words(known_proportion=0)]) == 2
+    assert run("hide", *words(known_proportion=0)) == 2
     for option in ({"shots": 3}, {"unseen_labels": "white"}, {"hierarchy": "wordnet"}):
-        assert script.main([*words(**option), f"--output_file={tmp_path / 'none.csv'}"]) == 2
+        assert run("hide", *words(**option), f"--output_file={tmp_path / 'none.csv'}") == 2
         assert f"{next(iter(option))} is {next(iter(option.values()))!r}" in capsys.readouterr().err
     assert not (tmp_path / "none.csv").exists()
 

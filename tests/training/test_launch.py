@@ -59,3 +59,10 @@ def test_processes_that_accelerate_does_not_start(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.count("accelerate was asked for several processes but started one") == told
     assert "1 process on cpu" in done.stdout
+
+
+def test_the_installed_command_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["/env/bin/python3", "/env/bin/sct-hf", "train", "photos"])
+    monkeypatch.setattr(launch, "_of_parent", lambda: ["-bash"])
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    assert command_to_go_on(resumes=False) == "sct-hf train photos --resume"

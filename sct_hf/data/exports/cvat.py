@@ -1,5 +1,6 @@
 """CVAT: the export named "CVAT for images 1.1"."""
 
+from pathlib import Path
 from typing import Any
 from xml import sax
 from xml.sax.handler import ContentHandler
@@ -11,12 +12,22 @@ from sct_hf.data.names import shown, some, tidy
 from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.signs import begins_with
 from sct_hf.data.text_files import read_text
 
+_USUAL = ["{split}.xml", "{split}/annotations.xml", "annotations.xml"]
 _FORMAT = 'export the task as "CVAT for images 1.1"'
 
 
-@register_reader("cvat", title="Own images (CVAT)", takes=["files", "data_dir", "label_names"])
+def _sign(place: Path) -> dict[str, Path] | None:
+    """An XML file of annotations, or a folder with one of the usual name."""
+    if place.suffix.lower() == ".xml" and begins_with(place, "<annotations"):
+        return {"train_file": place}
+    usual = (name.format(split="train") for name in _USUAL)
+    return {"data_dir": place} if any(begins_with(place / name, "<annotations") for name in usual) else None
+
+
+@register_reader("cvat", title="Own images (CVAT)", takes=["files", "data_dir", "label_names"], sign=_sign)
 def list_cvat(request: Request, problems: Problems) -> Listing:
     """List the images of `annotations.xml`: their tags, and the labels of their boxes and other shapes.
 
@@ -33,7 +44,7 @@ def list_cvat(request: Request, problems: Problems) -> Listing:
     Raises:
         InputError: No file is given, or the folder has none.
     """
-    found = export_files(request, ["{split}.xml", "{split}/annotations.xml", "annotations.xml"])
+    found = export_files(request, _USUAL)
     split, listing = request.split, Listing(", ".join(str(file.path) for file in found), label_names=[])
     for file in found:
         text = read_text(file.path, problems)

@@ -15,10 +15,26 @@ from sct_hf.files import images_below
 
 _LISTS = {"Classifications": "classifications", "Detections": "detections", "Polylines": "polylines"}
 _SINGLE = ("Classification", "Detection", "Polyline")
+_USUAL = ["{split}/labels.json", "{split}/samples.json", "samples.json"]
 _FORMAT = "export as FiftyOneImageClassificationDataset or FiftyOneDataset"
 
 
-@register_reader("fiftyone", title="Own images (FiftyOne)", takes=["files", "data_dir", "label_column", "label_names"])
+def _sign(place: Path) -> dict[str, Path] | None:
+    """`labels.json` with classes beside a folder `data`, `samples.json`, or a folder with one of them."""
+    if place.name == "samples.json" or (place.name == "labels.json" and (place.parent / "data").is_dir()):
+        return {"train_file": place}
+    if (place / "labels.json").is_file() and (place / "data").is_dir():
+        return {"train_file": place / "labels.json"}
+    usual = (name.format(split="train") for name in _USUAL)
+    return {"data_dir": place} if any((place / name).is_file() for name in usual) else None
+
+
+@register_reader(
+    "fiftyone",
+    title="Own images (FiftyOne)",
+    takes=["files", "data_dir", "label_column", "label_names"],
+    sign=_sign,
+)
 def list_fiftyone(request: Request, problems: Problems) -> Listing:
     """List `labels.json` of a classification or detection export, or `samples.json` of a data set.
 
@@ -36,7 +52,7 @@ def list_fiftyone(request: Request, problems: Problems) -> Listing:
     Raises:
         InputError: No file is given, or the folder has none.
     """
-    found = export_files(request, ["{split}/labels.json", "{split}/samples.json", "samples.json"])
+    found = export_files(request, _USUAL)
     listing = Listing(", ".join(str(file.path) for file in found))
     for file in found:
         content = read_json(file.path, problems)

@@ -11,6 +11,7 @@ from sct_hf.data.listing import Listing, Record, usable_names
 from sct_hf.data.names import kind_of, shown
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.signs import begins_with, one_file
 from sct_hf.data.text_files import read_json
 from sct_hf.files import IMAGE_SUFFIXES
 
@@ -19,10 +20,25 @@ _DEEPEST = 50  # folders of an address that are looked for
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
 
+def _sign(place: Path) -> dict[str, Path] | None:
+    """A JSON list of tasks, or a folder with that of "train" or with a single one."""
+    if place.is_dir():
+        train, only = place / "train.json", one_file(place, "*.json")
+        if _is_export(train):
+            return {"data_dir": place}
+        return {"train_file": only, "data_dir": place} if only and _is_export(only) else None
+    return {"train_file": place} if _is_export(place) else None
+
+
+def _is_export(file: Path) -> bool:
+    return file.suffix.lower() == ".json" and begins_with(file, "[", '"annotations"', '"data"')
+
+
 @register_reader(
     "labelstudio",
     title="Own images (Label Studio)",
     takes=["files", "data_dir", "image_column", "label_column", "label_names"],
+    sign=_sign,
 )
 def list_label_studio(request: Request, problems: Problems) -> Listing:
     """List the tasks of a JSON export: their choices, and the labels of their rectangles and other regions.

@@ -8,6 +8,7 @@ from sct_hf.data.names import shown
 from sct_hf.data.places import find_image, unread_files
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.signs import begins_with
 from sct_hf.data.text_files import read_json
 from sct_hf.errors import InputError
 from sct_hf.files import images_below
@@ -15,7 +16,14 @@ from sct_hf.files import images_below
 _FORMAT = "save the image's labels in LabelMe again, or remove the file"
 
 
-@register_reader("labelme", title="Own images (LabelMe)", needs=["data_dir"], takes=["label_names"])
+def _sign(place: Path) -> dict[str, Path] | None:
+    """JSON files of shapes in the folder, or in its "train"."""
+    folder = place / "train" if (place / "train").is_dir() else place
+    first = next(iter(sorted(folder.glob("*.json"))), None) if folder.is_dir() else None
+    return {"data_dir": place} if first and begins_with(first, '"shapes"', '"imagePath"') else None
+
+
+@register_reader("labelme", title="Own images (LabelMe)", needs=["data_dir"], takes=["label_names"], sign=_sign)
 def list_labelme(request: Request, problems: Problems) -> Listing:
     """List the JSON files of a folder and its subfolders: the labels of their shapes, and the flags that are set.
 

@@ -10,14 +10,23 @@ from sct_hf.data.names import kind_of, shown
 from sct_hf.data.places import find_image, unread_files
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.signs import begins_with
 from sct_hf.data.text_files import read_lines, read_yaml
 from sct_hf.files import images_below
 
 _NULL = ("~", "null", "Null", "NULL")
+_USUAL = ["data.yaml", "dataset.yaml"]
 _OTHER_NAME = {"val": "validation", "validation": "val"}
 
 
-@register_reader("yolo", title="Own images (YOLO)", takes=["files", "data_dir", "label_names"])
+def _sign(place: Path) -> dict[str, Path] | None:
+    """A YAML file with `names`, or a folder with one of the usual name."""
+    if place.suffix.lower() in (".yaml", ".yml") and begins_with(place, "names"):
+        return {"train_file": place, "eval_file": place}
+    return {"data_dir": place} if any((place / name).is_file() for name in _USUAL) else None
+
+
+@register_reader("yolo", title="Own images (YOLO)", takes=["files", "data_dir", "label_names"], sign=_sign)
 def list_yolo(request: Request, problems: Problems) -> Listing:
     """List a split of a `data.yaml` as Ultralytics reads it: the classes of an image's boxes are its labels.
 
@@ -34,7 +43,7 @@ def list_yolo(request: Request, problems: Problems) -> Listing:
     Raises:
         InputError: No file is given, or the folder has none.
     """
-    found = export_files(request, ["data.yaml", "dataset.yaml"])
+    found = export_files(request, _USUAL)
     listing = Listing(", ".join(str(file.path) for file in found))
     for file in found:
         before = len(problems.found)

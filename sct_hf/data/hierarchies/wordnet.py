@@ -61,7 +61,7 @@ def _open(lexicon: str | None) -> Any:
     try:
         import wn
     except ModuleNotFoundError as error:
-        raise InputError('hierarchy is wordnet, which needs wn: pip install -e ".[wordnet]"') from error
+        raise InputError('hierarchy is wordnet, which needs wn: pip install "sct_hf[wordnet]"') from error
     found = None
     try:
         found = lexicon or next((known.specifier() for known in wn.lexicons(lang="en")), None)

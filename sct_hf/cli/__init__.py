@@ -1,0 +1,1 @@
+"""The commands of `sct-hf`, one file each: `parser()` and `main(argv)`. `_help` renders what `--help` shows."""

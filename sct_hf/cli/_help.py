@@ -1,0 +1,46 @@
+"""Render the help of every command into help/: `python -m sct_hf.cli._help`. It is shown without importing torch."""
+
+import argparse
+import importlib
+import os
+from pathlib import Path
+
+from sct_hf_cli import FOLDER, command_names, first_line
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of a command."""
+    parser: argparse.ArgumentParser = importlib.import_module(f"sct_hf.cli.{name}").parser()
+    return parser
+
+
+def help_texts() -> dict[str, str]:
+    """The help of each command as it is shown, 100 characters wide, by file name."""
+    os.environ["COLUMNS"] = "100"
+    return {f"{name}.txt": command_parser(name).format_help() for name in command_names()}
+
+
+def completions() -> dict[str, str]:
+    """A script of each shell that completes commands and options, by file name."""
+    import shtab
+
+    root = argparse.ArgumentParser(prog="sct-hf")
+    commands = root.add_subparsers()
+    for name in command_names():
+        parser = command_parser(name)
+        commands.add_parser(name, help=first_line(name), parents=[parser], add_help=False, conflict_handler="resolve")
+    return {f"completion.{shell}": shtab.complete(root, shell=shell) for shell in SHELLS}
+
+
+def main() -> None:
+    """Write all files of help/."""
+    folder: Path = FOLDER / "help"
+    folder.mkdir(exist_ok=True)
+    for name, text in {**help_texts(), **completions()}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

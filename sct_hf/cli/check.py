@@ -1,0 +1,63 @@
+"""Check labelled images before training."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sct_hf.data.problems import DataError
+from sct_hf.data.summary import format_summary, summarise
+from sct_hf.escaping import in_lines
+from sct_hf.options import CheckedOptions, option
+from sct_hf.training.arguments import DataArguments
+from sct_hf.training.data_checks import check_run_data
+from sct_hf.training.label_figure import label_figure
+from sct_hf.training.own_images import add_place, place_words
+from sct_hf.training.parsing import parse_into, parser_of
+from sct_hf.training.run_data import load_run_data
+
+
+@dataclass
+class CheckArguments(CheckedOptions):
+    """Where the plot goes."""
+
+    plot: str = option("outputs/labels.png", "PNG of counts and of labels seen together.", group="output")
+
+
+_OPTIONS = (CheckArguments, DataArguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command."""
+    made = parser_of(*_OPTIONS, prog="sct-hf check")
+    add_place(made)
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print every problem of the data, or a summary; return the exit code: 0, or 2 for data that cannot be used.
+
+    Raises:
+        InputError: Options that cannot be used.
+    """
+    words, recognised = place_words(argv, recipe=False)
+    if recognised is not None:
+        print(recognised)
+    arguments, data = parse_into(words, *_OPTIONS)
+    try:
+        listings = check_run_data(data)
+        run_data = load_run_data(data, 0, listings)
+    except DataError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        for note in error.notes:
+            print(in_lines(f"note: {note}"), file=sys.stderr)
+        print(f"error: {len(error.problems)} problems in the data", file=sys.stderr)
+        return 2
+    summaries = [summarise(images) for images in (run_data.all_training, run_data.evaluation)]
+    for summary, noted in zip(summaries, [*listings.notes, []], strict=False):
+        print(format_summary(summary, noted) + "\n")
+    label_figure(summaries, Path(arguments.plot))
+    print(f"The plot is in {arguments.plot}")
+    return 0

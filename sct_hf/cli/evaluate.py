@@ -1,0 +1,28 @@
+"""Score a checkpoint on labelled images."""
+
+import argparse
+from collections.abc import Sequence
+
+from transformers.utils import logging
+
+from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
+from sct_hf.training.parsing import parse_into, parser_of
+from sct_hf.training.scoring import score_checkpoint
+
+_OPTIONS = (ScoringArguments, EvaluationDataArguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command."""
+    return parser_of(*_OPTIONS, prog="sct-hf evaluate")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score the checkpoint, and return the exit code 0.
+
+    Raises:
+        InputError: Options, a checkpoint or data that cannot be used.
+    """
+    logging.disable_progress_bar()
+    score_checkpoint(*parse_into(argv, *_OPTIONS))
+    return 0

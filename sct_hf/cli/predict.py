@@ -1,0 +1,120 @@
+"""Tag images."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+from transformers.utils import logging
+
+from sct_hf.errors import InputError
+from sct_hf.escaping import in_line
+from sct_hf.files import atomic_write
+from sct_hf.inference.files import common_folder, find_images, read_names
+from sct_hf.inference.formats import format_tags
+from sct_hf.inference.heatmaps import write_heatmaps
+from sct_hf.inference.limits import add_limits, limits_of
+from sct_hf.inference.tagger import Tagger, Tags
+from sct_hf.model.image_processing_sct import LimitError
+from sct_hf.own_checkpoint import own_checkpoint
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command."""
+    made = argparse.ArgumentParser(
+        prog="sct-hf predict",
+        description="Tag images with a multi-label model.",
+        epilog="Exit code: 0 all went well; 1 some files could not be read, or heatmaps not be written; 2 nothing "
+        "could be done.",
+    )
+    made.add_argument("images", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
+    made.add_argument(
+        "--model", help="Folder that training wrote, or a model's name on the Hub; the project's own if none."
+    )
+    made.add_argument("--threshold", type=float, help="Least score of a tag (default: the checkpoint's, or 0.5).")
+    made.add_argument("--top_k", type=int, help="At most so many tags an image; all by default.")
+    made.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
+    made.add_argument("--output", type=Path, help="File to write instead of printing.")
+    made.add_argument("--heatmaps", type=Path, help="Folder for one PNG a tag: where in the image it was seen.")
+    made.add_argument("--boxes", action="store_true", help="Tell each tag's box in json and csv; so do heatmaps.")
+    made.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        help="Other labels than those of training, for a label scorer: names with commas between them; may be given "
+        "several times.",
+    )
+    made.add_argument("--labels_file", type=Path, help="Text file of such labels, a line each.")
+    made.add_argument("--label_encoder", help="Text encoder of such labels, where the checkpoint cannot tell.")
+    made.add_argument(
+        "--known", action="append", default=[], help="Label that is certainly there; may be given several times."
+    )
+    made.add_argument("--known_absent", action="append", default=[], help="Label that is certainly not there.")
+    made.add_argument("--device", help="Such as cpu or cuda:1; the machine's accelerator, if any, by default.")
+    made.add_argument("--batch_size", type=int, default=16, help="Images in a batch (default %(default)s).")
+    add_limits(made)
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Tag the images, and return the exit code: 0, or 1 if some could not be read.
+
+    Raises:
+        InputError: Nothing could be tagged or written.
+    """
+    logging.disable_progress_bar()
+    try:
+        return _tag(parser().parse_args(argv))
+    except OSError as error:  # a folder that cannot be written, or a full disk
+        raise InputError(str(error)) from error
+
+
+def _tag(arguments: argparse.Namespace) -> int:
+    results: list[Tags] = []
+    undrawn: list[str] = []
+    known = dict.fromkeys(arguments.known, True) | dict.fromkeys(arguments.known_absent, False)
+    if both := sorted({*arguments.known} & {*arguments.known_absent}):
+        raise InputError(f"known and known_absent both have {both[0]!r}: give it to one of them")
+    if arguments.boxes and arguments.format == "table":
+        raise InputError("boxes: a table has no room for them; give --format json or csv")
+    labels = [name.strip() for text in arguments.labels for name in text.split(",") if name.strip()]
+    if arguments.labels_file is not None:
+        labels += read_names(arguments.labels_file)
+    maps = arguments.boxes or arguments.heatmaps is not None
+    limits = limits_of(arguments)
+    paths = find_images(arguments.images)
+    tagger = Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device, limits)
+    found = tagger.tag(
+        paths,
+        arguments.threshold,
+        arguments.top_k,
+        arguments.batch_size,
+        maps=maps,
+        known_labels=known,
+        labels=labels or None,
+        label_encoder=arguments.label_encoder,
+    )
+    root = common_folder(paths)
+    if arguments.heatmaps is not None:
+        arguments.heatmaps.mkdir(parents=True, exist_ok=True)
+    quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal
+    for result in tqdm(found, total=len(paths), unit=" images", disable=quiet):
+        if arguments.heatmaps is not None and result.error is None:
+            try:
+                limits.check_heatmaps(len(result.tags))
+                write_heatmaps(result, arguments.heatmaps, root)
+            except (LimitError, OSError) as error:
+                undrawn.append(f"{result.path}: no heatmap: {error}")
+        results.append(replace(result, maps={}))
+    text = format_tags(results, arguments.format)
+    if arguments.output is not None:
+        with atomic_write(arguments.output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    if arguments.output is None:
+        sys.stdout.write(text)
+    problems = [f"{result.path}: {result.error}" for result in results if result.error] + undrawn
+    for problem in problems:
+        print(in_line(problem), file=sys.stderr)
+    return 1 if problems else 0

@@ -1,0 +1,31 @@
+"""Train a model on labelled images."""
+
+import argparse
+from collections.abc import Sequence
+
+from transformers.utils import logging
+
+from sct_hf.training.loop import train
+from sct_hf.training.own_images import add_place, place_words
+from sct_hf.training.parsing import parse, training_parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command."""
+    made = training_parser(prog="sct-hf train")
+    add_place(made)
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train, and return the exit code 0.
+
+    Raises:
+        InputError: Options or data that cannot be used.
+    """
+    logging.disable_progress_bar()
+    words, recognised = place_words(argv, recipe=True)
+    if recognised is not None:
+        print(recognised)
+    train(parse(words))
+    return 0

@@ -1,0 +1,85 @@
+"""Which format a file or folder of labelled images is in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import READERS, list_data
+from sct_hf.errors import InputError
+
+_EVALUATION = ("test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Labelled images as a reader takes them.
+
+    Attributes:
+        dataset: Name of the reader.
+        options: Options of the command line that name the place, such as `data_dir` and `train_file`.
+        evaluation: Options of the split to score, such as `eval_split`; empty where there is none.
+    """
+
+    dataset: str
+    options: dict[str, str]
+    evaluation: dict[str, str] = field(default_factory=dict)
+
+
+def recognise(source: Path, labels: Path | None = None) -> Place:
+    """Find the reader that a file or folder is for, by the signs that readers were registered with.
+
+    Args:
+        source: A folder of images, or a file that lists them.
+        labels: A file of labels for the images below `source`.
+
+    Raises:
+        InputError: It is not there, no reader knows it, or several do; the message names them.
+    """
+    for path in (source, labels):
+        if path is not None and not path.exists():
+            raise InputError(f"{str(path)!r}: there is no such file or folder; correct the path")
+    if labels is not None and not source.is_dir():
+        raise InputError(f"labels is {str(labels)!r}, but {str(source)!r} is no folder: give the folder of the images")
+    place = labels or source
+    found = {name: options for name, options in _signs(place)}
+    if len(found) > 1:
+        names = " and ".join(found)
+        raise InputError(f"{str(place)!r} may be {names}: say which, by --dataset with the options that it needs")
+    if not found:
+        raise InputError(
+            f"{str(place)!r} is in no format that is recognised: give a table by --labels, one line an image with the "
+            f"columns image and labels, or --dataset with one of {', '.join(READERS)}"
+        )
+    ((name, options),) = found.items()
+    options = {option: str(value) for option, value in options.items()}
+    if labels is not None:
+        return Place(name, options | {"data_dir": str(source)})
+    evaluation = {option: value for option, value in options.items() if option.startswith("eval_")}
+    training = {option: value for option, value in options.items() if option not in evaluation}
+    name = training.pop("dataset", name)
+    return Place(name, training, evaluation or _split_to_score(name, training))
+
+
+def _signs(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, reader in READERS.items():
+        options = reader.sign(place) if reader.sign else None
+        if options is not None:
+            yield name, options
+
+
+def _split_to_score(dataset: str, options: dict[str, str]) -> dict[str, str]:
+    """The first of the usual splits that the place has beside "train"."""
+    if "train_file" in options:
+        return {}
+    where = {"data_dir": options["data_dir"]} if "data_dir" in options else {}
+    for split in _EVALUATION:
+        problems = Problems()
+        try:
+            listing = list_data(dataset, split, problems, **where)
+        except InputError:
+            continue
+        if listing.records and not problems.found:
+            return {"eval_split": split}
+    return {}

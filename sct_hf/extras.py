@@ -1,0 +1,33 @@
+"""Which extra of the package brings a module that is not installed."""
+
+import re
+from importlib.metadata import PackageNotFoundError, requires
+
+# Modules whose package has another name.
+_PACKAGES = {"PIL": "pillow", "iterstrat": "iterative-stratification", "ot": "pot", "sklearn": "scikit-learn"}
+_PACKAGES["yaml"] = "pyyaml"
+
+
+def install_line(module: str | None) -> str | None:
+    """Find how to install what a module needs.
+
+    Args:
+        module: Name as in an import; what follows its first dot does not count.
+
+    Returns:
+        Such as `pip install "sct_hf[train]"`, or None if no extra of this package brings the module.
+    """
+    name = (module or "").partition(".")[0]
+    package = _PACKAGES.get(name, name).replace("_", "-").lower()
+    try:
+        lines = requires("sct_hf") or []
+    except PackageNotFoundError:  # run from a folder without being installed
+        return None
+    extras: dict[str, list[str]] = {}
+    for line in lines:
+        if found := re.match(r"""([\w.-]+).*;.*extra == ["']([\w-]+)["']""", line):
+            extras.setdefault(found[2], []).append(found[1].replace("_", "-").lower())
+    holders = [extra for extra, packages in extras.items() if package in packages]
+    if not holders:
+        return None
+    return f'pip install "sct_hf[{min(holders, key=lambda extra: len(extras[extra]))}]"'

@@ -1,0 +1,17 @@
+"""The trained checkpoint that comes with the package."""
+
+from pathlib import Path
+
+NAME = "sct-efficientnet-lite0-voc2007"
+"""Name of the checkpoint, and of its folder."""
+
+
+def own_checkpoint() -> Path:
+    """Find the checkpoint that is used where no model is named.
+
+    Returns:
+        Its folder: in the installed package, or in the `model_cards/` of a clone.
+    """
+    package = Path(__file__).parent
+    installed = package / "checkpoints" / NAME
+    return installed if installed.is_dir() else package.parent / "model_cards" / NAME

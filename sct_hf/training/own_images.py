@@ -1,0 +1,67 @@
+"""`sct-hf train photos/ --labels labels.csv`: own images named without options."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from sct_hf.data.recognise import recognise
+from sct_hf.errors import InputError
+from sct_hf.training.data_arguments import HELD_OUT
+from sct_hf.training.parsing import options_on_command_line
+
+_RECIPE = "small"
+_HELD_OUT_SHARE = 0.2
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add the words that name own images to a parser, for its help."""
+    group = parser.add_argument_group("own images")
+    group.add_argument("images", nargs="?", help="Folder of labelled images, or a file that lists them.")
+    group.add_argument("--labels", help="Table of the labels: one line an image, with the columns image and labels.")
+
+
+def place_words(argv: Sequence[str], *, recipe: bool) -> tuple[list[str], str | None]:
+    """Turn a command line that starts with a place of images into options, which what else it says wins over.
+
+    `--dataset` on the command line says what the place is; else its format is recognised. Where it has no split to
+    score, a fifth of its images is held out and scored. On a CPU the recipe is "small", unless one is given.
+
+    Args:
+        argv: The words: a file or folder, `--labels FILE` if it is a folder of images alone, and options.
+        recipe: Whether the command takes a recipe.
+
+    Returns:
+        The words as options, and a line that says what was recognised; None for a command line without a place.
+
+    Raises:
+        InputError: No such place, or one of no format or of several.
+    """
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    known.add_argument("--labels")
+    try:
+        given, words = known.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise InputError(str(error)) from error
+    if not words or words[0].startswith("-"):
+        if given.labels is not None:
+            raise InputError(f"labels is {given.labels!r}: name the folder of the images as the first word")
+        return words, None
+    source, *words = words
+    said = options_on_command_line(words)
+    if "dataset" in said:
+        kind = "train_file" if Path(source).is_file() else "data_dir"
+        table = [f"--train_file={given.labels}"] if given.labels else []
+        return [f"--{kind}={source}", *table, *words], None
+    place = recognise(Path(source), None if given.labels is None else Path(given.labels))
+    found = {"dataset": place.dataset} | place.options
+    line = f"{source} is read as {place.dataset}"
+    if not said & {"eval_split", "eval_file"}:
+        found |= place.evaluation or {"eval_split": HELD_OUT, "holdout": str(_HELD_OUT_SHARE)}
+        scored = ", ".join(f"{name} {value}" for name, value in place.evaluation.items())
+        line += f", scored on {scored or 'a fifth of the images, held out'}"
+    if recipe and "recipe" not in said and not torch.cuda.is_available():
+        found["recipe"] = _RECIPE
+        line += f", recipe {_RECIPE}"
+    return [*(f"--{name}={value}" for name, value in found.items()), *words], line

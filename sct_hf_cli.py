@@ -1,0 +1,90 @@
+"""The command `sct-hf`. It stands beside the package, so that help needs neither torch nor transformers."""
+
+import ast
+import difflib
+import importlib
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "sct_hf" / "cli"
+_WRONG_INPUT = 2
+
+
+def command_names() -> list[str]:
+    """Names of all commands: the files of sct_hf/cli."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `sct-hf COMMAND ...`.
+
+    Args:
+        argv: The command and its words; those of the process if None.
+
+    Returns:
+        The exit code: that of the command, or 2 where there is no such command.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else _WRONG_INPUT
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("sct_hf"))
+        return 0
+    if words[0] not in command_names():
+        near = difflib.get_close_matches(words[0], command_names(), n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"give one of {', '.join(command_names())}"
+        return _wrong(f"{words[0]!r} is no command; {remedy}")
+    return run(*words)
+
+
+def run(command: str, *words: str) -> int:
+    """Run one command, and say in one line what is wrong with its input.
+
+    Args:
+        command: Its name.
+        *words: Its options.
+
+    Returns:
+        The exit code: that of the command, or 2 for input that cannot be used.
+    """
+    help_text = FOLDER / "help" / f"{command}.txt"
+    if {"-h", "--help"} & set(words) and help_text.is_file():
+        print(help_text.read_text(encoding="utf-8"), end="")
+        return 0
+    from sct_hf.errors import InputError
+    from sct_hf.extras import install_line
+    from sct_hf.startup import collector_paused
+
+    try:
+        with collector_paused():
+            module = importlib.import_module(f"sct_hf.cli.{command}")
+        return module.main(list(words))
+    except InputError as error:
+        return _wrong(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sct_hf.benchmark"):
+            return _wrong("benchmarks come with a clone of the project, not with the installed package")
+        remedy = install_line(error.name)
+        if remedy is None:
+            raise
+        return _wrong(f"sct-hf {command} needs {error.name}, which is not installed: {remedy}")
+
+
+def first_line(name: str) -> str:
+    """What a command does, in one line: the first of its file."""
+    docstring = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+def _overview() -> str:
+    lines = ["usage: sct-hf COMMAND [--option value ...]", "", "Tag images with many labels at once.", ""]
+    lines += [f"  {name:11} {first_line(name)}" for name in command_names()]
+    return "\n".join([*lines, "", "`sct-hf COMMAND --help` lists a command's options."])
+
+
+def _wrong(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return _WRONG_INPUT

@@ -1,0 +1,117 @@
+"""The command `sct-hf`: its help without heavy imports, its errors, and what it needs."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sct_hf.cli import _help
+from sct_hf.extras import install_line
+from sct_hf.own_checkpoint import NAME
+from sct_hf_cli import FOLDER, command_names, main
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "transformers", "numpy", "PIL", "datasets", "matplotlib"}
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_shipped_help_is_that_of_the_parser(name: str) -> None:
+    """Remedy for a difference: python -m sct_hf.cli._help. Versions of argparse break lines differently."""
+    shipped = (FOLDER / "help" / f"{name}.txt").read_text(encoding="utf-8")
+    assert shipped.split() == _help.help_texts()[f"{name}.txt"].split()
+
+
+def test_no_help_is_left_of_a_command_that_is_gone() -> None:
+    assert {path.stem for path in (FOLDER / "help").glob("*.txt")} == set(command_names())
+
+
+def test_shipped_completions_are_those_of_the_parsers() -> None:
+    pytest.importorskip("shtab", reason="shtab is not installed: pip install 'sct_hf[dev]'")
+    for name, text in _help.completions().items():
+        assert (FOLDER / "help" / name).read_text(encoding="utf-8").split() == text.split()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"], ["predict", "-h"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    program = f"import sct_hf_cli, sys; print(sct_hf_cli.main({words!r}), sorted({HEAVY!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "0 []"
+
+
+def test_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert main(["--help"]) == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    assert listed == set(command_names())
+    assert {"train", "predict", "evaluate", "check", "embed", "export", "publish", "demo", "benchmark"} <= listed
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pedict", "photo.jpg"]) == 2
+    assert capsys.readouterr().err == "error: 'pedict' is no command; did you mean predict?\n"
+
+
+def test_scripts_run_every_command_but_the_printed_one() -> None:
+    run_by_scripts = {path.read_text().partition('run("')[2].partition('"')[0] for path in ROOT.glob("scripts/*.py")}
+    assert run_by_scripts == set(command_names()) - {"completion"}
+
+
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    program = "import sys; sys.modules['datasets'] = None; from sct_hf_cli import run; sys.exit(run('check'))"
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr.splitlines()[-1] == (
+        'error: sct-hf check needs datasets, which is not installed: pip install "sct_hf[train]"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("datasets.features", "train"),
+        ("yaml", "train"),
+        ("gradio", "demo"),
+        ("openvino", "openvino"),
+        ("wn", "wordnet"),
+    ],
+)
+def test_the_smallest_extra_that_brings_a_module(module: str, extra: str) -> None:
+    assert install_line(module) == f'pip install "sct_hf[{extra}]"'
+    assert install_line("nothing_of_ours") is None
+
+
+def test_module_and_pipeline_tag_without_a_model(tmp_path: Path) -> None:
+    """A new process each: offline, from another folder, with the checkpoint that ships."""
+    from matplotlib.cbook import get_sample_data
+
+    photo = str(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "sct_hf", "predict", photo, "--format=json"]
+    told = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    (tags,) = json.loads(told.stdout)
+    program = (
+        "import json, sys, sct_hf; from transformers import pipeline; "
+        f"tags = pipeline('multi-label-image-classification')({photo!r}); "
+        "print(json.dumps([tags, sorted({'datasets', 'matplotlib', 'pandas'} & set(sys.modules))]))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    by_pipeline, heavy = json.loads(told.stdout)
+    assert [tag["label"] for tag in tags["tags"]] == [tag["label"] for tag in by_pipeline] == ["person"]
+    assert heavy == []
+
+
+@pytest.mark.slow
+def test_wheel_has_the_checkpoint_and_no_benchmark(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(words, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"sct_hf/checkpoints/{NAME}/{file}" for file in ("config.json", "model.safetensors")} < names
+    assert {"sct_hf_cli.py", "sct_hf/cli/help/train.txt", "sct_hf/py.typed"} < names
+    assert not [name for name in names if "benchmark" in name and "recipes" not in name]
