@@ -104,7 +104,7 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
 
 
 _TRAINING = (
-    "it only affected training: remove it from config.json, scores stay the same; to train with it, see train --help"
+    "it only affected training: remove it from config.json, the scores stay; to train with it, see train --help"
 )
 _STRUCTURE = "this part is fixed since 0.2: leave it out; use sct_hf 0.1 for such a checkpoint, or retrain"
 

@@ -64,7 +64,7 @@ class TrainArguments(CheckedOptions):
     ema_warmup: bool = option(True, "Average over fewer steps early in training.", group=_TRAINING, card="never")
     mixed_precision: Literal["auto", "no", "fp16", "bf16"] = option(
         "auto",
-        "Number format of the forward pass. no means float32; auto is bf16 where this machine computes in it, else no.",
+        "Number format of the forward pass: no is float32; auto is bf16 where this machine computes in it, else no.",
         group=_TRAINING,
         card="always",
     )
