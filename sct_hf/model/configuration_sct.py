@@ -103,9 +103,7 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
     return {int(index): name for index, name in id2label.items()}
 
 
-_TRAINING = (
-    "it only affected training: remove it from config.json, the scores stay; to train with it, see train --help"
-)
+_TRAINING = "it affected training alone: remove it from config.json, scores stay the same; see also train --help"
 _STRUCTURE = "this part is fixed since 0.2: leave it out; use sct_hf 0.1 for such a checkpoint, or retrain"
 
 
