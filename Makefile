@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help install format lint types imports test slow check
+.PHONY: help install format lint types imports docs test slow check
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
 install: ## install the package, editable, with what tests and linters need
-	pip install -e ".[test,dev]"
+	pip install -e ".[test,dev,docs]"
 
 format: ## rewrite files: import order, simple fixes, layout
 	ruff check --fix .
@@ -22,10 +22,13 @@ types: ## static types
 imports: ## no import points up
 	lint-imports
 
+docs: ## build the documentation in site/
+	mkdocs build --strict
+
 test: ## the default tests
 	pytest -n 2 --dist worksteal
 
 slow: ## the tests that take minutes
 	pytest -m slow
 
-check: lint types imports test ## all that a change must pass
+check: lint types imports docs test ## all that a change must pass
