@@ -149,6 +149,10 @@ ODD_WORDS = [
 ]
 
 
+LONGEST = 20_000_000
+"""Characters of a damaged text: several repetitions on end would make hundreds of megabytes."""
+
+
 def damaged_text(text: str, rng: random.Random) -> str:
     """A copy of a text with one to three of its words or lines changed."""
     for _ in range(rng.choice([1, 1, 2, 3])):
@@ -173,5 +177,5 @@ def damaged_text(text: str, rng: random.Random) -> str:
             words[word] = rng.choice(ODD_WORDS)
         if action > 2:
             lines[at] = "".join(words)
-        text = "".join(lines)
+        text = "".join(lines)[:LONGEST]
     return text
