@@ -1,6 +1,6 @@
-"""Text of users — names of labels, data sets, files — where a program could take it for more than text.
+"""Text of users (names of labels, data sets, files) in places where a program could interpret it.
 
-Each function makes it harmless for one kind of place; what it shows is the text.
+Each function escapes it for one kind of place; readers still see the text.
 """
 
 import re
@@ -17,25 +17,25 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def in_line(text: str) -> str:
-    r"""Text within a line of a terminal, with characters that do not print as JSON escapes them, such as \u001b."""
+    r"""Text in one line of a terminal; unprintable characters are escaped as in JSON, such as \u001b."""
     return _UNPRINTED.sub(_escape, text)
 
 
 def in_lines(text: str) -> str:
-    """Text of several lines for a terminal: as `in_line`, but line breaks and tabs stay."""
+    """Text of several lines in a terminal: as `in_line`, but line breaks and tabs stay."""
     return _OF_LINES.sub(_escape, text)
 
 
 def in_markdown(text: str) -> str:
-    """Text within a line or a table of Markdown: no tag, link, image, emphasis, code, formula or column comes of it.
+    """Text in a line or table of Markdown, without tags, links, images, emphasis, code, formulas or columns.
 
-    An address that is written out is no link either. Blanks and line breaks become single spaces.
+    A plain address does not become a link. Spaces and line breaks become single spaces.
     """
     return _MARKDOWN.sub(r"\\\g<0>", in_line(" ".join(text.split()))).translate(_HTML)
 
 
 def markdown_code(text: str) -> str:
-    """Text as code within a line of Markdown, not of a table, with as many backticks around it as it needs."""
+    """Text as inline code in Markdown outside tables, with as many backticks as it needs."""
     text = in_line(" ".join(text.split())) or " "
     fence = _fence(text, 1)
     edge = " " if "`" in (text[0], text[-1]) else ""
@@ -43,23 +43,23 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_block(text: str, language: str = "") -> str:
-    """Text as a block of code in Markdown, between fences longer than any that it holds."""
+    """Text as a block of code in Markdown, between fences longer than any in it."""
     text = in_lines(text)
     fence = _fence(text, 3)
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def csv_cell(text: str) -> str:
-    """Text of a cell that no spreadsheet takes for a formula: what begins as one gets an apostrophe before it.
+    """Text of a cell that no spreadsheet reads as a formula: an apostrophe is put before what looks like one.
 
-    Formulas begin with =, +, -, @, their wide forms, a tab or a line break (OWASP, "CSV Injection"). Text that begins
-    with apostrophes and then so gets one more, so that `from_csv_cell` gives every text back.
+    Formulas begin with =, +, -, @, their wide forms, a tab or a line break (OWASP, "CSV Injection"). Text with
+    apostrophes before such a character gets one more, so that `from_csv_cell` restores every text.
     """
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def from_csv_cell(cell: str) -> str:
-    """The text that `csv_cell` made a cell of."""
+    """Restore the text from a cell of `csv_cell`."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 

@@ -14,12 +14,12 @@ IMAGE_SUFFIXES = frozenset(
 """Lower-case endings of image files, as folder searches use them."""
 
 PARTIAL = ".partial-"
-"""How the names of files and folders begin that are not whole yet; the rest tells what they will be."""
+"""Prefix of incomplete files and folders; the final name follows it."""
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+    """Yield a temporary path next to `path`; rename it to `path` on success, remove it on failure.
 
     Args:
         path: The file to create or replace. Its folder is created if absent.
@@ -44,7 +44,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what killed processes left half-written in `folder`, which nobody else writes into meanwhile."""
+    """Remove incomplete files of killed processes from `folder`, while no other process writes there."""
     for path in folder.glob(f"{PARTIAL}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -81,7 +81,7 @@ def sha256_of_files(paths: list[Path]) -> str:
 def images_below(folder: Path) -> list[Path]:
     """Image files in a folder and its subfolders, by their endings, sorted; hidden ones are skipped.
 
-    A subfolder that cannot be read, or that vanishes meanwhile, counts as empty.
+    A subfolder that is unreadable, or deleted meanwhile, counts as empty.
     """
     named = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
     images = (path for path in named if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))

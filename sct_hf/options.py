@@ -185,7 +185,7 @@ class CheckedOptions:
 
 
 def _file_on_the_way(folder: str) -> str | None:
-    """What is no folder among a path and those above it, if anything."""
+    """The first of a path and its parents that exists but is not a folder, if any."""
     above = map(str, (Path(folder), *Path(folder).parents))
     return next((path for path in above if os.path.exists(path) and not os.path.isdir(path)), None)
 

@@ -1,13 +1,13 @@
-"""YAML that users write: plain values only, each key once, and not much more of it than was written."""
+"""YAML of users: plain values, unique keys, and limits on depth and repeated values."""
 
 from typing import Any, ClassVar
 
 import yaml
 
 MOST_VALUES = 100_000
-"""Values that a text may hold, those counted again that `*name` repeats."""
+"""Most values of a text; a value repeated by `*name` counts again."""
 DEEPEST = 50
-"""Lists and mappings that may lie within each other."""
+"""Most levels of nested lists and mappings."""
 _LONGEST_NUMBER = 100
 
 _Base: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml's, or the slower one in Python
@@ -20,7 +20,7 @@ class YamlError(ValueError):
     """Text that cannot be read as YAML.
 
     Attributes:
-        line: The line that is wrong, from 1; None where it is no single one.
+        line: The line of the error, from 1; None if there is no single one.
     """
 
     def __init__(self, reason: str, mark: Any = None) -> None:
@@ -29,7 +29,7 @@ class YamlError(ValueError):
 
 
 class _Plain(_Safe):
-    """Makes text, numbers, truth values, nothing, lists and mappings; what looks like a date is text."""
+    """Load text, numbers, booleans, null, lists and mappings; dates stay text."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [pair for pair in pairs if pair[0] != f"{_TAG}timestamp"]
@@ -45,14 +45,14 @@ def parse_yaml(text: str, *, as_text: bool = False) -> Any:
 
     Args:
         text: The document.
-        as_text: Every scalar is the text that is written there: NO is no truth value, and 1 no number.
+        as_text: Keep every scalar as written: NO is not a boolean, and 1 not a number.
 
     Returns:
-        None for a text without any value; else text, a number, a truth value, a list or a dict, as JSON has them.
+        None for a text without any value; else a string, number, boolean, list or dict, as in JSON.
 
     Raises:
-        YamlError: No YAML, tags of other types, a key that stands twice or is no single value, a value that holds
-            itself, nesting deeper than `DEEPEST`, or more than `MOST_VALUES` values.
+        YamlError: The text is not YAML, has tags of other types, a repeated key, a key that is a list or mapping, a
+            value that contains itself, more than `DEEPEST` levels, or more than `MOST_VALUES` values.
     """
     try:
         loader = (_Base if as_text else _Plain)(text)
@@ -75,7 +75,7 @@ def parse_yaml(text: str, *, as_text: bool = False) -> Any:
 
 
 def _check(node: Any, sizes: dict[int, int], depth: int) -> int:
-    """The number of values below a node, itself counted, once it is found to be fine."""
+    """Check a node, and return the number of values in it, itself included."""
     if id(node) in sizes:
         if not sizes[id(node)]:
             raise YamlError("a value holds itself", node.start_mark)

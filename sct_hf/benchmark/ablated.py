@@ -73,7 +73,7 @@ class WithoutMapScores(SCTForMultiLabelClassification):
 
 class _AloneScorer(RegionScorer):
     def align(self, plan: Tensor, label_features: Tensor) -> Tensor:
-        """Nothing: (B, 1, 1) of zeros."""
+        """Zeros (B, 1, 1) instead of pooled features."""
         return label_features.new_zeros(len(label_features), 1, 1)
 
 
@@ -103,7 +103,7 @@ class FixedTemperature(SCTForMultiLabelClassification):
 
 class _UnguidedModel(SCTModel):
     def log_prior(self, semantic_map: Tensor) -> Tensor | None:
-        """None."""
+        """Return None: there is no guidance."""
         return None
 
 

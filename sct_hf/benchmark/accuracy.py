@@ -57,8 +57,8 @@ class AccuracyArguments(BenchmarkArguments):
     )
     init_from: str | None = option(
         None,
-        "Folder of another such comparison, with --keep_weights: each final run goes out from its run of the same "
-        "head, size and seed, and takes over what was chosen there but learning rate and weight decay.",
+        "Folder of another comparison with --keep_weights. Each final run starts from its run of the same head, size "
+        "and seed, with the settings chosen there except learning rate and weight decay.",
         group=BENCHMARK,
         unset="none",
     )

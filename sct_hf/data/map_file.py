@@ -1,4 +1,4 @@
-"""The file of cached maps: its room is reserved before it is written, and a digest tells whether it is whole."""
+"""The file of cached maps: its space is reserved before writing, and a digest verifies it."""
 
 import errno
 import hashlib
@@ -19,24 +19,24 @@ _CANNOT_RESERVE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class MapFile:
-    """A .npy file of float16 maps, ended by the SHA-256 digest of a key and of all that lies before.
+    """A .npy file of float16 maps that ends in the SHA-256 digest of a key and of the content before it.
 
-    It is never written through a memory map, in which a full disk kills the process. Several processes may write
-    rows of one file.
+    It is never written through a memory map, since a full disk would then kill the process. Several processes may
+    write rows of one file.
 
     Args:
         path: The file.
-        key: What its content depends on. A file of another key is not taken for this one.
+        key: The inputs of the content. A file with another key is not used.
     """
 
     def __init__(self, path: Path, key: str) -> None:
         self.path, self._key = path, key
 
     def create(self, shape: tuple[int, ...]) -> None:
-        """Make the file, and reserve its room on the disk where the system can.
+        """Create the file, and reserve its space on the disk if the system supports it.
 
         Raises:
-            InputError: The disk has no room, or nothing can be written there.
+            InputError: The disk has too little space, or is not writable.
         """
         needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(self.path.parent).free
         if needed > free:
@@ -54,7 +54,7 @@ class MapFile:
         """Write some rows of the array.
 
         Args:
-            rows: (B,) their places.
+            rows: (B,) indices of the rows.
             values: (B, …) float16.
 
         Raises:
@@ -73,7 +73,7 @@ class MapFile:
             raise self._not_written(error, shape[0] * size) from error
 
     def seal(self) -> None:
-        """End the file by its digest, and bring it to the disk.
+        """Append the digest, and flush the file to the disk.
 
         Raises:
             InputError: The disk is full.
@@ -90,10 +90,10 @@ class MapFile:
             raise self._not_written(error, size) from error
 
     def is_whole(self) -> bool:
-        """Read all of the file, and tell whether it is as `seal` left it, under this key.
+        """Read the whole file; return whether it is unchanged since `seal`, with this key.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: The file cannot be read.
         """
         try:
             end = self.path.stat().st_size - _ENDING
@@ -108,14 +108,14 @@ class MapFile:
 
     @cached_property
     def _header(self) -> tuple[int, tuple[int, ...]]:
-        """Where the array begins, and its shape."""
+        """Offset and shape of the array."""
         with open(self.path, "rb") as file:
             np.lib.format.read_magic(file)
             shape = np.lib.format.read_array_header_1_0(file)[0]
             return file.tell(), shape
 
     def _digest(self, end: int) -> bytes:
-        """Of the key and the file's first bytes."""
+        """Digest of the key and the file's first bytes."""
         digest = hashlib.sha256(self._key.encode())
         with open(self.path, "rb", buffering=0) as file:
             while end > 0 and (block := file.read(min(end, _BLOCK))):

@@ -97,7 +97,7 @@ def read_marks(
             listing.records.append(Record(line.place, path, find_image(path, [root]), labels, unknown))
     if listing.records and not any(ABSENT in marks for marks in marks_of.values()):
         if {line.cells[name].strip() for line in lines for name in marks_of} <= {"1", "-1", "1.0", "-1.0"}:
-            text = "all cells are 1 and -1: -1 means that nobody judged the label, so that none is ever absent"
+            text = "all cells are 1 and -1, and -1 means unknown, so no label is ever absent"
             problems.add("no label absent", header, text, "write 0 where a label is absent, or ? where it is unknown")
         listing.notes.append(f"{file}: no cell is 0, so that no label is ever absent; -1 and nothing mean unknown")
     return listing

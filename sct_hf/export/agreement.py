@@ -1,4 +1,4 @@
-"""How far int8 files are from the model on the images that they were calibrated on."""
+"""Differences of int8 files from the model on their calibration images."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,19 +17,18 @@ def agreement(
     outputs: tuple[str, ...],
     thresholds: list[float],
 ) -> dict[str, dict[str, Any]]:
-    """Compare what several files compute with what the model does, image by image.
+    """Compare the outputs of several files with the model's, image by image.
 
     Args:
-        runners: The files, opened, by format.
+        runners: The opened files, by format.
         expected: The model.
-        images: Inputs (1, channels, H, W) float32, gone through once.
-        outputs: Names of what each of them returns, the first "logits" (1, C).
-        thresholds: Least score of a tag, for each label.
+        images: Inputs (1, channels, H, W) float32, iterated once.
+        outputs: Names of the outputs, the first "logits" (1, C).
+        thresholds: Threshold of each label.
 
     Returns:
-        For each format: `images`, how many; `same_tags`, the share of images whose tags are the model's, all of them
-        and no other; `max_difference` and `mean_difference` of each output's numbers, infinite where a shape differs
-        or a value is not a number.
+        For each format: `images`, their number; `same_tags`, the share of images with exactly the model's tags;
+        `max_difference` and `mean_difference` of each output, infinite if a shape differs or a value is NaN.
     """
     count = 0
     same = dict.fromkeys(runners, 0)
@@ -57,7 +56,7 @@ def agreement(
 
 
 def difference(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Absolute differences; one infinite where the shapes differ or a value found is not a number."""
+    """Absolute differences; a single infinite one if the shapes differ or a value is NaN."""
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return np.array([np.inf])
     return np.abs(found - wanted)

@@ -33,7 +33,7 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     Args:
         source: A float32 file that `write_onnx` made.
         target: The file to write.
-        images: Inputs (1, channels, H, W) float32, some hundred, gone through once.
+        images: About a hundred inputs (1, channels, H, W) float32, iterated once.
 
     Raises:
         InputError: A package is not installed.

@@ -1,4 +1,4 @@
-"""Reading what training wrote beside the weights, each field held to its type before a card shows it."""
+"""Read the records of training, and check the type of each field before a card shows it."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from sct_hf.training.run_files import RunFile
 
 
 class RunRecord(TypedDict):
-    """What training_args.json tells of a run, as far as it is published."""
+    """The published fields of training_args.json."""
 
     finished: bool
     arguments: dict[str, Any]
@@ -23,7 +23,7 @@ class RunRecord(TypedDict):
 
 
 class CardArguments(TypedDict):
-    """The arguments of a run that a card puts into words; all others it shows as they are."""
+    """The arguments that a card describes in words; it lists the others unchanged."""
 
     backbone: str
     backbone_weights: str
@@ -35,7 +35,7 @@ class CardArguments(TypedDict):
 
 
 class Machine(TypedDict):
-    """What a card tells of the machine of a run."""
+    """The machine of a run, as the card shows it."""
 
     device: str
     processes: int
@@ -50,7 +50,7 @@ def read_object(folder: Path, name: str) -> dict[str, Any]:
     """Read a JSON object from a file of a folder.
 
     Raises:
-        InputError: It cannot be read, is nested too deeply, or holds something else.
+        InputError: The file cannot be read, is nested too deeply, or is not an object.
     """
     try:
         content = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Read training_args.json.
 
     Raises:
-        InputError: It cannot be read, the run is not finished, or a field is missing or of another type.
+        InputError: The file cannot be read, the run is not finished, or a field is missing or has another type.
     """
     record = read_object(folder, RunFile.ARGUMENTS)
     if record.get("finished") is not True:
@@ -76,10 +76,10 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def check_facts(folder: Path, metrics: dict[str, Any]) -> None:
-    """Hold what metrics.json tells besides computed figures to its types and ranges.
+    """Check types and ranges of the fields of metrics.json besides computed figures.
 
     Raises:
-        InputError: A field is missing, of another type or out of range.
+        InputError: A field is missing, has another type or is out of range.
     """
     _check_types(folder, RunFile.METRICS, RunFacts, metrics)
     _check_types(folder, f"{RunFile.METRICS}, machine", Machine, metrics["machine"])
@@ -97,12 +97,12 @@ def check_facts(folder: Path, metrics: dict[str, Any]) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number that a float can hold, and no truth value."""
+    """Whether a value is a number within the range of a float, and not a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e308
 
 
 def _check_types(folder: Path, name: str, schema: type, content: dict[str, Any]) -> None:
-    """Refuse a field that is missing or of another type than in a TypedDict; others may be there."""
+    """Refuse fields that are missing or have another type than in a TypedDict; further fields are allowed."""
     if missing := sorted(schema.__required_keys__ - content.keys()):  # type: ignore[attr-defined]
         refuse(folder, f"{name} lacks {', '.join(missing)}", "train again")
     for field, kind in get_type_hints(schema).items():

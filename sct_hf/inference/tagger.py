@@ -193,7 +193,7 @@ class Tagger:
 
 
 def _as_tags(path: Path, tags: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> Tags:
-    """What the pipeline gives for an image, by label; `told` has what is told of labels."""
+    """The pipeline's results for an image, by label, with the optional fields in `told`."""
     scores = [(tag["label"], tag["score"]) for tag in tags]
     maps = {tag["label"]: tag["map"] for tag in tags if "map" in tag}
     boxes, seen = (

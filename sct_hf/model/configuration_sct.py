@@ -84,7 +84,7 @@ def write_code(config: PreTrainedConfig, folder: str | os.PathLike[str]) -> None
 
 
 def checked(kind: type[Config]) -> type[Config]:
-    """A class decorator: `strict`, whose fields also take numbers and arrays of numpy, as plain numbers and lists."""
+    """A class decorator: As `strict`, but fields also accept numpy numbers and arrays, as plain numbers and lists."""
     made: Any = strict(kind)
     check = made.__setattr__
     made.__setattr__ = lambda self, name, value: check(self, name, _plain(value))

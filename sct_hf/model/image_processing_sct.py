@@ -153,7 +153,7 @@ def open_image(source: str | os.PathLike[str], check: SizeCheck | None = None) -
 
 
 def told_size(source: Any) -> tuple[int, int]:
-    """The (width, height) that an image tells without being decoded; (0, 0) of a URL, and of what is no image."""
+    """The (width, height) of an image, without decoding it; (0, 0) for a URL or if it is not an image."""
     if isinstance(source, Image.Image):
         return source.size
     if isinstance(source, str) and source.startswith(_URLS):
@@ -323,10 +323,10 @@ class SCTImageProcessorPil(_EvaluationTransform, PilBackend):
 
 
 def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
-    """Lay a map of weights over an image: bright where they are largest, the image in grey where smallest.
+    """Draw a map of weights over an image: bright for the largest weights, the grey image for the smallest.
 
-    The map is stretched to its own range (a constant one leaves the image grey) and enlarged bilinearly; colour and
-    opacity follow it.
+    The map is scaled to its own range (a constant one leaves the image grey) and enlarged bilinearly. It sets colour
+    and opacity.
 
     Args:
         image: The image, any mode; turned upright by its EXIF orientation.
@@ -349,11 +349,11 @@ def heatmap_overlay(image: Image.Image, weights: Any) -> Image.Image:
 
 
 def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
-    """Box a map of weights: the part around its peak where it lies above the middle of its range.
+    """The box around the peak of a map of weights, where it is at least half of its range.
 
-    The map is stretched to its own range and enlarged as for the overlay. The box holds the region that is connected
-    to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant
-    map gives the whole image. Nothing was trained on boxes: it tells where to look, not where an object ends.
+    The map is scaled to its own range and enlarged as for the overlay. The box encloses the region that is connected
+    to the largest weight by steps up, down, left and right over weights of at least half of that range. A constant map
+    gives the whole image. The model was not trained on boxes: they show where to look, not where an object ends.
 
     Args:
         weights: (H', W') finite real numbers over the whole image.
@@ -383,7 +383,7 @@ def heatmap_box(weights: Any, size: tuple[int, int]) -> dict[str, int]:
 
 
 def _stretched(weights: Any, top: int) -> Image.Image:
-    """Weights (H', W') stretched to [0, top], as an image of 32-bit floats."""
+    """Weights (H', W') scaled to [0, top], as an image of 32-bit floats."""
     low, high = float(np.min(weights)), float(np.max(weights))
     return Image.fromarray((np.asarray(weights, dtype=np.float32) - low) * (top / ((high - low) or 1.0)))
 

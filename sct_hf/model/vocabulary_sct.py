@@ -300,7 +300,7 @@ def encode_new_labels(
     if not alike(embeddings[: len(own)], model.sct.label_embeddings):
         told = {key: value for key, value in recipe.items() if key not in ("words", "prompts")}
         raise ValueError(
-            f"labels: label_encoder={encoder!r} does not give the embeddings that the checkpoint holds of its own "
+            f"labels: label_encoder={encoder!r} does not reproduce the checkpoint's embeddings of its own "
             f"labels. Give label_encoder, the name or folder of the encoder it was trained with ({told})."
         )
     prototypes = None

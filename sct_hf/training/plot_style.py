@@ -1,4 +1,4 @@
-"""How plots look: colours, sizes, and fonts that have the letters of the names in them."""
+"""Style of plots: colours, sizes, and fonts that have all letters of their names."""
 
 import logging
 import sys
@@ -26,15 +26,15 @@ _WEIGHTS = ("normal", "bold")
 
 @contextmanager
 def styled(names: Collection[str] = (), longest: int = LONGEST_NAME) -> Iterator[Callable[[str], str]]:
-    r"""Draw in the style of this project, names in whatever fonts of the machine have their letters.
+    r"""Draw in this project's style, with fonts of this machine that have the letters of `names`.
 
     Args:
-        names: What users called labels or data sets.
-        longest: Characters of a name that is drawn whole; a longer one loses its middle.
+        names: Users' names of labels or data sets.
+        longest: Most characters of a name; a longer one loses its middle.
 
     Yields:
-        A function from a name to what is drawn: letters that no font has are written as Python escapes them, such as
-        \u72d7, of which one line on stderr tells.
+        A function from a name to the text to draw. Letters that no font has are escaped as in Python, such as
+        \u72d7; one line on stderr reports them.
     """
     with matplotlib.rc_context(_STYLE), _quiet_about_weights():
         fonts, missing = fonts_for("".join(map(in_line, names)))
@@ -53,7 +53,7 @@ def styled(names: Collection[str] = (), longest: int = LONGEST_NAME) -> Iterator
 
 
 def fonts_for(text: str) -> tuple[list[str], set[str]]:
-    """The families of fonts that together have the letters of a text, and the letters that none has."""
+    """Font families that together have the letters of a text, and the letters that none has."""
     fonts, missing = [_FONT], {letter for letter in text if ord(letter) not in _letters(_FONT)}
     while missing:
         found = {family: sum(ord(letter) in _letters(family) for letter in missing) for family in _families()}
@@ -67,7 +67,7 @@ def fonts_for(text: str) -> tuple[list[str], set[str]]:
 
 @cache
 def _families() -> list[str]:
-    """Families of fonts, those without serifs first: not those that draw a box for any letter, nor coloured images."""
+    """Font families, sans-serif first, without those that draw boxes or coloured images for letters."""
     names = {font.name for font in fontManager.ttflist if font.style == "normal"}
     usable = [name for name in names if not name.startswith("Last Resort") and "Color" not in name]
     return sorted(usable, key=lambda name: ("Sans" not in name, "Mono" in name, name))
@@ -75,7 +75,7 @@ def _families() -> list[str]:
 
 @cache
 def _letters(family: str) -> frozenset[int]:
-    """Code points that a family has glyphs for, in every weight that plots use."""
+    """Code points with glyphs in every weight that plots use."""
     found: list[frozenset[int]] = []
     for weight in _WEIGHTS:
         try:
@@ -88,7 +88,7 @@ def _letters(family: str) -> frozenset[int]:
 
 @contextmanager
 def _quiet_about_weights() -> Iterator[None]:
-    """Let matplotlib say nothing of families that have no bold letters."""
+    """Silence matplotlib's warnings about families without bold letters."""
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -103,7 +103,7 @@ def _escaped(letter: str) -> str:
 
 
 def _cut(letters: Sequence[str], longest: int) -> str:
-    """Letters, each one or an escape, as text of at most so many characters."""
+    """Join letters or their escapes to a text with a limited number of characters."""
     text, kept = "".join(letters), min(len(letters), longest)
     while len(text) > longest and kept:
         kept -= 1

@@ -165,7 +165,7 @@ def training_note(count: int, images: int) -> str:
 
 
 def labels_not_judged(targets: np.ndarray, label_names: Sequence[str]) -> list[str]:
-    """The labels whose targets (N, C) are unknown in every row."""
+    """Labels with unknown targets (N, C) in every row."""
     return [name for name, column in zip(label_names, targets.T, strict=True) if not (column >= 0).any()]
 
 

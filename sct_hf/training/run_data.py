@@ -43,9 +43,9 @@ class RunData:
     with_unseen: LabelledImages | None = None
 
     def scored_in_training(self) -> int:
-        """How many of the images that are scored the model is trained on, or selected by: by their files and names.
+        """Number of scored images that also train or select the model, by their files and names.
 
-        An image of the Hub counts where both are of one split.
+        Images of the Hub count if both are from one split.
         """
         known = {key for part in (self.training, self.held_out) if part for key in _keys(part)}
         return sum(key in known for key in _keys(self.evaluation))

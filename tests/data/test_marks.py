@@ -112,7 +112,7 @@ def test_a_column_that_names_unknown_labels(root: Path) -> None:
 
 def test_minus_one_for_absent_is_refused(root: Path) -> None:
     (root / "x.csv").write_text("image,dog,cat\n0.png,1,-1\n1.png,-1,1\n")
-    with pytest.raises(DataError, match=r"line 1: all cells are 1 and -1: .*: write 0 where a label is absent"):
+    with pytest.raises(DataError, match=r"line 1: all cells are 1 and -1, .*: write 0 where a label is absent"):
         load_data("csv", "train", files=root / "x.csv")
     (root / "x.csv").write_text("image,dog,cat\n0.png,1,\n1.png,?,1\n")
     assert "no cell is 0" in notes_of(root / "x.csv")[0]

@@ -85,7 +85,7 @@ def test_a_checkpoint_that_takes_no_other_labels_says_so(taggers: dict[str, Any]
 def test_an_encoder_that_is_not_the_checkpoints_is_noticed_before_a_label_is_typed(taggers: dict[str, Any]) -> None:
     closed = Viewer(taggers["label"], label_encoder="shuffled:random:12").closed
     assert closed is not None
-    assert "'shuffled:random:12' does not give the embeddings" in closed
+    assert "'shuffled:random:12' does not reproduce the checkpoint's embeddings" in closed
 
 
 def test_a_model_without_a_plan_has_no_heatmaps(taggers: dict[str, Any], image: str) -> None:

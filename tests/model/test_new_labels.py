@@ -129,7 +129,7 @@ def test_another_encoder_of_the_same_width_is_noticed(bert, tmp_path, monkeypatc
     model = make(bert)
     if not package:
         without_package(monkeypatch)
-    with pytest.raises(ValueError, match=r"other' does not give the embeddings"):
+    with pytest.raises(ValueError, match=r"other' does not reproduce the checkpoint's embeddings"):
         encode_new_labels(NEW, model, tiny_bert(tmp_path / "other", seed=1))
 
 
@@ -224,7 +224,7 @@ def test_set_labels_encodes_words_and_keeps_what_was_seen(bert, tmp_path) -> Non
         encode_new_labels(["zebra", "bird"], again, bert)[0],
         encode_new_labels({"zebra": "a zebra", "bird": None}, again, bert)[0],
     )
-    with pytest.raises(ValueError, match="does not give the embeddings"):
+    with pytest.raises(ValueError, match="does not reproduce the checkpoint's embeddings"):
         encode_new_labels(NEW, again, tiny_bert(tmp_path / "other", seed=1))
     again.set_labels(["cat", "bird"], label_encoder=bert)
     assert again.config.seen_labels == LABELS

@@ -126,7 +126,7 @@ def test_a_label_scorer_without_its_encoder_says_so(folders, bert, tmp_path, ima
     other = tmp_path / "other-bert"
     shutil.copytree(bert, other)
     BertModel(BertConfig.from_pretrained(bert)).save_pretrained(other)
-    with pytest.raises(ValueError, match=r"other-bert' does not give the embeddings"):
+    with pytest.raises(ValueError, match=r"other-bert' does not reproduce the checkpoint's embeddings"):
         tagger(str(images[0]), labels=["horse"], label_encoder=str(other))
 
 
