@@ -1,4 +1,4 @@
-"""The command `sct-hf`. It stands beside the package, so that help needs neither torch nor transformers."""
+"""The command `sct-hf`, outside the package, so that help imports neither torch nor transformers."""
 
 import ast
 import difflib
@@ -19,10 +19,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run `sct-hf COMMAND ...`.
 
     Args:
-        argv: The command and its words; those of the process if None.
+        argv: The command and its arguments; those of the process if None.
 
     Returns:
-        The exit code: that of the command, or 2 where there is no such command.
+        The exit code of the command, or 2 if the command does not exist.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
@@ -41,14 +41,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(command: str, *words: str) -> int:
-    """Run one command, and say in one line what is wrong with its input.
+    """Run one command, and report bad input in one line.
 
     Args:
         command: Its name.
         *words: Its options.
 
     Returns:
-        The exit code: that of the command, or 2 for input that cannot be used.
+        The exit code of the command, or 2 for bad input.
     """
     help_text = FOLDER / "help" / f"{command}.txt"
     if {"-h", "--help"} & set(words) and help_text.is_file():
@@ -74,7 +74,7 @@ def run(command: str, *words: str) -> int:
 
 
 def first_line(name: str) -> str:
-    """What a command does, in one line: the first of its file."""
+    """One line on a command: the first line of its file."""
     docstring = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
 

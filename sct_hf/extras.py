@@ -1,4 +1,4 @@
-"""Which extra of the package brings a module that is not installed."""
+"""The extra of the package that installs a missing module."""
 
 import re
 from importlib.metadata import PackageNotFoundError, requires
@@ -9,13 +9,13 @@ _PACKAGES["yaml"] = "pyyaml"
 
 
 def install_line(module: str | None) -> str | None:
-    """Find how to install what a module needs.
+    """Find the command that installs a module.
 
     Args:
-        module: Name as in an import; what follows its first dot does not count.
+        module: Import name of the module; only the part before the first dot counts.
 
     Returns:
-        Such as `pip install "sct_hf[train]"`, or None if no extra of this package brings the module.
+        A command such as `pip install "sct_hf[train]"`, or None if no extra of this package has the module.
     """
     name = (module or "").partition(".")[0]
     package = _PACKAGES.get(name, name).replace("_", "-").lower()

@@ -1,4 +1,4 @@
-"""The trained checkpoint that comes with the package."""
+"""The trained checkpoint that ships with the package."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ NAME = "sct-efficientnet-lite0-voc2007"
 
 
 def own_checkpoint() -> Path:
-    """Find the checkpoint that is used where no model is named.
+    """Find the default checkpoint.
 
     Returns:
         Its folder: in the installed package, or in the `model_cards/` of a clone.

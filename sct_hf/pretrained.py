@@ -1,4 +1,4 @@
-"""Loading checkpoints by the Auto classes of transformers, whatever their files hold."""
+"""Load checkpoints with the Auto classes of transformers, and turn every failure into an `InputError`."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ def load_pretrained(kind: Any, name: str | Path, **options: Any) -> Any:
     """Call `kind.from_pretrained(name, **options)`.
 
     Raises:
-        InputError: It fails; the message is the reason alone.
+        InputError: Loading failed; the message is only the reason.
     """
     try:
         return kind.from_pretrained(name, **options)

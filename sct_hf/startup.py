@@ -1,4 +1,4 @@
-"""Imports without the garbage collector, which would look through a million objects that stay."""
+"""Imports without the garbage collector, which would scan a million permanent objects."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector; it was a fifth of the time to the first tag of a process."""
+    """Pause the garbage collector, which took a fifth of the time to a process's first tag."""
     running = gc.isenabled()
     gc.disable()
     try:

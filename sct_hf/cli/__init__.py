@@ -1,1 +1,1 @@
-"""The commands of `sct-hf`, one file each: `parser()` and `main(argv)`. `_help` renders what `--help` shows."""
+"""The commands of `sct-hf`, one file each: `parser()` and `main(argv)`. `_help` renders the output of `--help`."""

@@ -1,4 +1,4 @@
-"""Render the help of every command into help/: `python -m sct_hf.cli._help`. It is shown without importing torch."""
+"""Render the help of every command into help/: `python -m sct_hf.cli._help`. Showing it needs no import of torch."""
 
 import argparse
 import importlib
@@ -17,13 +17,13 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 
 def help_texts() -> dict[str, str]:
-    """The help of each command as it is shown, 100 characters wide, by file name."""
+    """The help text of each command, 100 characters wide, by file name."""
     os.environ["COLUMNS"] = "100"
     return {f"{name}.txt": command_parser(name).format_help() for name in command_names()}
 
 
 def completions() -> dict[str, str]:
-    """A script of each shell that completes commands and options, by file name."""
+    """A completion script for each shell, by file name."""
     import shtab
 
     root = argparse.ArgumentParser(prog="sct-hf")

@@ -28,15 +28,15 @@ SPEED = "speed"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the command: one benchmark, whose own options follow."""
+    """The parser of the command: the name of a benchmark, then its options."""
     made = argparse.ArgumentParser(
         prog="sct-hf benchmark",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="accuracy   heads on one backbone, each searched on a part held out of train\n"
-        "ablation   variants of SCT, one change at a time, on parts held out of train\n"
-        "partial    treatments of unknown labels over the share of labels that is known\n"
-        "speed      heads, the transport loss, metrics and the input pipeline, against what people would use instead",
-        epilog="sct-hf benchmark NAME --options lists the options of one. The first three also take the options and "
+        description="accuracy   heads on one backbone, with settings searched on held-out parts of train\n"
+        "ablation   variants of SCT, one change at a time, on held-out parts of train\n"
+        "partial    treatments of unknown labels, over the share of known labels\n"
+        "speed      heads, the transport loss, metrics and the input pipeline, compared with alternatives",
+        epilog="sct-hf benchmark NAME --options lists its options. The first three also take the options and "
         f"recipes of sct-hf train ({_RECIPE} by default).",
     )
     made.add_argument("name", choices=[*COMMANDS, SPEED])
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     """Run a benchmark, and return the exit code: 0, or 1 if a run failed.
 
     Raises:
-        InputError: Options that cannot be used.
+        InputError: An option cannot be used.
     """
     name = parser().parse_known_args(argv)[0].name
     words = [word for word in argv if word != name]

@@ -20,9 +20,11 @@ from sct_hf.training.run_data import load_run_data
 
 @dataclass
 class CheckArguments(CheckedOptions):
-    """Where the plot goes."""
+    """The option of the plot."""
 
-    plot: str = option("outputs/labels.png", "PNG of counts and of labels seen together.", group="output")
+    plot: str = option(
+        "outputs/labels.png", "PNG to draw: label counts, and labels that occur together.", group="output"
+    )
 
 
 _OPTIONS = (CheckArguments, DataArguments)
@@ -36,10 +38,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print every problem of the data, or a summary; return the exit code: 0, or 2 for data that cannot be used.
+    """Print all problems of the data, or a summary; return the exit code: 0, or 2 for bad data.
 
     Raises:
-        InputError: Options that cannot be used.
+        InputError: An option cannot be used.
     """
     words, recognised = place_words(argv, recipe=False)
     if recognised is not None:

@@ -17,14 +17,14 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
     made = argparse.ArgumentParser(
         prog="sct-hf demo",
-        description="A page to try a model: tags with their scores, thresholds, heatmaps. It is served on this "
-        "machine only, until Ctrl+C.",
+        description="Serve a page to try a model: tags with scores, thresholds, heatmaps. Only this machine can open "
+        "it. Ctrl+C ends it.",
     )
-    made.add_argument("--model", help="Folder of a checkpoint, or its name on the Hub (default: the one that ships).")
-    made.add_argument("--label_encoder", help="Text encoder of new labels, where the checkpoint does not name one.")
+    made.add_argument("--model", help="Checkpoint: a folder or a name on the Hub (default: the one in the package).")
+    made.add_argument("--label_encoder", help="Text encoder for new labels, if the checkpoint records no usable one.")
     made.add_argument("--port", type=int, help="Port of the page (default: the first free one from 7860).")
     made.add_argument("--share", action="store_true", help="Also make a public link, through Gradio's servers.")
-    made.add_argument("--device", help="Such as cpu or cuda:1 (default: the machine's accelerator, if any).")
+    made.add_argument("--device", help="Device, such as cpu or cuda:1 (default: the machine's accelerator, if any).")
     add_limits(made)
     return made
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     """Serve the page until it is stopped, and return the exit code 0.
 
     Raises:
-        InputError: A model or a port that cannot be used.
+        InputError: The model or the port cannot be used.
     """
     arguments = parser().parse_args(argv)
     from sct_hf.demo.interface import LAUNCH, build  # takes a second

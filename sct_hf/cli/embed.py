@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         description='Embed label names: sct-hf embed dog "traffic light" --output labels.safetensors',
     )
     made.add_argument("names", nargs="*", help="label names")
-    made.add_argument("--labels_file", type=Path, help="text file with one label name a line")
+    made.add_argument("--labels_file", type=Path, help="text file with one label name per line")
     made.add_argument("--dataset", help="take the labels of this data set")
     made.add_argument("--data_dir", help="folder of the data set")
     made.add_argument("--split", default="train", help="split of the data set to read the labels from (%(default)s)")
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     """Embed the labels, write the file and return the exit code 0.
 
     Raises:
-        InputError: Labels or an encoder that cannot be used.
+        InputError: The labels or the encoder cannot be used.
     """
     options = parser().parse_args(argv)
     label_vectors = encode_labels(_label_names(options), options.encoder, template=options.template, seed=options.seed)
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 def _label_names(options: argparse.Namespace) -> list[str]:
     given = [bool(options.names), options.labels_file is not None, options.dataset is not None]
     if sum(given) != 1:
-        raise InputError("labels: give names, or --labels_file, or --dataset: one of the three.")
+        raise InputError("labels: give exactly one of names, --labels_file and --dataset.")
     if options.labels_file is not None:
         if not options.labels_file.is_file():
             raise InputError(f"labels_file={str(options.labels_file)!r}: no such file. Give one name a line.")

@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
     """Score the checkpoint, and return the exit code 0.
 
     Raises:
-        InputError: Options, a checkpoint or data that cannot be used.
+        InputError: Options, checkpoint or data cannot be used.
     """
     logging.disable_progress_bar()
     score_checkpoint(*parse_into(argv, *_OPTIONS))

@@ -18,7 +18,7 @@ _OPTIONS = (ExportArguments, EvaluationDataArguments)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the command; with --evaluate, the options of data choose what the formats are scored on."""
+    """The parser of the command. The options of data choose the images for --evaluate."""
     return parser_of(*_OPTIONS, prog="sct-hf export")
 
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     """Export the checkpoint, and return the exit code 0.
 
     Raises:
-        InputError: Options, a checkpoint or images that cannot be used.
+        InputError: Options, checkpoint or images cannot be used.
     """
     logging.disable_progress_bar()
     arguments, data = parse_into(argv, *_OPTIONS)

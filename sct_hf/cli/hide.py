@@ -12,21 +12,21 @@ from sct_hf.training.run_data import load_training_images
 
 @dataclass
 class OutputArguments(CheckedOptions):
-    """Where the table goes."""
+    """The option of the table."""
 
-    output_file: str = option("training.csv", "The CSV file to write.", group="output")
+    output_file: str = option("training.csv", "CSV file to write.", group="output")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the command: its own option, and those of training that choose images and labels."""
+    """The parser of the command: its own option, and the options of training for images and labels."""
     return training_parser(OutputArguments, prog="sct-hf hide")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the file, whose column `unknown` names the hidden labels, and return the exit code 0.
+    """Write the file, with the hidden labels in the column `unknown`, and return the exit code 0.
 
     Raises:
-        InputError: Options or data that cannot be used.
+        InputError: Options or data cannot be used.
     """
     output, arguments = parse_with_training(argv, OutputArguments, default=None)
     training = load_training_images(arguments.data, arguments.train.seed)

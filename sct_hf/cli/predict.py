@@ -26,19 +26,23 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="sct-hf predict",
         description="Tag images with a multi-label model.",
-        epilog="Exit code: 0 all went well; 1 some files could not be read, or heatmaps not be written; 2 nothing "
+        epilog="Exit code: 0 for success; 1 if some files could not be read, or heatmaps not written; 2 if nothing "
         "could be done.",
     )
     made.add_argument("images", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
     made.add_argument(
-        "--model", help="Folder that training wrote, or a model's name on the Hub; the project's own if none."
+        "--model", help="Model: a folder of training or a name on the Hub (default: the one in the package)."
     )
     made.add_argument("--threshold", type=float, help="Least score of a tag (default: the checkpoint's, or 0.5).")
-    made.add_argument("--top_k", type=int, help="At most so many tags an image; all by default.")
-    made.add_argument("--format", choices=("table", "json", "csv"), default="table", help="How tags are written.")
+    made.add_argument("--top_k", type=int, help="Most tags per image (default: no limit).")
+    made.add_argument("--format", choices=("table", "json", "csv"), default="table", help="Format of the output.")
     made.add_argument("--output", type=Path, help="File to write instead of printing.")
-    made.add_argument("--heatmaps", type=Path, help="Folder for one PNG a tag: where in the image it was seen.")
-    made.add_argument("--boxes", action="store_true", help="Tell each tag's box in json and csv; so do heatmaps.")
+    made.add_argument(
+        "--heatmaps", type=Path, help="Folder for heatmaps: one PNG per tag that shows its place in the image."
+    )
+    made.add_argument(
+        "--boxes", action="store_true", help="Add each tag's box to json and csv; implied by --heatmaps."
+    )
     made.add_argument(
         "--labels",
         action="append",
@@ -46,23 +50,21 @@ def parser() -> argparse.ArgumentParser:
         help="Other labels than those of training, for a label scorer: names with commas between them; may be given "
         "several times.",
     )
-    made.add_argument("--labels_file", type=Path, help="Text file of such labels, a line each.")
-    made.add_argument("--label_encoder", help="Text encoder of such labels, where the checkpoint cannot tell.")
-    made.add_argument(
-        "--known", action="append", default=[], help="Label that is certainly there; may be given several times."
-    )
-    made.add_argument("--known_absent", action="append", default=[], help="Label that is certainly not there.")
-    made.add_argument("--device", help="Such as cpu or cuda:1; the machine's accelerator, if any, by default.")
-    made.add_argument("--batch_size", type=int, default=16, help="Images in a batch (default %(default)s).")
+    made.add_argument("--labels_file", type=Path, help="Text file of such labels, one per line.")
+    made.add_argument("--label_encoder", help="Text encoder of such labels, if the checkpoint records no usable one.")
+    made.add_argument("--known", action="append", default=[], help="Label known to be present; repeatable.")
+    made.add_argument("--known_absent", action="append", default=[], help="Label known to be absent; repeatable.")
+    made.add_argument("--device", help="Device, such as cpu or cuda:1 (default: the machine's accelerator, if any).")
+    made.add_argument("--batch_size", type=int, default=16, help="Images per batch (default: %(default)s).")
     add_limits(made)
     return made
 
 
 def main(argv: Sequence[str]) -> int:
-    """Tag the images, and return the exit code: 0, or 1 if some could not be read.
+    """Tag the images, and return the exit code: 0, or 1 if some images could not be read.
 
     Raises:
-        InputError: Nothing could be tagged or written.
+        InputError: No image could be tagged, or no result written.
     """
     logging.disable_progress_bar()
     try:
@@ -78,7 +80,7 @@ def _tag(arguments: argparse.Namespace) -> int:
     if both := sorted({*arguments.known} & {*arguments.known_absent}):
         raise InputError(f"known and known_absent both have {both[0]!r}: give it to one of them")
     if arguments.boxes and arguments.format == "table":
-        raise InputError("boxes: a table has no room for them; give --format json or csv")
+        raise InputError("boxes: a table cannot show them; give --format json or csv")
     labels = [name.strip() for text in arguments.labels for name in text.split(",") if name.strip()]
     if arguments.labels_file is not None:
         labels += read_names(arguments.labels_file)

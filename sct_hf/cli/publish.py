@@ -19,9 +19,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="A README.md in FOLDER adds to the card: its text as notes, its metadata (license, datasets, ...) over "
         "ours. Token: `hf auth login` or HF_TOKEN. Exit code: 0, or 2 if something was not published.",
     )
-    made.add_argument("folder", type=Path, help="Folder that training wrote.")
-    made.add_argument("repo", help="OWNER/NAME on the Hub; made if it does not exist.")
-    made.add_argument("--dry_run", action="store_true", help="Check, and print card and files; send nothing.")
+    made.add_argument("folder", type=Path, help="Output folder of training.")
+    made.add_argument("repo", help="OWNER/NAME on the Hub; created if it does not exist.")
+    made.add_argument("--dry_run", action="store_true", help="Check, print card and files, and send nothing.")
     made.add_argument("--private", action="store_true", help="Make the repository private.")
     made.add_argument("--create_pr", action="store_true", help="Open a pull request to an existing repository.")
     made.add_argument("--revision", metavar="BRANCH", help="Commit to this branch of an existing repository.")
@@ -40,7 +40,9 @@ def main(argv: Sequence[str]) -> int:
     """
     arguments = parser().parse_args(argv)
     if arguments.space and arguments.create_pr:
-        parser().error("--space goes with a commit, not with --create_pr: publish the Space when it is merged")
+        parser().error(
+            "--space needs a commit and cannot be combined with --create_pr: publish the Space after the merge"
+        )
     logging.disable_progress_bar()
     where = {name: getattr(arguments, name) for name in ("private", "create_pr", "revision")}
     with prepared(arguments.folder, arguments.repo, examples=arguments.examples) as target:

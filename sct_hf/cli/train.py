@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
     """Train, and return the exit code 0.
 
     Raises:
-        InputError: Options or data that cannot be used.
+        InputError: Options or data cannot be used.
     """
     logging.disable_progress_bar()
     words, recognised = place_words(argv, recipe=True)

@@ -1,4 +1,4 @@
-"""Which format a file or folder of labelled images is in."""
+"""Recognise the format of a file or folder of labelled images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ _EVALUATION = ("test", "testing", "val", "valid", "validation", "dev", "eval", "
 
 @dataclass(frozen=True)
 class Place:
-    """Labelled images as a reader takes them.
+    """A place of labelled images, with its reader.
 
     Attributes:
         dataset: Name of the reader.
-        options: Options of the command line that name the place, such as `data_dir` and `train_file`.
-        evaluation: Options of the split to score, such as `eval_split`; empty where there is none.
+        options: Command-line options for the place, such as `data_dir` and `train_file`.
+        evaluation: Options of the split to score, such as `eval_split`; empty if there is none.
     """
 
     dataset: str
@@ -28,14 +28,14 @@ class Place:
 
 
 def recognise(source: Path, labels: Path | None = None) -> Place:
-    """Find the reader that a file or folder is for, by the signs that readers were registered with.
+    """Find the reader of a file or folder, by the signs registered with each reader.
 
     Args:
         source: A folder of images, or a file that lists them.
         labels: A file of labels for the images below `source`.
 
     Raises:
-        InputError: It is not there, no reader knows it, or several do; the message names them.
+        InputError: The place does not exist, or no reader or several recognise it; the message names them.
     """
     for path in (source, labels):
         if path is not None and not path.exists():
@@ -49,8 +49,8 @@ def recognise(source: Path, labels: Path | None = None) -> Place:
         raise InputError(f"{str(place)!r} may be {names}: say which, by --dataset with the options that it needs")
     if not found:
         raise InputError(
-            f"{str(place)!r} is in no format that is recognised: give a table by --labels, one line an image with the "
-            f"columns image and labels, or --dataset with one of {', '.join(READERS)}"
+            f"{str(place)!r} has no known format: give a table with --labels, one line per image with the columns "
+            f"image and labels, or --dataset with one of {', '.join(READERS)}"
         )
     ((name, options),) = found.items()
     options = {option: str(value) for option, value in options.items()}
@@ -70,7 +70,7 @@ def _signs(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _split_to_score(dataset: str, options: dict[str, str]) -> dict[str, str]:
-    """The first of the usual splits that the place has beside "train"."""
+    """The first usual split of the place other than "train"."""
     if "train_file" in options:
         return {}
     where = {"data_dir": options["data_dir"]} if "data_dir" in options else {}

@@ -43,7 +43,7 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
 
 
 def native_format() -> Literal["no", "bf16"]:
-    """The number format for a forward pass on this machine: "bf16" where its GPU or CPU has instructions for it."""
+    """The number format of the forward pass on this machine: "bf16" if its GPU or CPU has instructions for it."""
     if torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() not in ("1", "true"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     return "bf16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(_cpu_facts("flags", "Features").split()) else "no"
@@ -60,7 +60,7 @@ def cpu_name() -> str:
 
 
 def _cpu_facts(*names: str) -> str:
-    """What Linux says of the first core under one of these names; nothing elsewhere."""
+    """The first core's value of one of these names in Linux's CPU information; "" elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -69,7 +69,7 @@ def _cpu_facts(*names: str) -> str:
 
 
 def has_vnni() -> bool | None:
-    """Whether the CPU has VNNI, which sums products of bytes in 32 bits; None where it is no x86, which never has."""
+    """Whether the CPU has VNNI, which sums products of bytes in 32 bits; None if it is not x86."""
     able = torch.cpu.get_capabilities()
     if able["architecture"] not in ("x86_64", "i386", "i686"):
         return None

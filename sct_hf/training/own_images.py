@@ -1,4 +1,4 @@
-"""`sct-hf train photos/ --labels labels.csv`: own images named without options."""
+"""`sct-hf train photos/ --labels labels.csv`: own images without further options."""
 
 import argparse
 from collections.abc import Sequence
@@ -16,27 +16,27 @@ _HELD_OUT_SHARE = 0.2
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the words that name own images to a parser, for its help."""
+    """Add the arguments of own images to a parser, for its help."""
     group = parser.add_argument_group("own images")
     group.add_argument("images", nargs="?", help="Folder of labelled images, or a file that lists them.")
-    group.add_argument("--labels", help="Table of the labels: one line an image, with the columns image and labels.")
+    group.add_argument("--labels", help="Table of the labels: one line per image, with the columns image and labels.")
 
 
 def place_words(argv: Sequence[str], *, recipe: bool) -> tuple[list[str], str | None]:
-    """Turn a command line that starts with a place of images into options, which what else it says wins over.
+    """Turn a command line that starts with a place of images into options; explicit options override them.
 
-    `--dataset` on the command line says what the place is; else its format is recognised. Where it has no split to
-    score, a fifth of its images is held out and scored. On a CPU the recipe is "small", unless one is given.
+    `--dataset` sets the format; else it is recognised. If the place has no split to score, a fifth of its images is
+    held out and scored. On a CPU the default recipe is "small".
 
     Args:
-        argv: The words: a file or folder, `--labels FILE` if it is a folder of images alone, and options.
+        argv: The arguments: a file or folder, `--labels FILE` for a folder with only images, and options.
         recipe: Whether the command takes a recipe.
 
     Returns:
-        The words as options, and a line that says what was recognised; None for a command line without a place.
+        The arguments as options, and a line on the recognised format; None for a command line without a place.
 
     Raises:
-        InputError: No such place, or one of no format or of several.
+        InputError: The place does not exist, or its format is unknown or ambiguous.
     """
     known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     known.add_argument("--labels")

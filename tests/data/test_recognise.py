@@ -75,7 +75,7 @@ def test_the_split_to_score_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.png": None, "b.png": None}, "is in no format that is recognised: give a table by --labels"),
+        ({"a.png": None, "b.png": None}, "has no known format: give a table with --labels"),
         ({"VOC2007/ImageSets/Main/a.txt": "", "VOC2012/ImageSets/Main/a.txt": ""}, "may be voc2007 and voc2012: say"),
     ],
 )

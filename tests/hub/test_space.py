@@ -112,7 +112,7 @@ def test_what_cannot_be_a_space(
         pass
     with pytest.raises(SystemExit):
         script(["folder", REPO, "--space", SPACE, "--create_pr"])
-    assert "--space goes with a commit, not with --create_pr" in capsys.readouterr().err
+    assert "--space needs a commit and cannot be combined with --create_pr" in capsys.readouterr().err
     monkeypatch.setattr("sct_hf.hub.space.run_alone", lambda *words, folder: "ImportError: no page")
     with pytest.raises(InputError, match="cannot be built without sct_hf: ImportError: no page"):  # noqa: SIM117
         with prepared_space(target, REPO, SPACE):

@@ -176,7 +176,7 @@ def test_heatmaps_that_cannot_be_written_lose_no_tags(predict, models, images, t
         (["--model={label}", "--labels=horse,cow", "--max_labels=1"], "come to 2 texts of up to 64 characters, more"),
         (["--model={sct}", "--max_pixels=0"], "max_pixels is 0: give a whole number from 1"),
         (["--model={linear}", "--heatmaps=maps"], "no transport plan"),
-        (["--model={sct}", "--boxes"], "boxes: a table has no room"),
+        (["--model={sct}", "--boxes"], "boxes: a table cannot show them"),
         (["--model={linear}", "--boxes", "--format=csv"], "no transport plan"),
         (["--model={sct}", "--labels=horse"], "scores only the labels it was trained on"),
         (["--model={label}", "--labels=horse,horse"], "give a list of names, each once"),

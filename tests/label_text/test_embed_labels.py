@@ -40,8 +40,8 @@ def test_labels_of_a_data_set_that_is_read(coco_dir: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "one of the three"),
-        (["cat", "--dataset", "voc2007"], "one of the three"),
+        ([], "exactly one of"),
+        (["cat", "--dataset", "voc2007"], "exactly one of"),
         (["--labels_file", "absent.txt"], "labels_file='absent.txt'"),
         (["cat", "cat"], "repeat: cat"),
     ],

@@ -43,7 +43,7 @@ _shtab_sct_hf_benchmark_defaults_added=0
 
 _shtab_sct_hf_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--plot[PNG of counts and of labels seen together. (default\: outputs\/labels.png)]:plot:"
+  "--plot[PNG to draw\: label counts, and labels that occur together. (default\: outputs\/labels.png)]:plot:"
   "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
   {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"
@@ -78,7 +78,7 @@ _shtab_sct_hf_check_options=(
   "--resampling[Draw images of rare labels more often\; epochs keep their length. (default\: none)]:resampling:(none repeat_factor class_aware)"
   {--repeat_threshold,--repeat-threshold}"[repeat_factor counts a label as rare below this share of the images\; LVIS uses 0.001. (default\: 0.1)]:repeat_threshold:"
   {--frequency_groups,--frequency-groups}"[Report mAP of rare, common and frequent labels separately\: lvis (limits of 10 and 100 training positives), thirds of the labels, or two limits such as 10,100. (default\: no groups)]:frequency_groups:"
-  "--labels[Table of the labels\: one line an image, with the columns image and labels.]:labels:"
+  "--labels[Table of the labels\: one line per image, with the columns image and labels.]:labels:"
   ":Folder of labelled images, or a file that lists them.:"
 )
 
@@ -95,11 +95,11 @@ _shtab_sct_hf_completion_defaults_added=0
 
 _shtab_sct_hf_demo_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--model[Folder of a checkpoint, or its name on the Hub (default\: the one that ships).]:model:"
-  "--label_encoder[Text encoder of new labels, where the checkpoint does not name one.]:label_encoder:"
+  "--model[Checkpoint\: a folder or a name on the Hub (default\: the one in the package).]:model:"
+  "--label_encoder[Text encoder for new labels, if the checkpoint records no usable one.]:label_encoder:"
   "--port[Port of the page (default\: the first free one from 7860).]:port:"
   "--share[Also make a public link, through Gradio\'s servers.]"
-  "--device[Such as cpu or cuda\:1 (default\: the machine\'s accelerator, if any).]:device:"
+  "--device[Device, such as cpu or cuda\:1 (default\: the machine\'s accelerator, if any).]:device:"
   "--max_pixels[Most pixels of an image\; all images of a list may have four times as many (default 26000000).]:max_pixels:"
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
@@ -110,7 +110,7 @@ _shtab_sct_hf_demo_defaults_added=0
 
 _shtab_sct_hf_embed_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--labels_file[text file with one label name a line]:labels_file:"
+  "--labels_file[text file with one label name per line]:labels_file:"
   "--dataset[take the labels of this data set]:dataset:"
   "--data_dir[folder of the data set]:data_dir:"
   "--split[split of the data set to read the labels from (train)]:split:"
@@ -187,7 +187,7 @@ _shtab_sct_hf_export_defaults_added=0
 _shtab_sct_hf_hide_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--recipe[Recipe by name, or a YAML file of \`option\: value\` lines\; the command line overrides it. (default\: none\; scenes for a training without --dataset)]:recipe:"
-  {--output_file,--output-file}"[The CSV file to write. (default\: training.csv)]:output_file:"
+  {--output_file,--output-file}"[CSV file to write. (default\: training.csv)]:output_file:"
   "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
   {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"
@@ -284,20 +284,20 @@ _shtab_sct_hf_hide_defaults_added=0
 
 _shtab_sct_hf_predict_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--model[Folder that training wrote, or a model\'s name on the Hub\; the project\'s own if none.]:model:"
+  "--model[Model\: a folder of training or a name on the Hub (default\: the one in the package).]:model:"
   "--threshold[Least score of a tag (default\: the checkpoint\'s, or 0.5).]:threshold:"
-  "--top_k[At most so many tags an image\; all by default.]:top_k:"
-  "--format[How tags are written.]:format:(table json csv)"
+  "--top_k[Most tags per image (default\: no limit).]:top_k:"
+  "--format[Format of the output.]:format:(table json csv)"
   "--output[File to write instead of printing.]:output:"
-  "--heatmaps[Folder for one PNG a tag\: where in the image it was seen.]:heatmaps:"
-  "--boxes[Tell each tag\'s box in json and csv\; so do heatmaps.]"
+  "--heatmaps[Folder for heatmaps\: one PNG per tag that shows its place in the image.]:heatmaps:"
+  "--boxes[Add each tag\'s box to json and csv\; implied by --heatmaps.]"
   "*--labels[Other labels than those of training, for a label scorer\: names with commas between them\; may be given several times.]:labels:"
-  "--labels_file[Text file of such labels, a line each.]:labels_file:"
-  "--label_encoder[Text encoder of such labels, where the checkpoint cannot tell.]:label_encoder:"
-  "*--known[Label that is certainly there\; may be given several times.]:known:"
-  "*--known_absent[Label that is certainly not there.]:known_absent:"
-  "--device[Such as cpu or cuda\:1\; the machine\'s accelerator, if any, by default.]:device:"
-  "--batch_size[Images in a batch (default 16).]:batch_size:"
+  "--labels_file[Text file of such labels, one per line.]:labels_file:"
+  "--label_encoder[Text encoder of such labels, if the checkpoint records no usable one.]:label_encoder:"
+  "*--known[Label known to be present\; repeatable.]:known:"
+  "*--known_absent[Label known to be absent\; repeatable.]:known_absent:"
+  "--device[Device, such as cpu or cuda\:1 (default\: the machine\'s accelerator, if any).]:device:"
+  "--batch_size[Images per batch (default\: 16).]:batch_size:"
   "--max_pixels[Most pixels of an image\; all images of a list may have four times as many (default 26000000).]:max_pixels:"
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
@@ -309,14 +309,14 @@ _shtab_sct_hf_predict_defaults_added=0
 
 _shtab_sct_hf_publish_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--dry_run[Check, and print card and files\; send nothing.]"
+  "--dry_run[Check, print card and files, and send nothing.]"
   "--private[Make the repository private.]"
   "--create_pr[Open a pull request to an existing repository.]"
   "--revision[Commit to this branch of an existing repository.]:BRANCH:"
   "--examples[Images to show on the model\'s page.]:IMAGE:"
   "--space[Also publish a demo of the model, as this Space.]:OWNER/NAME:"
-  ":Folder that training wrote.:"
-  ":OWNER\/NAME on the Hub\; made if it does not exist.:"
+  ":Output folder of training.:"
+  ":OWNER\/NAME on the Hub\; created if it does not exist.:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -414,7 +414,7 @@ _shtab_sct_hf_train_options=(
   {--positive_weights,--positive-weights}"[Weight of each label\'s positives in the loss\: auto, sqrt, or a CSV file with columns label and weight. (default\: 1 for all)]:positive_weights:"
   {--label_gammas,--label-gammas}"[Focusing exponents of each label\: auto, or a CSV file with columns label and gamma_neg or gamma_pos. (default\: the same for all)]:label_gammas:"
   {--logit_adjustment,--logit-adjustment}"[Add each label\'s log-odds in training, times this factor, to the logits of the loss. (default\: off)]:logit_adjustment:"
-  "--labels[Table of the labels\: one line an image, with the columns image and labels.]:labels:"
+  "--labels[Table of the labels\: one line per image, with the columns image and labels.]:labels:"
   ":Folder of labelled images, or a file that lists them.:"
 )
 
