@@ -1,6 +1,8 @@
 """Train a model on labelled images."""
 
 import argparse
+import os
+import shlex
 from collections.abc import Sequence
 
 from transformers.utils import logging
@@ -25,7 +27,11 @@ def main(argv: Sequence[str]) -> int:
     """
     logging.disable_progress_bar()
     words, recognised = place_words(argv, recipe=True)
-    if recognised is not None:
+    arguments = parse(words)
+    first_process = os.environ.get("RANK", "0") == "0"
+    if recognised is not None and first_process:
         print(recognised)
-    train(parse(words))
+    train(arguments)
+    if first_process:
+        print(f"\nTag images with it: sct-hf predict --model {shlex.quote(arguments.train.output_dir)} IMAGE")
     return 0
