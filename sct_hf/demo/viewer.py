@@ -36,6 +36,7 @@ class Viewer:
         has_maps: Whether the model has a transport plan to show.
         threshold: First threshold of labels for which the checkpoint has none.
         closed: Why the checkpoint takes no other labels; None if it does.
+        words: What the page writes for each of the checkpoint's labels: the words of its label text, or the name.
     """
 
     def __init__(self, tagger: Any, label_encoder: str | None = None) -> None:
@@ -50,6 +51,14 @@ class Viewer:
         except ValueError as error:
             reason = str(error).removeprefix("labels: ")
             self.closed = reason[0].upper() + reason[1:]
+        told = getattr(tagger.model.config, "text_recipe", None) or {}
+        words = told.get("words") or []
+        clear = len(words) == len(self.label_names) == len({*words})  # each label has words that no other has
+        self.words = dict(zip(self.label_names, words if clear else self.label_names, strict=True))
+
+    def written(self, names: list[str]) -> list[str]:
+        """What the page writes for labels: words for all labels of the checkpoint, names as they were typed else."""
+        return [self.words[name] for name in names] if names == self.label_names else names
 
     def thresholds(self, names: list[str]) -> dict[str, float]:
         """The first threshold of each label: the checkpoint's, or 0.5."""

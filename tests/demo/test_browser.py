@@ -155,6 +155,9 @@ def test_a_visit(
     page.browser.find_element(By.XPATH, f"//button[.//dt[normalize-space()='{other}']]").click()
     page.until(lambda: page.heatmap not in (None, first))
     page.until(lambda: page.says(f"Where “{other}” was seen"))
+    marked = page.read("""[...document.querySelectorAll('.confidence-set')]
+        .filter(row => getComputedStyle(row).outlineWidth === '2px').map(row => row.querySelector('dt').innerText)""")
+    assert marked == [other]
     pixels = page.screenshot("visit.png").astype(int)
     assert (np.abs(pixels[..., 0] - pixels[..., 2]) > 60).mean() > 0.01  # a heatmap's and a bar's orange
     assert np.median(pixels) > 200  # on a light page
@@ -194,6 +197,27 @@ def test_a_visit(
 
 def test_labels_cannot_be_typed_where_the_checkpoint_takes_none(serve: Callable[[str], str], browser: Any) -> None:
     page = Page(browser, serve("linear"))
-    assert page.says("scores only the labels it was trained on")
-    assert not page.browser.find_element(By.XPATH, "//textarea").is_enabled()
+    assert not page.says("Other labels")
     assert not page.browser.find_elements(By.XPATH, "//button[normalize-space()='Tag with these labels']")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_a_phone_tags_are_above_the_heatmap_and_can_be_read(
+    serve: Callable[[str], str], browser: Any, photograph: str, theme: str
+) -> None:
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page = Page(browser, f"{serve('label')}/?__theme={theme}")
+    page.upload(photograph)
+    page.until(lambda: page.bars and page.heatmap)
+    tags, heatmap = page.read("""[document.querySelector('.confidence-set'), [...document.querySelectorAll('.block')]
+        .find(block => /^Where/.test(block.innerText))].map(item => item.getBoundingClientRect().top)""")
+    assert tags < heatmap
+    assert page.read("document.documentElement.scrollWidth") <= size["width"]
+    letters, track = page.read("""['dt', '.inner-wrap'].map(part => document.querySelector(`.confidence-set ${part}`))
+        .map((item, place) => getComputedStyle(item)[['color', 'backgroundImage'][place]])""")
+    bright = [
+        sum(map(int, re.findall(r"\d+", re.search(r"rgb\(([^)]*)\)", text)[1]))) / 3 for text in (letters, track)
+    ]
+    assert abs(bright[0] - bright[1]) > 100
+    page.screenshot(f"phone-{theme}.png")

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from sct_hf.demo.interface import LAUNCH, Answers, build
+from sct_hf.demo.interface import LAUNCH, Answers, build, example_images
 from sct_hf.demo.viewer import Viewer
 from tests.demo.tiny import LABELS, THRESHOLDS
 from tests.hostile import HOSTILE_NAMES
@@ -51,7 +52,8 @@ def scores(label: dict[str, Any]) -> dict[str, float]:
 
 
 def test_a_image_gets_tags_and_the_heatmap_of_the_best(client: Client, taggers: dict[str, Any], image: str) -> None:
-    tags, line, where = client.predict(handle_file(image), api_name="/tag")
+    tags, line, mark, where = client.predict(handle_file(image), api_name="/tag")
+    assert "nth-of-type(1)" in mark  # the best tag, of which the heatmap is
     wanted = taggers["label"](image, heatmaps=True)
     assert 0 < len(wanted) < len(LABELS)  # the checkpoint's thresholds tell labels apart
     assert scores(tags) == pytest.approx({tag["label"]: tag["score"] for tag in wanted}, abs=1e-6)
@@ -64,11 +66,11 @@ def test_a_image_gets_tags_and_the_heatmap_of_the_best(client: Client, taggers: 
 def test_thresholds_move_without_the_model(client: Client, image: str, passes: list[int]) -> None:
     client.predict(handle_file(image), api_name="/tag")
     assert scores(client.predict(0, api_name="/threshold")[0]).keys() == set(LABELS)
-    tags, line = client.predict(1, api_name="/threshold")
+    tags, line, mark = client.predict(1, api_name="/threshold")
     assert scores(tags) == {}
-    assert line == "0 of 4 labels reach their threshold."
+    assert (line, mark) == ("0 of 4 labels reach their threshold.", "")
     assert len(passes) == 1
-    tags, _, where = client.predict(handle_file(image), api_name="/tag")  # they hold for the next image
+    tags, _, _, where = client.predict(handle_file(image), api_name="/tag")  # they hold for the next image
     assert scores(tags) == {}
     assert where["value"] is None
 
@@ -86,7 +88,8 @@ def test_a_click_shows_that_tags_heatmap(server: str, image: str, taggers: dict[
         upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
         call(browser, functions["tag"], [upload, None, None])
         click = {"index": 1, "value": "cat", "selected": True}
-        (answer,) = call(browser, functions["heatmap"], [None], click)["data"]
+        _, mark, answer = call(browser, functions["heatmap"], [None], click)["data"]
+        assert "nth-of-type(2)" in mark
         assert answer["label"] == "Where “cat” was seen"
         file = browser.get(f"/gradio_api/file={answer['value']['path']}").raise_for_status().content
     shown = Image.open(io.BytesIO(file))
@@ -101,7 +104,7 @@ def test_a_click_shows_that_tags_heatmap(server: str, image: str, taggers: dict[
 
 def test_other_labels_and_back(client: Client, taggers: dict[str, Any], image: str) -> None:
     new = ["wild boar", "fire engine", "dog"]
-    tags, line, _ = client.predict(handle_file(image), "wild boar,  fire engine\ndog", api_name="/labels")[1:]
+    tags, line, _, _ = client.predict(handle_file(image), "wild boar,  fire engine\ndog", api_name="/labels")[1:]
     thresholds = {"wild boar": 0.5, "fire engine": 0.5, "dog": THRESHOLDS[0]}
     wanted = {tag["label"]: tag["score"] for tag in taggers["label"](image, labels=new, threshold=thresholds)}
     assert scores(tags) == pytest.approx(wanted, abs=1e-6)
@@ -121,8 +124,8 @@ def test_errors_of_the_user_are_messages(
     with pytest.raises(AppError, match="“dog” appears twice"):
         client.predict(handle_file(image), "dog, cat, dog", api_name="/labels")
     assert "Traceback" not in "".join(capfd.readouterr())
-    tags, line, where = client.predict(None, api_name="/tag")  # an image taken away is no error
-    assert (scores(tags), line, where["value"]) == ({}, "", None)
+    tags, line, mark, where = client.predict(None, api_name="/tag")  # an image taken away is no error
+    assert (scores(tags), line, mark, where["value"]) == ({}, "", "", None)
 
 
 def test_files_of_the_server_are_not_read(server: str, image: str) -> None:
@@ -133,16 +136,13 @@ def test_files_of_the_server_are_not_read(server: str, image: str) -> None:
     assert "data" not in answer
 
 
-def test_what_is_not_to_be_had_is_said_on_the_page(taggers: dict[str, Any]) -> None:
+def test_only_what_the_checkpoint_can_do_is_shown(taggers: dict[str, Any]) -> None:
     components = {
         kind: {item["props"].get("label"): item["props"] for item in build(tagger, kind).config["components"]}
         for kind, tagger in taggers.items()
     }
-    for kind in ("linear", "peer"):
-        words = components[kind]["Other labels"]
-        assert words["interactive"] is False
-        assert "scores only the labels it was trained on" in words["placeholder"]
-    assert components["label"]["Other labels"]["interactive"] is True
+    asked = {kind: items["Other labels"]["visible"] for kind, items in components.items()}
+    assert asked == {"label": True, "linear": False, "peer": False}
     shown = {kind: items["Where a tag was seen"]["visible"] for kind, items in components.items()}
     assert shown == {"label": True, "linear": True, "peer": False}
 
@@ -151,6 +151,7 @@ class Hostile:
     """A tagger whose labels, and whose reason to take no others, are more than text."""
 
     label_names = HOSTILE_NAMES
+    model = SimpleNamespace(config=SimpleNamespace(text_recipe={"words": HOSTILE_NAMES}))
     gives_maps = True
     THRESHOLD = 0.5
 
@@ -173,6 +174,43 @@ def test_names_are_text_on_the_page() -> None:
     with pytest.raises(gr.Error) as raised:
         Answers(Viewer(tagger)).relabel(None, "<img src=x>, <img src=x>", [], {})
     assert raised.value.message.startswith("“&lt;img src=x&gt;” appears twice")
+
+
+def test_the_mark_follows_its_tag(taggers: dict[str, Any], image: str) -> None:
+    viewer = Viewer(taggers["label"])
+    answers, seen = Answers(viewer), viewer.look(image, LABELS)
+    every = list(viewer.tags(seen, dict.fromkeys(LABELS, 0.0)))
+    chosen = every[2]
+    _, _, mark = answers.tags(seen, dict.fromkeys(LABELS, 0.0), chosen)
+    assert "nth-of-type(3)" in mark
+    _, _, mark = answers.tags(seen, dict.fromkeys(LABELS, 0.0) | {every[0]: 1.0}, chosen)
+    assert "nth-of-type(2)" in mark
+    _, _, mark = answers.tags(seen, dict.fromkeys(LABELS, 0.0) | {chosen: 1.0}, chosen)
+    assert mark == ""
+
+
+def test_tags_are_written_in_the_words_of_the_checkpoint(
+    taggers: dict[str, Any], image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = ["a dog", "a cat", "some lights", "a boat"]
+    monkeypatch.setattr(taggers["label"].model.config, "text_recipe", {"words": written})
+    viewer = Viewer(taggers["label"])
+    answers, seen = Answers(viewer), viewer.look(image, LABELS)
+    tags, _, _ = answers.tags(seen, dict.fromkeys(LABELS, 0.0), None)
+    scored = viewer.tags(seen, dict.fromkeys(LABELS, 0.0))
+    assert tags == {written[LABELS.index(name)]: score for name, score in scored.items()}
+    chosen, _, heatmap = answers.select(seen, gr.SelectData(None, {"index": 0, "value": "some lights"}))
+    assert chosen == "traffic light"
+    assert heatmap.label == "Where “some lights” was seen"
+    monkeypatch.setattr(taggers["label"].model.config, "text_recipe", {"words": ["same"] * 4})
+    assert Viewer(taggers["label"]).written(LABELS) == LABELS  # words that do not tell labels apart
+
+
+def test_example_images_can_be_tagged(taggers: dict[str, Any]) -> None:
+    (path,) = example_images()
+    assert Viewer(taggers["label"]).look(path, LABELS).names == LABELS
+    examples = [item for item in build(taggers["label"], "x").config["components"] if item["type"] == "dataset"]
+    assert len(examples) == 1
 
 
 SESSIONS = itertools.count()
