@@ -1,5 +1,6 @@
 """Progress bars that suit terminals and log files, and lines above them."""
 
+import os
 import sys
 from typing import Any
 
@@ -8,6 +9,7 @@ from tqdm.auto import tqdm
 from sct_hf.escaping import in_lines
 
 _SECONDS_IN_A_LOG = 30.0
+_SHORT = 1.0  # seconds of work that show no bar
 
 
 def progress_bar(iterable: Any = None, *, shown: bool, **options: Any) -> Any:
@@ -20,6 +22,17 @@ def progress_bar(iterable: Any = None, *, shown: bool, **options: Any) -> Any:
     """
     pause = 0.5 if sys.stderr.isatty() else _SECONDS_IN_A_LOG
     return tqdm(iterable, disable=not shown, mininterval=pause, **options)
+
+
+def step_bar(iterable: Any = None, **options: Any) -> Any:
+    """A `progress_bar` of a step that may be short: shown after a second, by the first process of a run.
+
+    Args:
+        iterable: The items to iterate over, if any.
+        **options: Further options of `tqdm`.
+    """
+    shown = os.environ.get("RANK", "0") == "0"
+    return progress_bar(iterable, shown=shown, delay=_SHORT, leave=False, **options)
 
 
 def say(accelerator: Any, text: str) -> None:

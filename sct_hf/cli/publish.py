@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from huggingface_hub.utils import enable_progress_bars
 from transformers.utils import logging
 
 from sct_hf.hub.publish import describe, prepared, snippet, upload
@@ -53,6 +54,7 @@ def main(argv: Sequence[str]) -> int:
                 if space:
                     print("\n" + describe(space, arguments.space, private=arguments.private, space=True))
                 return 0
+            enable_progress_bars()  # of the upload; transformers turned off those of the Hub too
             commit = upload(target, arguments.repo, **where)
             print(f"{commit.pr_url or commit.commit_url}\n\n{snippet(arguments.repo, commit.oid)}")
             if space:

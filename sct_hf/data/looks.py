@@ -1,7 +1,7 @@
 """One look at each image of a listing: whether training can read it, and its fingerprint."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from sct_hf.data.fingerprint import fingerprint
 from sct_hf.data.listing import Listing, Look, Record
 from sct_hf.errors import InputError
 from sct_hf.model.image_processing_sct import to_rgb
+from sct_hf.progress import step_bar
 
 MISSING = "missing"
 _SMALLEST = 1  # JPEGs are decoded at an eighth of their size: their data is read to the end all the same
@@ -54,12 +55,15 @@ def look_at(encoded: dict[str, Any]) -> Look:
 
 
 def _looks(listing: Listing) -> list[Look]:
+    def seen(looks: Iterable[Look], count: int) -> Iterator[Look]:
+        return iter(step_bar(looks, total=count, desc="opening images", unit="image"))
+
     with ThreadPoolExecutor() as pool:
         if listing.column is not None:
-            return [look for rows in _rows(listing) for look in pool.map(look_at, rows)]
+            return [*seen((look for rows in _rows(listing) for look in pool.map(look_at, rows)), len(listing.records))]
         paths = dict.fromkeys(record.path for record in listing.records)
         encoded = [{"bytes": None, "path": None if path is None else str(path)} for path in paths]
-        look_of = dict(zip(paths, pool.map(look_at, encoded), strict=True))
+        look_of = dict(zip(paths, seen(pool.map(look_at, encoded), len(paths)), strict=True))
     return [look_of[record.path] for record in listing.records]
 
 

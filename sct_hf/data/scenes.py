@@ -1,13 +1,18 @@
 """Small rendered scenes: everyday objects on a textured ground, a data set that needs no download."""
 
 import io
-from collections.abc import Iterator
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
 from datasets import Image as ImageColumn
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
@@ -18,6 +23,7 @@ from sct_hf.data.scene_grounds import landscape
 from sct_hf.data.scene_objects import DRAWINGS
 from sct_hf.data.scene_shapes import Shape, fill
 from sct_hf.errors import InputError
+from sct_hf.progress import step_bar
 
 SCENE_LABELS: list[str] = list(DRAWINGS)
 """The 16 labels, in the order of the target columns."""
@@ -33,6 +39,7 @@ _LABELS = List(ClassLabel(names=SCENE_LABELS))
 _FEATURES = Features({"image_id": Value("string"), "image": ImageColumn(), "labels": _LABELS, "unknown": _LABELS})
 _OVERSAMPLING = 2
 _MASK_SIDE = 64
+_FEWEST, _CHUNK = 200, 20  # images that are worth a process; those it is given at a time
 _LEAST_VISIBLE = 0.5
 _LEAST_INSIDE = 0.7
 
@@ -85,13 +92,14 @@ def list_scenes(request: Request, problems: Problems) -> Listing:
     size = SCENE_SIZES[split] if request.size is None else request.size
     if size < 1:
         raise InputError(f"size is {size}: give at least 1 image")
-    dataset = Dataset.from_generator(
-        _encoded_scenes,
-        features=_FEATURES,
-        cache_dir=None if request.cache_dir is None else str(request.cache_dir),
-        split=NamedSplit(split),
-        gen_kwargs={"seed": request.seed or 0, "split": split, "size": size, "version": _VERSION},
-    )
+    with _own_bar():
+        dataset = Dataset.from_generator(
+            _encoded_scenes,
+            features=_FEATURES,
+            cache_dir=None if request.cache_dir is None else str(request.cache_dir),
+            split=NamedSplit(split),
+            gen_kwargs={"seed": request.seed or 0, "split": split, "size": size, "version": _VERSION},
+        )
     records = [
         Record(f"scenes {split}, image {number}", image_id, None, [SCENE_LABELS[label] for label in labels])
         for number, (image_id, labels) in enumerate(zip(dataset["image_id"], dataset["labels"], strict=True))
@@ -122,12 +130,43 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
 
 
 def _encoded_scenes(seed: int, split: str, size: int, version: int) -> Iterator[dict[str, Any]]:
-    for index in range(size):
-        scene, labels = render_scene(seed, split, index)
-        buffer = io.BytesIO()
-        scene.save(buffer, "PNG", compress_level=1)
-        image = {"bytes": buffer.getvalue(), "path": None}
-        yield {"image_id": f"{split}-{index:05d}", "image": image, "labels": labels, "unknown": []}
+    """Rows in order, rendered by as many processes as the machine has CPUs for this one."""
+    row = partial(_encoded_scene, seed, split)
+    processes = min(_cpus(), size // _FEWEST)
+    # Only a fork starts at once, and in programs without a main guard.
+    if processes < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        yield from _with_total(map(row, range(size)), size)
+        return
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from _with_total(pool.imap(row, range(size), chunksize=_CHUNK), size)
+
+
+def _encoded_scene(seed: int, split: str, index: int) -> dict[str, Any]:
+    scene, labels = render_scene(seed, split, index)
+    buffer = io.BytesIO()
+    scene.save(buffer, "PNG", compress_level=1)
+    image = {"bytes": buffer.getvalue(), "path": None}
+    return {"image_id": f"{split}-{index:05d}", "image": image, "labels": labels, "unknown": []}
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _with_total(rows: Iterable[dict[str, Any]], size: int) -> Iterator[dict[str, Any]]:
+    return iter(step_bar(rows, total=size, desc="rendering scenes", unit="image"))
+
+
+@contextmanager
+def _own_bar() -> Iterator[None]:
+    """Without the bar of `datasets`, which knows no total."""
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _thing(rng: Generator, label: int) -> _Thing:

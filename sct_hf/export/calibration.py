@@ -11,6 +11,7 @@ from sct_hf.errors import InputError
 from sct_hf.inference.files import find_images
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.network import failure_reason
+from sct_hf.progress import step_bar
 
 
 class CalibrationImages:
@@ -41,7 +42,8 @@ class CalibrationImages:
         Raises:
             InputError: An image cannot be read; the message names it.
         """
-        return map(self._read, self.paths)
+        images = map(self._read, self.paths)
+        return iter(step_bar(images, total=len(self), desc="calibration images", unit="image"))
 
     def _read(self, path: Path) -> np.ndarray:
         try:

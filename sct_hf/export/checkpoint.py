@@ -24,6 +24,7 @@ from sct_hf.export.output_folder import check_output_folder, copy_example, whole
 from sct_hf.export.quantise import quantise
 from sct_hf.export.runners import Runner, eager_runner
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+from sct_hf.progress import progress_bar
 from sct_hf.training.devices import cpu_name, has_vnni
 
 MAX_DIFFERENCE = 1e-4
@@ -60,29 +61,39 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
         images = CalibrationImages(
             arguments.calibration_images, model.config, count=arguments.calibration_count, seed=arguments.seed
         )
-    graph = make_graph(model, maps=arguments.maps, fixed_size=arguments.fixed_size)
-    with whole_folder(folder, overwrite=arguments.overwrite_output_dir) as made:
-        _write_files(graph, arguments, images, made)
-        content = _description(model, graph, arguments)
-        batches = list(_compared(model, graph, images))
-        expected = eager_runner(model, maps=arguments.maps)
-        runners = {name: open_file(name, path, 0) for name, path in exported_files(made).items()}
-        quantised = {name: run for name, run in runners.items() if name.endswith(INT8)}
-        agreed = (
-            agreement(quantised, expected, images or (), graph.outputs, content["thresholds"]) if quantised else {}
-        )
-        for name, path in exported_files(made).items():
-            differences = _differences(runners[name], expected, batches, graph.outputs)
-            found = agreed.get(name, {"max_difference": differences})
-            _check(name, differences, found["max_difference"])
-            content["files"][name] = {
-                "file": path.name,
-                "precision": "int8" if name in quantised else "float32",
-                "megabytes": file_size(path) / 1e6,
-                **found,
-            }
-        write_metadata(made, content)
+    with progress_bar(total=3, shown=True, leave=False, desc="tracing the model", unit="step") as steps:
+        graph = make_graph(model, maps=arguments.maps, fixed_size=arguments.fixed_size)
+        _next(steps, "writing the files")
+        with whole_folder(folder, overwrite=arguments.overwrite_output_dir) as made:
+            _write_files(graph, arguments, images, made)
+            _next(steps, "comparing the files with the model")
+            content = _description(model, graph, arguments)
+            batches = list(_compared(model, graph, images))
+            expected = eager_runner(model, maps=arguments.maps)
+            runners = {name: open_file(name, path, 0) for name, path in exported_files(made).items()}
+            quantised = {name: run for name, run in runners.items() if name.endswith(INT8)}
+            agreed = (
+                agreement(quantised, expected, images or (), graph.outputs, content["thresholds"]) if quantised else {}
+            )
+            for name, path in exported_files(made).items():
+                differences = _differences(runners[name], expected, batches, graph.outputs)
+                found = agreed.get(name, {"max_difference": differences})
+                _check(name, differences, found["max_difference"])
+                content["files"][name] = {
+                    "file": path.name,
+                    "precision": "int8" if name in quantised else "float32",
+                    "megabytes": file_size(path) / 1e6,
+                    **found,
+                }
+            write_metadata(made, content)
+            steps.update()
     return content
+
+
+def _next(steps: Any, description: str) -> None:
+    steps.set_description(description, refresh=False)
+    steps.update()
+    steps.refresh()
 
 
 def _check(name: str, differences: dict[str, float], on_images: dict[str, float]) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,18 @@ def test_bad_input(tmp_path: Path) -> None:
         load_data("scenes", "val", cache_dir=tmp_path)
     with pytest.raises(InputError, match="size is 0"):
         load_data("scenes", "train", size=0, cache_dir=tmp_path)
+
+
+def test_scenes_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = load_data("scenes", "train", size=7, cache_dir=tmp_path / "alone")
+    here, render = os.getpid(), module.render_scene
+    monkeypatch.setattr(module, "_FEWEST", 2)
+    monkeypatch.setattr(module, "_CHUNK", 1)
+    monkeypatch.setattr(module, "_cpus", lambda: 3)
+    monkeypatch.setattr(
+        module, "render_scene", lambda *words: pytest.fail("in one") if os.getpid() == here else render(*words)
+    )
+    shared = load_data("scenes", "train", size=7, cache_dir=tmp_path / "shared")
+    assert shared.image_ids == alone.image_ids
+    assert [shared.image(row).tobytes() for row in range(7)] == [alone.image(row).tobytes() for row in range(7)]
+    np.testing.assert_array_equal(shared.targets(), alone.targets())

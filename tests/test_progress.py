@@ -1,0 +1,86 @@
+"""What the bars of long steps show."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from huggingface_hub.utils import are_progress_bars_disabled
+from PIL import Image
+
+from sct_hf import progress
+from sct_hf.cli import publish
+from sct_hf.data import load_data
+from sct_hf.export.calibration import CalibrationImages
+from sct_hf.progress import step_bar
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars that do not wait to see whether a step is short."""
+    monkeypatch.setattr(progress, "_SHORT", 0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three images in a folder for each of two labels."""
+    for number, label in enumerate("aab"):
+        path = tmp_path / "photos" / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    return tmp_path / "photos"
+
+
+def test_a_short_step_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(step_bar(range(3), desc="short")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("at_once")
+def test_one_process_of_a_run_shows_bars(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert list(step_bar(range(3), desc="long")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RANK", "0")
+    assert list(step_bar(range(3), desc="long")) == [0, 1, 2]
+    assert "0/3" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("at_once")
+def test_scenes_are_rendered_with_a_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load_data("scenes", "train", size=5, cache_dir=tmp_path)
+    shown = capsys.readouterr().err
+    assert "rendering scenes" in shown
+    assert "0/5" in shown
+    assert "Generating" not in shown  # the bar of datasets, which has no total
+
+
+@pytest.mark.usefixtures("at_once")
+def test_opening_images_has_a_total(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(load_data("labelfolders", "train", data_dir=photos)) == 3
+    shown = capsys.readouterr().err
+    assert "opening images" in shown
+    assert "0/3" in shown
+
+
+@pytest.mark.usefixtures("at_once")
+def test_calibration_images_have_a_total(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config: Any = SimpleNamespace(input_size=(8, 8), image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    assert len([*CalibrationImages([str(photos)], config, count=9, seed=0)]) == 3
+    shown = capsys.readouterr().err
+    assert "calibration images" in shown
+    assert "0/3" in shown
+
+
+def test_an_upload_shows_the_bars_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    disabled = []
+
+    def upload(*_: Any, **__: Any) -> Any:
+        disabled.append(are_progress_bars_disabled())
+        return SimpleNamespace(pr_url=None, commit_url="address", oid="commit")
+
+    monkeypatch.setattr(publish, "prepared", lambda *_, **__: nullcontext(Path("folder")))
+    monkeypatch.setattr(publish, "upload", upload)
+    assert publish.main(["folder", "owner/name"]) == 0
+    assert disabled == [False]
