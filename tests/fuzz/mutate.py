@@ -91,7 +91,16 @@ def _neighbour(value: Any, rng: random.Random) -> Any:
     if isinstance(value, int | float) and abs(value) < 1e300:
         return rng.choice([-value, value * 1000, value + 0.5, value - 1, str(value), float(value)])
     if isinstance(value, str):
-        return rng.choice([value[:-1], value * 2, value.upper(), [*value], f" {value} ", value.encode().hex()])
+        return rng.choice(
+            [
+                value[:-1],
+                value * 2,
+                value.upper(),
+                [*value],
+                f" {value} ",
+                value.encode("utf-8", "surrogatepass").hex(),
+            ]
+        )
     if isinstance(value, list):
         return rng.choice(
             [
