@@ -118,8 +118,8 @@ def tag_sheet(
 
     A label that scores at or above the threshold is green if the target is 1 and red if it is 0. A label below the
     threshold with target 1 is amber, and listed as missed even if it is not drawn. Others are grey, as are labels with
-    unknown or missing targets. Heatmaps show the best label and the next ones at or above the threshold; a model
-    without a transport plan has none.
+    unknown or missing targets. Heatmaps show the best labels; a model without a
+    transport plan has none. No cell is empty: an odd number of images stands in one column.
 
     Args:
         model: An image classifier with sigmoid scores; its mode and device are restored.
@@ -138,9 +138,9 @@ def tag_sheet(
     config: Any = model.config
     names = [str(config.id2label[label]) for label in range(scores.shape[1])]
     truth = np.full(scores.shape, np.nan) if targets is None else np.asarray(targets, dtype=float)
-    per_row = 2 if len(shown) > 1 else 1
+    per_row = 1 if len(shown) % 2 else 2
     rows = math.ceil(len(shown) / per_row)
-    shares = [1.0, 1.05, *([1.0] * maps_shown if plans is not None else [])]
+    shares = [1.0, 1.05, *([1.0] * min(maps_shown, len(names)) if plans is not None else [])]
     with styled(names) as drawn:
         names = [*map(drawn, names)]
         figure = Figure(figsize=(2.45 * len(shares) * per_row, 2.5 * rows), layout="constrained")
@@ -152,8 +152,7 @@ def tag_sheet(
                 panel.set_axis_off()
             _show(panels[0], image, "")
             _bars(panels[1], scores[index], truth[index], names, order[:tags_shown], threshold)
-            best = order[:1] + [label for label in order[1:maps_shown] if scores[index, label] >= threshold]
-            maps = [] if plans is None else [(names[label], plans[index, label]) for label in best]
+            maps = [] if plans is None else [(names[label], plans[index, label]) for label in order[:maps_shown]]
             for panel, (name, plan) in zip(panels[2:], maps, strict=False):
                 _show(panel, heatmap_overlay(image, plan), f"{name} · peak {plan.max():.2f}")
         _key(figure, threshold, judged=targets is not None, mapped=plans is not None)

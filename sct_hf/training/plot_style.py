@@ -1,18 +1,15 @@
 """Style of plots: colours, sizes, and fonts that have all letters of their names."""
 
-import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import matplotlib
-from matplotlib.font_manager import FontProperties, findfont, fontManager
-from matplotlib.ft2font import FT2Font
 from tqdm import tqdm
 
 from sct_hf.escaping import in_line
+from sct_hf.fonts import cut, escaped, fonts_for, quiet_about_weights
 
 INK, FAINT = "#22303c", "#d9dee3"
 LONGEST_NAME = 24
@@ -20,8 +17,6 @@ _STYLE: Any = {
     **{"font.size": 9, "axes.titlesize": 10, "axes.edgecolor": FAINT, "text.color": INK, "axes.labelcolor": INK},
     "text.parse_math": False,  # labels may hold $
 }
-_FONT = "DejaVu Sans"  # comes with matplotlib
-_WEIGHTS = ("normal", "bold")
 
 
 @contextmanager
@@ -36,11 +31,11 @@ def styled(names: Collection[str] = (), longest: int = LONGEST_NAME) -> Iterator
         A function from a name to the text to draw. Letters that no font has are escaped as in Python, such as
         \u72d7; one line on stderr reports them.
     """
-    with matplotlib.rc_context(_STYLE), _quiet_about_weights():
+    with matplotlib.rc_context(_STYLE), quiet_about_weights():
         fonts, missing = fonts_for("".join(map(in_line, names)))
 
         def drawn(name: str) -> str:
-            return _cut([_escaped(letter) if letter in missing else in_line(letter) for letter in name], longest)
+            return cut([escaped(letter) if letter in missing else in_line(letter) for letter in name], longest)
 
         if unwritten := [name for name in names if missing & {*name}]:
             tqdm.write(
@@ -50,62 +45,3 @@ def styled(names: Collection[str] = (), longest: int = LONGEST_NAME) -> Iterator
             )
         matplotlib.rcParams["font.family"] = fonts
         yield drawn
-
-
-def fonts_for(text: str) -> tuple[list[str], set[str]]:
-    """Font families that together have the letters of a text, and the letters that none has."""
-    fonts, missing = [_FONT], {letter for letter in text if ord(letter) not in _letters(_FONT)}
-    while missing:
-        found = {family: sum(ord(letter) in _letters(family) for letter in missing) for family in _families()}
-        family = max(found, key=lambda name: found[name], default=_FONT)
-        if not found.get(family):
-            break
-        fonts.append(family)
-        missing = {letter for letter in missing if ord(letter) not in _letters(family)}
-    return fonts, missing
-
-
-@cache
-def _families() -> list[str]:
-    """Font families, sans-serif first, without those that draw boxes or coloured images for letters."""
-    names = {font.name for font in fontManager.ttflist if font.style == "normal"}
-    usable = [name for name in names if not name.startswith("Last Resort") and "Color" not in name]
-    return sorted(usable, key=lambda name: ("Sans" not in name, "Mono" in name, name))
-
-
-@cache
-def _letters(family: str) -> frozenset[int]:
-    """Code points with glyphs in every weight that plots use."""
-    found: list[frozenset[int]] = []
-    for weight in _WEIGHTS:
-        try:
-            font = FT2Font(findfont(FontProperties(family=[family], weight=weight), fallback_to_default=False))
-        except (OSError, RuntimeError, ValueError):  # of fonts that were removed or cannot be read
-            return frozenset()
-        found.append(frozenset(font.get_charmap()) if font.scalable else frozenset())
-    return frozenset.intersection(*found)
-
-
-@contextmanager
-def _quiet_about_weights() -> Iterator[None]:
-    """Silence matplotlib's warnings about families without bold letters."""
-    log = logging.getLogger("matplotlib.font_manager")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
-
-
-def _cut(letters: Sequence[str], longest: int) -> str:
-    """Join letters or their escapes to a text with a limited number of characters."""
-    text, kept = "".join(letters), min(len(letters), longest)
-    while len(text) > longest and kept:
-        kept -= 1
-        text = "".join([*letters[: (kept + 1) // 2], "…", *letters[len(letters) - kept // 2 :]])
-    return text

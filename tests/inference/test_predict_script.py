@@ -136,7 +136,7 @@ def test_heatmaps_of_every_tag(predict, models, images, tmp_path, capsys) -> Non
     names = ("cat", "dog", "traffic%2Flight")
     assert written == [f"{part}/a.png-{name}.png" for part in ("one", "two") for name in names]
     with Image.open(folder / "one" / "a.png-dog.png") as image:
-        assert (image.size, image.mode) == ((80, 50), "RGB")
+        assert (image.size, image.mode) == ((80, 50 + 24), "RGB")  # with the caption
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 

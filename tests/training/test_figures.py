@@ -131,3 +131,13 @@ def test_sheet_of_a_model_without_a_plan_has_no_heatmaps(drawn, images, tmp_path
     tag_sheet(model, image_processor(model.config), images, tmp_path / "tags.png")
     assert_is_png(tmp_path / "tags.png")
     assert sum(len(axes.images) for axes in drawn[0].axes) == len(images)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_sheet_has_no_empty_cells(drawn, images, tmp_path, count: int) -> None:
+    model = make_model("sct")
+    options = {"threshold": 1.0, "maps_shown": 6}  # no label reaches it; more maps than labels
+    tag_sheet(model, image_processor(model.config), images[:count], tmp_path / "tags.png", **options)
+    (figure,) = drawn
+    assert all(axes.images or axes.patches for axes in figure.axes)
+    assert [len(cell.axes) for cell in figure.subfigs] == [2 + len(LABELS)] * count

@@ -10,9 +10,10 @@ from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from sct_hf.training import plot_style
+from sct_hf import fonts
+from sct_hf.fonts import fonts_for
 from sct_hf.training.label_figure import label_figure
-from sct_hf.training.plot_style import fonts_for, styled
+from sct_hf.training.plot_style import styled
 from tests.hostile import HOSTILE_NAMES
 from tests.training.test_label_figure import summary
 
@@ -22,7 +23,7 @@ SCRIPTS = ["Füchse", "κύων", "собака", "狗", "犬の家", "कुत
 @pytest.fixture
 def only_dejavu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with the font that comes with matplotlib alone."""
-    monkeypatch.setattr(plot_style, "_families", lambda: ["DejaVu Sans"])
+    monkeypatch.setattr(fonts, "_families", lambda: ["DejaVu Sans"])
 
 
 def glyphs(family: str) -> set[int]:
@@ -59,15 +60,15 @@ def test_letters_that_no_font_has_are_escaped_and_told_in_a_line(capsys: pytest.
 
 def test_a_font_that_has_the_letters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     letters = {"DejaVu Sans": set(range(128)), "A": {0x72D7}, "B": {0x72D7, 0x732B}, "C": {0x1F415}, "D": set()}
-    monkeypatch.setattr(plot_style, "_families", lambda: list(letters))
-    monkeypatch.setattr(plot_style, "_letters", lambda family: frozenset(letters[family]))
+    monkeypatch.setattr(fonts, "_families", lambda: list(letters))
+    monkeypatch.setattr(fonts, "_letters", lambda family: frozenset(letters[family]))
     assert fonts_for("dog") == (["DejaVu Sans"], set())
     assert fonts_for("狗") == (["DejaVu Sans", "A"], set())
     assert fonts_for("狗猫🐕क") == (["DejaVu Sans", "B", "C"], {"क"})
 
 
 def test_fonts_that_draw_boxes_are_not_taken() -> None:
-    assert not [name for name in plot_style._families() if "Last Resort" in name]
+    assert not [name for name in fonts._families() if "Last Resort" in name]
     unassigned = "\U000e0fff"
     assert fonts_for(unassigned) == (["DejaVu Sans"], {unassigned})
 
