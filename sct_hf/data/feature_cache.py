@@ -246,6 +246,11 @@ class CachedDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def spread(self, count: int) -> "CachedDataset":
+        """The first views of at most `count` images spread over the data set, for evaluation."""
+        places = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int))
+        return CachedDataset(self._maps, self._rows[places], self._targets.numpy()[places], views=1)
+
     def set_epoch(self, epoch: int) -> None:
         """Use the views of `epoch` from now on."""
         self._view = np.random.default_rng((self._seed, epoch)).integers(self._views, size=len(self._rows))  # (N,)

@@ -23,10 +23,11 @@ from sct_hf.training.plot_style import FAINT, INK, styled
 
 RIGHT, WRONG, MISSED, OTHER = "#2e8b57", "#c8382e", "#c77700", "#7b8794"
 SHOWN_SIDE = 400
+_WATCHED = "training_mAP"
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Draw loss and its parts, learning rates and held-out mAP as PNG.
+    """Draw loss and its parts, learning rates and mAP (held-out, or of training images) as PNG.
 
     Args:
         history: Rows in order of time, each with `step` and any of `epoch`, `loss`, `losses/…`, `lr…`, `…mAP`. A
@@ -37,7 +38,8 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> N
     panels = {
         "loss": [key for key in keys if key == "loss" or key.startswith("losses/")],
         "learning rate": [key for key in keys if key.startswith("lr")],
-        "held-out mAP (%)": [key for key in keys if key.endswith("mAP")],
+        "held-out mAP (%)": [key for key in keys if key.endswith("mAP") and key != _WATCHED],
+        "mAP (%)": [key for key in keys if key == _WATCHED],
     }
     panels = {title: lines for title, lines in panels.items() if lines}
     epochs = [row.get("epoch") for row in history]
@@ -64,7 +66,7 @@ def _line(axes: Axes, history: Sequence[Mapping[str, Any]], axis: str, key: str,
     axes.plot(
         np.take(at, seen),
         values[seen],
-        label=name if not percent else name.removesuffix("mAP").strip(),
+        label=_legend(key, name) if percent else name,
         linewidth=2.2 if main else 1.4,
         color=INK if key == "loss" else None,
         marker="o" if len(seen) < 30 else None,
@@ -82,6 +84,12 @@ def _line(axes: Axes, history: Sequence[Mapping[str, Any]], axis: str, key: str,
         )
 
 
+def _legend(key: str, name: str) -> str:
+    if key == _WATCHED:
+        return "training images, up to 256, seen in training"
+    return name.removesuffix("mAP").strip()
+
+
 def _finish_curves(axes: Axes, title: str, axis: str) -> None:
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_xlabel(axis)
@@ -93,7 +101,7 @@ def _finish_curves(axes: Axes, title: str, axis: str) -> None:
         axes.set_yscale("log")
     elif title == "learning rate":
         axes.yaxis.set_major_formatter("{x:g}")
-    if len(axes.lines) > 1:
+    if len(axes.lines) > 1 or title == "mAP (%)":
         axes.legend(frameon=False, fontsize=8)
 
 

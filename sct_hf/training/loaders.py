@@ -19,15 +19,23 @@ from sct_hf.training.run_data import RunData
 
 TrainingDataset = ImageDataset | CachedDataset
 
+WATCHED = 256
+"""Most training images that are scored after each epoch."""
+
 
 @dataclass(frozen=True)
 class Loaders:
-    """Prepared loaders of the parts of `RunData`, and the data set behind `training`."""
+    """Prepared loaders of the parts of `RunData`, and the data set behind `training`.
+
+    `watched` has up to `WATCHED` training images, whose cached maps are scored after each epoch where nothing is held
+    out to select by.
+    """
 
     dataset: TrainingDataset
     training: DataLoader[Any]
     held_out: DataLoader[Any] | None
     evaluation: DataLoader[Any]
+    watched: DataLoader[Any] | None = None
 
 
 def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator) -> Loaders:
@@ -52,11 +60,13 @@ def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, a
         )
     make = _cached_datasets if arguments.train.cache_features else _image_datasets
     dataset, held_out, evaluation = make(run_data, model, arguments, accelerator)
+    watched = dataset.spread(WATCHED) if isinstance(dataset, CachedDataset) and held_out is None else None
     return Loaders(
         dataset,
         make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(run_data, arguments)),
         make_loader(held_out, arguments.data, size, accelerator) if held_out else None,
         make_loader(evaluation, arguments.data, size, accelerator),
+        make_loader(watched, arguments.data, size, accelerator) if watched else None,
     )
 
 

@@ -286,6 +286,9 @@ class Run:
             self.average.synchronise()
             scores, targets, _ = self._score(self.loaders.held_out, "held-out part")
             row["holdout_mAP"] = multilabel_metrics(scores, targets)["mAP"]
+        if self.loaders.watched:  # it selects nothing
+            scores, targets, _ = self._score(self.loaders.watched, "training images")
+            row["training_mAP"] = multilabel_metrics(scores, targets)["mAP"]
         state.total_seconds += state.seconds
         state.epoch, state.batch, state.images, state.seconds, state.waited = state.epoch + 1, 0, 0, 0.0, 0.0
         state.loss_sums = {}

@@ -141,3 +141,13 @@ def test_a_sheet_has_no_empty_cells(drawn, images, tmp_path, count: int) -> None
     (figure,) = drawn
     assert all(axes.images or axes.patches for axes in figure.axes)
     assert [len(cell.axes) for cell in figure.subfigs] == [2 + len(LABELS)] * count
+
+
+def test_the_curve_of_training_images_says_so(drawn, tmp_path) -> None:
+    history = [{"epoch": 1, "step": 5, "loss": 2.0, "training_mAP": 0.5}]
+    training_curves(history, tmp_path / "curves.png")
+    axes = {axes.get_title("left"): axes for axes in drawn[0].axes}["mAP (%)"]
+    assert axes.lines[0].get_ydata().tolist() == [50]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "training images, up to 256, seen in training"
+    ]

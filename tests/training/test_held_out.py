@@ -57,3 +57,15 @@ def test_parts_of_a_split_that_runs_share(tmp_path: Path, tiny: Tiny) -> None:
     assert judged != parts(**drawn | {"holdout_seed": 4})[1]
     assert len(parts(max_train_samples=10)[0]) == 8  # without it the part is held out of those that are drawn
     assert parts(seed=5)[1] == parts(holdout_seed=5)[1]
+
+
+def test_without_a_held_out_part_training_images_are_scored_after_each_epoch(tiny, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache"}
+    metrics = train(
+        tiny(output_dir=tmp_path / "run", holdout=0.0, eval_split="train", epochs=2, check_data=False, **options)
+    )
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert len([row["training_mAP"] for row in history]) == 2
+    assert not any("holdout_mAP" in row for row in history)
+    assert metrics["holdout_mAP"] is None  # it selected nothing
+    assert metrics["mAP"] == pytest.approx(history[-1]["training_mAP"], abs=1e-6)  # the same images, at the end
