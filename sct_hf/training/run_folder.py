@@ -33,7 +33,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         finished: Whether this run is in the folder and finished.
-        note: A note for the user on the folder's content, or None.
+        note: A note for the user on the folder's content; "" if there is none.
 
     Raises:
         InputError: The folder has another run, the same one without `resume`, or foreign files.

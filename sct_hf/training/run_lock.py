@@ -47,7 +47,7 @@ def run_lock(folder: Path, accelerator: Accelerator) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock, folder: Path) -> str:
-    """Lock the folder; return the error, or None."""
+    """Lock the folder; return the error, or an empty text."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
