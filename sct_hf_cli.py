@@ -3,11 +3,14 @@
 import ast
 import difflib
 import importlib
+import os
 import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "sct_hf" / "cli"
 _WRONG_INPUT = 2
+_CLOSED_PIPE = 141  # as a shell tells of a program that SIGPIPE ended
+_NO_BENCHMARK = "benchmarks come with a clone of the project, not with the installed package"
 
 
 def command_names() -> list[str]:
@@ -33,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
 
         print(version("sct_hf"))
         return 0
+    if words[0] not in command_names() and words[0] == "benchmark":
+        return _wrong(_NO_BENCHMARK)
     if words[0] not in command_names():
         near = difflib.get_close_matches(words[0], command_names(), n=1)
         remedy = f"did you mean {near[0]}?" if near else f"give one of {', '.join(command_names())}"
@@ -61,12 +66,17 @@ def run(command: str, *words: str) -> int:
     try:
         with collector_paused():
             module = importlib.import_module(f"sct_hf.cli.{command}")
-        return module.main(list(words))
+        code = module.main(list(words))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush at the end
+        return _CLOSED_PIPE
     except InputError as error:
         return _wrong(str(error))
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sct_hf.benchmark"):
-            return _wrong("benchmarks come with a clone of the project, not with the installed package")
+            return _wrong(_NO_BENCHMARK)
         remedy = install_line(error.name)
         if remedy is None:
             raise

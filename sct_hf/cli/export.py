@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
     """
     logging.disable_progress_bar()
     arguments, data = parse_into(argv, *_OPTIONS)
+    if arguments.evaluate:
+        from sct_hf.benchmark.exported import compare_formats  # not in the wheel: said before the work
     model = load_model(arguments.model, field="model")
     images = None
     if arguments.evaluate:
@@ -43,8 +45,6 @@ def main(argv: Sequence[str]) -> int:
         print(f"{arguments.output_dir}/{file['file']}: {file['megabytes']:.1f} MB, {file['precision']}, {found}")
     print(f"measured on {cpu_kind()}")
     if images is not None:
-        from sct_hf.benchmark.exported import compare_formats  # not in the wheel
-
         folder = Path(arguments.output_dir)
         options = {"threads": arguments.cpu_threads, "rounds": arguments.rounds, "num_workers": data.num_workers}
         print(f"\n{compare_formats(model, folder, images, **options)}")

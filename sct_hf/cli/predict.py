@@ -69,6 +69,8 @@ def main(argv: Sequence[str]) -> int:
     logging.disable_progress_bar()
     try:
         return _tag(parser().parse_args(argv))
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a folder that cannot be written, or a full disk
         raise InputError(str(error)) from error
 

@@ -11,6 +11,7 @@ from sct_hf.data.problems import Problems
 from sct_hf.data.vectors import are_numbers, decode_numbers
 
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
+_SCORED = re.compile(r".*[^\d\W]:\s*\d*\.\d+")
 _PARTING = re.compile(r"[\s,;|]+")
 _NUMBERS = re.compile(rf"{_NUMBER.pattern}(?:{_PARTING.pattern}{_NUMBER.pattern})*")
 _Rows = list[list[Any] | None]
@@ -65,6 +66,8 @@ def label_lists(
         found = {item for row in readable for item in row if isinstance(item, str)}
         if names is None and found and all(map(_NUMBER.fullmatch, found)):
             notes.append(f"the labels are numbers, such as {shown(min(found))}: write names if they have any")
+        elif scored := sorted(name for name in found if _SCORED.fullmatch(name)):
+            notes.append(f"labels such as {shown(scored[0])} end in a number, which is read as a part of the name")
         labels = _names(items, places, column, problems)
         return LabelLists(labels, _names(more, places, "unknown", problems), notes)
     try:

@@ -58,8 +58,12 @@ def recognise(source: Path, labels: Path | None = None) -> Place:
         return Place(name, options | {"data_dir": str(source)})
     evaluation = {option: value for option, value in options.items() if option.startswith("eval_")}
     training = {option: value for option, value in options.items() if option not in evaluation}
-    name = training.pop("dataset", name)
-    return Place(name, training, evaluation or _split_to_score(name, training))
+    return place_of(training.pop("dataset", name), training, evaluation)
+
+
+def place_of(dataset: str, options: dict[str, str], evaluation: dict[str, str] | None = None) -> Place:
+    """Labelled images whose reader is known, with the split to score where the place has one."""
+    return Place(dataset, options, evaluation or _split_to_score(dataset, options))
 
 
 def _signs(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from bisect import bisect_right
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -64,17 +65,22 @@ def captioned(heatmap: Image.Image, label: str, score: float) -> Image.Image:
     letters = _with_fonts(in_line(label))
     percent = [(letter, _font()) for letter in f"{score:.0%}"]
     room = right - 6 - _width(percent) - 10
-    shown, kept = letters, len(letters)
-    while kept and _width(shown) > room:
-        kept -= 1
-        dots = [("...", _font())]
-        shown = [*letters[: (kept + 1) // 2], *dots, *letters[len(letters) - kept // 2 :]]
+    shown = letters
+    if len(letters) > room or _width(letters) > room:  # a strip shows fewer letters than it has pixels
+        counts = range(min(len(letters), int(room)))
+        kept = bisect_right(counts, room, key=lambda count: _width(_cut(letters, count))) - 1
+        shown = _cut(letters, max(kept, 0))
     for x, parts in ((6.0, shown), (right - _width(percent), percent)):
         for font, run in groupby(parts, itemgetter(1)):  # whole, as letters of some scripts join
             text = "".join(part for part, _ in run)
             draw.text((x, middle + _LETTERS * 0.36), text, "white", font, anchor="ls")
             x += font.getlength(text)
     return sheet
+
+
+def _cut(letters: list[tuple[str, Any]], kept: int) -> list[tuple[str, Any]]:
+    """The first and last letters of a label, `kept` in all, with dots between them."""
+    return [*letters[: (kept + 1) // 2], ("...", _font()), *letters[len(letters) - kept // 2 :]]
 
 
 @cache

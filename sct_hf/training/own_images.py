@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sct_hf.data.recognise import recognise
+from sct_hf.data.recognise import place_of, recognise
 from sct_hf.errors import InputError
 from sct_hf.training.data_arguments import HELD_OUT
 from sct_hf.training.parsing import options_on_command_line
@@ -51,10 +51,11 @@ def place_words(argv: Sequence[str], *, recipe: bool) -> tuple[list[str], str | 
     source, *words = words
     said = options_on_command_line(words)
     if "dataset" in said:
-        kind = "train_file" if Path(source).is_file() else "data_dir"
-        table = [f"--train_file={given.labels}"] if given.labels else []
-        return [f"--{kind}={source}", *table, *words], None
-    place = recognise(Path(source), None if given.labels is None else Path(given.labels))
+        options = {"train_file" if Path(source).is_file() else "data_dir": source}
+        options |= {"train_file": given.labels} if given.labels else {}
+        place = place_of(_value_of("dataset", words), options)
+    else:
+        place = recognise(Path(source), None if given.labels is None else Path(given.labels))
     found = {"dataset": place.dataset} | place.options
     line = f"{source} is read as {place.dataset}"
     if not said & {"eval_split", "eval_file"}:
@@ -65,3 +66,10 @@ def place_words(argv: Sequence[str], *, recipe: bool) -> tuple[list[str], str | 
         found["recipe"] = _RECIPE
         line += f", recipe {_RECIPE}"
     return [*(f"--{name}={value}" for name, value in found.items()), *words], line
+
+
+def _value_of(option: str, words: Sequence[str]) -> str:
+    """The value that a command line has for an option, the last one if it is given twice."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument(f"--{option}", default="")
+    return str(getattr(finder.parse_known_args(list(words))[0], option))

@@ -127,9 +127,13 @@ def recorded_identity(folder: Path) -> dict[str, Any] | None:
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
+    file = folder / RunFile.ARGUMENTS
     try:
-        return json.loads((folder / RunFile.ARGUMENTS).read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / RunFile.ARGUMENTS} cannot be read: {error}; choose another output_dir") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read: {error}; choose another output_dir") from error
+    if not isinstance(found, dict) or not isinstance(found.get("identity"), dict) or "finished" not in found:
+        raise InputError(f"{file} is not the record of a run; choose another output_dir")
+    return found

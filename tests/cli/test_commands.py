@@ -115,3 +115,14 @@ def test_wheel_has_the_checkpoint_and_no_benchmark(tmp_path: Path) -> None:
     assert {f"sct_hf/checkpoints/{NAME}/{file}" for file in ("config.json", "model.safetensors")} < names
     assert {"sct_hf_cli.py", "sct_hf/cli/help/train.txt", "sct_hf/py.typed"} < names
     assert not [name for name in names if "benchmark" in name and "recipes" not in name]
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    program = (
+        "import sct_hf_cli, sys, types; module = types.ModuleType('sct_hf.cli.loud'); "
+        "module.main = lambda words: print('x' * 1_000_000) or 0; sys.modules['sct_hf.cli.loud'] = module; "
+        "sys.exit(sct_hf_cli.run('loud'))"
+    )
+    command = f'{sys.executable} -c "{program}" | true; exit ${{PIPESTATUS[0]}}'
+    found = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (141, "")

@@ -106,6 +106,13 @@ def test_words_of_a_folder_and_a_table(tmp_path: Path) -> None:
 
 
 def test_dataset_on_the_command_line_overrules(tmp_path: Path) -> None:
-    words = [str(tmp_path), "--dataset", "labelfolders", "--eval_split=val"]
-    assert place_words(words, recipe=True) == ([f"--data_dir={tmp_path}", *words[1:]], None)
+    lay_out(tmp_path, {"dog/a.png": None, "cat/b.png": None, "notes.json": []})
+    with pytest.raises(InputError, match="has no known format"):
+        recognise(tmp_path)
+    words, line = place_words([str(tmp_path), "--dataset", "labelfolders", "--epochs=1"], recipe=False)
+    assert words[-3:] == ["--dataset", "labelfolders", "--epochs=1"]
+    assert {f"--data_dir={tmp_path}", "--eval_split=held_out", "--holdout=0.2"} < set(words)
+    assert line == f"{tmp_path} is read as labelfolders, scored on a fifth of the images, held out"
+    words, _ = place_words([str(tmp_path), "--dataset=labelfolders", "--eval_split=val"], recipe=False)
+    assert not [word for word in words if word.startswith("--holdout")]
     assert place_words(["--dataset=csv"], recipe=True) == (["--dataset=csv"], None)

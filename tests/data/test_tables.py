@@ -236,6 +236,12 @@ def test_numbers_as_text(root: Path) -> None:
     assert load_data("csv", "train", files=root / "x.csv", label_names=["1", "2", "3"]).label_names == ["1", "2", "3"]
 
 
+def test_scores_behind_names_are_noted(root: Path) -> None:
+    (root / "x.csv").write_text("image,labels\nimages/a.png,dog:0.9|cat:0.3\nimages/b.jpg,ratio 16:9\n")
+    (note,) = listed(root / "x.csv").notes
+    assert "labels such as 'cat:0.3' end in a number, which is read as a part of the name" in note
+
+
 @pytest.mark.parametrize("cells", [["1 1 0", "0 0 1"], ["[1, 1, 0]", "[0, 0, 1]"], ["1|1|0", "0|0|1"]])
 def test_vectors_in_cells(root: Path, cells: list[str]) -> None:
     table = f'image,labels\nimages/a.png,"{cells[0]}"\nimages/b.jpg,"{cells[1]}"\n'

@@ -55,3 +55,9 @@ def test_letters_without_a_glyph_are_escaped(monkeypatch: pytest.MonkeyPatch) ->
     assert (strip_of("Füchse") != strip_of(r"F\xfcchse")).any()  # a letter of matplotlib's font
     monkeypatch.setitem(sys.modules, "sct_hf.fonts", None)  # as without matplotlib
     np.testing.assert_allclose(strip_of("Füchse"), strip_of(r"F\xfcchse"), atol=2)
+
+
+def test_a_very_long_name_is_cut_like_a_long_one() -> None:
+    """Letter by letter, 50,000 would take an hour."""
+    short, long = (captioned(Image.new("RGB", (200, 50)), "x" * count, 0.5) for count in (300, 50_000))
+    assert np.array_equal(np.asarray(short), np.asarray(long))  # the same first and last letters

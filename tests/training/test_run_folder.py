@@ -105,3 +105,10 @@ def test_a_long_row_of_labels_is_no_file(tmp_path: Path, tiny: Tiny) -> None:
     assert started(tiny(output_dir=tmp_path, unseen_labels=row)).path == tmp_path
     with pytest.raises(InputError, match="'label 0' is no label of the data set"):
         split_labels(row, ["red", "white", "blue"])
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", '{"identity": 3}', '{"identity": null, "finished": 1}', "[" * 100_000])
+def test_records_of_nothing_are_named(tiny: Callable[..., Arguments], tmp_path: Path, record: str) -> None:
+    (tmp_path / "training_args.json").write_text(record)
+    with pytest.raises(InputError, match=r"training_args\.json (is not the record of a run|cannot be read)"):
+        RunFolder(tiny(output_dir=tmp_path))

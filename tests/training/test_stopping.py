@@ -174,7 +174,7 @@ def test_signals_to_launched_runs(
     assert len(told) == 1, text
     assert told[0].startswith(f"stopped by {number.name}; {newest} is whole; to continue: ")
     assert "error" not in told[0]
-    command = told[0].partition("to go on: ")[2]
+    command = told[0].partition("to continue: ")[2]
     assert command.endswith(" --resume")
     expected = {"python": "python", "accelerate": "-m accelerate", "two processes": "-m torch.distributed.run"}
     assert expected[launcher] in command
