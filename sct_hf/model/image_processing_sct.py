@@ -30,10 +30,8 @@ HEATMAP_SIDE = 1024
 _INFERNO = (
     "000004 0c0826 240c4f 420a68 5d126e 781c6d 932667 ae305c c73e4c dd513a ed6925 f8850f fca50a fac62d f2e661 fcffa4"
 )
-_OPACITY = 0.75
-_LEVELS = 2048
+_OPACITY, _LEVELS, _FINEST = 0.75, 2048, 128
 _STRIP = 64  # rows that are coloured together
-_FINEST = 128
 
 SizeCheck = Callable[[tuple[int, int]], None]
 
@@ -112,8 +110,7 @@ def to_rgb(image: Image.Image, check: SizeCheck | None = None) -> Image.Image:
 
     Args:
         image (`Image.Image`): The image, loaded or not.
-        check (`Callable`, *optional*): Called with (width, height) before the image is decoded; raises if they are
-            too large.
+        check (`Callable`, *optional*): Called with (width, height) before decoding; raises if they are too large.
     """
     if check is not None:
         check(image.size)
@@ -262,9 +259,12 @@ class _EvaluationTransform:
     def get_image_processor_dict(cls, *args: Any, **kwargs: Any) -> Any:
         """As transformers has it, but `ValueError` for a preprocessor_config.json that holds no object."""
         try:
-            return super().get_image_processor_dict(*args, **kwargs)  # type: ignore[misc]
+            found = super().get_image_processor_dict(*args, **kwargs)  # type: ignore[misc]
         except (AttributeError, RecursionError, TypeError):
-            raise ValueError("preprocessor_config.json holds no JSON object: take a saved one.") from None
+            found = (None,)
+        if isinstance(found[0], dict):
+            return found
+        raise ValueError("preprocessor_config.json holds no JSON object: take a saved one.")
 
     def _set_attributes(self, **kwargs: Any) -> None:
         """Set the fields, once each is found to be usable; numbers and arrays of numpy become plain ones.

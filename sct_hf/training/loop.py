@@ -62,6 +62,11 @@ def train(arguments: Arguments) -> dict[str, Any]:
             say(accelerator, f"stopped by {stopped.name}; {_left(arguments)}; to continue: {go_on}")
             accelerator.end_training()
             raise
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = "a process that reads images ended, of too little memory perhaps; lower num_workers"
+            raise InputError(f"{reason}. To continue: {go_on}") from error
     accelerator.end_training()
     return metrics
 

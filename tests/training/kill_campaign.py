@@ -18,10 +18,15 @@ from typing import Any
 
 from transformers.utils import logging
 
+from sct_hf.errors import InputError
 from sct_hf.training.loop import train
 from sct_hf.training.parsing import parse
 
 _VARIES = {"train_seconds", "images_per_second", "data_wait_share"}
+
+
+WORKER_KILLED = 2
+"""Exit code of a run whose process that reads images was killed."""
 
 
 def start(words: list[str], log: Path, dies_at: int = 0) -> int:
@@ -47,6 +52,9 @@ def start(words: list[str], log: Path, dies_at: int = 0) -> int:
         train(parse(words))
         print(f"accesses {count}", flush=True)
         code = 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = WORKER_KILLED
     except BaseException:
         traceback.print_exc()
     finally:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.training.kill_campaign import WORKER_KILLED
+
 REPOSITORY = Path(__file__).parents[2]
 SCENARIOS: dict[str, dict[str, Any]] = {
     "plain": {"checkpoint_every": 1, "collage": 0.5},
@@ -37,4 +39,4 @@ def test_kill_at_random_moments(tmp_path: Path, words: Callable[..., list[str]])
     for number, row in enumerate(rows):
         assert row["codes"][-1] == 0, (row, (tmp_path / f"killed-{number}.log").read_text()[-2000:])
         assert row["differing"] == [], row
-        assert set(row["codes"][:-1]) <= {0, -signal.SIGKILL}, row
+        assert set(row["codes"][:-1]) <= {0, -signal.SIGKILL, WORKER_KILLED}, row
