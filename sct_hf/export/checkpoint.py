@@ -1,6 +1,7 @@
 """A checkpoint as a folder of graphs, each compared with the model."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -61,7 +62,7 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
         images = CalibrationImages(
             arguments.calibration_images, model.config, count=arguments.calibration_count, seed=arguments.seed
         )
-    with progress_bar(total=3, shown=True, leave=False, desc="tracing the model", unit="step") as steps:
+    with progress_bar(total=3, shown=sys.stderr.isatty(), leave=False, desc="tracing the model", unit="step") as steps:
         graph = make_graph(model, maps=arguments.maps, fixed_size=arguments.fixed_size)
         _next(steps, "writing the files")
         with whole_folder(folder, overwrite=arguments.overwrite_output_dir) as made:

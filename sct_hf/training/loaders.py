@@ -27,8 +27,8 @@ WATCHED = 256
 class Loaders:
     """Prepared loaders of the parts of `RunData`, and the data set behind `training`.
 
-    `watched` has up to `WATCHED` training images, whose cached maps are scored after each epoch where nothing is held
-    out to select by.
+    `watched` has up to `WATCHED` training images. Their cached maps are scored after each epoch for `curves.png`, if
+    it is drawn and nothing is held out to select by.
     """
 
     dataset: TrainingDataset
@@ -60,7 +60,8 @@ def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, a
         )
     make = _cached_datasets if arguments.train.cache_features else _image_datasets
     dataset, held_out, evaluation = make(run_data, model, arguments, accelerator)
-    watched = dataset.spread(WATCHED) if isinstance(dataset, CachedDataset) and held_out is None else None
+    drawn = arguments.train.figures and held_out is None
+    watched = dataset.spread(WATCHED) if isinstance(dataset, CachedDataset) and drawn else None
     return Loaders(
         dataset,
         make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(run_data, arguments)),

@@ -60,7 +60,12 @@ def test_parts_of_a_split_that_runs_share(tmp_path: Path, tiny: Tiny) -> None:
 
 
 def test_without_a_held_out_part_training_images_are_scored_after_each_epoch(tiny, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"freeze_backbone": True, "cache_features": True, "cache_dir": tmp_path / "cache"}
+    options: dict[str, Any] = {
+        "freeze_backbone": True,
+        "cache_features": True,
+        "cache_dir": tmp_path / "cache",
+        "figures": True,
+    }
     metrics = train(
         tiny(output_dir=tmp_path / "run", holdout=0.0, eval_split="train", epochs=2, check_data=False, **options)
     )
