@@ -146,7 +146,7 @@ def label_words(name: str) -> str:
     words = _SEPARATORS.sub(" ", spaced).strip().lower()
     if not any(character.isalnum() for character in words):
         raise ValueError(f"label name {name!r} has no letter or digit: give every label a name in words.")
-    return " ".join(_COMPOUNDS.get(word, word) for word in words.split(" "))
+    return " ".join(_COMPOUNDS.get(word, word) for word in words.split())
 
 
 def _mean_pooling(hidden: Tensor, mask: Tensor) -> Tensor:

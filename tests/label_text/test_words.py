@@ -82,6 +82,10 @@ def test_a_name_without_a_word_is_an_error(name: str) -> None:
         label_words(name)
 
 
+def test_separators_that_leave_two_blanks() -> None:
+    assert label_words("00-_0") == "00 0"
+
+
 @given(
     st.text(string.ascii_letters + string.digits + "_-/ ", min_size=1).filter(lambda name: any(map(str.isalnum, name)))
 )
