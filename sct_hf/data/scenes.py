@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -137,8 +138,15 @@ def _encoded_scenes(seed: int, split: str, size: int, version: int) -> Iterator[
     if processes < 2 or "fork" not in multiprocessing.get_all_start_methods():
         yield from _with_total(map(row, range(size)), size)
         return
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    with multiprocessing.get_context("fork").Pool(processes, _end_by_signals) as pool:
         yield from _with_total(pool.imap(row, range(size), chunksize=_CHUNK), size)
+        pool.close()
+        pool.join()
+
+
+def _end_by_signals() -> None:
+    """Drop the handler of training, which a fork inherits: with it a process would outlive its pool."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _encoded_scene(seed: int, split: str, index: int) -> dict[str, Any]:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +138,18 @@ def test_scenes_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeyp
     assert shared.image_ids == alone.image_ids
     assert [shared.image(row).tobytes() for row in range(7)] == [alone.image(row).tobytes() for row in range(7)]
     np.testing.assert_array_equal(shared.targets(), alone.targets())
+
+
+@pytest.mark.parametrize("read", ["list(rows)", "next(rows); rows.close()"], ids=["to the end", "in part"])
+def test_processes_that_render_end_although_the_program_handles_signals(read: str) -> None:
+    """Their pool ends them by SIGTERM, and a fork inherits the handler of a training run."""
+    program = f"""
+import signal
+from sct_hf.data import scenes
+
+signal.signal(signal.SIGTERM, lambda *_: None)
+scenes._FEWEST, scenes._cpus = 1, lambda: 2
+rows = scenes._encoded_scenes(0, "train", 60, 0)
+{read}
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
