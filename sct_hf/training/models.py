@@ -1,7 +1,6 @@
 """The model of a run: made from arguments, put into training mode, and saved."""
 
 import os
-from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,18 +12,19 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
 from sct_hf.backbone_classifier import load_backbone_classifier
+from sct_hf.backbone_weights import load_backbone_weights
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import PARTIAL, atomic_write
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelVectors
-from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
 from sct_hf.peers.registry import MODELS
 from sct_hf.pretrained import load_pretrained
 from sct_hf.training.arguments import Arguments
+from sct_hf.training.starting import prototypes_of_start, take_weights, text_of_start
 
 TaggingModel = SCTForMultiLabelClassification | PeerForMultiLabelClassification
 
@@ -43,11 +43,13 @@ def new_model(
             source = load_model(model_arguments.init_checkpoint, field="init_checkpoint")
         label_vectors = prototypes = None
         if needs_label_text(model_arguments.head):
-            encoder, template = model_arguments.label_encoder, model_arguments.label_template
-            label_vectors = encode_labels(label_names, encoder, template=template, seed=train.seed)
+            if source:
+                label_vectors = text_of_start(source, label_names, model_arguments, train.seed)
+            else:
+                encoder, template = model_arguments.label_encoder, model_arguments.label_template
+                label_vectors = encode_labels(label_names, encoder, template=template, seed=train.seed)
             if isinstance(source, SCTForMultiLabelClassification):
-                _require_same(source.config.label_names, label_names, source)
-                prototypes = _prototypes_of(source, model_arguments.label_prototypes)
+                prototypes = prototypes_of_start(source, label_vectors, model_arguments)
             elif model_arguments.head in MODELS:
                 prototypes = _label_prototypes(arguments, label_vectors, accelerator)
         set_seed(train.seed)
@@ -56,14 +58,16 @@ def new_model(
             label_names,
             image_size=model_arguments.input_size,
             head=model_arguments.head,
-            backbone_weights="none" if source else model_arguments.backbone_weights,
             label_vectors=label_vectors,
             label_prototypes=prototypes,
             label_parents=label_parents,
             **model_arguments.config_options(model_arguments.head),
         )
         if source:
-            _copy_weights(source, model)
+            accelerator.print(take_weights(source, model))
+        else:
+            timm_model, weights = model.backbone.timm_model, model_arguments.backbone_weights
+            accelerator.print(load_backbone_weights(timm_model, model_arguments.backbone, weights))
     if train.freeze_backbone:
         model.backbone.requires_grad_(False)
     elif train.freeze_stages:
@@ -106,25 +110,6 @@ def _label_prototypes(arguments: Arguments, label_vectors: LabelVectors, acceler
     return make_label_prototypes(label_vectors, class_text, classifier)
 
 
-def _require_same(there: list[str], here: list[str], source: TaggingModel) -> None:
-    if there != here:
-        raise InputError(
-            f"init_checkpoint is {source.name_or_path!r}, which does not fit this run: its labels are "
-            f"{', '.join(there)}. Give a checkpoint of the same labels"
-        )
-
-
-def _prototypes_of(source: SCTForMultiLabelClassification, wanted: bool | None) -> Tensor | None:
-    """Prototypes of the checkpoint that a run starts from; None if it has none."""
-    has = source.config.label_prototypes
-    if wanted not in (None, has):
-        raise InputError(
-            f"label_prototypes is {wanted}, but init_checkpoint is {source.name_or_path!r}, which was trained "
-            f"{'with' if has else 'without'} them: leave label_prototypes out"
-        )
-    return source.sct.label_prototypes
-
-
 def load_model(name: str, *, field: str) -> TaggingModel:
     """Load a checkpoint of SCT or of a peer head.
 
@@ -152,40 +137,6 @@ def load_model(name: str, *, field: str) -> TaggingModel:
     if not isinstance(model, TaggingModel):
         raise InputError(f"{field} is {name!r}, a {type(model).__name__}: give a checkpoint of SCT or of a peer head")
     return model
-
-
-def _copy_weights(source: TaggingModel, target: TaggingModel) -> None:
-    """Copy all weights and the label text of `source` into `target`, a model of the same kind, shape and labels."""
-    old, new = source.state_dict(), target.state_dict()
-    reasons = [
-        f"{name} is {getattr(source.config, name, None)!r} there and {getattr(target.config, name, None)!r} here"
-        for name in ["model_type", *dict.fromkeys([*_meaning(source.config), *_meaning(target.config)])]
-        if _comparable(getattr(source.config, name, None)) != _comparable(getattr(target.config, name, None))
-    ]
-    reasons += [
-        f"{name} is {list(old[name].shape) if name in old else 'missing'} there and "
-        f"{list(new[name].shape) if name in new else 'missing'} here"
-        for name in sorted(old.keys() | new.keys())
-        if name not in old or name not in new or old[name].shape != new[name].shape
-    ]
-    if source.config.label_names != target.config.label_names:
-        reasons = [f"its labels are {', '.join(source.config.label_names)}", *reasons]
-    if reasons:
-        raise InputError(
-            f"init_checkpoint is {source.name_or_path!r}, which does not fit this run: {'; '.join(reasons[:3])}. Give "
-            "the same labels, head, backbone and sizes as it was trained with"
-        )
-    target.load_state_dict(old)
-    target.config.text_recipe = source.config.text_recipe
-
-
-def _meaning(config: BackboneConfig) -> list[str]:
-    """Names of the fields that change what the same weights compute."""
-    return [one.name for one in fields(config) if one.metadata.get("meaning")]
-
-
-def _comparable(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def set_train_mode(objective: nn.Module, model: TaggingModel, freeze_backbone: bool, freeze_batch_norm: bool) -> None:

@@ -42,6 +42,7 @@ from sct_hf.training.report import (
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
+from sct_hf.training.starting import classifier_source
 from sct_hf.training.step_losses import NotFiniteError, StepLosses
 from sct_hf.training.stopping import StopSignals
 from sct_hf.training.trainer_state import RunLength, TrainerState
@@ -91,7 +92,7 @@ class Run:
                 split.seen,
                 split.unseen,
                 options_of_model.label_encoder,
-                None if options_of_model.init_checkpoint else options_of_model.backbone_weights,
+                classifier_source(options_of_model),
             )
         elif run_data.split is not None:
             say(accelerator, "unseen labels are not scored: this head has weights only for the labels of training")

@@ -87,6 +87,24 @@ def test_a_checkpoint_carries_them_over(make, grounded, tmp_path: Path) -> None:
         make(**options, label_prototypes="true")
 
 
+def test_other_labels_get_prototypes_from_the_classifier_of_the_checkpoint(make, tiny, grounded, tmp_path) -> None:
+    first = make(**grounded)
+    save_model(first, tmp_path)
+    names, encoder = ["white", "goldfish", "red"], grounded["label_encoder"]
+    options = grounded | {"init_checkpoint": tmp_path}
+    second = new_model(tiny(**options), names, Accelerator(cpu=True))
+    classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
+    expected = make_label_prototypes(encode_labels(names, encoder), encode_classes(classifier, encoder), classifier)
+    torch.testing.assert_close(second.sct.label_prototypes, expected)
+    torch.testing.assert_close(second.sct.label_prototypes[0], first.sct.label_prototypes[3])
+
+    torch.manual_seed(1)  # weights that the checkpoint was not trained from
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "others.pth")
+    for weights in ("none", tmp_path / "others.pth"):
+        with pytest.raises(InputError, match="prototypes cannot be made for other labels: give --backbone_weights"):
+            new_model(tiny(**options | {"backbone_weights": weights}), names, Accelerator(cpu=True))
+
+
 def test_checkpoints_that_lack_a_part_are_refused(make, grounded, tmp_path: Path) -> None:
     """One without the prototypes of its configuration, and one whose map has another name, as it had once."""
     save_model(make(**grounded), tmp_path)
