@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sct_hf.data.names import some
 from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.new_labels import prototypes_like
@@ -22,8 +23,6 @@ from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.training.model_arguments import ModelArguments
-
-_SHOWN = 10
 
 
 def text_of_start(
@@ -116,7 +115,7 @@ def take_weights(source: BackbonePreTrainedModel, target: BackbonePreTrainedMode
         axis = rows.get(name)
         if name not in rows:
             new[name].copy_(old[name])
-        elif axis is not None and _has_rows(old[name], axis, there) and _has_rows(new[name], axis, here):
+        elif axis is not None and (old[name].shape[axis], new[name].shape[axis]) == (len(there), len(here)):
             new[name].index_copy_(axis, to, old[name].index_select(axis, origin))
         else:
             remade.append(name)
@@ -124,16 +123,16 @@ def take_weights(source: BackbonePreTrainedModel, target: BackbonePreTrainedMode
     told = f"start from {source.name_or_path}: took the backbone and the head"
     if rows.keys() - set(remade):
         told += f"; {len(places)} of {len(here)} labels have rows there"
-        told += f"; fresh: {_listed(fresh)}" if fresh else ""
+        told += f"; fresh: {some(fresh)}" if fresh else ""
     return told + (f"; made anew: {', '.join(remade)}" if remade else "")
 
 
 def _check_fit(source: BackbonePreTrainedModel, target: BackbonePreTrainedModel, of_labels: set[str]) -> None:
     """Refuse models of another kind, meaning or width; entries `of_labels` may differ."""
-    fields_ = ["model_type", *dict.fromkeys([*_meaning(source.config), *_meaning(target.config)])]
+    names = ["model_type", *dict.fromkeys([*_meaning(source.config), *_meaning(target.config)])]
     reasons = [
         f"{name} is {getattr(source.config, name, None)!r} there and {getattr(target.config, name, None)!r} here"
-        for name in fields_
+        for name in names
         if _comparable(getattr(source.config, name, None)) != _comparable(getattr(target.config, name, None))
     ]
     old, new = source.state_dict(), target.state_dict()
@@ -181,19 +180,16 @@ def _rows(model: BackbonePreTrainedModel) -> dict[str, int | None]:
     return found
 
 
-def _has_rows(tensor: Tensor, axis: int, names: list[str]) -> bool:
-    return tensor.shape[axis] == len(names)
-
-
 def _places(there: list[str], here: list[str]) -> dict[int, int]:
-    """Places in `there` by place in `here`, of labels with the same words. Words that two labels share are no name."""
-    words = [_words(there), _words(here)]
-    unique = [{word: place for place, word in enumerate(each) if Counter(each)[word] == 1} for each in words]
-    return {place: unique[0][word] for word, place in unique[1].items() if word in unique[0]}
+    """Places in `there` by place in `here`, of labels with the same words; words that a list has twice match none."""
+    origin = _by_words(there)
+    return {place: origin[words] for words, place in _by_words(here).items() if words in origin}
 
 
-def _words(names: list[str]) -> list[str]:
-    return [label_words(name) if any(map(str.isalnum, name)) else name for name in names]
+def _by_words(names: list[str]) -> dict[str, int]:
+    words = [label_words(name) if any(map(str.isalnum, name)) else name for name in names]
+    counts = Counter(words)
+    return {each: place for place, each in enumerate(words) if counts[each] == 1}
 
 
 def _way(recipe: dict[str, Any] | None) -> dict[str, Any]:
@@ -208,7 +204,3 @@ def _meaning(config: BackboneConfig) -> list[str]:
 
 def _comparable(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
