@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 State = dict[str, Tensor]
 
-_FIRST = re.compile(r"teacher|(?<![a-z])ema(?![a-z])")
-"""Copies that a method hands on: DINO's teacher, averaged weights."""
 _LAST = re.compile(r"student|momentum|encoder_k")
-"""Copies that it does not: DINO's student, the momentum encoder of BYOL and MoCo."""
+"""Copies that a method does not hand on: DINO's student, the momentum encoder of BYOL and MoCo."""
 _TRAINING_ONLY = re.compile(r"decoder|mask_token$|masked_embed$")
 """Entries beside a backbone's own that only the method reads: MAE's decoder, mask tokens of MAE, DINOv2 and iBOT."""
 _SHOWN = 4
@@ -39,8 +37,8 @@ def flat(checkpoint: Any) -> Any:
 def backbone_entries(state: State, backbone: nn.Module) -> tuple[State, str]:
     """Find the entries of a backbone in a state dict, and give them timm's names.
 
-    Each prefix is tried in each of `LAYOUTS`. What fills most entries is taken; of equals DINO's teacher or averaged
-    weights, then what is no momentum copy, then the shortest prefix.
+    Each prefix is tried in each of `LAYOUTS`. What fills most entries is taken; of equals what is no student or
+    momentum copy, then the shortest prefix.
 
     Args:
         state: All entries, in one flat dict.
@@ -94,8 +92,8 @@ def _prefixes(key: str) -> list[str]:
     return list(accumulate(f"{part}." for part in key.split(".")[:-1]))
 
 
-def _rank(prefix: str) -> tuple[bool, bool, int]:
-    return bool(_LAST.search(prefix)), not _FIRST.search(prefix), len(prefix)
+def _rank(prefix: str) -> tuple[bool, int]:
+    return bool(_LAST.search(prefix)), len(prefix)
 
 
 def _listed(names: Iterable[str]) -> str:
