@@ -6,7 +6,7 @@ Reading has three steps: a reader lists a split (`sct_hf.data.registry`), each i
 
 from sct_hf.data import coco, folder, hub, label_folders, nus_wide, scenes, tables, voc  # noqa: F401 (they register readers)
 from sct_hf.data.base import LabelledImages
-from sct_hf.data.exports import cvat, fiftyone, label_studio, labelme, yolo  # noqa: F401
+from sct_hf.data.exports import cvat, fiftyone, label_studio, labelme, voc_xml, yolo  # noqa: F401
 from sct_hf.data.load import load_data
 from sct_hf.data.loading import ImageDataset
 from sct_hf.data.registry import READERS, register_reader

@@ -1,73 +1,116 @@
 """MS-COCO, and any data set in its instances format."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sct_hf.data.exports.export_files import export_files
 from sct_hf.data.listing import Listing, Record, declared_names
 from sct_hf.data.names import kind_of, shown
 from sct_hf.data.places import distinct_ids, find_image
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.signs import ends_of, one_file
 from sct_hf.data.text_files import read_json
 from sct_hf.errors import InputError
 
+_PREFIX = "instances_"
+_USUAL = ["annotations/instances_{split}.json", "{split}/_annotations.coco.json", "{split}/labels.json"]
 _FORMAT = (
     "the instances format has images (id, file_name), annotations (image_id, category_id) and categories (id, name)"
 )
 
 
 def _sign(place: Path) -> dict[str, Path | str] | None:
-    """`annotations/instances_*.json`, with splits named like train2017 and val2017."""
-    splits = sorted(path.stem.removeprefix("instances_") for path in place.glob("annotations/instances_*.json"))
-    of_kind = [[split for split in splits if split.startswith(kind)] for kind in ("train", "val")]
+    """`annotations/instances_*.json`, a file of instances in `train/` or alone in the folder, or such a file."""
+    if not place.is_dir():
+        return {"train_file": place} if _is_instances(place) else None
+    if any(_is_instances(place / name.format(split="train")) for name in _USUAL[1:]):
+        return {"data_dir": place}
+    splits = _splits(place)
     if not splits:
-        return None
+        only = one_file(place, "*.json")
+        return {"train_file": only, "data_dir": place} if only and _is_instances(only) else None
+    of_kind = [[split for split in splits if split.startswith(kind)] for kind in ("train", "val")]
     names = {name: found[-1] for name, found in zip(("train_split", "eval_split"), of_kind, strict=True) if found}
-    return {"data_dir": place} | names
+    return {"data_dir": place} | ({"train_split": splits[0]} if len(splits) == 1 else names)
 
 
-@register_reader("coco", title="COCO", needs=["data_dir"], published=True, sign=_sign)
+def _is_instances(file: Path) -> bool:
+    """Whether a JSON file has images and categories at one of its ends, as the large lists between them allow."""
+    ends = ends_of(file) if file.suffix.lower() == ".json" else b""
+    images, categories = (b'"images"', b'"file_name"'), (b'"categories"', b'"category_id"')
+    return ends.startswith(b"{") and all(any(word in ends for word in words) for words in (images, categories))
+
+
+def _splits(root: Path) -> list[str]:
+    return sorted(path.stem.removeprefix(_PREFIX) for path in root.glob(f"annotations/{_PREFIX}*.json"))
+
+
+@register_reader(
+    "coco",
+    title="COCO",
+    takes=["files", "data_dir"],
+    published=True,
+    sign=_sign,
+    layout="annotations/instances_*.json, _annotations.coco.json, or one JSON file with images and categories",
+)
 def list_coco(request: Request, problems: Problems) -> Listing:
-    """List a split in the official layout: images in `<split>/`, boxes in `annotations/instances_<split>.json`.
+    """List instances files: those given, or that of a split in the official layout, Roboflow's or FiftyOne's.
+
+    Official: images in `<split>/`, boxes in `annotations/instances_<split>.json`. Roboflow: both in `<split>/`, the
+    boxes in `_annotations.coco.json`. FiftyOne: boxes in `<split>/labels.json`, images in `<split>/data/`. A
+    `file_name` is relative to the folder of the split or of the file, `data_dir`, or `images/` or `data/` in them.
 
     A label is present if the image has at least one object of it, crowds included. Images without any object are
     dropped, as in the literature. The labels are all categories of the file in the order of their ids (80 in MS-COCO),
-    so every split has the same columns. A `file_name` is relative to the folder of the split, or to `data_dir`.
+    so every split has the same columns. A category that is only the supercategory of others, without an annotation, is
+    no label: Roboflow adds one.
 
     Args:
-        request: The folder and the split: "train2014", "val2017", or any other in the annotations folder.
+        request: The split, "train2014", "val2017", or any other, and its files or `data_dir`.
         problems: Collects the errors.
 
     Raises:
-        InputError: The split does not exist.
+        InputError: Neither files nor a folder are given, or the split does not exist.
     """
-    assert request.data_dir is not None
-    root, split = request.data_dir.absolute(), request.split
-    file = root / "annotations" / f"instances_{split}.json"
-    if not os.path.isfile(file):
-        known = sorted(path.stem.removeprefix("instances_") for path in file.parent.glob("instances_*.json"))
+    data_dir = request.data_dir
+    if request.files is None and data_dir is not None and (known := _splits(data_dir)) and request.split not in known:
         raise InputError(
-            f"split is {split!r}, but there is no {file}; splits found in data_dir {str(request.data_dir)!r}: "
-            f"{', '.join(known) or 'none'}"
+            f"split is {request.split!r}, but there is no {data_dir / _USUAL[0].format(split=request.split)}; splits "
+            f"found in data_dir {str(data_dir)!r}: {', '.join(known)}"
         )
-    listing = Listing(str(file))
+    found = export_files(request, _USUAL)
+    listing = Listing(", ".join(str(file.path) for file in found))
+    for file in found:
+        _add(file.path, data_dir, listing, problems)
+    return listing
+
+
+def _add(file: Path, data_dir: Path | None, listing: Listing, problems: Problems) -> None:
     content = _read(file, problems)
     if content is None or not content.label_names:
-        return listing
-    listing.label_names = list(content.label_names.values())
+        return
+    listing.declare(content.label_names.values())
     labels_of = _labels(content, listing, problems)
     images = [(key, name, place) for key, (name, place) in content.images.items() if key in labels_of]
     ids = distinct_ids([name for _, name, _ in images])
-    roots = [root / split, root, root / "images" / split, root / "images"]
+    roots = _roots(file, data_dir)
     for image_id, (key, name, place) in zip(ids, images, strict=True):
-        path = find_image(name, roots)
-        listing.records.append(Record(place, image_id, path, labels_of[key]))
+        listing.records.append(Record(place, image_id, find_image(name, roots), labels_of[key]))
     if left_out := len(content.images) - len(images):
         listing.notes.append(f"{file}: {left_out} images without an object are left out")
-    return listing
+
+
+def _roots(file: Path, data_dir: Path | None) -> list[Path]:
+    """Folders that a `file_name` may start from."""
+    folder = file.absolute().parent
+    root = data_dir.absolute() if data_dir is not None else folder.parent if folder.name == "annotations" else folder
+    split = file.stem.removeprefix(_PREFIX)
+    first = root / split if file.stem.startswith(_PREFIX) else folder if folder.is_relative_to(root) else root
+    inner = [root / "images" / split, root / "images", root / "data", folder, folder / "data"]
+    return list(dict.fromkeys([first, root, *inner]))
 
 
 @dataclass
@@ -110,7 +153,11 @@ def _read(file: Path, problems: Problems) -> _Content | None:
             problems.add("wrong format", f"{file}, annotation {number}", text, _FORMAT)
     if names is None or len(problems.found) > before:
         return None
-    content.label_names = dict(zip((entry["id"] for _, entry in categories), names, strict=True))
+    above = [(entry.get("supercategory"), entry["name"]) for _, entry in categories]
+    parents = {parent for parent, name in above if isinstance(parent, str) and parent != name}
+    used = {category for _, _, category in content.pairs if isinstance(category, int | str)}
+    named = zip((entry["id"] for _, entry in categories), names, strict=True)
+    content.label_names = {key: name for key, name in named if name not in parents or key in used}
     return content
 
 

@@ -19,6 +19,7 @@ SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "tes
     needs=["data_dir"],
     takes=["image_column", "label_column", "label_names", "separator"],
     sign=lambda place: {"data_dir": place} if _metadata_of(place) or _metadata_of(place / "train") else None,
+    layout="metadata.jsonl or metadata.csv, in the folder or in train/",
 )
 def list_folder(request: Request, problems: Problems) -> Listing:
     """List `<data_dir>/<split>/metadata.jsonl` (or .csv), or the split's lines of `<data_dir>/metadata.jsonl`.

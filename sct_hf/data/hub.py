@@ -31,6 +31,7 @@ def _sign(place: Path) -> dict[str, Path] | None:
     takes=["data_dir", "image_column", "label_column", "label_names", "separator", "config", "revision"],
     published=True,
     sign=_sign,
+    layout="a folder of save_to_disk, or of Parquet files",
 )
 def list_hub(request: Request, problems: Problems) -> Listing:
     """List a split of a data set on the Hub, or of a folder on disk.

@@ -29,7 +29,12 @@ def _sign(place: Path) -> dict[str, Path] | None:
 
 
 @register_reader(
-    "labelfolders", title="Own images (a folder for each label)", needs=["data_dir"], takes=["label_names"], sign=_sign
+    "labelfolders",
+    title="Own images (a folder for each label)",
+    needs=["data_dir"],
+    takes=["label_names"],
+    sign=_sign,
+    layout="a folder of images for each label, in the folder or in train/, and no other files",
 )
 def list_label_folders(request: Request, problems: Problems) -> Listing:
     """List `<data_dir>/<split>/<label>/…`: an image has the labels of all folders that contain it.

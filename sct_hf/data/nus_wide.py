@@ -27,6 +27,7 @@ _SPLITS = {"train": "Train", "test": "Test"}
     needs=["data_dir"],
     published=True,
     sign=lambda place: {"data_dir": place} if (place / "NUS_WID_Tags").is_dir() else None,
+    layout="NUS_WID_Tags/",
 )
 def list_nus_wide(request: Request, problems: Problems) -> Listing:
     """List a split of NUS-WIDE (Chua et al., CIVR 2009) with the labels of zero-shot tagging.

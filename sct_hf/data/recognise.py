@@ -42,6 +42,10 @@ def recognise(source: Path, labels: Path | None = None) -> Place:
             raise InputError(f"{str(path)!r}: there is no such file or folder; correct the path")
     if labels is not None and not source.is_dir():
         raise InputError(f"labels is {str(labels)!r}, but {str(source)!r} is no folder: give the folder of the images")
+    if labels is not None and labels.is_dir():
+        raise InputError(
+            f"labels is {str(labels)!r}, a folder: give a table, or the folder with images and labels without --labels"
+        )
     place = labels or source
     found = {name: options for name, options in _signs(place)}
     if len(found) > 1:
@@ -50,7 +54,7 @@ def recognise(source: Path, labels: Path | None = None) -> Place:
     if not found:
         raise InputError(
             f"{str(place)!r} has no known format: give a table with --labels, one line per image with the columns "
-            f"image and labels, or --dataset with one of {', '.join(READERS)}"
+            f"image and labels, or name the format by --dataset. Looked for:\n{_layouts()}"
         )
     ((name, options),) = found.items()
     options = {option: str(value) for option, value in options.items()}
@@ -64,6 +68,15 @@ def recognise(source: Path, labels: Path | None = None) -> Place:
 def place_of(dataset: str, options: dict[str, str], evaluation: dict[str, str] | None = None) -> Place:
     """Labelled images whose reader is known, with the split to score where the place has one."""
     return Place(dataset, options, evaluation or _split_to_score(dataset, options))
+
+
+def _layouts() -> str:
+    """What is looked for: a line for each layout, after the names of its readers."""
+    of_layout: dict[str, list[str]] = {}
+    for name, reader in READERS.items():
+        if reader.sign is not None and reader.layout:
+            of_layout.setdefault(reader.layout, []).append(name)
+    return "\n".join(f"  {', '.join(names)}: {layout}" for layout, names in of_layout.items())
 
 
 def _signs(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -74,6 +74,7 @@ class Reader:
         published: The data are published and will not be changed. Images without a label, equal images and labels
             without images are notes; in a user's own files they are errors.
         sign: Tells whether a file or folder is in this format: the options of training that name it, or None.
+        layout: What `sign` looks for, in a few words; shown where no format is recognised.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Reader:
     needs: frozenset[str]
     published: bool
     sign: Sign | None
+    layout: str
 
 
 READERS: dict[str, Reader] = {}
@@ -100,6 +102,7 @@ def register_reader(
     needs: Sequence[str] = (),
     published: bool = False,
     sign: Sign | None = None,
+    layout: str = "",
 ) -> Callable[[Lister], Lister]:
     """Register a function as the reader of a format, under its name in `--dataset`.
 
@@ -115,6 +118,7 @@ def register_reader(
         needs: Options that it requires.
         published: Whether the data are published.
         sign: How a file or folder of this format is recognised; None if it is only read by name.
+        layout: What `sign` looks for, in a few words.
 
     Raises:
         ValueError: Another reader has this name, or an option is not a field of `Request`.
@@ -126,7 +130,7 @@ def register_reader(
 
     def register(lister: Lister) -> Lister:
         options = frozenset({*takes, *needs})
-        READERS[name] = Reader(name, title, lister, options, frozenset(needs), published, sign)
+        READERS[name] = Reader(name, title, lister, options, frozenset(needs), published, sign, layout)
         return lister
 
     return register
@@ -177,7 +181,7 @@ def list_data(dataset: str, split: str, problems: Problems, **options: Any) -> L
             raise InputError(f"{option} is {value}, but data set {dataset!r} takes no {option}: leave it out")
     for field in sorted(reader.needs):
         if field not in given:
-            raise InputError(f"{field} is not given, but data set {dataset!r} needs it: pass {field}")
+            raise InputError(f"{field} is not given, but data set {dataset!r} needs it: give it")
     for field in ("data_dir", "cache_dir"):
         if field in given:
             given[field] = Path(given[field])

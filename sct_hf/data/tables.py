@@ -68,9 +68,13 @@ def _sign(place: Path, *, format: str) -> dict[str, Path] | None:
 
 
 for _format, _kind in (("csv", "CSV"), ("jsonl", "JSON-lines")):
-    register_reader(_format, title=f"Own images (a {_kind} table)", takes=_TAKEN, sign=partial(_sign, format=_format))(
-        partial(list_table, format=_format)
-    )
+    register_reader(
+        _format,
+        title=f"Own images (a {_kind} table)",
+        takes=_TAKEN,
+        sign=partial(_sign, format=_format),
+        layout=f"train.{_format} or one *.{_format}: a line for each image, with the columns image and labels",
+    )(partial(list_table, format=_format))
 
 
 def read_records(file: Path, format: str, root: Path, request: Request, problems: Problems) -> Listing:

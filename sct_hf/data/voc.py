@@ -3,13 +3,13 @@
 import os
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
 
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.names import shown
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
-from sct_hf.data.text_files import read_lines, read_text
+from sct_hf.data.text_files import read_lines
+from sct_hf.data.voc_objects import ABSENT, DIFFICULT, PRESENT, read_annotation, with_mark
 from sct_hf.errors import InputError
 
 VOC_LABELS: list[str] = [
@@ -34,8 +34,6 @@ VOC_LABELS: list[str] = [
     "train",
     "tvmonitor",
 ]
-
-_PRESENT, _DIFFICULT, _ABSENT = 1, 0, -1
 
 
 def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
@@ -62,23 +60,22 @@ def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
     ids = [image_id for _, image_id in lines]
     marks = _marks_of_label_files(root, split, ids, problems)
     if marks is None:
-        marks = {image_id: _marks_of_objects(root / "Annotations" / f"{image_id}.xml", problems) for image_id in ids}
+        marks = _marks_of_objects(root, ids, problems)
     listing = Listing(str(file), label_names=list(VOC_LABELS))
     for number, image_id in lines:
-        labels, difficult = (
-            [label for label, mark in marks.get(image_id, {}).items() if mark == wanted]
-            for wanted in (_PRESENT, _DIFFICULT)
-        )
+        labels, difficult = (with_mark(marks.get(image_id, {}), wanted) for wanted in (PRESENT, DIFFICULT))
         path = root / "JPEGImages" / f"{image_id}.jpg"
         listing.records.append(Record(f"{file}, line {number}", image_id, path, labels, [], difficult))
     return listing
 
 
 def _sign(place: Path, *, year: int) -> dict[str, Path | str] | None:
-    """`VOC<year>/ImageSets/Main`, with the first of the official pairs of splits that it has."""
+    """`VOC<year>/ImageSets/Main` with lists of VOC's labels, and the first of the official pairs that it has."""
     try:
         lists = _find_root(place, year) / "ImageSets" / "Main"
     except InputError:
+        return None
+    if not any(lists.glob(f"{VOC_LABELS[0]}_*.txt")):  # own images in the layout: the reader "voc"
         return None
     pairs = [("trainval", "test"), ("train", "val")]
     whole = next((pair for pair in pairs if all((lists / f"{split}.txt").is_file() for split in pair)), None)
@@ -92,6 +89,7 @@ for _year in (2007, 2012):
         needs=["data_dir"],
         published=True,
         sign=partial(_sign, year=_year),
+        layout="VOC2007 or VOC2012 with ImageSets/Main, as in the archives",
     )(partial(list_voc, year=_year))
 
 
@@ -131,7 +129,7 @@ def _marks_of_label_files(
                 problems.add("wrong mark", f"{file}, line {number}", text, "unpack the VOC archive again")
                 continue
             left.discard(words[0])
-            if int(words[1]) != _ABSENT:
+            if int(words[1]) != ABSENT:
                 marks[words[0]][label] = int(words[1])
         if left:
             text = f"it does not give each image of {split}.txt one of 1, 0, -1: {min(left)} has none"
@@ -139,25 +137,19 @@ def _marks_of_label_files(
     return marks
 
 
-def _marks_of_objects(file: Path, problems: Problems) -> dict[str, int]:
-    """{label: mark} of the objects in an annotation."""
-    text = read_text(file, problems)
-    marks: dict[str, int] = {}
-    if text is None:
-        return marks
-    try:
-        if "<!DOCTYPE" in text:
-            raise ElementTree.ParseError("it declares a document type, which VOC files do not have")
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        problems.add("not XML", file, f"the annotation cannot be read ({error})", "unpack the VOC archive again")
-        return marks
-    for item in root.iter("object"):
-        name = item.findtext("name", "").strip()
-        if name not in VOC_LABELS:
-            text = f"the annotation has object {shown(name)}, where the labels are {', '.join(VOC_LABELS)}"
-            problems.add("unknown label", file, text, "correct it, or list these images in a table")
-            continue
-        mark = _DIFFICULT if item.findtext("difficult", "0").strip() == "1" else _PRESENT
-        marks[name] = max(marks.get(name, mark), mark)
-    return marks
+def _marks_of_objects(root: Path, ids: list[str], problems: Problems) -> dict[str, dict[str, int]]:
+    """{image id: {label: mark}} of the objects in the annotations; objects of other labels are one problem."""
+    found: dict[str, dict[str, int]] = {}
+    strange: dict[str, Path] = {}
+    for image_id in ids:
+        file = root / "Annotations" / f"{image_id}.xml"
+        annotation = read_annotation(file, problems)
+        marks = annotation.marks if annotation else {}
+        strange |= {name: file for name in marks if name not in VOC_LABELS and name not in strange}
+        found[image_id] = {name: mark for name, mark in marks.items() if name in VOC_LABELS}
+    if strange:
+        (name, file), more = next(iter(strange.items())), len(strange) - 1
+        text = f"object {shown(name)} in {file.name} is none of the 20 labels of Pascal VOC"
+        text += f", nor are {more} more labels" if more else ""
+        problems.add("unknown label", file.parent, text, "give --dataset voc, which takes the labels that it finds")
+    return found

@@ -153,3 +153,24 @@ def test_odd_published_data_are_noted_and_no_error(content: dict[str, Any], writ
     (Path(data.data_dir or "") / "val2014" / "g.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"images 1: image .*g.png is broken"):
         check_run_data(data)
+
+
+def test_roboflow_and_a_file_alone(content: dict[str, Any], tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    """Roboflow adds a category above all others, which no box has; it is no label."""
+    for category in content["categories"]:
+        category["supercategory"] = "things"
+    content["categories"].append({"id": 0, "name": "things", "supercategory": "none"})
+    file = tmp_path / "set" / "train" / "_annotations.coco.json"
+    for seed, name in enumerate("gce"):
+        save_image(file.parent / f"{name}.png", seed=seed)
+    file.write_text(json.dumps(content))
+    by_split = load_data("coco", "train", data_dir=tmp_path / "set")
+    alone = load_data("coco", "train", files=file)
+    for images in (by_split, alone):
+        assert images.label_names == ["bicycle", "bottle", "cup"]
+        assert (images.image_ids, images.targets().tolist()) == (["g", "e"], [[1, 1, 0], [1, 0, 0]])
+
+
+def test_a_file_in_the_official_layout_finds_its_images(content: dict[str, Any], write: Callable[[Any], Path]) -> None:
+    file = write(content) / "annotations" / "instances_val2014.json"
+    assert load_data("coco", "train", files=file).image_ids == ["g", "e"]

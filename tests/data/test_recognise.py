@@ -17,6 +17,8 @@ TABLE = "image,labels\na.png,dog|cat\nb.png,cat\n"
 STUDIO = [{"id": 1, "data": {"image": "a.png"}, "annotations": []}]
 SHAPES = {"shapes": [{"label": "dog", "shape_type": "rectangle"}], "imagePath": "a.png", "imageData": None}
 INSTANCES = {"images": [], "annotations": [], "categories": []}
+OBJECTS = "<annotation verified='yes'>\n<filename>a.png</filename><object><name>dog</name></object></annotation>"
+MAIN = "ImageSets/Main"
 # Reader → files of its layout; a text is written as it is, anything else as JSON, and None is an image.
 LAYOUTS: dict[str, list[dict[str, Any]]] = {
     "csv": [
@@ -32,9 +34,24 @@ LAYOUTS: dict[str, list[dict[str, Any]]] = {
     "fiftyone": [{"samples.json": {"samples": []}}, {"train/labels.json": {"classes": [], "labels": {}}}],
     "yolo": [{"data.yaml": "names: [dog]\ntrain: images\n", "images/a.png": None, "labels/a.txt": ""}],
     "labelme": [{"train/a.json": SHAPES, "train/a.png": None}, {"a.json": SHAPES, "a.png": None}],
-    "voc2007": [{"VOC2007/ImageSets/Main/train.txt": "", "VOC2007/JPEGImages/a.png": None}],
-    "voc2012": [{"VOC2012/ImageSets/Main/train.txt": ""}],
-    "coco": [{"annotations/instances_train2017.json": INSTANCES, "train2017/a.png": None}],
+    "voc2007": [{f"VOC2007/{MAIN}/train.txt": "", f"VOC2007/{MAIN}/aeroplane_train.txt": ""}],
+    "voc2012": [{f"VOC2012/{MAIN}/train.txt": "", f"VOC2012/{MAIN}/aeroplane_train.txt": ""}],
+    "voc": [
+        {"a.png": None, "a.xml": OBJECTS, "classes.txt": "dog\n"},
+        {"train/a.png": None, "train/a.xml": OBJECTS, "valid/b.png": None, "valid/b.xml": OBJECTS},
+        {"JPEGImages/a.png": None, "Annotations/a.xml": OBJECTS, f"{MAIN}/default.txt": "a\n", "labelmap.txt": "dog"},
+        {"images/a.png": None, "annotations/a.xml": OBJECTS},
+        {"VOC2007/JPEGImages/a.png": None, "VOC2007/Annotations/a.xml": OBJECTS, f"VOC2007/{MAIN}/train.txt": "a\n"},
+    ],
+    "coco": [
+        {"annotations/instances_train2017.json": INSTANCES, "train2017/a.png": None},
+        {"annotations/instances_default.json": INSTANCES, "images/a.png": None},
+        {"_annotations.coco.json": INSTANCES, "a.png": None},
+        {"train/_annotations.coco.json": INSTANCES, "train/a.png": None, "valid/_annotations.coco.json": INSTANCES},
+        {"labels.json": INSTANCES, "data/a.png": None},
+        {"train/labels.json": INSTANCES, "train/data/a.png": None},
+        {"result.json": INSTANCES, "images/a.png": None},
+    ],
     "nuswide": [{"NUS_WID_Tags/TagList1k.txt": "", "ImageList/TrainImagelist.txt": ""}],
 }
 
@@ -67,7 +84,8 @@ def test_a_saved_dataset_is_named_by_its_folder(tmp_path: Path) -> None:
 def test_the_split_to_score_is_found(tmp_path: Path) -> None:
     folder = lay_out(tmp_path, {"train/dog/a.png": None, "valid/dog/b.png": None})
     assert recognise(folder).evaluation == {"eval_split": "valid"}
-    official = lay_out(tmp_path / "b", {f"VOC2007/ImageSets/Main/{name}.txt": "" for name in ("train", "val", "test")})
+    lists = ("train", "val", "test", "aeroplane_train")
+    official = lay_out(tmp_path / "b", {f"VOC2007/{MAIN}/{name}.txt": "" for name in lists})
     place = recognise(official)
     assert (place.options["train_split"], place.evaluation) == ("train", {"eval_split": "val"})
 
@@ -76,7 +94,8 @@ def test_the_split_to_score_is_found(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ({"a.png": None, "b.png": None}, "has no known format: give a table with --labels"),
-        ({"VOC2007/ImageSets/Main/a.txt": "", "VOC2012/ImageSets/Main/a.txt": ""}, "may be voc2007 and voc2012: say"),
+        ({"a.png": None}, "Looked for:\n  (.+\n)*  voc: an XML file with <annotation> for each image"),
+        ({f"VOC{year}/{MAIN}/aeroplane_train.txt": "" for year in (2007, 2012)}, "may be voc2007 and voc2012: say"),
     ],
 )
 def test_what_cannot_be_told(tmp_path: Path, files: dict[str, Any], message: str) -> None:
@@ -91,6 +110,21 @@ def test_places_that_are_not_there(tmp_path: Path) -> None:
         recognise(lay_out(tmp_path, {"a.png": None}) / "a.png", tmp_path / "a.png")
     with pytest.raises(InputError, match="name the folder of the images as the first word"):
         place_words(["--labels", "a.csv"], recipe=True)
+    with pytest.raises(InputError, match="a folder: give a table"):
+        recognise(tmp_path, tmp_path)
+
+
+def test_every_sign_says_what_it_looks_for() -> None:
+    assert [name for name, reader in READERS.items() if reader.sign is not None and not reader.layout] == []
+
+
+def test_a_large_file_of_instances_is_recognised(tmp_path: Path) -> None:
+    """As MS-COCO writes it: images first, categories last, and much more than is read between them."""
+    images = [{"file_name": f"{number}.jpg", "id": number, "licence": "x" * 500} for number in range(300)]
+    boxes = [{"image_id": number, "category_id": 1, "segmentation": "1 " * 300} for number in range(300)]
+    content = {"info": {}, "images": images, "annotations": boxes, "categories": [{"id": 1, "name": "dog"}]}
+    place = recognise(lay_out(tmp_path, {"train/captions.json": content}) / "train" / "captions.json")
+    assert (place.dataset, place.options) == ("coco", {"train_file": str(tmp_path / "train" / "captions.json")})
 
 
 def test_words_of_a_folder_and_a_table(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sct_hf.training.run_data import load_run_data
 
 
 def test_the_names() -> None:
-    tools = {"labelstudio", "cvat", "fiftyone", "yolo", "labelme"}
+    tools = {"labelstudio", "cvat", "fiftyone", "yolo", "labelme", "voc"}
     own = {"csv", "jsonl", "imagefolder", "labelfolders", *tools}
     assert set(READERS) == {"scenes", "voc2007", "voc2012", "coco", "nuswide", ANY_PLACE, *own}
     assert {name for name, reader in READERS.items() if not reader.published} == own
@@ -26,7 +26,7 @@ def test_an_unknown_name_comes_with_the_nearest() -> None:
         load_data("voc207", "train")
 
 
-@pytest.mark.parametrize("name", ["voc2007", "voc2012", "coco", "imagefolder", "labelfolders", "labelme"])
+@pytest.mark.parametrize("name", ["voc2007", "voc2012", "voc", "imagefolder", "labelfolders", "labelme"])
 def test_a_folder_that_is_needed(name: str) -> None:
     with pytest.raises(InputError, match=f"data_dir is not given, but data set '{name}' needs it"):
         load_data(name, "train")
@@ -41,8 +41,8 @@ def test_an_archive_in_place_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_an_option_the_reader_does_not_take(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"files is 'x.csv', but data set 'coco' takes no files"):
-        load_data("coco", "train2017", data_dir=tmp_path, files="x.csv")
+    with pytest.raises(InputError, match=r"files is 'x.csv', but data set 'voc2007' takes no files"):
+        load_data("voc2007", "train", data_dir=tmp_path, files="x.csv")
     with pytest.raises(InputError, match="size is 3, but data set 'csv' takes no size"):
         load_data("csv", "train", size=3)
 

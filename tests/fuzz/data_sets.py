@@ -92,6 +92,15 @@ def _voc(root: Path, year: int) -> Sound:
     return Sound({"data_dir": root, "eval_split": "val", "holdout": 0.0}, files)
 
 
+def _voc_xml(root: Path) -> Sound:
+    _images(root)
+    files: dict[Path, Any] = {}
+    for number, labels in enumerate(LABELS):
+        objects = "".join(f"<object><name>{label}</name><pose>Left</pose></object>" for label in labels)
+        files[root / f"{number}.xml"] = f"<annotation><filename>{number}.png</filename>{objects}</annotation>\n"
+    return Sound({"data_dir": root}, files)
+
+
 def _coco(root: Path) -> Sound:
     _images(root / "train")
     document = {
@@ -219,6 +228,7 @@ DATA_SETS: dict[str, list[Callable[[Path], Sound]]] = {
     "labelfolders": [_label_folders],
     "voc2007": [lambda root: _voc(root, 2007)],
     "voc2012": [lambda root: _voc(root, 2012)],
+    "voc": [_voc_xml],
     "coco": [_coco],
     "nuswide": [_nus_wide],
     "labelstudio": [_label_studio],

@@ -27,7 +27,13 @@ def _sign(place: Path) -> dict[str, Path] | None:
     return {"data_dir": place} if any(begins_with(place / name, "<annotations") for name in usual) else None
 
 
-@register_reader("cvat", title="Own images (CVAT)", takes=["files", "data_dir", "label_names"], sign=_sign)
+@register_reader(
+    "cvat",
+    title="Own images (CVAT)",
+    takes=["files", "data_dir", "label_names"],
+    sign=_sign,
+    layout="annotations.xml or train.xml, exported as CVAT for images 1.1",
+)
 def list_cvat(request: Request, problems: Problems) -> Listing:
     """List the images of `annotations.xml`: their tags, and the labels of their boxes and other shapes.
 

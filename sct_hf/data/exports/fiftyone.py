@@ -10,6 +10,7 @@ from sct_hf.data.names import shown, tidy
 from sct_hf.data.places import find_image, unread_files
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
+from sct_hf.data.signs import ends_of
 from sct_hf.data.text_files import read_json
 from sct_hf.files import images_below
 
@@ -20,13 +21,21 @@ _FORMAT = "export as FiftyOneImageClassificationDataset or FiftyOneDataset"
 
 
 def _sign(place: Path) -> dict[str, Path] | None:
-    """`labels.json` with classes beside a folder `data`, `samples.json`, or a folder with one of them."""
-    if place.name == "samples.json" or (place.name == "labels.json" and (place.parent / "data").is_dir()):
+    """`labels.json` of labels beside a folder `data`, `samples.json`, or a folder with one of them."""
+    if place.name == "samples.json" or (
+        place.name == "labels.json" and (place.parent / "data").is_dir() and _has_labels(place)
+    ):
         return {"train_file": place}
-    if (place / "labels.json").is_file() and (place / "data").is_dir():
+    if (place / "data").is_dir() and _has_labels(place / "labels.json"):
         return {"train_file": place / "labels.json"}
-    usual = (name.format(split="train") for name in _USUAL)
-    return {"data_dir": place} if any((place / name).is_file() for name in usual) else None
+    usual = (place / name.format(split="train") for name in _USUAL)
+    found = any(_has_labels(file) if file.name == "labels.json" else file.is_file() for file in usual)
+    return {"data_dir": place} if found else None
+
+
+def _has_labels(file: Path) -> bool:
+    """Whether a file has labels; FiftyOne writes the format of COCO to the same place."""
+    return b'"labels"' in ends_of(file)
 
 
 @register_reader(
@@ -34,6 +43,7 @@ def _sign(place: Path) -> dict[str, Path] | None:
     title="Own images (FiftyOne)",
     takes=["files", "data_dir", "label_column", "label_names"],
     sign=_sign,
+    layout="labels.json beside data/, or samples.json",
 )
 def list_fiftyone(request: Request, problems: Problems) -> Listing:
     """List `labels.json` of a classification or detection export, or `samples.json` of a data set.

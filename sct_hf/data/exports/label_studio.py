@@ -39,6 +39,7 @@ def _is_export(file: Path) -> bool:
     title="Own images (Label Studio)",
     takes=["files", "data_dir", "image_column", "label_column", "label_names"],
     sign=_sign,
+    layout="train.json or one JSON file, exported as JSON",
 )
 def list_label_studio(request: Request, problems: Problems) -> Listing:
     """List the tasks of a JSON export: their choices, and the labels of their rectangles and other regions.

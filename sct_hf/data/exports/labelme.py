@@ -23,7 +23,14 @@ def _sign(place: Path) -> dict[str, Path] | None:
     return {"data_dir": place} if first and begins_with(first, '"shapes"', '"imagePath"') else None
 
 
-@register_reader("labelme", title="Own images (LabelMe)", needs=["data_dir"], takes=["label_names"], sign=_sign)
+@register_reader(
+    "labelme",
+    title="Own images (LabelMe)",
+    needs=["data_dir"],
+    takes=["label_names"],
+    sign=_sign,
+    layout="a JSON file with shapes and imagePath for each image, in the folder or in train/",
+)
 def list_labelme(request: Request, problems: Problems) -> Listing:
     """List the JSON files of a folder and its subfolders: the labels of their shapes, and the flags that are set.
 

@@ -26,7 +26,13 @@ def _sign(place: Path) -> dict[str, Path] | None:
     return {"data_dir": place} if any((place / name).is_file() for name in _USUAL) else None
 
 
-@register_reader("yolo", title="Own images (YOLO)", takes=["files", "data_dir", "label_names"], sign=_sign)
+@register_reader(
+    "yolo",
+    title="Own images (YOLO)",
+    takes=["files", "data_dir", "label_names"],
+    sign=_sign,
+    layout="data.yaml or dataset.yaml with names and folders of images",
+)
 def list_yolo(request: Request, problems: Problems) -> Listing:
     """List a split of a `data.yaml` as Ultralytics reads it: the classes of an image's boxes are its labels.
 
