@@ -39,6 +39,22 @@ def test_linear_is_a_classifier_on_the_mean_feature(model) -> None:
         torch.testing.assert_close(model(backbone_features=features).logits[b], weight @ mean + bias)
 
 
+def test_the_map_of_a_linear_head_is_its_classifier_on_each_region(model) -> None:
+    features = torch.randn(2, model.backbone.num_features, 2, 3)
+    out = model(backbone_features=features, output_maps=True)
+    weight, bias = model.head.classifier.weight, model.head.classifier.bias
+    for b, y, x in itertools.product(range(2), range(2), range(3)):
+        torch.testing.assert_close(out.region_scores[b, :, y, x], weight @ features[b, :, y, x] + bias)
+    torch.testing.assert_close(out.heatmap.mean((2, 3)), out.logits)
+    assert model(backbone_features=features).region_scores is None
+
+
+def test_maps_of_a_head_without_regions_are_refused() -> None:
+    config = PeerConfig(backbone="test_efficientnet", image_size=64, head="csra", id2label=dict(enumerate("abc")))
+    with pytest.raises(ValueError, match="output_maps=True, but head='csra' scores no regions: leave it out"):
+        PeerForMultiLabelClassification(config)(torch.randn(1, 3, 64, 64), output_maps=True)
+
+
 def test_loss_is_the_asymmetric_one(model) -> None:
     pixels, targets = torch.randn(2, 3, 64, 64), torch.tensor([[1, 0, -1], [0.5, torch.nan, 1]])
     out = model(pixels, labels=targets)

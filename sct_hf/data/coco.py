@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sct_hf.data.exports.export_files import export_files
+from sct_hf.data.boxes import BoxedImage, checked_numbers, image_size
+from sct_hf.data.exports.export_files import ExportFile, export_files
 from sct_hf.data.listing import Listing, Record, declared_names
 from sct_hf.data.names import kind_of, shown
 from sct_hf.data.places import distinct_ids, find_image
@@ -20,6 +21,7 @@ _USUAL = ["annotations/instances_{split}.json", "{split}/_annotations.coco.json"
 _FORMAT = (
     "the instances format has images (id, file_name), annotations (image_id, category_id) and categories (id, name)"
 )
+_BOX = "give bbox as left, top, width, height in pixels"
 
 
 def _sign(place: Path) -> dict[str, Path | str] | None:
@@ -48,6 +50,38 @@ def _splits(root: Path) -> list[str]:
     return sorted(path.stem.removeprefix(_PREFIX) for path in root.glob(f"annotations/{_PREFIX}*.json"))
 
 
+def coco_boxes(request: Request, problems: Problems) -> dict[str, BoxedImage]:
+    """Read the boxes of a split, with the sizes of its images; arguments as in `list_coco`.
+
+    An empty box, of which MS-COCO has a few, is left out.
+    """
+    found: dict[str, BoxedImage] = {}
+    for file in _files(request):
+        content = _read(file.path, problems)
+        labels_of = {} if content is None else _labels(content, Listing(""), problems)
+        if content is not None and not problems.found:
+            found |= _boxes(content, _ids(content, labels_of), problems)
+    return found
+
+
+def _boxes(content: "_Content", ids: dict[Any, str], problems: Problems) -> dict[str, BoxedImage]:
+    found: dict[Any, BoxedImage] = {}
+    for key in ids:
+        _, place, entry = content.images[key]
+        size = image_size(entry.get("width"), entry.get("height"), place, "add its width and height", problems)
+        if size is not None:
+            found[key] = BoxedImage(size)
+    for number, key, category, entry in content.objects:
+        if key in found:
+            place = f"{content.file}, annotation {number}"
+            numbers = checked_numbers(entry.get("bbox"), 4, "bbox", place, _BOX, problems)
+            if numbers is not None:
+                left, top, width, height = numbers
+                name = content.label_names[category]
+                found[key].add(name, (left, top, left + width, top + height), hard=bool(entry.get("iscrowd")))
+    return {ids[key]: image for key, image in found.items()}
+
+
 @register_reader(
     "coco",
     title="COCO",
@@ -55,6 +89,7 @@ def _splits(root: Path) -> list[str]:
     published=True,
     sign=_sign,
     layout="annotations/instances_*.json, _annotations.coco.json, or one JSON file with images and categories",
+    boxer=coco_boxes,
 )
 def list_coco(request: Request, problems: Problems) -> Listing:
     """List instances files: those given, or that of a split in the official layout, Roboflow's or FiftyOne's.
@@ -75,17 +110,21 @@ def list_coco(request: Request, problems: Problems) -> Listing:
     Raises:
         InputError: Neither files nor a folder are given, or the split does not exist.
     """
+    found = _files(request)
+    listing = Listing(", ".join(str(file.path) for file in found))
+    for file in found:
+        _add(file.path, request.data_dir, listing, problems)
+    return listing
+
+
+def _files(request: Request) -> list[ExportFile]:
     data_dir = request.data_dir
     if request.files is None and data_dir is not None and (known := _splits(data_dir)) and request.split not in known:
         raise InputError(
             f"split is {request.split!r}, but there is no {data_dir / _USUAL[0].format(split=request.split)}; splits "
             f"found in data_dir {str(data_dir)!r}: {', '.join(known)}"
         )
-    found = export_files(request, _USUAL)
-    listing = Listing(", ".join(str(file.path) for file in found))
-    for file in found:
-        _add(file.path, data_dir, listing, problems)
-    return listing
+    return export_files(request, _USUAL)
 
 
 def _add(file: Path, data_dir: Path | None, listing: Listing, problems: Problems) -> None:
@@ -94,13 +133,18 @@ def _add(file: Path, data_dir: Path | None, listing: Listing, problems: Problems
         return
     listing.declare(content.label_names.values())
     labels_of = _labels(content, listing, problems)
-    images = [(key, name, place) for key, (name, place) in content.images.items() if key in labels_of]
-    ids = distinct_ids([name for _, name, _ in images])
-    roots = _roots(file, data_dir)
-    for image_id, (key, name, place) in zip(ids, images, strict=True):
+    ids, roots = _ids(content, labels_of), _roots(file, data_dir)
+    for key, image_id in ids.items():
+        name, place, _ = content.images[key]
         listing.records.append(Record(place, image_id, find_image(name, roots), labels_of[key]))
-    if left_out := len(content.images) - len(images):
+    if left_out := len(content.images) - len(ids):
         listing.notes.append(f"{file}: {left_out} images without an object are left out")
+
+
+def _ids(content: "_Content", labels_of: dict[Any, list[str]]) -> dict[Any, str]:
+    """The ids in the data set of the images with a label, by their ids in the file."""
+    keys = [key for key in content.images if key in labels_of]
+    return dict(zip(keys, distinct_ids([content.images[key][0] for key in keys]), strict=True))
 
 
 def _roots(file: Path, data_dir: Path | None) -> list[Path]:
@@ -115,12 +159,19 @@ def _roots(file: Path, data_dir: Path | None) -> list[Path]:
 
 @dataclass
 class _Content:
-    """An instances file: labels by category id, file names and places by image id, and annotated pairs."""
+    """An instances file.
+
+    Attributes:
+        file: The file.
+        label_names: Labels by id of their category.
+        images: By id in the file, an image's file name, place in the file, and entry.
+        objects: The number of an annotation, the ids of its image and category, and its entry.
+    """
 
     file: Path
     label_names: dict[Any, str] = field(default_factory=dict)
-    images: dict[Any, tuple[str, str]] = field(default_factory=dict)
-    pairs: list[tuple[int, Any, Any]] = field(default_factory=list)
+    images: dict[Any, tuple[str, str, dict[str, Any]]] = field(default_factory=dict)
+    objects: list[tuple[int, Any, Any, dict[str, Any]]] = field(default_factory=list)
 
 
 def _read(file: Path, problems: Problems) -> _Content | None:
@@ -136,7 +187,7 @@ def _read(file: Path, problems: Problems) -> _Content | None:
         if entry["id"] in content.images:
             text = f"id {shown(entry['id'])} is already used at {content.images[entry['id']][1]}"
             problems.add("id given twice", place, text, "give each image a unique id")
-        content.images.setdefault(entry["id"], (entry["file_name"], place))
+        content.images.setdefault(entry["id"], (entry["file_name"], place, entry))
     categories = list(_entries(file, read, "categories", {"id": (int, str)}, problems))
     keys = [entry["id"] for _, entry in categories]
     if len({type(key) for key in keys}) > 1 or len(set(keys)) < len(keys):
@@ -147,7 +198,7 @@ def _read(file: Path, problems: Problems) -> _Content | None:
     names = declared_names((entry.get("name") for _, entry in categories), f"{file}, categories", problems)
     for number, entry in enumerate(read["annotations"], start=1):
         if isinstance(entry, dict) and {"image_id", "category_id"} <= entry.keys():
-            content.pairs.append((number, entry["image_id"], entry["category_id"]))
+            content.objects.append((number, entry["image_id"], entry["category_id"], entry))
         else:
             text = f"{kind_of(entry)} without image_id and category_id"
             problems.add("wrong format", f"{file}, annotation {number}", text, _FORMAT)
@@ -155,7 +206,7 @@ def _read(file: Path, problems: Problems) -> _Content | None:
         return None
     above = [(entry.get("supercategory"), entry["name"]) for _, entry in categories]
     parents = {parent for parent, name in above if isinstance(parent, str) and parent != name}
-    used = {category for _, _, category in content.pairs if isinstance(category, int | str)}
+    used = {category for _, _, category, _ in content.objects if isinstance(category, int | str)}
     named = zip((entry["id"] for _, entry in categories), names, strict=True)
     content.label_names = {key: name for key, name in named if name not in parents or key in used}
     return content
@@ -183,7 +234,7 @@ def _labels(content: _Content, listing: Listing, problems: Problems) -> dict[Any
     """Labels by image id; annotations of unlisted images and categories without annotations are noted."""
     found: dict[Any, dict[str, None]] = {}
     strange: list[Any] = []
-    for number, image, category in content.pairs:
+    for number, image, category, _ in content.objects:
         try:
             name, is_listed = content.label_names.get(category), image in content.images
         except TypeError:
@@ -197,7 +248,7 @@ def _labels(content: _Content, listing: Listing, problems: Problems) -> dict[Any
             strange.append(image)
         else:
             found.setdefault(image, {})[name] = None
-    if strange and len(strange) == len(content.pairs):
+    if strange and len(strange) == len(content.objects):
         kinds = " and ".join(sorted({kind_of(key) if not isinstance(key, str) else "text" for key in content.images}))
         text = (
             f"no annotation is of a listed image: image_id is {shown(strange[0])}, ids of images are {kinds}, such as "

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.cells import AUTO
 from sct_hf.data.listing import Listing
 from sct_hf.data.problems import Problems
@@ -58,6 +59,7 @@ class Request:
 
 Lister = Callable[[Request, Problems], Listing]
 Sign = Callable[[Path], dict[str, Any] | None]
+Boxer = Callable[[Request, Problems], dict[str, BoxedImage]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Reader:
             without images are notes; in a user's own files they are errors.
         sign: Tells whether a file or folder is in this format: the options of training that name it, or None.
         layout: What `sign` looks for, in a few words; shown where no format is recognised.
+        boxer: Function that reads the boxes of the split of a request, by image id; None if the format has none.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Reader:
     published: bool
     sign: Sign | None
     layout: str
+    boxer: Boxer | None
 
 
 READERS: dict[str, Reader] = {}
@@ -103,6 +107,7 @@ def register_reader(
     published: bool = False,
     sign: Sign | None = None,
     layout: str = "",
+    boxer: Boxer | None = None,
 ) -> Callable[[Lister], Lister]:
     """Register a function as the reader of a format, under its name in `--dataset`.
 
@@ -119,6 +124,7 @@ def register_reader(
         published: Whether the data are published.
         sign: How a file or folder of this format is recognised; None if it is only read by name.
         layout: What `sign` looks for, in a few words.
+        boxer: How its boxes are read; None if it has none.
 
     Raises:
         ValueError: Another reader has this name, or an option is not a field of `Request`.
@@ -130,7 +136,7 @@ def register_reader(
 
     def register(lister: Lister) -> Lister:
         options = frozenset({*takes, *needs})
-        READERS[name] = Reader(name, title, lister, options, frozenset(needs), published, sign, layout)
+        READERS[name] = Reader(name, title, lister, options, frozenset(needs), published, sign, layout, boxer)
         return lister
 
     return register
@@ -174,6 +180,30 @@ def list_data(dataset: str, split: str, problems: Problems, **options: Any) -> L
         InputError: The data set does not exist, or an option is missing or not accepted by its reader.
     """
     reader = find_reader(dataset)
+    return reader.lister(_request(reader, dataset, split, options), problems)
+
+
+def list_boxes(dataset: str, split: str, problems: Problems, **options: Any) -> dict[str, BoxedImage]:
+    """Read the boxes of one split of a data set, by image id; an image without an object may be absent.
+
+    Args:
+        dataset: A name of `READERS`, a name on the Hub, or a folder.
+        split: Name of the split.
+        problems: Collects the errors of the data.
+        **options: As in `list_data`.
+
+    Raises:
+        InputError: The data set has no boxes or does not exist, or an option is missing or not accepted.
+    """
+    reader = find_reader(dataset)
+    if reader.boxer is None:
+        having = ", ".join(name for name, each in READERS.items() if each.boxer is not None)
+        raise InputError(f"dataset is {dataset!r}, which has no boxes: give one of {having}")
+    return reader.boxer(_request(reader, dataset, split, options), problems)
+
+
+def _request(reader: Reader, dataset: str, split: str, options: dict[str, Any]) -> Request:
+    """The request that options make, once they are found to be those of the reader."""
     given = {field: value for field, value in options.items() if value is not None}
     for field, value in given.items():
         if field not in reader.takes | _ALWAYS:
@@ -194,4 +224,4 @@ def list_data(dataset: str, split: str, problems: Problems, **options: Any) -> L
         given["files"] = tuple(Path(file) for file in ([files] if isinstance(files, str | Path) else files))
     if "label_names" in given:
         given["label_names"] = tuple(given["label_names"])
-    return reader.lister(Request(dataset, split, **given), problems)
+    return Request(dataset, split, **given)

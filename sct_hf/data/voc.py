@@ -4,12 +4,13 @@ import os
 from functools import partial
 from pathlib import Path
 
+from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.names import shown
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.text_files import read_lines
-from sct_hf.data.voc_objects import ABSENT, DIFFICULT, PRESENT, read_annotation, with_mark
+from sct_hf.data.voc_objects import ABSENT, DIFFICULT, PRESENT, read_annotation, read_boxes, with_mark
 from sct_hf.errors import InputError
 
 VOC_LABELS: list[str] = [
@@ -69,6 +70,14 @@ def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
     return listing
 
 
+def voc_boxes(request: Request, problems: Problems, *, year: int) -> dict[str, BoxedImage]:
+    """Read the boxes of a split from `Annotations`; arguments as in `list_voc`."""
+    assert request.data_dir is not None
+    folder = _find_root(request.data_dir, year) / "Annotations"
+    records = list_voc(request, problems, year=year).records
+    return read_boxes([folder / f"{record.image}.xml" for record in records], problems)
+
+
 def _sign(place: Path, *, year: int) -> dict[str, Path | str] | None:
     """`VOC<year>/ImageSets/Main` with lists of VOC's labels, and the first of the official pairs that it has."""
     try:
@@ -90,6 +99,7 @@ for _year in (2007, 2012):
         published=True,
         sign=partial(_sign, year=_year),
         layout="VOC2007 or VOC2012 with ImageSets/Main, as in the archives",
+        boxer=partial(voc_boxes, year=_year),
     )(partial(list_voc, year=_year))
 
 

@@ -152,7 +152,8 @@ class MultiLabelOutput(ModelOutput):
         losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: one per branch, and "transport".
         branch_logits (`dict[str, Tensor]` of shape (B, C) each): The branches "region", "map" and "pooled", whose mean
             is `logits`; float32.
-        semantic_map (`Tensor` of shape (B, C, H, W), *optional*): M, logits. All maps need `output_maps=True`.
+        semantic_map (`Tensor` of shape (B, C, H, W), *optional*): M, logits. All maps need `output_maps=True`; a peer
+            head has `region_scores` at most.
         transport_plan (`Tensor` of shape (B, C, H, W), *optional*): π→, sums to 1 over labels at a region; float32.
         backward_plan (`Tensor` of shape (B, C, H, W), *optional*): π←, sums to 1 over the regions for each label.
         prototype_plan (`Tensor` of shape (B, C, H, W), *optional*): The backward plan of the label prototypes, if any.
@@ -176,6 +177,15 @@ class MultiLabelOutput(ModelOutput):
         if self.branch_logits is not None:  # pipelines of transformers take batches apart in these, not in dicts
             self.branch_logits = ModelOutput(self.branch_logits)
         super().__post_init__()
+
+    @property
+    def heatmap(self) -> Tensor:
+        """Where each label is in the image, (B, C, H, W) float32: the one map that heatmaps, boxes and scores use.
+
+        It is the transport plan, or the region scores of a peer head. It needs `output_maps=True`.
+        """
+        found = self.region_scores if self.transport_plan is None else self.transport_plan
+        return cast(Tensor, found).float()
 
 
 @dataclass

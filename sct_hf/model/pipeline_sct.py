@@ -308,7 +308,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             options["vocabulary"] = label_set
         output = self.model(pixels, **options)
         scored["scores"] = output.logits.float().sigmoid()  # (B, C)
-        return scored | ({"maps": output.transport_plan.float()} if heatmaps or maps else {})  # (B, C, H', W')
+        return scored | ({"maps": output.heatmap} if heatmaps or maps else {})  # (B, C, H', W')
 
     def postprocess(  # type: ignore[override]
         self,

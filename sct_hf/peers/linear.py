@@ -23,3 +23,10 @@ class LinearHead(nn.Module):
         """Map features (B, D₀, H, W) to logits (B, C)."""
         # This pooling hands the backbone a gradient in the memory format of its map, which a mean does not.
         return self.classifier(F.avg_pool2d(features, features.shape[2:]).flatten(1))
+
+    def region_scores(self, features: Tensor) -> Tensor:
+        """The class activation maps (B, C, H, W) of features (B, D₀, H, W) (Zhou et al., CVPR 2016).
+
+        A map is the classifier on each region; its mean over regions is the logit.
+        """
+        return self.classifier(features.movedim(1, 3)).movedim(3, 1)

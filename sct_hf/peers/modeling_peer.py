@@ -148,6 +148,7 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
         labels: Tensor | None = None,
         *,
         backbone_features: Tensor | None = None,
+        output_maps: bool = False,
     ) -> MultiLabelOutput:
         """Score images; with targets, also compute the loss.
 
@@ -155,13 +156,17 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             pixel_values (`Tensor` of shape (B, 3, S_h, S_w), *optional*): Normalised images.
             labels (`Tensor` of shape (B, C), *optional*): Targets: 1, 0, soft values in [0, 1], −1 or NaN unknown.
             backbone_features (`Tensor` of shape (B, D₀, H, W), *optional*): The backbone's map, instead of images.
+            output_maps (`bool`, *optional*, defaults to `False`): Whether to return region scores (B, C, H, W), of a
+                head that has them.
 
         Returns:
             `MultiLabelOutput`: logits (B, C), logits of each branch, and the loss if targets are given.
 
         Raises:
-            ValueError: An input has a wrong shape, size or value.
+            ValueError: An input has a wrong shape, size or value, or maps are asked of a head that has none.
         """
+        if output_maps and not self.scores_regions:
+            raise ValueError(f"output_maps=True, but head={self.config.head!r} scores no regions: leave it out.")
         match = self.match(pixel_values, backbone_features)
         branches = self.branches(match)  # {name: (B, C)}
         logits = self.fuse(branches)  # (B, C)
@@ -171,7 +176,13 @@ class PeerForMultiLabelClassification(BackbonePreTrainedModel):
             loss = weighted_sum(losses, self.loss_weights)
         if self.hierarchy is not None and not self.training:
             logits = self.hierarchy(logits)  # (B, C)
-        return MultiLabelOutput(loss=loss, logits=logits, losses=losses, branch_logits=branches)
+        maps = {"region_scores": self.head.region_scores(match.features)} if output_maps else {}  # type: ignore[operator]
+        return MultiLabelOutput(loss=loss, logits=logits, losses=losses, branch_logits=branches, **maps)
+
+    @property
+    def scores_regions(self) -> bool:
+        """Whether the head has a map of each label, by a method `region_scores`: (B, D₀, H, W) to (B, C, H, W)."""
+        return hasattr(self.head, "region_scores")
 
     def vocabulary(self) -> None:
         """Return None: a peer head scores only the labels of training."""

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.checks import check_listings
 from sct_hf.data.listing import Listing, read_label_names
 from sct_hf.data.problems import Problems
-from sct_hf.data.registry import find_reader, list_data
+from sct_hf.data.registry import find_reader, list_boxes, list_data
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArguments
 
@@ -77,11 +78,28 @@ def list_split(
     Raises:
         InputError: An option is missing or not accepted by the reader.
     """
-    options |= {name: getattr(data, name) for name in ("data_dir", "image_column", "label_column")}
-    separator = None if data.separator == "auto" else data.separator
     return list_data(
-        data.dataset, split, problems, files=file, label_names=label_names, separator=separator, **options
+        data.dataset, split, problems, files=file, label_names=label_names, **_reader_options(data), **options
     )
+
+
+def read_boxes(data: EvaluationDataArguments) -> dict[str, BoxedImage]:
+    """Read the boxes of the split to score, by image id.
+
+    Raises:
+        DataError: The data has errors; the message lists all.
+        InputError: The data set has no boxes.
+    """
+    problems = Problems()
+    boxes = list_boxes(data.dataset, data.eval_split, problems, files=data.eval_file, **_reader_options(data))
+    problems.raise_if_any()
+    return boxes
+
+
+def _reader_options(data: EvaluationDataArguments) -> dict[str, Any]:
+    separator = None if data.separator == "auto" else data.separator
+    named = {name: getattr(data, name) for name in ("data_dir", "image_column", "label_column")}
+    return named | {"separator": separator}
 
 
 def _listing(

@@ -234,7 +234,7 @@ def format_table(
         table.insert(list(table).index("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
     for column in table.columns.difference(["label", "train_positives", "group", "positives"]):
         table[column] = [percent(value) for value in table[column]]
-    blocks.append(_aligned(table))
+    blocks.append(aligned(table))
     return "\n\n".join(blocks)
 
 
@@ -251,16 +251,16 @@ def _group_lines(metrics: Mapping[str, Any]) -> str:
         }
         for group, span in zip(GROUPS, spans, strict=True)
     ]
-    return _aligned(pd.DataFrame(rows))
+    return aligned(pd.DataFrame(rows))
 
 
 def _side_by_side(rows: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> str:
     percents = [{"": name, **{key: percent(row[key]) for key in keys}} for name, row in rows.items()]
-    return _aligned(pd.DataFrame(percents))
+    return aligned(pd.DataFrame(percents))
 
 
-def _aligned(table: pd.DataFrame) -> str:
-    """Columns of text, the first aligned left, the others right."""
+def aligned(table: pd.DataFrame) -> str:
+    """A table as text: columns of text, the first aligned left, the others right."""
     texts = [[in_line(str(text)) for text in (head, *table[head])] for head in table.columns]
     widths = [max(map(len, column)) for column in texts]
     rows = zip(*texts, strict=True)

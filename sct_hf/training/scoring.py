@@ -18,10 +18,12 @@ from sct_hf.model.backbone_sct import capability
 from sct_hf.progress import say
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
+from sct_hf.training.data_checks import read_boxes
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
 from sct_hf.training.loaders import make_loader
+from sct_hf.training.localisation import check_maps, format_localisation, load_cam, score_localisation
 from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, training_note, write_scores
 from sct_hf.training.run_data import load_evaluation_images
@@ -35,7 +37,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     Labels of the model that the data set lacks are unknown and not scored, except parents in the model's hierarchy,
     which follow from their children. With `unseen_labels`, these are also scored by their text (`zero_shot` in
     metrics.json), and labels of the data set that are neither seen nor unseen are left out. With `known_shares`, the
-    labels are scored again for each share that the model is told (`known_labels` in metrics.json).
+    labels are scored again for each share that the model is told (`known_labels` in metrics.json). With
+    `localisation`, the maps of labels are compared with boxes (`localisation` in metrics.json).
 
     Args:
         arguments: Options of the checkpoint and the scoring.
@@ -45,7 +48,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         The content of metrics.json.
 
     Raises:
-        InputError: The checkpoint does not exist, it lacks a label of the data set, or the reader found errors.
+        InputError: A checkpoint does not exist or does not suit the options, it lacks a label of the data set, or the
+            reader found errors.
     """
     folder = Path(arguments.output_dir)
     if (folder / RunFile.ARGUMENTS).exists():
@@ -55,6 +59,11 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     )
     with accelerator.main_process_first():
         model = load_model(arguments.model, field="model")
+        cam, boxes = None, None
+        if arguments.localisation:
+            check_maps(model, "model", arguments.model)
+            cam = load_cam(arguments.cam_checkpoint, model) if arguments.cam_checkpoint else None
+            boxes = read_boxes(data)
         images = load_evaluation_images(data, arguments.seed)
     names, parents = model.config.label_names, model.config.label_parents
     if arguments.known_shares and not capability(model, "takes_known_labels"):
@@ -94,6 +103,10 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         metrics["known_labels"] = score_with_known_labels(
             model, loader, images, scores, accelerator, shares=arguments.known_shares, seed=arguments.seed
         )
+    if boxes is not None:
+        metrics["localisation"] = score_localisation(
+            model, cam, images, boxes, data, arguments.batch_size, accelerator
+        )
     if accelerator.is_main_process:
         predictions = Predictions(images.image_ids, scores, targets, names)
         with room_to_save(folder):
@@ -103,6 +116,8 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
             say(accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
         if arguments.known_shares:
             say(accelerator, f"\n{format_known_labels(metrics['known_labels'])}")
+        if boxes is not None:
+            say(accelerator, f"\n{format_localisation(metrics['localisation'])}")
         if seen:
             say(accelerator, f"\n{training_note(seen, len(images))}")
         if missing := metrics["labels_not_judged"]:

@@ -39,7 +39,20 @@ class ScoringArguments(CheckedOptions):
         group=_GROUP,
         within="(0, 1)",
     )
+    localisation: bool = option(
+        False,
+        "Also measure where the labels' maps point: pointing game, energy, MaxBoxAccV2, CorLoc. Needs boxes.",
+        group=_GROUP,
+    )
+    cam_checkpoint: str | None = option(
+        None,
+        "Checkpoint with a linear head whose class activation maps localisation measures beside the model's.",
+        group=_GROUP,
+        unset="none",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.model), "model", self.model, "give the folder of a checkpoint, or its name on the Hub")
+        asked = self.localisation or self.cam_checkpoint is None
+        require(asked, "cam_checkpoint", self.cam_checkpoint, "give --localisation true with it, or leave it out")

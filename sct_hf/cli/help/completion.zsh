@@ -135,6 +135,8 @@ _shtab_sct_hf_evaluate_options=(
   {--cpu_threads,--cpu-threads}"[CPU threads of each process\; 0 divides all cores among the processes. (default\: 0)]:cpu_threads:"
   "--seed[Seed that draws max_eval_samples and known labels. (default\: 0)]:seed:"
   {--known_shares,--known-shares}"[Tell the model these shares of the labels, such as 0.25 0.5 0.75, and score the others. (default\: none)]:known_shares:"
+  "--localisation[Also measure where the labels\' maps point\: pointing game, energy, MaxBoxAccV2, CorLoc. Needs boxes. (default\: false)]:true|false:"
+  {--cam_checkpoint,--cam-checkpoint}"[Checkpoint with a linear head whose class activation maps localisation measures beside the model\'s. (default\: none)]:cam_checkpoint:"
   "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
   {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.folder import SPLITS
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.places import find_image, unread_files
@@ -11,7 +12,7 @@ from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.signs import begins_with
 from sct_hf.data.text_files import read_lines
-from sct_hf.data.voc_objects import DIFFICULT, PRESENT, read_annotation, with_mark
+from sct_hf.data.voc_objects import DIFFICULT, PRESENT, read_annotation, read_boxes, with_mark
 from sct_hf.errors import InputError
 from sct_hf.files import images_below
 
@@ -38,6 +39,11 @@ def _sign(place: Path) -> dict[str, Path | str] | None:
     return {"data_dir": place} | ({"train_split": lists[0]} if len(lists) == 1 else {})
 
 
+def voc_xml_boxes(request: Request, problems: Problems) -> dict[str, BoxedImage]:
+    """Read the boxes of a split; arguments as in `list_voc_xml`."""
+    return read_boxes([Path(record.place) for record in list_voc_xml(request, problems).records], problems)
+
+
 @register_reader(
     "voc",
     title="Own images (Pascal VOC XML)",
@@ -45,6 +51,7 @@ def _sign(place: Path) -> dict[str, Path | str] | None:
     takes=["label_names"],
     sign=_sign,
     layout="an XML file with <annotation> for each image, in Annotations/, train/ or beside the images",
+    boxer=voc_xml_boxes,
 )
 def list_voc_xml(request: Request, problems: Problems) -> Listing:
     """List the images of XML annotations; their labels are the names of the objects.
