@@ -29,6 +29,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--examples", nargs="+", type=Path, default=[], metavar="IMAGE", help="Images to show on the model's page."
     )
+    made.add_argument(
+        "--evaluation",
+        type=Path,
+        metavar="FOLDER",
+        help="Output of evaluate --localisation true on the folder, to show on the model's page.",
+    )
     made.add_argument("--space", metavar="OWNER/NAME", help="Also publish a demo of the model, as this Space.")
     return made
 
@@ -46,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
         )
     logging.disable_progress_bar()
     where = {name: getattr(arguments, name) for name in ("private", "create_pr", "revision")}
-    with prepared(arguments.folder, arguments.repo, examples=arguments.examples) as target:
+    given = {name: getattr(arguments, name) for name in ("examples", "evaluation")}
+    with prepared(arguments.folder, arguments.repo, **given) as target:
         demo = prepared_space(target, arguments.repo, arguments.space) if arguments.space else nullcontext()
         with demo as space:
             if arguments.dry_run:

@@ -14,6 +14,7 @@ from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import BEGIN, END, Notes
 from sct_hf.options import default_of, options_of
 from sct_hf.training.arguments import training_options
+from sct_hf.training.localisation import METHODS
 from sct_hf.training.model_settings import setting_word
 
 TASK = "image-classification"
@@ -58,6 +59,9 @@ def make_card(
         "own_thresholds": config.thresholds is not None,
         "dataset": _dataset_name(metrics["dataset"]),
         "metrics": metrics,
+        "evaluation": run.evaluation,
+        "evaluated": run.evaluation and _dataset_name(run.evaluation["dataset"]),
+        "methods": METHODS,
         "arguments": arguments,
         "command": markdown_block(_command(run.record["command"]), "bash"),
         "settings": _settings(arguments),

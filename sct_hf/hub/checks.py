@@ -12,6 +12,7 @@ from transformers import CONFIG_MAPPING, AutoImageProcessor
 from sct_hf.errors import InputError
 from sct_hf.escaping import from_csv_cell
 from sct_hf.files import sha256_of_file
+from sct_hf.hub.evaluation import Evaluation, read_evaluation
 from sct_hf.hub.records import check_facts, is_number, read_object, read_record, refuse
 from sct_hf.metrics.frequency import frequency_groups, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
@@ -40,6 +41,7 @@ class TrainedRun:
         metrics: Content of metrics.json.
         per_label: The table of `label_table`: one row per label, in the order of the logits.
         record: Content of training_args.json: `arguments`, `command`, `versions`.
+        evaluation: An evaluation to show on the card, if any.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class TrainedRun:
     metrics: dict[str, Any]
     per_label: pd.DataFrame
     record: dict[str, Any]
+    evaluation: Evaluation | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -55,7 +58,7 @@ class TrainedRun:
         return self.record["arguments"]
 
 
-def read_run(folder: str | Path) -> TrainedRun:
+def read_run(folder: str | Path, evaluation: str | Path | None = None) -> TrainedRun:
     """Read the output folder of a training run and check that it can be published.
 
     The figures are recomputed from predictions.parquet. The weights are compared with the digest that training
@@ -63,10 +66,11 @@ def read_run(folder: str | Path) -> TrainedRun:
 
     Args:
         folder: The output folder of `sct-hf train`.
+        evaluation: The output folder of `sct-hf evaluate --localisation true` on it, if the card should show it.
 
     Raises:
-        InputError: The folder is incomplete or unfinished, does not load, is not an SCT model, or its figures belong
-            to other weights.
+        InputError: The folder is incomplete or unfinished, does not load, is not an SCT model, or its figures or those
+            of the evaluation belong to other weights.
     """
     folder = Path(folder)
     missing = [name for name in RunFile.of_kind("model", "report") if not (folder / name).is_file()]
@@ -83,7 +87,8 @@ def read_run(folder: str | Path) -> TrainedRun:
         processor = load_pretrained(AutoImageProcessor, folder)
     except InputError as error:
         refuse(folder, f"its preprocessor_config.json cannot be used ({error})", "train again")
-    run = TrainedRun(folder, model.eval(), processor, metrics, _check_metrics(folder, model, metrics), record)
+    more = None if evaluation is None else read_evaluation(evaluation, metrics["weights_sha256"])
+    run = TrainedRun(folder, model.eval(), processor, metrics, _check_metrics(folder, model, metrics), record, more)
     _check_arguments(run)
     return run
 

@@ -81,6 +81,7 @@ def measured_numbers(run: TrainedRun) -> Iterator[float]:
     metrics = {name: value for name, value in run.metrics.items() if name != "comparison"}
     yield from _numbers(metrics)
     yield from _numbers(run.per_label.to_dict("list"))
+    yield from _numbers(run.evaluation)
     yield from _numbers(run.arguments)
     yield from run.model.config.input_size
     yield len(run.model.config.label_names)

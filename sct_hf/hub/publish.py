@@ -34,13 +34,16 @@ def check_name(field: str, repo_id: str) -> None:
 
 
 @contextmanager
-def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ()) -> Iterator[Path]:
+def prepared(
+    folder: str | Path, repo_id: str, *, examples: Sequence[Path] = (), evaluation: Path | None = None
+) -> Iterator[Path]:
     """Make and check the folder to publish; it is removed at the end. Nothing is sent.
 
     Args:
         folder: The output folder of `sct-hf train`.
         repo_id: Where it is published, "OWNER/NAME".
         examples: Images to show on the model's page.
+        evaluation: See `read_run`.
 
     Yields:
         The folder to publish.
@@ -49,7 +52,7 @@ def prepared(folder: str | Path, repo_id: str, *, examples: Sequence[Path] = ())
         InputError: The name, the folder or an example cannot be used.
     """
     check_name("repo", repo_id)
-    run = read_run(folder)
+    run = read_run(folder, evaluation)
     with TemporaryDirectory(prefix="sct_hf-publish-") as temporary:
         target = Path(temporary) / repo_id.split("/")[1]
         target.mkdir()

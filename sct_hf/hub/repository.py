@@ -19,8 +19,10 @@ from sct_hf.hub.alone import run_alone
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import NOTES, read_notes
+from sct_hf.hub.evaluation import EVALUATION
 from sct_hf.inference.scoring import score_images
 from sct_hf.model.configuration_sct import write_code
+from sct_hf.training.report import write_json
 from sct_hf.training.run_files import RunFile
 
 _PACKAGE = sct_hf.model.__name__ + "."
@@ -51,6 +53,8 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
     try:
         for file in (RunFile.WEIGHTS, RunFile.METRICS, RunFile.PER_LABEL):
             shutil.copyfile(run.folder / file, target / file)
+        if run.evaluation is not None:
+            write_json(target / EVALUATION, run.evaluation)
         for path, name in zip(examples, shown, strict=True):
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target / name)

@@ -26,9 +26,9 @@ from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.report import aligned, percent
 
 MODEL, CAM, CENTRE, WHOLE = "model", "cam", "centre", "whole_image"
-"""Names of the methods in metrics.json."""
+METHODS = {MODEL: "the model", CAM: "CAM of a linear head", CENTRE: "centre of the image", WHOLE: "whole image"}
+"""The methods by their names in metrics.json, in words."""
 
-_WORDS = {MODEL: "the model", CAM: "CAM of a linear head", CENTRE: "centre of the image", WHOLE: "whole image"}
 _SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that swap width and height
 _SHAPE = 0.02  # difference of the logarithms of two aspect ratios, of rounded sides
 
@@ -110,7 +110,7 @@ def score_localisation(
     found: dict[str, list[PairFigures]] = {}
     for name, each in {MODEL: model, CAM: cam}.items():
         if each is not None:
-            maps = _maps_of(each.to(accelerator.device), images, pairs, data, batch_size, accelerator, _WORDS[name])
+            maps = _maps_of(each.to(accelerator.device), images, pairs, data, batch_size, accelerator, METHODS[name])
             found[name] = _measured(maps, pairs)
     mine = range(accelerator.process_index, len(pairs), accelerator.num_processes)
     for name, draw in {CENTRE: _centre, WHOLE: _whole}.items():
@@ -132,11 +132,11 @@ def format_localisation(figures: Mapping[str, Any]) -> str:
     """Format the result of `score_localisation` as text, in percent: methods, sizes of objects, labels."""
     methods, counted = figures["methods"], f"{figures['pairs']} labels in {figures['images']} images"
     first = f"where the maps point ({counted}; a peak may be {figures['tolerance']} pixels off)"
-    rows = [{"": _WORDS[name], **_percents(each["overall"])} for name, each in methods.items()]
+    rows = [{"": METHODS[name], **_percents(each["overall"])} for name, each in methods.items()]
     blocks = [first, aligned(pd.DataFrame(rows))]
     of_sizes = [
         {"pointing by size": size, "labels": row["pairs"]}
-        | {_WORDS[name]: percent(each["by_size"][size]["pointing"]) for name, each in methods.items()}
+        | {METHODS[name]: percent(each["by_size"][size]["pointing"]) for name, each in methods.items()}
         for size, row in methods[MODEL]["by_size"].items()
     ]
     blocks.append(aligned(pd.DataFrame(of_sizes)))

@@ -11,6 +11,7 @@ from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.hierarchies import with_parents
 from sct_hf.data.label_splits import split_labels
 from sct_hf.errors import InputError
+from sct_hf.files import sha256_of_file
 from sct_hf.label_text.words import label_words
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
@@ -94,6 +95,9 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         "labels_not_judged": labels_not_judged(targets, names),
         "skipped_images": list(images.skipped),
     }
+    weights = Path(arguments.model) / RunFile.WEIGHTS
+    if weights.is_file():
+        metrics["weights_sha256"] = sha256_of_file(weights)
     seen = len(images) if _trained_on(Path(arguments.model), data) else 0
     if seen:
         metrics["scored_in_training"] = seen

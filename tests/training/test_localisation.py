@@ -1,5 +1,6 @@
 """`sct-hf evaluate --localisation`: a tiny VOC folder through the command, measured again by hand."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,7 +80,9 @@ def test_figures_of_a_tiny_voc_folder(
     tmp_path: Path, sct: Path, checkpoints: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, linear = write_voc(tmp_path / "data", OBJECTS), checkpoints("linear")
-    found = run(tmp_path / "out", sct, data, cam_checkpoint=linear)["localisation"]
+    metrics = run(tmp_path / "out", sct, data, cam_checkpoint=linear)
+    assert metrics["weights_sha256"] == hashlib.sha256((sct / "model.safetensors").read_bytes()).hexdigest()
+    found = metrics["localisation"]
     assert (found["images"], found["pairs"], found["without_box"], found["other_shape"]) == (3, 4, 0, [])
     assert list(found["methods"]) == ["model", "cam", "centre", "whole_image"]
     for folder, name in ((sct, "model"), (linear, "cam")):

@@ -316,6 +316,7 @@ _shtab_sct_hf_publish_options=(
   "--create_pr[Open a pull request to an existing repository.]"
   "--revision[Commit to this branch of an existing repository.]:BRANCH:"
   "--examples[Images to show on the model\'s page.]:IMAGE:"
+  "--evaluation[Output of evaluate --localisation true on the folder, to show on the model\'s page.]:FOLDER:"
   "--space[Also publish a demo of the model, as this Space.]:OWNER/NAME:"
   ":Output folder of training.:"
   ":OWNER\/NAME on the Hub\; created if it does not exist.:"
