@@ -10,6 +10,8 @@ import numpy as np
 from sct_hf.data.names import shown
 from sct_hf.data.problems import Problems
 
+_MOST_PIXELS = 2 * 89_478_485  # what Pillow decodes
+
 
 @dataclass
 class BoxedImage:
@@ -58,11 +60,12 @@ def checked_numbers(
 
 
 def image_size(width: Any, height: Any, place: object, remedy: str, problems: Problems) -> tuple[int, int] | None:
-    """The size of an annotated image; None and a problem if it is not two whole numbers above 0."""
+    """The size of an annotated image; None and a problem if it is not two whole numbers, or too large to decode."""
     numbers = checked_numbers([width, height], 2, "the size of the image", place, remedy, problems)
     if numbers is None:
         return None
-    if min(numbers) < 1 or any(number != int(number) for number in numbers):
+    whole = all(number == int(number) and number >= 1 for number in numbers)
+    if not whole or numbers[0] * numbers[1] > _MOST_PIXELS:
         problems.add("wrong size", place, f"the size of the image is {numbers[0]:g}×{numbers[1]:g} pixels", remedy)
         return None
     return int(numbers[0]), int(numbers[1])

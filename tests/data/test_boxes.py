@@ -168,6 +168,7 @@ def test_the_ids_are_those_of_the_images(coco_dir: Path) -> None:
         (("annotations", 0, "bbox"), [1, 2, float("nan"), 3], "annotation 1: bbox is .* not 4 numbers"),
         (("annotations", 0, "bbox"), [1, 2, True, 3], "annotation 1: bbox is .* not 4 numbers"),
         (("annotations", 0, "bbox"), [1, 2, 10**400, 3], "annotation 1: bbox is .* not 4 numbers"),
+        (("images", 0, "width"), 10**8, r"images 1: the size of the image is 1e\+08×40 pixels: add its width"),
         (("images", 0, "width"), None, "images 1: the size of the image is .*: add its width and height"),
         (("annotations", 0, "category_id"), [], "category_id"),
         (("annotations", 0, "image_id"), [], "category_id"),

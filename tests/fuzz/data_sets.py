@@ -14,6 +14,8 @@ from sct_hf.data.nus_wide import NUS_CONCEPTS
 from sct_hf.data.registry import ANY_PLACE
 from sct_hf.data.voc import VOC_LABELS
 
+SIZE = "<size><width>8</width><height>8</height></size>"
+BOX = "<bndbox><xmin>2</xmin><ymin>1</ymin><xmax>8</xmax><ymax>5</ymax></bndbox>"
 LABELS = [["dog", "cat"], ["dog"], ["cat", "sofa"], ["sofa", "dog"]]
 NAMES = ["cat", "dog", "sofa"]
 
@@ -85,9 +87,9 @@ def _voc(root: Path, year: int) -> Sound:
     files: dict[Path, Any] = {inner / "ImageSets" / "Main" / f"{name}.txt": text for name, text in lists.items()}
     for number, labels in enumerate(LABELS):
         objects = "".join(
-            f"<object><name>{label}</name><difficult>{number % 2}</difficult></object>" for label in labels
+            f"<object><name>{label}</name><difficult>{number % 2}</difficult>{BOX}</object>" for label in labels
         )
-        text = f"<annotation><filename>{number}.jpg</filename>{objects}</annotation>\n"
+        text = f"<annotation><filename>{number}.jpg</filename>{SIZE}{objects}</annotation>\n"
         files[inner / "Annotations" / f"{number}.xml"] = text
     return Sound({"data_dir": root, "eval_split": "val", "holdout": 0.0}, files)
 
@@ -96,8 +98,9 @@ def _voc_xml(root: Path) -> Sound:
     _images(root)
     files: dict[Path, Any] = {}
     for number, labels in enumerate(LABELS):
-        objects = "".join(f"<object><name>{label}</name><pose>Left</pose></object>" for label in labels)
-        files[root / f"{number}.xml"] = f"<annotation><filename>{number}.png</filename>{objects}</annotation>\n"
+        objects = "".join(f"<object><name>{label}</name><pose>Left</pose>{BOX}</object>" for label in labels)
+        text = f"<annotation><filename>{number}.png</filename>{SIZE}{objects}</annotation>\n"
+        files[root / f"{number}.xml"] = text
     return Sound({"data_dir": root}, files)
 
 

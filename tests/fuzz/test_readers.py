@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sct_hf.data.registry import READERS
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import READERS, list_boxes
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments
 from sct_hf.training.data_checks import check_run_data
@@ -42,6 +43,11 @@ def read(sound: Sound, name: str) -> None:
     options = {"dataset": name, "eval_split": "held_out", "holdout": 0.5} | sound.options
     data = DataArguments(**{key: str(value) if isinstance(value, Path) else value for key, value in options.items()})
     load_run_data(data, 0, check_run_data(data))
+    if READERS[name].boxer is not None:
+        problems = Problems()
+        boxes = list_boxes(name, "train", problems, data_dir=data.data_dir, files=data.train_file)
+        problems.raise_if_any()
+        assert all(image.of(label) is not None for image in boxes.values() for label in image.clear)
 
 
 def test_every_reader_has_a_data_set_to_damage() -> None:
