@@ -4,7 +4,9 @@ import ast
 import difflib
 import importlib
 import os
+import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "sct_hf" / "cli"
@@ -59,6 +61,10 @@ def run(command: str, *words: str) -> int:
     if {"-h", "--help"} & set(words) and help_text.is_file():
         print(help_text.read_text(encoding="utf-8"), end="")
         return 0
+    needed, with_them = _extras(command, words)
+    missing_of = runpy.run_path(str(FOLDER.parent / "extras.py"))["missing_of"]  # the package would import torch
+    if missing := missing_of(needed, with_them=with_them):
+        return _wrong(f"sct-hf {command} needs {missing[0]}, which is not installed: {missing[1]}")
     from sct_hf.errors import InputError
     from sct_hf.extras import install_line
     from sct_hf.startup import collector_paused
@@ -73,7 +79,9 @@ def run(command: str, *words: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush at the end
         return _CLOSED_PIPE
     except InputError as error:
-        return _wrong(str(error))
+        from sct_hf.cli._wording import in_options
+
+        return _wrong(in_options(str(error), importlib.import_module(f"sct_hf.cli.{command}").parser()))
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sct_hf.benchmark"):
             return _wrong(_NO_BENCHMARK)
@@ -87,6 +95,23 @@ def first_line(name: str) -> str:
     """One line on a command: the first line of its file."""
     docstring = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
+
+
+def _extras(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The extras that a command needs, and those that it mostly needs: `EXTRAS` of its file, read without an import.
+
+    EXTRAS maps a word of the command line to an extra: "" applies without any of the other words, and IMAGES to a
+    command line that starts with own images.
+    """
+    path, table = FOLDER / f"{command}.py", dict[str, str]()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXTRAS":
+            table = ast.literal_eval(node.value)
+    values = {word.rpartition("=")[2] for word in words}
+    named = [extra for word, extra in table.items() if word and word in values]
+    starts = bool(words) and not words[0].startswith("-")
+    usual = [table["IMAGES"]] if starts and "IMAGES" in table else []
+    return named or [table[""]] if table else [], usual
 
 
 def _overview() -> str:

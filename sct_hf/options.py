@@ -1,9 +1,10 @@
 """Options of a command: dataclass fields that also serve help, checks, records and model cards."""
 
+import difflib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -150,6 +151,17 @@ def choices_of(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) in (list, Union, UnionType):
         return tuple(choice for part in get_args(annotation) for choice in choices_of(part))
     return ()
+
+
+def did_you_mean(word: str, written: Mapping[str, str]) -> str:
+    """The end of an error about an unknown option: up to three options with near names, or a hint at `--help`.
+
+    Args:
+        word: The unknown option, with or without dashes.
+        written: {name of an option: how it is to be written}.
+    """
+    near = difflib.get_close_matches(word.lstrip("-").replace("-", "_"), list(written), n=3)
+    return f"; did you mean {' or '.join(written[name] for name in near)}?" if near else "; see --help"
 
 
 def require(holds: bool, name: str, value: object, remedy: str) -> None:

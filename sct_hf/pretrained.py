@@ -15,6 +15,8 @@ def load_pretrained(kind: Any, name: str | Path, **options: Any) -> Any:
     Raises:
         InputError: Loading failed; the message is only the reason.
     """
+    if Path(name).is_dir() and not any(Path(name).glob("*config.json")):
+        raise InputError("the folder has no config.json.")
     try:
         return kind.from_pretrained(name, **options)
     except Exception as error:  # files of odd content make transformers raise almost anything

@@ -17,6 +17,8 @@ from sct_hf.training.parsing import (
     training_parser,
 )
 
+EXTRAS = {"": "train"}
+
 _RECIPE = "benchmark_frozen"
 # Name → its own arguments, and the function that takes them, then those of training, and counts the failed runs.
 COMMANDS: dict[str, tuple[type, Callable[..., int]]] = {

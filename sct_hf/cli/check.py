@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sct_hf.cli._wording import in_options
 from sct_hf.data.problems import DataError
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.escaping import in_lines
@@ -17,13 +18,15 @@ from sct_hf.training.own_images import add_place, place_words
 from sct_hf.training.parsing import parse_into, parser_of
 from sct_hf.training.run_data import load_run_data
 
+EXTRAS = {"": "train"}
+
 
 @dataclass
 class CheckArguments(CheckedOptions):
     """The option of the plot."""
 
-    plot: str = option(
-        "outputs/labels.png", "PNG to draw: label counts, and labels that occur together.", group="output"
+    plot: str | None = option(
+        None, "PNG to draw: label counts, and labels that occur together.", group="output", unset="none"
     )
 
 
@@ -32,9 +35,7 @@ _OPTIONS = (CheckArguments, DataArguments)
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = parser_of(*_OPTIONS, prog="sct-hf check")
-    add_place(made)
-    return made
+    return parser_of(*_OPTIONS, prog="sct-hf check", first=add_place)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,14 +53,16 @@ def main(argv: Sequence[str]) -> int:
         run_data = load_run_data(data, 0, listings)
     except DataError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            print(in_options(str(problem), parser()), file=sys.stderr)
         for note in error.notes:
             print(in_lines(f"note: {note}"), file=sys.stderr)
-        print(f"error: {len(error.problems)} problems in the data", file=sys.stderr)
+        count = len(error.problems)
+        print(f"error: {count} problem{'s' if count > 1 else ''} in the data", file=sys.stderr)
         return 2
     summaries = [summarise(images) for images in (run_data.all_training, run_data.evaluation)]
     for summary, noted in zip(summaries, [*listings.notes, []], strict=False):
         print(format_summary(summary, noted) + "\n")
-    label_figure(summaries, Path(arguments.plot))
-    print(f"The plot is in {arguments.plot}")
+    if arguments.plot is not None:
+        label_figure(summaries, Path(arguments.plot))
+        print(f"The plot is in {arguments.plot}")
     return 0

@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from sct_hf.cli._parser import CommandParser
+
 _SCRIPTS = Path(__file__).parent / "help"
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="sct-hf completion",
         description="Print a script that completes the commands and options of sct-hf.",
         epilog='For bash: eval "$(sct-hf completion bash)", also as a line of ~/.bashrc.',

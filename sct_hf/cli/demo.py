@@ -6,16 +6,19 @@ from pathlib import Path
 
 from transformers.utils import logging
 
+from sct_hf.cli._parser import CommandParser
 from sct_hf.errors import InputError
 from sct_hf.escaping import markdown_code
 from sct_hf.inference.limits import add_limits, limits_of
 from sct_hf.inference.tagger import Tagger
 from sct_hf.own_checkpoint import own_checkpoint
 
+EXTRAS = {"": "demo"}
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="sct-hf demo",
         description="Serve a page to try a model: tags with scores, thresholds, heatmaps. Only this machine can open "
         "it. Ctrl+C ends it.",

@@ -5,21 +5,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers.utils import logging
 
+from sct_hf.cli._parser import CommandParser
 from sct_hf.data import load_data
 from sct_hf.data.listing import read_names
 from sct_hf.data.scenes import SCENE_LABELS
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
+from sct_hf.extras import usual_encoder
 from sct_hf.label_text.encoders import encode_labels
+
+EXTRAS = {"": "train"}
 
 _KNOWN_LABELS = {"scenes": SCENE_LABELS, "voc2007": VOC_LABELS, "voc2012": VOC_LABELS}
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="sct-hf embed",
         description='Embed label names: sct-hf embed dog "traffic light" --output labels.safetensors',
     )
@@ -30,9 +35,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--split", default="train", help="split of the data set to read the labels from (%(default)s)")
     made.add_argument(
         "--encoder",
-        default="bert-base-uncased",
         help="Hub name or folder of a text encoder, minilm, glove, glove:PATH, random, random:DIM or shuffled:ENCODER "
-        "(%(default)s)",
+        "(minilm if its package is installed, else bert-base-uncased)",
     )
     made.add_argument("--template", default="{}", help="prompt in which {} stands for the label's words (%(default)s)")
     made.add_argument("--seed", type=int, default=0, help="seed of the random encoder (%(default)s)")
@@ -48,7 +52,9 @@ def main(argv: Sequence[str]) -> int:
         InputError: The labels or the encoder cannot be used.
     """
     options = parser().parse_args(argv)
-    label_vectors = encode_labels(_label_names(options), options.encoder, template=options.template, seed=options.seed)
+    logging.disable_progress_bar()
+    encoder = options.encoder or usual_encoder()
+    label_vectors = encode_labels(_label_names(options), encoder, template=options.template, seed=options.seed)
     label_vectors.save(options.output, dtype=torch.float16 if options.half else torch.float32)
     for name, words in zip(label_vectors.names, label_vectors.recipe["words"], strict=True):
         print(in_line(name if name == words else f"{name} → {words}"))

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from transformers.utils import logging
 
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
+from sct_hf.training.own_images import add_place, place_words
 from sct_hf.training.parsing import parse_into, parser_of
 from sct_hf.training.scoring import score_checkpoint
+
+EXTRAS = {"": "train"}
 
 _OPTIONS = (ScoringArguments, EvaluationDataArguments)
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    return parser_of(*_OPTIONS, prog="sct-hf evaluate")
+    return parser_of(*_OPTIONS, prog="sct-hf evaluate", first=add_place)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,5 +27,8 @@ def main(argv: Sequence[str]) -> int:
         InputError: Options, checkpoint or data cannot be used.
     """
     logging.disable_progress_bar()
-    score_checkpoint(*parse_into(argv, *_OPTIONS))
+    words, recognised = place_words(argv, recipe=False, trains=False)
+    if recognised is not None:
+        print(recognised)
+    score_checkpoint(*parse_into(words, *_OPTIONS))
     return 0

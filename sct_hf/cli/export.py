@@ -14,6 +14,8 @@ from sct_hf.training.models import load_model
 from sct_hf.training.parsing import parse_into, parser_of
 from sct_hf.training.run_data import load_evaluation_images
 
+EXTRAS = {"": "export", "onnx": "export", "openvino": "openvino", "torch_export": "train"}
+
 _OPTIONS = (ExportArguments, EvaluationDataArguments)
 
 

@@ -9,6 +9,8 @@ from sct_hf.options import CheckedOptions, option
 from sct_hf.training.parsing import parse_with_training, training_parser
 from sct_hf.training.run_data import load_training_images
 
+EXTRAS = {"": "train"}
+
 
 @dataclass
 class OutputArguments(CheckedOptions):

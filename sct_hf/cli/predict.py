@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers.utils import logging
 
+from sct_hf.cli._parser import CommandParser
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
 from sct_hf.files import atomic_write
@@ -23,7 +24,7 @@ from sct_hf.own_checkpoint import own_checkpoint
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="sct-hf predict",
         description="Tag images with a multi-label model.",
         epilog="Exit code: 0 for success; 1 if some files could not be read, or heatmaps not written; 2 if nothing "
@@ -83,6 +84,12 @@ def _tag(arguments: argparse.Namespace) -> int:
         raise InputError(f"known and known_absent both have {both[0]!r}: give it to one of them")
     if arguments.boxes and arguments.format == "table":
         raise InputError("boxes: a table cannot show them; give --format json or csv")
+    for text in arguments.labels:
+        if Path(text).suffix and Path(text).is_file():
+            raise InputError(
+                f"labels is {text!r}, a file, but here it takes names of labels: give dog,sofa, or a text file with "
+                "a name per line by labels_file. A table of images and labels is for sct-hf train, check and evaluate"
+            )
     labels = [name.strip() for text in arguments.labels for name in text.split(",") if name.strip()]
     if arguments.labels_file is not None:
         labels += read_names(arguments.labels_file)
@@ -118,7 +125,8 @@ def _tag(arguments: argparse.Namespace) -> int:
             temporary.write_text(text, encoding="utf-8")
     if arguments.output is None:
         sys.stdout.write(text)
-    problems = [f"{result.path}: {result.error}" for result in results if result.error] + undrawn
-    for problem in problems:
+    unread = [f"{result.path}: {result.error}" for result in results if result.error]
+    in_table = arguments.output is None and arguments.format == "table" and sys.stdout.isatty()
+    for problem in undrawn if in_table else unread + undrawn:
         print(in_line(problem), file=sys.stderr)
-    return 1 if problems else 0
+    return 1 if unread or undrawn else 0

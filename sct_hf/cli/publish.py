@@ -8,13 +8,16 @@ from pathlib import Path
 from huggingface_hub.utils import enable_progress_bars
 from transformers.utils import logging
 
+from sct_hf.cli._parser import CommandParser
 from sct_hf.hub.publish import describe, prepared, snippet, upload
 from sct_hf.hub.space import pin, prepared_space
+
+EXTRAS = {"": "train"}
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = argparse.ArgumentParser(
+    made = CommandParser(
         prog="sct-hf publish",
         description="Publish a trained SCT model on the Hugging Face Hub: weights, code and model card as one commit.",
         epilog="A README.md in FOLDER adds to the card: its text as notes, its metadata (license, datasets, ...) over "

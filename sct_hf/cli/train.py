@@ -11,12 +11,12 @@ from sct_hf.training.loop import train
 from sct_hf.training.own_images import add_place, place_words
 from sct_hf.training.parsing import parse, training_parser
 
+EXTRAS = {"": "train", "IMAGES": "offline"}
+
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command."""
-    made = training_parser(prog="sct-hf train")
-    add_place(made)
-    return made
+    return training_parser(prog="sct-hf train", first=add_place)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.image_sources import ImageColumn, ImageFiles, ImageSource
 from sct_hf.data.listing import Listing, Record
-from sct_hf.data.looks import examine
+from sct_hf.data.looks import examine, none_there
 from sct_hf.errors import InputError
 
 
@@ -44,6 +44,11 @@ def labelled_images(
         )
     faults = {index: look.fault for index, look in enumerate(looks) if look.fault}
     if faults and not skip_missing_images:
+        if text := none_there(listing):
+            raise InputError(
+                f"split {split!r} of data set {name!r}: {text}: give the folder of the images by data_dir, or correct "
+                "the paths"
+            )
         found = list(faults.items())[:5]
         first = "; ".join(f"{records[index].image} at {listing.file_of(index)} ({fault})" for index, fault in found)
         raise InputError(

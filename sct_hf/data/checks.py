@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sct_hf.data.listing import Listing, Record, are_too_many, check_names, names_of
-from sct_hf.data.looks import MISSING, examine
+from sct_hf.data.looks import MISSING, examine, none_there
 from sct_hf.data.names import plain_name
 from sct_hf.data.places import plugin_hint, windows_hint
 from sct_hf.data.problems import Problems
@@ -78,6 +78,11 @@ def _check_images(listing: Listing, problems: Problems, odd: Problems, skip_miss
     """Check each image; return the first record of each by its fingerprint."""
     first: dict[object, Record] = {}
     found: Prints = {}
+    if not skip_missing_images and (text := none_there(listing)):
+        hint = _missing_remedy(listing.records[0].image, Path(listing.file_of(0)))
+        remedy = hint or "correct the paths, or give the folder of the images by data_dir"
+        problems.add("missing image", listing.source, text, remedy)
+        return found
     for index, (record, look) in enumerate(zip(listing.records, listing.looks or [], strict=True)):
         known = first.setdefault(record.path or id(record), record)
         if known is not record:
@@ -107,17 +112,21 @@ def _tell_fault(record: Record, file: str, fault: str, problems: Problems) -> No
         text = f"image {path} is {fault}"
         problems.add("broken image", record.place, text, f"{remedy} or pass skip_missing_images")
         return
-    folder = path.parent
-    near = _files_of(folder).get(_stem(path.name))
-    if hint := windows_hint(record.image):
-        remedy = hint
-    elif not os.path.isdir(folder):
-        remedy = f"there is no folder {folder}: correct the path, or set data_dir"
-    elif near:
-        remedy = f"there is {near!r}: correct the path"
-    else:
-        remedy = "correct the path, or restore the file, or pass skip_missing_images"
+    remedy = (
+        _missing_remedy(record.image, path) or "correct the path, or restore the file, or pass skip_missing_images"
+    )
     problems.add("missing image", record.place, f"image {path} is missing", remedy)
+
+
+def _missing_remedy(written: str, path: Path) -> str | None:
+    """What the path of a missing image, as written and as looked for, and its folder tell; None for nothing."""
+    folder = path.parent
+    if hint := windows_hint(written):
+        return hint
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder}: correct the path, or set data_dir"
+    near = _files_of(folder).get(_stem(path.name))
+    return f"there is {near!r}: correct the path" if near else None
 
 
 @lru_cache(maxsize=16)

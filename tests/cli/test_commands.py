@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from sct_hf.cli import _help
+from sct_hf.cli._wording import in_options
 from sct_hf.extras import install_line
 from sct_hf.own_checkpoint import NAME
-from sct_hf_cli import FOLDER, command_names, main
+from sct_hf_cli import FOLDER, _extras, command_names, main
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "transformers", "numpy", "PIL", "datasets", "matplotlib"}
@@ -67,6 +68,94 @@ def test_a_missing_package_is_named_with_its_extra() -> None:
     assert found.stderr.splitlines()[-1] == (
         'error: sct-hf check needs datasets, which is not installed: pip install "sct_hf[train]"'
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "missing", "line"),
+    [
+        (
+            ["export", "--format", "onnx"],
+            {"datasets"},
+            'needs datasets, which is not installed: pip install "sct_hf[export]"',
+        ),
+        (
+            ["export", "--format=torch_export"],
+            {"onnx", "pandas"},
+            'needs pandas, which is not installed: pip install "sct_hf[train]"',
+        ),
+        (
+            ["export", "--format", "openvino"],
+            {"onnx"},
+            'needs onnx, which is not installed: pip install "sct_hf[openvino]"',
+        ),
+        (
+            ["train", "photos"],
+            {"datasets"},
+            'needs datasets, which is not installed: pip install "sct_hf[train,offline]"',
+        ),
+        (
+            ["train", "--recipe=scenes"],
+            {"datasets"},
+            'needs datasets, which is not installed: pip install "sct_hf[train]"',
+        ),
+        (["demo"], {"gradio"}, 'needs gradio, which is not installed: pip install "sct_hf[demo]"'),
+    ],
+)
+def test_missing_extras_are_named_together_before_heavy_imports(
+    words: list[str], missing: set[str], line: str
+) -> None:
+    program = (
+        "import importlib.metadata as metadata, sys\n"
+        "def found(name, real=metadata.distribution):\n"
+        f"    if name in {missing!r}: raise metadata.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "metadata.distribution = found\n"
+        f"import sct_hf_cli; print(sct_hf_cli.main({words!r}), sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == ["2 []"]
+    assert found.stderr == f"error: sct-hf {words[0]} {line}\n"
+
+
+def test_only_predict_and_completion_need_no_extra() -> None:
+    assert {name for name in command_names() if _extras(name, []) == ([], [])} == {"predict", "completion"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict", "--treshold=0.3"], "error: --treshold is no option; did you mean --threshold?\n"),
+        (["predict", "a.jpg", "--treshold", "1"], "error: --treshold is no option; did you mean --threshold?\n"),
+        (["publish", "a", "b", "--dry-run"], "error: --dry-run is no option; did you mean --dry_run?\n"),
+        (["predict"], "error: the following arguments are required: images; see sct-hf predict --help\n"),
+        (["train", "--epoch", "1"], "error: --epoch is no option; did you mean --epochs?\n"),
+        (["train", "--epochs=0"], "error: --epochs is 0: give a number > 0\n"),
+        (["train", "--dataset=csv"], "--train_file or --eval_file is not given: name the csv file of split 'train'"),
+    ],
+)
+def test_options_are_named_as_the_command_line_writes_them(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a.csv, line 2: x, or pass skip_missing_images", "a.csv, line 2: x, or pass --skip_missing_images true"),
+        ("restore them, or set skip_missing_images", "restore them, or set --skip_missing_images true"),
+        ("set label_prototypes to false.", "set --label_prototypes to false."),
+        ("name one by label_column.", "name one by --label_column."),
+        ("pass separator space if", "pass --separator space if"),
+        ("label_encoder='glove' needs", "--label_encoder='glove' needs"),
+        ("seed is -1: give", "--seed is -1: give"),
+        ("known words stay: the seed is odd, --data_dir too", "known words stay: the seed is odd, --data_dir too"),
+        ("'label_column' and x/data_dir/y and data_dir.csv", "'label_column' and x/data_dir/y and data_dir.csv"),
+    ],
+)
+def test_names_of_fields_become_options(text: str, written: str) -> None:
+    assert in_options(text, _help.command_parser("train")) == written
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sct_hf.data.assemble import labelled_images
 from sct_hf.data.checks import check_listings
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.names import plain_name
 from sct_hf.data.problems import Problem, Problems
+from sct_hf.errors import InputError
 
 Rows = Sequence[tuple[str, list[str]]]
 
@@ -159,6 +161,24 @@ def test_many_missing_images_of_another_ending(tmp_path: Path, save_image: Calla
     save_image(tmp_path / "0.png")
     for number in range(1, 3000):
         (tmp_path / f"{number}.png").touch()
-    records = [Record(f"line {n}", f"{n}.jpg", tmp_path / f"{n}.jpg", ["cat", "dog"]) for n in range(3000)]
+    records = [Record(f"line {n}", f"{n}.jpg", tmp_path / f"{n}.jpg", ["cat", "dog"]) for n in range(1, 3000)]
+    records.append(Record("line 0", "0.png", tmp_path / "0.png", ["cat", "dog"]))
     remedies = {problem.remedy for problem in found(Listing("train", records)) if problem.kind == "missing image"}
-    assert remedies == {f"there is '{number}.png': correct the path" for number in range(3000)}
+    assert remedies == {f"there is '{number}.png': correct the path" for number in range(1, 3000)}
+
+
+def test_a_wrong_folder_is_one_problem(tmp_path: Path, save_image: Callable[..., Path]) -> None:
+    records = [Record(f"line {n}", f"a/{n}.jpg", tmp_path / "a" / f"{n}.jpg", ["cat", "dog"]) for n in range(30)]
+    (problem,) = [one for one in found(Listing("train.csv", records)) if one.kind == "missing image"]
+    assert (problem.place, problem.text) == (
+        "train.csv",
+        f"none of the 30 listed images is in {tmp_path / 'a'}, first 'a/0.jpg'",
+    )
+    assert problem.remedy == f"there is no folder {tmp_path / 'a'}: correct the path, or set data_dir"
+    save_image(tmp_path / "a" / "x.jpg")
+    (problem,) = [one for one in found(Listing("train.csv", records)) if one.kind == "missing image"]
+    assert problem.remedy == "correct the paths, or give the folder of the images by data_dir"
+    with pytest.raises(InputError, match=r"none of the 30 listed images is in .*: give the folder .* by data_dir"):
+        labelled_images(Listing("train.csv", records), ["cat", "dog"], name="csv", split="test")
+    save_image(tmp_path / "a" / "3.jpg")
+    assert len([one for one in found(Listing("train.csv", records)) if one.kind == "missing image"]) == 29

@@ -139,6 +139,33 @@ def test_words_of_a_folder_and_a_table(tmp_path: Path) -> None:
     assert line == f"{folder} is read as csv, scored on a fifth of the images, held out"
 
 
+def test_words_of_images_to_score(tmp_path: Path) -> None:
+    folder, table = lay_out(tmp_path / "photos", {"a.png": None}), tmp_path / "labels.csv"
+    table.write_text(TABLE)
+    words, line = place_words([str(folder), "--labels", str(table), "--model=m"], recipe=False, trains=False)
+    assert {*words} == {
+        "--dataset=csv",
+        f"--data_dir={folder}",
+        f"--eval_file={table}",
+        "--eval_split=train",
+        "--model=m",
+    }
+    assert line == f"{folder} is read as csv, scored on all images"
+    split = lay_out(tmp_path / "b", {"train/dog/a.png": None, "valid/dog/b.png": None})
+    words, line = place_words([str(split)], recipe=False, trains=False)
+    assert words == ["--dataset=labelfolders", f"--data_dir={split}", "--eval_split=valid"]
+    assert line == f"{split} is read as labelfolders, scored on eval_split valid"
+    words, _ = place_words([str(split), "--eval_split=train"], recipe=False, trains=False)
+    assert words == ["--dataset=labelfolders", f"--data_dir={split}", "--eval_split=train"]
+
+
+def test_the_split_of_a_yaml_file_is_found(tmp_path: Path) -> None:
+    files = {"data.yaml": "names: [dog]\ntrain: images\nval: images\n", "images/a.png": None, "labels/a.txt": ""}
+    for place in (root := lay_out(tmp_path, files), root / "data.yaml"):
+        found = recognise(place)
+        assert (found.options, found.evaluation) == ({"data_dir": str(root)}, {"eval_split": "val"})
+
+
 def test_dataset_on_the_command_line_overrules(tmp_path: Path) -> None:
     lay_out(tmp_path, {"dog/a.png": None, "cat/b.png": None, "notes.json": []})
     with pytest.raises(InputError, match="has no known format"):

@@ -31,7 +31,7 @@ def test_its_limits(
     assert demo([f"--model={folders['linear']}", "--max_pixels=1000", "--max_labels=7"]) == 0
     assert vars(made[0].limits) == {"max_pixels": 1000, "max_images": 64, "max_labels": 7}
     assert demo([f"--model={folders['linear']}", "--max_images=-1"]) == 2
-    assert capsys.readouterr().err.startswith("error: max_images is -1: give a whole number from 1")
+    assert capsys.readouterr().err.startswith("error: --max_images is -1: give a whole number from 1")
 
 
 def test_it_is_served_on_this_machine_only_unless_told_otherwise(
@@ -52,12 +52,12 @@ def test_a_port_in_use(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert demo([f"--model={folders['linear']}", f"--port={taken.getsockname()[1]}"]) == 2
-    assert "error: port: " in capsys.readouterr().err
+    assert "error: --port: " in capsys.readouterr().err
 
 
 def test_no_model(demo: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> None:
     assert demo(["--model=./absent"]) == 2
-    assert "error: model: './absent' cannot be loaded" in capsys.readouterr().err
+    assert "error: --model: './absent' cannot be loaded" in capsys.readouterr().err
 
 
 def test_no_gradio(

@@ -87,12 +87,22 @@ def test_exit_code_and_streams_of_the_process(models, images, tmp_path) -> None:
     assert lines_of_package(done.stderr, images) == [f"{images}/two/broken.jpg: {table[-1]['error']}"]
 
 
+def test_a_terminal_shows_each_error_once(predict, models, images, monkeypatch, capsys) -> None:
+    words = [f"--model={models['sct']}", str(images / "two")]
+    assert predict(words) == 1
+    text, errors = capsys.readouterr()
+    assert [len([line for line in part.splitlines() if "broken.jpg" in line]) for part in (text, errors)] == [1, 1]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert predict(words) == 1
+    assert capsys.readouterr() == (text, "")
+
+
 def test_nothing_found(predict, models, tmp_path, capsys) -> None:
     words = [f"--model={models['sct']}", "--threshold=0", "--format=csv", str(tmp_path / "no*.png")]
     assert predict(words) == 2
     text, errors = capsys.readouterr()
     assert text == ""
-    assert errors.startswith("error: images: nothing found in")
+    assert errors == f"error: images: '{tmp_path}/no*.png' matches no file; give files, folders or globs of images\n"
     assert len(errors.splitlines()) == 1
 
 
@@ -182,16 +192,19 @@ def test_heatmaps_that_cannot_be_written_lose_no_tags(predict, models, images, t
         (["--model={label}", "--labels=horse,horse"], "give a list of names, each once"),
         (["--model={label}", "--labels_file=absent.txt"], "labels_file is 'absent.txt'"),
         (["--model=./absent"], "'./absent' cannot be loaded"),
+        (["--model=one"], "'one' cannot be loaded (the folder has no config.json.); give a folder with config.json"),
+        (["--model={label}", "--labels=two.csv"], "--labels is 'two.csv', a file, but here it takes names of labels"),
         (["--model={sct}", "--threshold=2"], "threshold is 2.0"),
         (["--model={sct}", "--top_k=0"], "top_k is 0"),
         (["--model={sct}", "--known=dog"], "whose labels have no states"),
-        (["--model={states}", "--known=cat", "--known_absent=cat"], "known and known_absent both have 'cat'"),
+        (["--model={states}", "--known=cat", "--known_absent=cat"], "--known and --known_absent both have 'cat'"),
         (["--model={states}", "--known=cow"], "known_labels: no label is called 'cow'"),
         (["--model={sct}", "--output={sct}/config.json/tags.csv"], "config.json"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(predict, models, images, monkeypatch, capsys, words, message) -> None:
     monkeypatch.chdir(images)
+    (images / "two.csv").write_text("image,labels\n")
     assert predict([word.format_map(models) for word in words] + ["one"]) == 2
     out, errors = capsys.readouterr()
     assert out == ""

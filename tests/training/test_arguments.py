@@ -116,7 +116,7 @@ def test_a_recipe_that_is_no_text(tmp_path: Path, data: bytes, message: str) -> 
         (["--recipe", "r" * 5000], "give a YAML file or one of"),
         (["--set", "dropout=" + "[" * 100_000], "dropout"),
         (["--recipe", "vok2007"], "recipe is 'vok2007'.*voc2007"),
-        (["--freeze-backbon"], "--freeze-backbon is no option; did you mean freeze_backbone"),
+        (["--freeze-backbon"], "--freeze-backbon is no option; did you mean --freeze_backbone"),
         (["--epochs", "0"], "epochs is 0"),
         (["--holdout", "1"], "holdout is 1.0"),
         (["--pct_start=1.5"], "pct_start is 1.5"),
@@ -227,7 +227,7 @@ def test_settings_that_cannot_be_used(words: list[str], message: str) -> None:
         (["--no_label_pooling"], "--no_label_pooling is no option: this part is fixed since"),
         (["--label_states", "true"], "--label_states is no option: .* train with --head sct_known_labels"),
         (["--no_cutout"], "--no_cutout is no option: it is a choice of --augment"),
-        (["--encoder_layer=1"], "--encoder_layer=1 is no option; did you mean encoder_layers"),
+        (["--encoder_layer=1"], "--encoder_layer=1 is no option; did you mean --set encoder_layers"),
     ],
 )
 def test_an_option_of_before_is_told_where_it_is_now(words: list[str], message: str) -> None:

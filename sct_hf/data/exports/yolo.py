@@ -22,7 +22,7 @@ _OTHER_NAME = {"val": "validation", "validation": "val"}
 def _sign(place: Path) -> dict[str, Path] | None:
     """A YAML file with `names`, or a folder with one of the usual name."""
     if place.suffix.lower() in (".yaml", ".yml") and begins_with(place, "names"):
-        return {"train_file": place, "eval_file": place}
+        return {"data_dir": place.parent} if place.name in _USUAL else {"train_file": place}
     return {"data_dir": place} if any((place / name).is_file() for name in _USUAL) else None
 
 
