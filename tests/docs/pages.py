@@ -14,7 +14,7 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _LINKS = ("link_open", "image")
-_MARK = re.compile(r"<!-- not run: (.+) -->\s*")
+_MARK = re.compile(r"<!-- (options checked, )?not run: (.+) -->\s*")
 _WORD = re.compile(r"\w")
 # A sentence ends where a capital, a Greek letter or a number may begin another, but not after these.
 _END = re.compile(r"(?<=[.!?])[\"”)\]]*\s+(?=[\"“(\[]*(?:[A-ZΑ-Ωα-ω0-9]|mAP\b))")
@@ -31,6 +31,7 @@ class Block:
         language: Such as "python"; empty for none.
         code: What it holds.
         reason: Why no test runs it, from the comment in the line above; None without such a comment.
+        checked: Whether a test parses the options of its commands all the same.
         follows: The block that stands right before it, without text between them.
     """
 
@@ -39,6 +40,7 @@ class Block:
     language: str
     code: str
     reason: str | None
+    checked: bool
     follows: "Block | None"
 
     def __str__(self) -> str:
@@ -54,9 +56,15 @@ def blocks(page: Path) -> list[Block]:
             first = token.map[0] if token.map else 0
             mark = _MARK.fullmatch(before.content) if _stands_above(before, "html_block", first) else None
             follows = found[-1] if before is not None and before.type == "fence" else None
-            found.append(Block(page, first + 1, token.info, token.content, mark and mark[1], follows))
+            reason, checked = (mark[2], mark[1] is not None) if mark else (None, False)
+            found.append(Block(page, first + 1, token.info, token.content, reason, checked, follows))
         before = token
     return found
+
+
+def blocks_of(language: str) -> list[Block]:
+    """The blocks in a language on all pages that are not marked."""
+    return [block for page in PAGES for block in blocks(page) if block.language == language and not block.reason]
 
 
 def links(text: str) -> list[str]:

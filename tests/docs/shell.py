@@ -1,10 +1,12 @@
-"""Whether the commands of a shell block would be accepted, without running any."""
+"""The commands of a shell block, and whether they would be accepted."""
 
 import importlib
 import re
 import shlex
 import tomllib
+from argparse import Namespace
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from accelerate.commands.launch import launch_command_parser
 from packaging.requirements import Requirement
@@ -17,8 +19,51 @@ from sct_hf_cli import command_names
 from tests.docs.pages import ROOT
 
 _ENDS = {"&&", "||", ";", "|"}
-_ASSIGNMENT = re.compile(r"[A-Z_]+=")
+_ASSIGNMENT = re.compile(r"([A-Z_]+)=(.*)")
 _SCRIPTS = {"check_data": "check", "embed_labels": "embed", "hide_labels": "hide"}
+_EXPORTS = "outputs/"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a shell block.
+
+    Attributes:
+        words: The program and its arguments.
+        environment: Variables assigned before it.
+        comment: The comment that ends its line.
+    """
+
+    words: list[str]
+    environment: dict[str, str]
+    comment: str
+
+    def own_words(self) -> list[str] | None:
+        """The command of `sct-hf` that it runs, by whatever launcher, and its arguments; None if it runs another.
+
+        Raises:
+            AssertionError, SystemExit: A script that there is not, or options that a launcher refuses.
+        """
+        name, *rest = self.words
+        return _OWN_WORDS[name](rest) if name in _OWN_WORDS else None
+
+
+def commands(code: str) -> Iterator[Command]:
+    """The commands of a block in order."""
+    for line in code.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words: list[str] = []
+        environment: dict[str, str] = {}
+        for word in [*lexer, ";"]:
+            if word in _ENDS:
+                if words:
+                    yield Command(words, environment, line.partition(" # ")[2].strip())
+                words, environment = [], {}
+            elif not words and (assigned := _ASSIGNMENT.fullmatch(word)):
+                environment[assigned[1]] = assigned[2]
+            else:
+                words.append(word)
 
 
 def check_commands(code: str) -> int:
@@ -28,29 +73,19 @@ def check_commands(code: str) -> int:
         AssertionError: A command, an extra or a file that there is not.
         InputError, SystemExit: Options that a command refuses.
     """
-    found = list(_commands(code))
-    for name, *words in found:
-        check = _CHECKS.get(name)
-        assert check is not None, f"{name}: mark the block as not run, or check its options here"
-        check(words)
+    found = list(commands(code))
+    for command in found:
+        name, *words = command.words
+        own = command.own_words()
+        if own is not None:
+            _check_own(own)
+        elif name not in _OWN_WORDS:
+            assert name in _CHECKS, f"{name}: mark the block as not run, or check its options here"
+            _CHECKS[name](words)
     return len(found)
 
 
-def _commands(code: str) -> Iterator[list[str]]:
-    """The words of each command, without assignments before it."""
-    for line in code.replace("\\\n", " ").splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        words: list[str] = []
-        for word in [*lexer, ";"]:
-            if word not in _ENDS:
-                words += [] if not words and _ASSIGNMENT.match(word) else [word]
-            elif words:
-                yield words
-                words = []
-
-
-def _sct_hf(words: list[str]) -> None:
+def _check_own(words: list[str]) -> None:
     command, *rest = words
     assert command in command_names(), f"sct-hf {command}: no such command"
     if command == "train":
@@ -67,36 +102,32 @@ def _sct_hf(words: list[str]) -> None:
     importlib.import_module(f"sct_hf.cli.{command}").parser().parse_args(rest)
 
 
-def _script(path: str, words: list[str]) -> None:
+def _script(path: str, words: list[str]) -> list[str] | None:
+    if path.startswith(_EXPORTS):  # written by a command above it
+        return None
     assert (ROOT / path).is_file(), f"{path}: no such file"
     name = path.removeprefix("scripts/").removesuffix(".py")
-    _sct_hf([_SCRIPTS.get(name, name), *words])
+    return [_SCRIPTS.get(name, name), *words]
 
 
-def _python(words: list[str]) -> None:
-    if words[:2] == ["-m", "sct_hf"]:
-        _sct_hf(words[2:])
-    else:
-        _script(words[0], words[1:])
+def _python(words: list[str]) -> list[str] | None:
+    return words[2:] if words[:2] == ["-m", "sct_hf"] else _script(words[0], words[1:])
 
 
-def _accelerate(words: list[str]) -> None:
+def _accelerate(words: list[str]) -> list[str] | None:
     assert words[0] == "launch"
-    known = launch_command_parser().parse_args(words[1:])
-    _launched(known.training_script, known.module, known.training_script_args)
+    return _launched(launch_command_parser().parse_args(words[1:]))
 
 
-def _torchrun(words: list[str]) -> None:
-    known = get_args_parser().parse_args(words)
-    _launched(known.training_script, known.module, known.training_script_args)
+def _torchrun(words: list[str]) -> list[str] | None:
+    return _launched(get_args_parser().parse_args(words))
 
 
-def _launched(target: str, is_module: bool, words: list[str]) -> None:
-    if is_module:
-        assert target == "sct_hf.cli"
-        _sct_hf(words)
-    else:
-        _script(target, words)
+def _launched(known: Namespace) -> list[str] | None:
+    if known.module:
+        assert known.training_script == "sct_hf.cli"
+        return list(known.training_script_args)
+    return _script(known.training_script, known.training_script_args)
 
 
 def _pip(words: list[str]) -> None:
@@ -125,8 +156,11 @@ def _step_of_ci(name: str) -> Callable[[list[str]], None]:
     return check
 
 
+_OWN_WORDS: dict[str, Callable[[list[str]], list[str] | None]] = {
+    "sct-hf": lambda words: words,
+    **{"python": _python, "accelerate": _accelerate, "torchrun": _torchrun},
+}
 _CHECKS: dict[str, Callable[[list[str]], None]] = {
-    **{"sct-hf": _sct_hf, "python": _python, "accelerate": _accelerate, "torchrun": _torchrun},
     **{"pip": _pip, "pytest": _pytest},
     **{name: _step_of_ci(name) for name in ("ruff", "typos", "mypy", "lint-imports", "mkdocs")},
 }
