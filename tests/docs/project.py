@@ -1,4 +1,4 @@
-"""A folder with all that the pages name: photos, tables, an export, a VOCdevkit, and a trained checkpoint."""
+"""A folder with all that the pages name: photos, tables, data sets, and a trained checkpoint."""
 
 import json
 import shutil
@@ -42,6 +42,7 @@ def make_project(folder: Path) -> None:
         (folder / name).symlink_to(ROOT / name)
     _own_images(folder)
     _vocdevkit(folder / "VOCdevkit" / "VOC2007")
+    _coco(folder / "coco")
     with chdir(folder):
         train(parse(command_words(_TRAINING)))
     shutil.copytree(folder / "outputs" / "mine", folder / "outputs" / "scenes")
@@ -67,8 +68,8 @@ def _own_images(folder: Path) -> None:
 
 
 def _vocdevkit(folder: Path) -> None:
-    """Train with 40 images, val with 20; each label is in both."""
-    ids = [f"{number:06}" for number in range(60)]
+    """Train with 40 images, val and test with 20; each label is in all three."""
+    ids = [f"{number:06}" for number in range(80)]
     labels = dict(zip(ids, _drawn(VOC_LABELS, len(ids)), strict=True))
     _photos((folder / "JPEGImages" / f"{name}.jpg" for name in ids), seed=2)
     lists = folder / "ImageSets" / "Main"
@@ -77,11 +78,29 @@ def _vocdevkit(folder: Path) -> None:
     for name, names in labels.items():
         objects = "".join(f"<object><name>{label}</name><difficult>0</difficult></object>" for label in names)
         (folder / "Annotations" / f"{name}.xml").write_text(f"<annotation>{objects}</annotation>", encoding="utf-8")
-    for split, part in {"train": ids[:40], "val": ids[40:]}.items():
+    for split, part in {"train": ids[:40], "val": ids[40:60], "test": ids[60:]}.items():
         (lists / f"{split}.txt").write_text("\n".join(part), encoding="utf-8")
         for label in VOC_LABELS:
             marks = (f"{name} {1 if label in labels[name] else -1}" for name in part)
             (lists / f"{label}_{split}.txt").write_text("\n".join(marks), encoding="utf-8")
+
+
+def _coco(folder: Path) -> None:
+    (folder / "annotations").mkdir(parents=True)
+    for seed, split in enumerate(("train2017", "val2017"), 3):
+        labels = _drawn(_LABELS, 24)
+        files = {number: f"{number:012}.jpg" for number in range(1, len(labels) + 1)}
+        _photos((folder / split / name for name in files.values()), seed)
+        content = {
+            "images": [{"id": number, "file_name": name} for number, name in files.items()],
+            "categories": [{"id": number, "name": name} for number, name in enumerate(_LABELS)],
+            "annotations": [
+                {"image_id": number, "category_id": _LABELS.index(name)}
+                for number, names in enumerate(labels, 1)
+                for name in names
+            ],
+        }
+        (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def _drawn(names: Sequence[str], count: int) -> list[list[str]]:
