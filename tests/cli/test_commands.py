@@ -124,8 +124,8 @@ def test_only_predict_and_completion_need_no_extra() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["predict", "--treshold=0.3"], "error: --treshold is no option; did you mean --threshold?\n"),
-        (["predict", "a.jpg", "--treshold", "1"], "error: --treshold is no option; did you mean --threshold?\n"),
+        (["predict", "--thresholt=0.3"], "error: --thresholt is no option; did you mean --threshold?\n"),
+        (["predict", "a.jpg", "--thresholt", "1"], "error: --thresholt is no option; did you mean --threshold?\n"),
         (["publish", "a", "b", "--dry-run"], "error: --dry-run is no option; did you mean --dry_run?\n"),
         (["predict"], "error: the following arguments are required: images; see sct-hf predict --help\n"),
         (["train", "--epoch", "1"], "error: --epoch is no option; did you mean --epochs?\n"),
