@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from sct_hf.errors import InputError
     from sct_hf.factory import build_model, image_processor
     from sct_hf.inference.tagger import Tagger
+    from sct_hf.label_text.class_words import encode_class_words
     from sct_hf.label_text.encoders import LabelVectors, encode_labels
-    from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
+    from sct_hf.label_text.prototypes import encode_classes, make_label_classes, make_label_prototypes
     from sct_hf.label_text.words import label_words
     from sct_hf.metrics.functional import multilabel_metrics
     from sct_hf.metrics.hierarchical import hierarchical_metrics
@@ -59,6 +60,7 @@ _LAZY = {
     "asymmetric_loss": "sct_hf.model.losses_sct",
     "build_model": "sct_hf.factory",
     "conditional_transport": "sct_hf.model.transport_sct",
+    "encode_class_words": "sct_hf.label_text.class_words",
     "encode_classes": "sct_hf.label_text.prototypes",
     "encode_labels": "sct_hf.label_text.encoders",
     "hierarchical_metrics": "sct_hf.metrics.hierarchical",
@@ -67,6 +69,7 @@ _LAZY = {
     "load_backbone_classifier": "sct_hf.backbone_classifier",
     "load_data": "sct_hf.data",
     "load_hierarchy": "sct_hf.data.hierarchies",
+    "make_label_classes": "sct_hf.label_text.prototypes",
     "make_label_prototypes": "sct_hf.label_text.prototypes",
     "multilabel_metrics": "sct_hf.metrics.functional",
 }
@@ -105,6 +108,7 @@ __all__ = [
     "asymmetric_loss",
     "build_model",
     "conditional_transport",
+    "encode_class_words",
     "encode_classes",
     "encode_labels",
     "hierarchical_metrics",
@@ -113,6 +117,7 @@ __all__ = [
     "load_backbone_classifier",
     "load_data",
     "load_hierarchy",
+    "make_label_classes",
     "make_label_prototypes",
     "multilabel_metrics",
 ]

@@ -1,7 +1,7 @@
 """The ImageNet classifier in a timm backbone's weights: its class vectors and class names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import timm
@@ -21,10 +21,17 @@ class BackboneClassifier:
     Attributes:
         weight: (K, D₀) float32, one vector per class in the backbone's feature space.
         class_names: ImageNet's descriptions of the K classes, such as "tabby, tabby cat".
+        synsets: WordNet's numbers of the K classes, such as "n02123045"; empty if not known.
     """
 
     weight: Tensor
     class_names: list[str]
+    synsets: list[str] = field(default_factory=list)
+
+    @property
+    def centred(self) -> Tensor:
+        """The vectors minus their mean, (K, D₀)."""
+        return self.weight - self.weight.mean(0)
 
 
 def load_backbone_classifier(name: str, source: str) -> BackboneClassifier:
@@ -53,15 +60,25 @@ def load_backbone_classifier(name: str, source: str) -> BackboneClassifier:
     if weight is None:
         raise _unusable(source, name, "the weights hold no classifier")
     weight = weight.flatten(1).float()  # a 1 × 1 convolution is a linear layer
-    names = _class_names(len(weight))
-    if names is None:
+    named = with_names(weight)
+    if named is None:
         raise _unusable(source, name, f"the names of its {len(weight)} classes are not known")
     with torch.device("meta"):
         backbone = timm.create_model(name, num_classes=0)
     num_features = getattr(backbone, "head_hidden_size", backbone.num_features)
     if weight.shape[1] != num_features:
         raise _unusable(source, name, f"its classifier reads {weight.shape[1]} features, the map has {num_features}")
-    return BackboneClassifier(weight, names)
+    return named
+
+
+def with_names(weight: Tensor) -> BackboneClassifier | None:
+    """Name the classes of vectors (K, D₀) by their number; None if timm knows no subset of ImageNet with K classes."""
+    subset = infer_imagenet_subset({"num_classes": len(weight)})
+    if subset is None:
+        return None
+    info, classes = ImageNetInfo(subset), range(len(weight))
+    names, synsets = [*map(info.index_to_description, classes)], [*map(info.index_to_label_name, classes)]
+    return BackboneClassifier(weight, names, synsets)
 
 
 def _timm_state(name: str) -> Mapping[str, Tensor]:
@@ -71,14 +88,6 @@ def _timm_state(name: str) -> Mapping[str, Tensor]:
         raise _unusable(
             "pretrained", name, f"timm's weights cannot be downloaded ({failure_reason(error)})"
         ) from error
-
-
-def _class_names(count: int) -> list[str] | None:
-    subset = infer_imagenet_subset({"num_classes": count})
-    if subset is None:
-        return None
-    info = ImageNetInfo(subset)
-    return [info.index_to_description(index) for index in range(count)]
 
 
 def _unusable(source: str, name: str, reason: str) -> InputError:

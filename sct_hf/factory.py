@@ -29,6 +29,7 @@ def build_model(
     backbone_weights: str | Path | None = None,
     label_vectors: LabelVectors | None = None,
     label_prototypes: Tensor | None = None,
+    class_vectors: Tensor | None = None,
     **config_kwargs: Any,
 ) -> SCTForMultiLabelClassification | PeerForMultiLabelClassification:
     """Make a new model for a set of labels.
@@ -41,7 +42,9 @@ def build_model(
         backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
         label_vectors: Text embeddings of the labels. Required if `needs_label_text(head)`, else unused.
         label_prototypes: Prototypes (C, D₀) of the labels in the backbone's feature space, see
-            `make_label_prototypes`. Optional, for SCT and its variants only.
+            `make_label_prototypes`; or with `class_vectors` shares (C, K) of classes, see `make_label_classes`.
+            Optional, for SCT and its variants only.
+        class_vectors: The classes' vectors (K, D₀), centred as `BackboneClassifier.centred`.
         **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
 
     Returns:
@@ -68,7 +71,9 @@ def build_model(
         model: SCTForMultiLabelClassification | PeerForMultiLabelClassification
         if head in MODELS:
             kind: Any = config_class(head)
+            common["class_count"] = 0 if class_vectors is None else len(class_vectors)
             model = MODELS[head](kind(label_prototypes=label_prototypes is not None, **common))
+            model.sct.class_vectors = class_vectors
         else:
             model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
         if text is not None and isinstance(model, SCTForMultiLabelClassification):

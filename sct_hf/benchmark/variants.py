@@ -24,8 +24,6 @@ VARIANTS: dict[str, Settings] = {
     # what label text and the backbone's classifier say of labels beforehand
     "no prototypes": {"label_prototypes": False},
     "prototypes in the pooling only": {"prototype_scale": 0.0},
-    "prototype temperature 0.02": {"prototype_temperature": 0.02},
-    "prototype temperature 0.1": {"prototype_temperature": 0.1},
     # the semantic map
     "region scores only": {"head": "sct_region_scores"},
     "map pooled by its maximum": {"head": "sct_map_maximum"},

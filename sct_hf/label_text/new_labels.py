@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from sct_hf.backbone_classifier import load_backbone_classifier
+from sct_hf.backbone_classifier import BackboneClassifier, load_backbone_classifier, with_names
 from sct_hf.errors import InputError
+from sct_hf.label_text.class_words import encode_class_words
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
+from sct_hf.label_text.prototypes import encode_classes, make_label_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.configuration_sct import SCTConfig
 from sct_hf.model.vocabulary_sct import LabelEncoders, alike, register_label_encoders
@@ -33,14 +35,14 @@ def prototypes_like(
 
     Args:
         embeddings: Embeddings (C, D_t) of the checkpoint's own labels, then of the new ones.
-        held: Prototypes of its own labels, width D₀.
+        held: Prototypes of its own labels, width D₀, or shares of K classes.
         encoder: The encoder of the embeddings.
         config: The checkpoint's configuration.
         backbone_weights: Where the classifier is, see `load_backbone_weights`. If not given, "package" and
             "pretrained" weights of the backbone are tried.
 
     Returns:
-        (C, D₀) float32.
+        (C, D₀) or (C, K) float32, as `held`.
 
     Raises:
         InputError: No classifier reproduces the checkpoint's own prototypes.
@@ -52,12 +54,16 @@ def prototypes_like(
     reasons = []
     for source in _SOURCES if backbone_weights is None else (backbone_weights,):
         try:
-            classifier = load_backbone_classifier(config.backbone, source)
+            classifier = _classifier_of(config, source)
             class_text = encode_classes(classifier, encoder, template=template)
+            class_words = encode_class_words(classifier, encoder, template=template) if config.class_count else None
         except InputError as error:
             reasons.append(str(error))
             continue
-        prototypes = make_label_prototypes(label_vectors, class_text, classifier)
+        if class_words is None:
+            prototypes = make_label_prototypes(label_vectors, class_text, classifier)
+        else:
+            prototypes = make_label_classes(label_vectors, class_text, class_words)
         if alike(prototypes[: len(held)], held):
             return prototypes
         reasons.append(
@@ -67,6 +73,12 @@ def prototypes_like(
         f"labels: prototypes cannot be made for new labels; {'; '.join(reasons)}. Make them by "
         "sct_hf.make_label_prototypes from the classifier of training, and change the labels by model.set_labels."
     )
+
+
+def _classifier_of(config: SCTConfig, source: str) -> BackboneClassifier:
+    """The classifier of training; without its weights if the checkpoint itself holds class vectors."""
+    own = with_names(torch.empty(config.class_count, 0)) if config.class_count else None
+    return own or load_backbone_classifier(config.backbone, source)
 
 
 register_label_encoders(LabelEncoders(embed_like, prototypes_like))

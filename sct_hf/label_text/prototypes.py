@@ -6,10 +6,12 @@ from torch.nn import functional as F
 
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.errors import InputError
+from sct_hf.label_text.class_words import ClassWords
 from sct_hf.label_text.encoders import encode_labels
 from sct_hf.label_text.vectors import LabelVectors
 
-_TEMPERATURE = 0.07
+_NAME_TEMPERATURE = 0.07
+_WORD_TEMPERATURE = 0.05
 _LONGEST = 80
 
 
@@ -20,7 +22,8 @@ def make_label_prototypes(
 
     V = softmax(s / 0.07)·(W − mean of W), where s are cosines between label and class embeddings, both minus the mean
     class embedding. ConSE (Norouzi et al., ICLR 2014, arXiv 1312.5650) takes such convex combinations in the text
-    space. Combining classifiers, and the temperature, are this project's.
+    space. Combining classifiers, and the temperature, are this project's. Training prefers `make_label_classes`, and
+    takes this where the classes have no words.
 
     Args:
         label_vectors: Vectors of the C labels.
@@ -30,11 +33,40 @@ def make_label_prototypes(
     Returns:
         (C, D₀) float32.
     """
-    centre = class_text.embeddings.mean(0)
-    labels = F.normalize(label_vectors.embeddings - centre, dim=-1)  # (C, D_t)
-    classes = F.normalize(class_text.embeddings - centre, dim=-1)  # (K, D_t)
-    shares = (labels @ classes.T / _TEMPERATURE).softmax(dim=1)  # (C, K)
-    return shares @ (classifier.weight - classifier.weight.mean(0))  # (C, D₀)
+    return _shares(label_vectors, class_text, class_text, _NAME_TEMPERATURE) @ classifier.centred  # (C, D₀)
+
+
+def make_label_classes(label_vectors: LabelVectors, class_text: LabelVectors, class_words: ClassWords) -> Tensor:
+    """How far each class of a classifier shows a label, by the label's text.
+
+    The mean of two estimates, both from cosines s of text embeddings minus the mean class embedding:
+
+    - by name: softmax(s / 0.07) over the names of the classes;
+    - by word: softmax(s / 0.05) over WordNet's words, of which each gives its share to all classes that it covers. So
+      "dog" finds 118 breeds, of which no name says "dog".
+
+    The prototype of a label is the class vectors mixed by these shares; its evidence is their probability in an
+    image, see `sct_hf.model.hierarchy_sct`. The formula and both temperatures are this project's, chosen on VOC2007
+    train.
+
+    Args:
+        label_vectors: Vectors of the C labels.
+        class_text: Vectors of the K classes by the same encoder, see `encode_classes`.
+        class_words: Words for these classes by the same encoder, see `encode_class_words`.
+
+    Returns:
+        (C, K) float32 in [0, 1].
+    """
+    by_name = _shares(label_vectors, class_text, class_text, _NAME_TEMPERATURE)  # (C, K)
+    of_words = _shares(label_vectors, class_words.vectors, class_text, _WORD_TEMPERATURE)  # (C, V)
+    return (by_name + of_words @ class_words.covers.float()) / 2  # (C, K)
+
+
+def _shares(labels: LabelVectors, others: LabelVectors, classes: LabelVectors, temperature: float) -> Tensor:
+    """Softmax over N other texts of their similarity to each label, (C, N)."""
+    centre = classes.embeddings.mean(0)  # (D_t,)
+    mine, theirs = (F.normalize(each.embeddings - centre, dim=-1) for each in (labels, others))  # (C, D_t), (N, D_t)
+    return (mine @ theirs.T / temperature).softmax(dim=1)
 
 
 def encode_classes(classifier: BackboneClassifier, encoder: str, *, template: str = "{}") -> LabelVectors:

@@ -120,10 +120,8 @@ class BackboneConfig(PreTrainedConfig):
             Side of the square input in pixels, or `[height, width]`.
         num_channels (`int`, *optional*, defaults to 3):
             Channels of the input.
-        image_mean (`list[float]`, *optional*, defaults to ImageNet's):
-            Mean of each channel, for pixels in [0, 1].
-        image_std (`list[float]`, *optional*, defaults to ImageNet's):
-            Standard deviation of each channel, for pixels in [0, 1].
+        image_mean, image_std (`list[float]`, *optional*, default to ImageNet's):
+            Mean and standard deviation of each channel, for pixels in [0, 1].
         gamma_neg (`float`, *optional*, defaults to 2.0):
             Focusing exponent of the asymmetric loss for absent labels.
         gamma_pos (`float`, *optional*, defaults to 0.0):
@@ -313,17 +311,16 @@ class SCTConfig(BackboneConfig):
             Dropout of the encoder layers.
         label_prototypes (`bool`, *optional*, defaults to `False`):
             Whether the checkpoint has a prototype of each label in the backbone's feature space, computed from the
-            label's text and the backbone's ImageNet classifier. The next three fields control its use.
+            label's text and the backbone's ImageNet classifier. The fields below it control its use.
+        class_count (`int`, *optional*, defaults to 0):
+            Classes K of that classifier in the checkpoint, as parts of prototypes and as evidence.
         prototype_scale (`float`, *optional*, defaults to 0.5):
             Weight of the prototypes' scores in the semantic map.
-        prototype_temperature (`float`, *optional*, defaults to 0.05):
-            Temperature of the plan that moves prototypes to regions.
         prototype_pooling (`float`, *optional*, defaults to 0.5):
-            Share of that plan in pooling the map, in aggregating region scores and in pooling features for labels.
+            Share of the prototypes' plan in pooling map and region scores, and in pooling features for labels.
         familiarity_threshold (`float`, *optional*, defaults to 0.8):
             Text similarity, in [0, 1), of a new label to the nearest label of training. Up to this threshold only the
-            prototype scores the label; from there to 1 the learned score is blended in. 0 always uses the learned
-            score. It affects neither labels of training nor models without prototypes.
+            prototype or evidence scores the label; from there to 1 the learned score is blended in. 0 always uses it.
         aligned_dropout (`float`, *optional*, defaults to 0.5):
             Share of training images whose regions are scored without the transported label features.
         temperature (`float`, *optional*, defaults to 0.1):
@@ -347,6 +344,7 @@ class SCTConfig(BackboneConfig):
         **BackboneConfig.retired_fields,
         **{"projection_norm": (True, _STRUCTURE), "normalize_label_embeddings": (True, _STRUCTURE)},
         **{"map_input": ("features", _STRUCTURE), "map_pooling": ("mean", _STRUCTURE)},
+        "prototype_temperature": (0.05, _STRUCTURE),
         **{"fuse_map_scores": (True, _STRUCTURE), "label_pooling": (True, _STRUCTURE)},
         **{"aligned_features": (True, _STRUCTURE), "guidance": ("prior", _STRUCTURE)},
         "learn_temperature": (True, _STRUCTURE),
@@ -374,8 +372,8 @@ class SCTConfig(BackboneConfig):
     encoder_ffn_dim: int = config_field(2048, "> 0")
     dropout: float | int = config_field(0.1, "in [0, 1)")
     label_prototypes: bool = config_field(False, meaning=True)
+    class_count: int = config_field(0, ">= 0", made=True)
     prototype_scale: float | int = config_field(0.5, ">= 0", meaning=True)
-    prototype_temperature: float | int = config_field(0.05, "> 0", meaning=True)
     prototype_pooling: float | int = config_field(0.5, "in [0, 1]", meaning=True)
     familiarity_threshold: float | int = config_field(0.8, "in [0, 1)")
     aligned_dropout: float | int = config_field(0.5, "in [0, 1)")

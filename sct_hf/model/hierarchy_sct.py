@@ -1,13 +1,17 @@
-"""A hierarchy of labels, and scores that respect it: a parent never scores below a child."""
+"""Labels above others: scores that respect a hierarchy of labels, and labels that cover classes of the backbone."""
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from .transport_sct import full_precision, without_autocast
+
 LabelParents = Mapping[str, Sequence[str]]
+_LEAST_CHANCE = 1e-4
 
 
 def check_label_parents(label_parents: LabelParents, label_names: Sequence[str]) -> None:
@@ -142,5 +146,32 @@ def make_hierarchy(label_parents: LabelParents | None, label_names: Sequence[str
     return LabelHierarchy(label_parents, label_names) if label_parents else None
 
 
+def class_evidence(pooled: Tensor, class_vectors: Tensor, classes: Tensor) -> Tensor:
+    """Score labels by the probabilities that the backbone's own classifier gives to their classes, without training.
+
+    p = Σ_k s[c,k]·softmax_k(x·w_k) is the probability of label c, and p₀ the mean of s[c,k] over the classes. The
+    score is logit(p) − ½·logit(p₀): half-way between the odds and the odds against chance. This project's choice.
+
+    Args:
+        pooled (`Tensor` of shape (B, D₀)): Mean features x of images.
+        class_vectors (`Tensor` of shape (K, D₀)): Rows w_k of the classifier.
+        classes (`Tensor` of shape (C, K)): Shares s in [0, 1] of each class in each label.
+
+    Returns:
+        `Tensor` of shape (B, C), float32 (float64 for float64 input), also under autocast.
+    """
+    pooled, class_vectors, classes = map(full_precision, (pooled, class_vectors, classes))
+    with without_autocast(pooled.device.type):
+        seen = (pooled @ class_vectors.T).softmax(1) @ classes.T  # (B, C)
+        odds, chance = (p.clamp(_LEAST_CHANCE, 1 - _LEAST_CHANCE) for p in (seen, classes.mean(1)))
+        return (odds / (1 - odds)).log() - (chance / (1 - chance)).log() / 2
+
+
+def mix_classes(classes: Tensor, class_vectors: Tensor) -> Tensor:
+    """Prototypes (C, D₀): the class vectors (K, D₀) mixed by shares (C, K), each at the mean length of the vectors."""
+    mixed = F.normalize(full_precision(classes) @ full_precision(class_vectors), dim=1)
+    return (mixed * full_precision(class_vectors).norm(dim=1).mean()).to(class_vectors.dtype)
+
+
 __all__ = ["LabelHierarchy", "LabelParents", "ancestors", "check_label_parents", "make_hierarchy"]
-__all__ += ["rename_label_parents", "top_down"]
+__all__ += ["class_evidence", "mix_classes", "rename_label_parents", "top_down"]

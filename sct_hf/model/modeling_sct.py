@@ -39,6 +39,8 @@ from .vocabulary_sct import (
     make_vocabulary,
 )
 
+PROTOTYPE_TEMPERATURE = 0.05
+
 
 class SCTPreTrainedModel(BackbonePreTrainedModel):
     """Base class of the SCT models."""
@@ -62,7 +64,7 @@ class SCTPreTrainedModel(BackbonePreTrainedModel):
         if isinstance(module, SCTModel):
             init.constant_(module.log_temperature, math.log(self.config.temperature))
             init.normal_(module.label_embeddings)
-            for given_later in (module.label_prototypes, module.seen_embeddings):
+            for given_later in (module.label_prototypes, module.class_vectors, module.seen_embeddings):
                 if given_later is not None:
                     init.zeros_(given_later)
         elif isinstance(module, LabelScores | TextScores):
@@ -96,12 +98,13 @@ class SCTModel(SCTPreTrainedModel):
         self.log_temperature = nn.Parameter(torch.zeros((), dtype=torch.float32))
         self.label_embeddings: Tensor
         self.register_buffer("label_embeddings", torch.zeros(count, config.label_embedding_size))
-        self.label_prototypes: Tensor | None
-        prototypes = torch.zeros(count, num_features) if config.label_prototypes else None
-        self.register_buffer("label_prototypes", prototypes)
+        self.label_prototypes: Tensor | None  # (C, D₀), or with `class_vectors` (K, D₀) shares (C, K) of them
+        self.class_vectors: Tensor | None
         self.seen_embeddings: Tensor | None
-        seen = config.seen_labels
-        width = config.label_embedding_size
+        classes, seen, width = config.class_count, config.seen_labels, config.label_embedding_size
+        prototypes = torch.zeros(count, classes or num_features) if config.label_prototypes else None
+        self.register_buffer("label_prototypes", prototypes)
+        self.register_buffer("class_vectors", torch.zeros(classes, num_features) if classes else None)
         self.register_buffer("seen_embeddings", None if seen is None else torch.zeros(len(seen), width))
         self.post_init()
 
@@ -153,7 +156,7 @@ class SCTModel(SCTPreTrainedModel):
         prototype_plan, pooling = None, backward_plan  # (B, P, C)
         if vocabulary.prototypes is not None:
             likeness = cosine_similarity(features, vocabulary.prototypes.unsqueeze(0))  # (B, P, C)
-            prototype_plan = transport_plan(likeness, self.config.prototype_temperature, None, None, dim=1)
+            prototype_plan = transport_plan(likeness, PROTOTYPE_TEMPERATURE, None, None, dim=1)
             pooling = torch.lerp(backward_plan, prototype_plan, self.config.prototype_pooling)
         pooled_features = pooling.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
         seen = (vocabulary, features, regions, grid, label_features, semantic_map, log_prior, similarity, temperature)
@@ -172,7 +175,8 @@ class SCTModel(SCTPreTrainedModel):
 
         Args:
             embeddings (`Tensor` of shape (C, D_t), *optional*): Text embeddings of other labels, for `scorer="label"`.
-            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, if the model uses prototypes.
+            prototypes (`Tensor` of shape (C, D₀) or (C, K), *optional*): Their prototypes, if the model uses
+                prototypes: shares of K classes if it holds class vectors.
 
         Raises:
             ValueError: The scorer is linear, shapes do not fit, or prototypes are missing.
@@ -180,7 +184,7 @@ class SCTModel(SCTPreTrainedModel):
         held, seen = self.label_embeddings, self.seen_embeddings
         trained = held if seen is None else seen
         if embeddings is None and prototypes is None:
-            return make_vocabulary(held, self.label_prototypes, trained, self.config, own=True)
+            return make_vocabulary(held, self.label_prototypes, trained, self.config, True, self.class_vectors)
         if embeddings is None:
             raise ValueError("prototypes are given without embeddings: give both.")
         if not self.takes_new_labels:
@@ -190,7 +194,7 @@ class SCTModel(SCTPreTrainedModel):
             )
         check_label_text(len(embeddings), embeddings, prototypes, self.config, self.backbone.num_features)
         prototypes = None if prototypes is None else prototypes.to(held)
-        return make_vocabulary(embeddings.to(held), prototypes, trained, self.config, own=False)
+        return make_vocabulary(embeddings.to(held), prototypes, trained, self.config, False, self.class_vectors)
 
 
 class SCTForMultiLabelClassification(SCTPreTrainedModel):
@@ -269,13 +273,14 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         return replace(match, region_scores=self.scorer(*seen, aligned))
 
     def branches(self, match: Match, vocabulary: Vocabulary) -> dict[str, Tensor]:
-        """Logits (B, C) of the three branches: by regions, by map and by pooled features."""
+        """Logits (B, C) of the three branches: by regions, by map and by pooled features; evidence is in each."""
         plan, share, centred = match.prototype_plan, self.config.prototype_pooling, vocabulary.centred
-        return {
+        branches = {
             "region": aggregate(cast(Tensor, match.region_scores), plan, share),
             "map": self.sct.semantic_map.pool(match.semantic_map, plan),
             "pooled": self.pooled_scorer(match.pooled_features, match.label_features, centred),
         }
+        return vocabulary.with_evidence(branches, match.features)
 
     def fuse(self, branches: dict[str, Tensor], vocabulary: Vocabulary) -> Tensor:
         """Logits (B, C): the mean of the branches. Unfamiliar labels use the map only."""
@@ -365,7 +370,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
                 instead of the names.
             embeddings (`Tensor` of shape (C, D_t), *optional*): Their text embeddings, any float dtype.
             recipe (`dict`, *optional*): How the embeddings were made, kept as `config.text_recipe`.
-            prototypes (`Tensor` of shape (C, D₀), *optional*): Their prototypes, if the checkpoint uses prototypes.
+            prototypes (`Tensor`, *optional*): Their prototypes, if the checkpoint uses them; see `vocabulary`.
             label_parents (`dict[str, list[str]]`, *optional*): Their hierarchy, see `set_hierarchy`.
             label_encoder (`str`, *optional*): Text encoder; needed if `config.text_recipe` does not name a usable one.
             label_templates (`list[str]`, *optional*): Prompts such as `"a photo of a {}"`; their vectors are averaged.

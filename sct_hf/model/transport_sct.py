@@ -5,7 +5,7 @@ Theory: Zheng & Zhou, "Exploiting Chain Rule and Bayes' Theorem to Compare Proba
 """
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,12 +55,15 @@ def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
         `Tensor` of shape (B, P, C), float32 (float64 for float64 input), also under autocast.
     """
     dtype = torch.promote_types(torch.promote_types(regions.dtype, labels.dtype), torch.float32)
-    device = regions.device.type
-    no_autocast = torch.autocast(device, enabled=False) if _has_autocast(device) else nullcontext()
-    with no_autocast:
+    with without_autocast(regions.device.type):
         u = F.normalize(regions.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, P, D)
         v = F.normalize(labels.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, C, D)
         return u @ v.transpose(1, 2)  # (B, P, C)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """A context in which a device type, such as "cpu", computes in the dtype of its tensors."""
+    return torch.autocast(device, enabled=False) if _has_autocast(device) else nullcontext()
 
 
 @torch.compiler.assume_constant_result  # a graph of torch 2.11 cannot hold the call
@@ -392,4 +395,5 @@ __all__ = [
     "tau",
     "transport_loss",
     "transport_plan",
+    "without_autocast",
 ]

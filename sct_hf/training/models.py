@@ -16,8 +16,9 @@ from sct_hf.backbone_weights import load_backbone_weights
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import PARTIAL, atomic_write
+from sct_hf.label_text.class_words import encode_class_words
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
-from sct_hf.label_text.prototypes import encode_classes, make_label_prototypes
+from sct_hf.label_text.prototypes import encode_classes, make_label_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
@@ -41,7 +42,7 @@ def new_model(
         source = None
         if model_arguments.init_checkpoint:
             source = load_model(model_arguments.init_checkpoint, field="init_checkpoint")
-        label_vectors = prototypes = None
+        label_vectors = prototypes = class_vectors = None
         if needs_label_text(model_arguments.head):
             if source:
                 label_vectors = text_of_start(source, label_names, model_arguments, train.seed)
@@ -50,8 +51,9 @@ def new_model(
                 label_vectors = encode_labels(label_names, encoder, template=template, seed=train.seed)
             if isinstance(source, SCTForMultiLabelClassification):
                 prototypes = prototypes_of_start(source, label_vectors, model_arguments)
+                class_vectors = source.sct.class_vectors
             elif model_arguments.head in MODELS:
-                prototypes = _label_prototypes(arguments, label_vectors, accelerator)
+                prototypes, class_vectors = _label_prototypes(arguments, label_vectors, accelerator)
         set_seed(train.seed)
         model = build_model(
             model_arguments.backbone,
@@ -60,6 +62,7 @@ def new_model(
             head=model_arguments.head,
             label_vectors=label_vectors,
             label_prototypes=prototypes,
+            class_vectors=class_vectors,
             label_parents=label_parents,
             **model_arguments.config_options(model_arguments.head),
         )
@@ -91,11 +94,16 @@ def _freeze_stages(model: TaggingModel, count: int) -> None:
             timm_model.get_parameter(name).requires_grad_(False)
 
 
-def _label_prototypes(arguments: Arguments, label_vectors: LabelVectors, accelerator: Accelerator) -> Tensor | None:
-    """Prototypes (C, D₀) if asked for, or by default if they can be computed."""
+def _label_prototypes(
+    arguments: Arguments, label_vectors: LabelVectors, accelerator: Accelerator
+) -> tuple[Tensor | None, Tensor | None]:
+    """Prototypes if asked for, or by default if they can be made: shares (C, K) of classes, and their vectors (K, D₀).
+
+    Classes that have no words give (C, D₀) and None.
+    """
     options = arguments.model
     if options.label_prototypes is False:
-        return None
+        return None, None
     try:
         classifier = load_backbone_classifier(options.backbone, options.backbone_weights)
         # The control gives the labels wrong text, and the classes theirs.
@@ -105,9 +113,16 @@ def _label_prototypes(arguments: Arguments, label_vectors: LabelVectors, acceler
         if options.label_prototypes:
             raise
         accelerator.print(f"trained without label prototypes: {error}")
-        return None
+        return None, None
     accelerator.print(f"label prototypes from the {len(classifier.class_names):,} ImageNet classes of the backbone")
-    return make_label_prototypes(label_vectors, class_text, classifier)
+    try:
+        class_words = encode_class_words(classifier, encoder, template=options.label_template)
+    except InputError as error:
+        accelerator.print(f"label prototypes by the names of classes alone: {error}")
+        class_words = None
+    if class_words is None:
+        return make_label_prototypes(label_vectors, class_text, classifier), None
+    return make_label_classes(label_vectors, class_text, class_words), classifier.centred
 
 
 def load_model(name: str, *, field: str) -> TaggingModel:

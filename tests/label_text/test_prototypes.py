@@ -7,9 +7,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sct_hf import LabelVectors, encode_classes, encode_labels, load_backbone_classifier, make_label_prototypes
+from sct_hf import (
+    LabelVectors,
+    encode_classes,
+    encode_labels,
+    load_backbone_classifier,
+    make_label_classes,
+    make_label_prototypes,
+)
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.errors import InputError
+from sct_hf.label_text.class_words import ClassWords
 
 
 def text(rows: torch.Tensor) -> LabelVectors:
@@ -49,6 +57,26 @@ def test_equals_the_formula_written_out(sets) -> None:
         shares = [math.exp(c / 0.07) for c in cosines]
         mixed = sum(share / sum(shares) * vector for share, vector in zip(shares, weight, strict=True))
         torch.testing.assert_close(row.double(), mixed - weight.mean(0), atol=1e-4, rtol=1e-4)
+
+
+def test_shares_of_classes_equal_the_formula_written_out(sets) -> None:
+    labels, classes, _ = sets
+    word_rows = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
+    covers = [{0, 2, 5}, {1}, set(range(6))]
+    matrix = torch.tensor([[number in covered for number in range(6)] for covered in covers])
+    made = make_label_classes(text(labels), text(classes), ClassWords(text(word_rows), matrix))
+
+    def softmax_of_cosines(label: torch.Tensor, rows: torch.Tensor, temperature: float) -> list[float]:
+        centred = [row - classes.mean(0) for row in rows]
+        cosines = [float(label @ row / (label.norm() * row.norm())) for row in centred]
+        shares = [math.exp(cosine / temperature) for cosine in cosines]
+        return [share / sum(shares) for share in shares]
+
+    for label, row in zip(labels - classes.mean(0), made.tolist(), strict=True):
+        by_name, by_word = softmax_of_cosines(label, classes, 0.07), softmax_of_cosines(label, word_rows, 0.05)
+        for number in range(6):
+            of_words = sum(share for share, covered in zip(by_word, covers, strict=True) if number in covered)
+            assert row[number] == pytest.approx((by_name[number] + of_words) / 2, abs=1e-5)
 
 
 def test_a_label_that_reads_as_a_class_takes_its_vector() -> None:

@@ -11,7 +11,7 @@ from sct_hf import PeerConfig, SCTConfig
 
 SHARES = ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout", "familiarity_threshold", "clip")
 CLOSED_SHARES = ("rho", "prototype_pooling")
-POSITIVE = ("temperature", "prototype_temperature")
+POSITIVE = ("temperature",)
 WIDTHS = ("hidden_size", "label_embedding_size", "encoder_attention_heads", "encoder_ffn_dim")
 WEIGHTS = ("semantic_loss_weight", "transport_loss_weight", "prototype_scale", "gamma_neg", "gamma_pos")
 

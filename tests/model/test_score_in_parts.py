@@ -13,7 +13,7 @@ FIELDS = {
     "plain": {},
     "two layers": {"encoder_layers": 2},
     "sharp plans": {"temperature": 0.003},
-    "prototypes": {"label_prototypes": True, "prototype_temperature": 0.2},
+    "prototypes": {"label_prototypes": True},
     "prototypes, labels of every familiarity": {"label_prototypes": True, "familiarity_threshold": 0.1},
 }
 

@@ -10,6 +10,7 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.layers_sct import RegionScorer, aggregate
+from sct_hf.model.modeling_sct import PROTOTYPE_TEMPERATURE
 from tests.model.tiny import LABELS, tiny_config
 
 TEXT = torch.zeros(3, 12)  # of no use to linear scorers
@@ -44,7 +45,7 @@ def plan_by_hand(features: list[list[float]], prototype: list[float], tau: float
 
 
 def test_prototypes_by_hand(make_grounded) -> None:
-    model = make_grounded(prototype_scale=0.7, prototype_temperature=0.2, prototype_pooling=0.3)
+    model = make_grounded(prototype_scale=0.7, prototype_pooling=0.3)
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     out = model(pixels, output_maps=True)
     region_scores = as_regions(out.region_scores)
@@ -52,7 +53,7 @@ def test_prototypes_by_hand(make_grounded) -> None:
     layer, prototypes = model.sct.semantic_map.scores.proj, model.sct.label_prototypes.tolist()
     for b in range(2):
         for k in range(3):
-            plan = plan_by_hand(features[b], prototypes[k], 0.2)
+            plan = plan_by_hand(features[b], prototypes[k], PROTOTYPE_TEMPERATURE)
             assert out.prototype_plan[b, k].flatten().tolist() == pytest.approx(plan, abs=1e-12)
             vector = [w + 0.7 * v for w, v in zip(layer.weight[k].tolist(), prototypes[k], strict=True)]
             scores = [
@@ -196,7 +197,7 @@ def test_a_checkpoint_without_its_prototypes_is_refused(make_model, tmp_path) ->
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"prototype_temperature": 0.0}, "prototype_temperature=0.0"),
+        ({"prototype_temperature": 0.1}, "prototype_temperature=0.1"),
         ({"prototype_pooling": 1.5}, "prototype_pooling=1.5"),
         ({"prototype_scale": -1.0}, "prototype_scale=-1.0"),
         ({"aligned_dropout": 1.0}, "aligned_dropout=1.0"),

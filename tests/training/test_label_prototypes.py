@@ -10,8 +10,16 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from timm.data import ImageNetInfo
 
-from sct_hf import encode_classes, encode_labels, load_backbone_classifier, make_label_prototypes
+from sct_hf import (
+    encode_class_words,
+    encode_classes,
+    encode_labels,
+    load_backbone_classifier,
+    make_label_classes,
+    make_label_prototypes,
+)
 from sct_hf.errors import InputError
+from sct_hf.label_text.class_words import TABLE
 from sct_hf.label_text.word_vectors import tokens_of
 from sct_hf.label_text.words import label_words
 from sct_hf.training.models import load_model, new_model, save_model
@@ -25,7 +33,11 @@ def grounded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("grounded")
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet").state_dict(), folder / "whole.pth")
-    words = (label_words(name) for name in (*LABELS, *ImageNetInfo("imagenet-1k").label_descriptions()))
+    nouns = (
+        word for line in TABLE.read_text(encoding="utf-8").splitlines() for word in line.split("\t")[2].split("|")
+    )
+    texts = (*LABELS, *ImageNetInfo("imagenet-1k").label_descriptions(), *filter(None, nouns))
+    words = (label_words(name) for name in texts)
     whole = {token for name in words for token in tokens_of(name)}
     tokens = sorted({token[:length] for token in whole for length in range(1, len(token) + 1)})  # a long name is cut
     lines = [f"{token} {' '.join(f'{x:.3f}' for x in torch.randn(4).tolist())}" for token in tokens]
@@ -43,9 +55,11 @@ def test_a_run_has_prototypes_where_they_can_be_had(make, grounded) -> None:
     model = make(**grounded, prototype_scale=0.25)
     classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
     encoder = grounded["label_encoder"]
-    expected = make_label_prototypes(encode_labels(LABELS, encoder), encode_classes(classifier, encoder), classifier)
-    assert expected.abs().sum(1).min() > 0
+    words = encode_class_words(classifier, encoder)
+    expected = make_label_classes(encode_labels(LABELS, encoder), encode_classes(classifier, encoder), words)
+    assert expected.sum(1).min() > 0.5
     assert torch.equal(model.sct.label_prototypes, expected)
+    assert torch.equal(model.sct.class_vectors, classifier.weight - classifier.weight.mean(0))
     assert model.config.label_prototypes
     assert model.config.prototype_scale == 0.25
 
@@ -94,9 +108,38 @@ def test_other_labels_get_prototypes_from_the_classifier_of_the_checkpoint(make,
     options = grounded | {"init_checkpoint": tmp_path}
     second = new_model(tiny(**options), names, Accelerator(cpu=True))
     classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
-    expected = make_label_prototypes(encode_labels(names, encoder), encode_classes(classifier, encoder), classifier)
+    words = encode_class_words(classifier, encoder)
+    expected = make_label_classes(encode_labels(names, encoder), encode_classes(classifier, encoder), words)
     torch.testing.assert_close(second.sct.label_prototypes, expected)
     torch.testing.assert_close(second.sct.label_prototypes[0], first.sct.label_prototypes[3])
+    assert torch.equal(second.sct.class_vectors, first.sct.class_vectors)
+
+    # The checkpoint itself holds the classifier.
+    third = new_model(tiny(**options | {"backbone_weights": "none"}), names, Accelerator(cpu=True))
+    assert torch.equal(third.sct.label_prototypes, second.sct.label_prototypes)
+
+
+def test_prototypes_by_names_alone_need_the_classifier_of_the_checkpoint(
+    make, tiny, grounded, tmp_path, capsys
+) -> None:
+    """Where the encoder knows names of classes but not every word above them, as word vectors may."""
+    vectors = Path(grounded["label_encoder"].removeprefix("glove:")).read_text(encoding="utf-8").splitlines()
+    few = tmp_path / "few.txt"
+    few.write_text("\n".join(line for line in vectors if not line.startswith("artefact ")) + "\n", encoding="utf-8")
+    options = grounded | {"label_encoder": f"glove:{few}"}
+    first = make(**options)
+    assert "by the names of classes alone: " in capsys.readouterr().out
+    classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
+    encoder, names = options["label_encoder"], ["white", "goldfish", "red"]
+    class_text = encode_classes(classifier, encoder)
+    expected = make_label_prototypes(encode_labels(LABELS, encoder), class_text, classifier)
+    assert torch.equal(first.sct.label_prototypes, expected)
+    assert first.sct.class_vectors is None
+    save_model(first, tmp_path)
+    options |= {"init_checkpoint": tmp_path}
+    second = new_model(tiny(**options), names, Accelerator(cpu=True))
+    expected = make_label_prototypes(encode_labels(names, encoder), class_text, classifier)
+    torch.testing.assert_close(second.sct.label_prototypes, expected)
 
     torch.manual_seed(1)  # weights that the checkpoint was not trained from
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "others.pth")
