@@ -17,7 +17,12 @@ _NO_BENCHMARK = "benchmarks come with a clone of the project, not with the insta
 
 def command_names() -> list[str]:
     """Names of all commands: the files of sct_hf/cli."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+    return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+
+
+def module_name(command: str) -> str:
+    """The module of a command."""
+    return f"sct_hf.cli.{command.replace('-', '_')}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,7 +76,7 @@ def run(command: str, *words: str) -> int:
 
     try:
         with collector_paused():
-            module = importlib.import_module(f"sct_hf.cli.{command}")
+            module = importlib.import_module(module_name(command))
         code = module.main(list(words))
         sys.stdout.flush()
         return code
@@ -81,7 +86,7 @@ def run(command: str, *words: str) -> int:
     except InputError as error:
         from sct_hf.cli._wording import in_options
 
-        return _wrong(in_options(str(error), importlib.import_module(f"sct_hf.cli.{command}").parser()))
+        return _wrong(in_options(str(error), importlib.import_module(module_name(command)).parser()))
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sct_hf.benchmark"):
             return _wrong(_NO_BENCHMARK)
@@ -93,7 +98,8 @@ def run(command: str, *words: str) -> int:
 
 def first_line(name: str) -> str:
     """One line on a command: the first line of its file."""
-    docstring = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))) or ""
+    file = FOLDER / f"{module_name(name).rpartition('.')[2]}.py"
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
 
 

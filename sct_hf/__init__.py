@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sct_hf.metrics.streaming import MultilabelMetrics
     from sct_hf.model.losses_sct import asymmetric_loss
     from sct_hf.model.transport_sct import ConditionalTransport, conditional_transport
+    from sct_hf.zero_shot import zero_shot_model
 
 __version__ = "0.2.0"
 
@@ -72,6 +73,7 @@ _LAZY = {
     "make_label_classes": "sct_hf.label_text.prototypes",
     "make_label_prototypes": "sct_hf.label_text.prototypes",
     "multilabel_metrics": "sct_hf.metrics.functional",
+    "zero_shot_model": "sct_hf.zero_shot",
 }
 
 
@@ -120,4 +122,5 @@ __all__ = [
     "make_label_classes",
     "make_label_prototypes",
     "multilabel_metrics",
+    "zero_shot_model",
 ]

@@ -5,14 +5,14 @@ import importlib
 import os
 from pathlib import Path
 
-from sct_hf_cli import FOLDER, command_names, first_line
+from sct_hf_cli import FOLDER, command_names, first_line, module_name
 
 SHELLS = ("bash", "zsh", "tcsh")
 
 
 def command_parser(name: str) -> argparse.ArgumentParser:
     """The parser of a command."""
-    parser: argparse.ArgumentParser = importlib.import_module(f"sct_hf.cli.{name}").parser()
+    parser: argparse.ArgumentParser = importlib.import_module(module_name(name)).parser()
     return parser
 
 

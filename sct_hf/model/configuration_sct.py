@@ -344,7 +344,7 @@ class SCTConfig(BackboneConfig):
         **BackboneConfig.retired_fields,
         **{"projection_norm": (True, _STRUCTURE), "normalize_label_embeddings": (True, _STRUCTURE)},
         **{"map_input": ("features", _STRUCTURE), "map_pooling": ("mean", _STRUCTURE)},
-        "prototype_temperature": (0.05, _STRUCTURE),
+        "prototype_temperature": (0.05, _STRUCTURE.replace("0.2", "0.3").replace("0.1", "0.2")),
         **{"fuse_map_scores": (True, _STRUCTURE), "label_pooling": (True, _STRUCTURE)},
         **{"aligned_features": (True, _STRUCTURE), "guidance": ("prior", _STRUCTURE)},
         "learn_temperature": (True, _STRUCTURE),

@@ -69,8 +69,8 @@ def require_free_name(what: str, name: str, found: type, other: type | None) -> 
 
 
 def head_names() -> tuple[str, ...]:
-    """Names of all heads, SCT first."""
-    return (*MODELS, *HEADS)
+    """Names of all heads that training offers, SCT first: those with `trainable = False` are left out."""
+    return (*MODELS, *(name for name, head in HEADS.items() if getattr(head, "trainable", True)))
 
 
 def register_auto_classes(model: Any) -> None:

@@ -74,8 +74,8 @@ def test_evidence_is_added_to_the_scores_of_mixed_prototypes(model) -> None:
         pooled = model.backbone(pixels).mean((2, 3))
     evidence = class_evidence(pooled, model.sct.class_vectors, model.sct.label_prototypes)
     for name, logits in plain.branch_logits.items():
-        torch.testing.assert_close(found.branch_logits[name], logits + 0.3 * evidence, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.logits, plain.logits + 0.3 * evidence, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found.branch_logits[name], logits + 0.5 * evidence, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.logits, plain.logits + 0.5 * evidence, rtol=1e-4, atol=1e-4)
 
 
 def test_evidence_alone_scores_labels_unlike_any_of_training(model) -> None:

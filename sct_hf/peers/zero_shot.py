@@ -1,0 +1,33 @@
+"""A tagger without training: the backbone's own classifier, asked for a label's classes."""
+
+import torch
+from torch import Tensor, nn
+
+from sct_hf.model.hierarchy_sct import class_evidence
+from sct_hf.peers.registry import register_head
+
+
+@register_head("zero_shot")
+class ZeroShotHead(nn.Module):
+    """Evidence of each label: the classifier's probability of its classes, see `class_evidence`. Nothing is learned.
+
+    `sct_hf.zero_shot.zero_shot_model` fills it.
+
+    Args:
+        num_features (`int`): Width D₀ of the backbone's map.
+        num_labels (`int`): Labels C.
+        num_classes (`int`, *optional*, defaults to 1000): Classes K of the classifier.
+    """
+
+    trainable = False
+    class_vectors: Tensor  # (K, D₀)
+    label_classes: Tensor  # (C, K)
+
+    def __init__(self, num_features: int, num_labels: int, num_classes: int = 1000) -> None:
+        super().__init__()
+        self.register_buffer("class_vectors", torch.zeros(num_classes, num_features))
+        self.register_buffer("label_classes", torch.zeros(num_labels, num_classes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D₀, H, W) to logits (B, C)."""
+        return class_evidence(features.mean((2, 3)), self.class_vectors, self.label_classes)
