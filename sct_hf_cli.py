@@ -98,8 +98,7 @@ def run(command: str, *words: str) -> int:
 
 def first_line(name: str) -> str:
     """One line on a command: the first line of its file."""
-    file = FOLDER / f"{module_name(name).rpartition('.')[2]}.py"
-    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    docstring = ast.get_docstring(ast.parse(_file(name).read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
 
 
@@ -109,7 +108,7 @@ def _extras(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     EXTRAS maps a word of the command line to an extra: "" applies without any of the other words, and IMAGES to a
     command line that starts with own images.
     """
-    path, table = FOLDER / f"{command}.py", dict[str, str]()
+    path, table = _file(command), dict[str, str]()
     for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXTRAS":
             table = ast.literal_eval(node.value)
@@ -118,6 +117,10 @@ def _extras(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
     starts = bool(words) and not words[0].startswith("-")
     usual = [table["IMAGES"]] if starts and "IMAGES" in table else []
     return named or [table[""]] if table else [], usual
+
+
+def _file(command: str) -> Path:
+    return FOLDER / f"{command.replace('-', '_')}.py"
 
 
 def _overview() -> str:

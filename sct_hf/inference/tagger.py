@@ -84,7 +84,7 @@ class Tagger:
             InputError: There is no such model or device, the model is not a multi-label one, or its image processor
                 cannot prepare an image.
         """
-        target = _usable_device(device)
+        target = usable_device(device)
         try:
             model = load_pretrained(AutoModelForImageClassification, name)
             processor = load_pretrained(AutoImageProcessor, name)
@@ -203,7 +203,12 @@ def _as_tags(path: Path, tags: Sequence[Mapping[str, Any]], told: Mapping[str, A
     return Tags(path, scores, maps=maps, boxes=boxes, seen=seen)
 
 
-def _usable_device(device: str | None) -> torch.device:
+def usable_device(device: str | None) -> torch.device:
+    """The device of this name, or by default the machine's accelerator, if any.
+
+    Raises:
+        InputError: The device cannot be used.
+    """
     if device is None:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:

@@ -119,8 +119,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
 
     @property
     def gives_maps(self) -> bool:
-        """Whether the model has a transport plan, for heatmaps, maps and boxes."""
-        return capability(self.model, "gives_maps")
+        """Whether the model has a map of each label, for heatmaps and boxes."""
+        return capability(self.model, "gives_maps") or capability(self.model, "scores_regions")
 
     def marks_seen(self, labels: Sequence[str] | None = None) -> bool:
         """Whether tags have `"seen"`, for the checkpoint's labels or others."""
@@ -220,7 +220,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 raise ValueError(f"{name} is {reprlib.repr(given[name])}: give True or False.")
             if given.get(name) and not self.gives_maps:
                 kind = self.model.config.model_type
-                raise ValueError(f"heatmaps: a model of type {kind!r} has no transport plan; use an SCT model.")
+                raise ValueError(f"heatmaps: a model of type {kind!r} has no map of its labels; use an SCT model.")
         label_set = {}
         if "labels" in given:
             texts = label_texts(given["labels"])

@@ -31,3 +31,9 @@ class ZeroShotHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D₀, H, W) to logits (B, C)."""
         return class_evidence(features.mean((2, 3)), self.class_vectors, self.label_classes)
+
+    def region_scores(self, features: Tensor) -> Tensor:
+        """Evidence of each region alone, (B, C, H, W) of features (B, D₀, H, W)."""
+        regions = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
+        scores = class_evidence(regions.flatten(0, 1), self.class_vectors, self.label_classes)  # (B·P, C)
+        return scores.unflatten(0, regions.shape[:2]).transpose(1, 2).unflatten(2, features.shape[2:])

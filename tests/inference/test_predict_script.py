@@ -21,7 +21,7 @@ LABELS = ["dog", "cat", "traffic/light"]
 KINDS = {
     "sct": {"hidden_size": 32},
     "label": {"hidden_size": 32, "scorer": "label"},
-    "linear": {"head": "linear"},
+    "csra": {"head": "csra"},
     "states": {"head": "sct_known_labels", "hidden_size": 32},
 }
 SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
@@ -185,9 +185,9 @@ def test_heatmaps_that_cannot_be_written_lose_no_tags(predict, models, images, t
     [
         (["--model={label}", "--labels=horse,cow", "--max_labels=1"], "come to 2 texts of up to 64 characters, more"),
         (["--model={sct}", "--max_pixels=0"], "max_pixels is 0: give a whole number from 1"),
-        (["--model={linear}", "--heatmaps=maps"], "no transport plan"),
+        (["--model={csra}", "--heatmaps=maps"], "no map of its labels"),
         (["--model={sct}", "--boxes"], "boxes: a table cannot show them"),
-        (["--model={linear}", "--boxes", "--format=csv"], "no transport plan"),
+        (["--model={csra}", "--boxes", "--format=csv"], "no map of its labels"),
         (["--model={sct}", "--labels=horse"], "scores only the labels it was trained on"),
         (["--model={label}", "--labels=horse,horse"], "give a list of names, each once"),
         (["--model={label}", "--labels_file=absent.txt"], "labels_file is 'absent.txt'"),

@@ -171,7 +171,7 @@ def test_wrong_arguments_are_named(tagger, folders, images, url) -> None:
     with pytest.raises(ValueError, match="problem_type is None"):
         pipeline(TASK, model=ViTForImageClassification(ViTConfig(**size)), **options)
     many = ViTForImageClassification(ViTConfig(problem_type="multi_label_classification", **size))
-    with pytest.raises(ValueError, match=r"heatmaps: .*'vit' has no transport plan"):
+    with pytest.raises(ValueError, match=r"heatmaps: .*'vit' has no map of its labels"):
         pipeline(TASK, model=many, **options)(path, heatmaps=True)
 
 

@@ -38,7 +38,7 @@ complete sct-hf \
         'n/--save_dtype/(float32 float16 bfloat16)/' \
         'n/--save-dtype/(float32 float16 bfloat16)/' \
         'n/--format/(table json csv)/' \
-        'p/1/(benchmark check completion demo embed evaluate export hide predict publish train)/' \
+        'p/1/(benchmark check completion demo embed evaluate export hide predict publish train zero-shot)/' \
         'n/benchmark/(accuracy ablation partial speed)/' \
         'n/completion/(bash tcsh zsh)/' \
         'p/*/()/'

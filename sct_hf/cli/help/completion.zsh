@@ -21,6 +21,7 @@ _shtab_sct_hf_commands() {
     predict:'Tag images.'
     publish:'Publish a trained model on the Hugging Face Hub.'
     train:'Train a model on labelled images.'
+    zero-shot:'Tag images with any labels, by their names alone.'
   )
   _describe 'sct-hf commands' _commands
 }
@@ -295,16 +296,16 @@ _shtab_sct_hf_predict_options=(
   "--output[File to write instead of printing.]:output:"
   "--heatmaps[Folder for heatmaps\: one PNG per tag that shows its place in the image.]:heatmaps:"
   "--boxes[Add each tag\'s box to json and csv\; implied by --heatmaps.]"
-  "*--labels[Other labels than those of training, for a label scorer\: names with commas between them\; may be given several times.]:labels:"
-  "--labels_file[Text file of such labels, one per line.]:labels_file:"
-  "--label_encoder[Text encoder of such labels, if the checkpoint records no usable one.]:label_encoder:"
-  "*--known[Label known to be present\; repeatable.]:known:"
-  "*--known_absent[Label known to be absent\; repeatable.]:known_absent:"
   "--device[Device, such as cpu or cuda\:1 (default\: the machine\'s accelerator, if any).]:device:"
   "--batch_size[Images per batch (default\: 16).]:batch_size:"
   "--max_pixels[Most pixels of an image\; all images of a list may have four times as many (default 26000000).]:max_pixels:"
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
+  "*--labels[Other labels than those of training, for a label scorer\: names with commas between them\; may be given several times.]:labels:"
+  "--labels_file[Text file of such labels, one per line.]:labels_file:"
+  "--label_encoder[Text encoder of such labels, if the checkpoint records no usable one.]:label_encoder:"
+  "*--known[Label known to be present\; repeatable.]:known:"
+  "*--known_absent[Label known to be absent\; repeatable.]:known_absent:"
   "(*):Files, folders (with their subfolders) or glob patterns.:"
 )
 
@@ -426,6 +427,32 @@ _shtab_sct_hf_train_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_train_defaults_added=0
 
+_shtab_sct_hf_zero_shot_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--labels[Names of labels, at least two\: --labels dog \"potted plant\".]:labels:"
+  "--labels_file[Text file of labels, one per line.]:labels_file:"
+  "--backbone[Name of a timm model (tf_efficientnet_lite0).]:backbone:"
+  "--backbone_weights[Its weights with their ImageNet classifier\: package, pretrained (timm\'s, from the Hub) or a file (package).]:backbone_weights:"
+  "--label_encoder[Text encoder, as for sct-hf embed (minilm).]:label_encoder:"
+  "--image_size[Side of the input in pixels (256).]:image_size:"
+  "--output_dir[Folder to save the tagger in, for --model of other commands.]:output_dir:"
+  "--threshold[Least score of a tag (default\: the checkpoint\'s, or 0.5).]:threshold:"
+  "--top_k[Most tags per image (default\: no limit).]:top_k:"
+  "--format[Format of the output.]:format:(table json csv)"
+  "--output[File to write instead of printing.]:output:"
+  "--heatmaps[Folder for heatmaps\: one PNG per tag that shows its place in the image.]:heatmaps:"
+  "--boxes[Add each tag\'s box to json and csv\; implied by --heatmaps.]"
+  "--device[Device, such as cpu or cuda\:1 (default\: the machine\'s accelerator, if any).]:device:"
+  "--batch_size[Images per batch (default\: 16).]:batch_size:"
+  "--max_pixels[Most pixels of an image\; all images of a list may have four times as many (default 26000000).]:max_pixels:"
+  "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
+  "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
+  "(*):Files, folders (with their subfolders) or glob patterns.:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_zero_shot_defaults_added=0
+
 
 _shtab_sct_hf() {
   local context state line curcontext="$curcontext" one_or_more='(*)' remainder='(-)*:' default='*::: :->sct-hf'
@@ -456,6 +483,7 @@ _shtab_sct_hf() {
         predict) _arguments -C -s $_shtab_sct_hf_predict_options ;;
         publish) _arguments -C -s $_shtab_sct_hf_publish_options ;;
         train) _arguments -C -s $_shtab_sct_hf_train_options ;;
+        zero-shot) _arguments -C -s $_shtab_sct_hf_zero_shot_options ;;
       esac
   esac
 }
