@@ -7,6 +7,7 @@ from sct_hf.label_text.class_words import encode_class_words
 from sct_hf.label_text.encoders import encode_labels
 from sct_hf.label_text.prototypes import encode_classes, make_label_classes
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
+from sct_hf.peers.zero_shot import ZeroShotHead
 
 
 def zero_shot_model(
@@ -55,6 +56,7 @@ def zero_shot_model(
         text_recipe=label_vectors.recipe,
     )
     assert isinstance(model, PeerForMultiLabelClassification)
+    assert isinstance(model.head, ZeroShotHead)
     model.head.class_vectors.copy_(classifier.centred)
     model.head.label_classes.copy_(make_label_classes(label_vectors, class_text, class_words))
     return model.eval()

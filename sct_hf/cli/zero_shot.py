@@ -66,6 +66,7 @@ def main(argv: Sequence[str]) -> int:
         if arguments.output_dir is not None:
             model.save_pretrained(arguments.output_dir)
             processor.save_pretrained(arguments.output_dir)
-        return Tagger(model.to(device), processor, limits)
+        model.to(device)  # type: ignore[arg-type]  # transformers wraps it without its types
+        return Tagger(model, processor, limits)
 
     return tag(arguments, load)

@@ -15,12 +15,12 @@ from torch.distributed.run import get_args_parser
 from sct_hf.benchmark.speed import SpeedArguments
 from sct_hf.cli.benchmark import COMMANDS, SPEED
 from sct_hf.training.parsing import parse, parse_into, parse_with_training
-from sct_hf_cli import command_names
+from sct_hf_cli import command_names, module_name
 from tests.docs.pages import ROOT
 
 _ENDS = {"&&", "||", ";", "|"}
 _ASSIGNMENT = re.compile(r"([A-Z_]+)=(.*)")
-_SCRIPTS = {"check_data": "check", "embed_labels": "embed", "hide_labels": "hide"}
+_SCRIPTS = {"check-data": "check", "embed-labels": "embed", "hide-labels": "hide"}
 _EXPORTS = "outputs/"
 
 
@@ -99,14 +99,14 @@ def _check_own(words: list[str]) -> None:
         assert rest[0] == SPEED
         parse_into(rest[1:], SpeedArguments)
         return
-    importlib.import_module(f"sct_hf.cli.{command}").parser().parse_args(rest)
+    importlib.import_module(module_name(command)).parser().parse_args(rest)
 
 
 def _script(path: str, words: list[str]) -> list[str] | None:
     if path.startswith(_EXPORTS):  # written by a command above it
         return None
     assert (ROOT / path).is_file(), f"{path}: no such file"
-    name = path.removeprefix("scripts/").removesuffix(".py")
+    name = path.removeprefix("scripts/").removesuffix(".py").replace("_", "-")
     return [_SCRIPTS.get(name, name), *words]
 
 
