@@ -29,9 +29,7 @@ LAUNCH: dict[str, Any] = {
 
 _TITLE = "SCT tags images"
 _WHERE = "Where a tag was seen"
-_EXPLANATION = (
-    "Click a tag to see its transport plan over the image: it tells where to look, not where an object ends."
-)
+_EXPLANATION = "Click a tag to see where it was found: the heatmap tells where to look, not where an object ends."
 _HEIGHT = 380
 _LONGEST_TEXT = 1000
 _MARK = "background: var(--color-accent-soft); outline: 2px solid var(--color-accent)"

@@ -33,7 +33,7 @@ class Viewer:
 
     Attributes:
         label_names: The names of the checkpoint's labels.
-        has_maps: Whether the model has a transport plan to show.
+        has_maps: Whether the model has maps of its labels to show.
         threshold: First threshold of labels for which the checkpoint has none.
         closed: Why the checkpoint takes no other labels; None if it does.
         words: What the page writes for each of the checkpoint's labels: the words of its label text, or the name.
@@ -87,7 +87,7 @@ class Viewer:
         return {tag["label"]: tag["score"] for tag in found}
 
     def heatmap(self, seen: Seen, name: str) -> Image.Image | None:
-        """The transport plan of a label over the image; None if the model has none."""
+        """The map of a label over the image; None if the model has none."""
         if not self.has_maps:
             return None
         one = slice(label := seen.names.index(name), label + 1)

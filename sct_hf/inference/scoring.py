@@ -44,10 +44,10 @@ def score_images(
         model: A multi-label image classifier.
         processor: Its image processor.
         images: B images, any mode.
-        maps: Whether to return the transport plan.
+        maps: Whether to return the maps of the labels.
 
     Returns:
-        Scores (B, C) float32, the sigmoid of the logits; and the region-to-label transport plan (B, C, H', W')
+        Scores (B, C) float32, the sigmoid of the logits; and the maps of the labels (B, C, H', W')
         float32, or None if not asked for or if the model has none.
     """
     mode = model.training

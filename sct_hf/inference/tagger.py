@@ -29,7 +29,7 @@ class Tags:
         path: The image's file, as given.
         tags: (label, score in [0, 1]) by falling score.
         error: Why the file could not be read; None on success.
-        maps: For each label of `tags`, the region-to-label transport plan (H', W') float32 in [0, 1]; empty unless
+        maps: For each label of `tags`, its map (H', W') float32 in [0, 1]; empty unless
             asked for.
         boxes: For each label of `tags`, "xmin", "ymin", "xmax", "ymax" in pixels of the upright image, see
             `heatmap_box`; None unless maps are asked for.

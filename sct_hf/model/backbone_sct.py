@@ -180,12 +180,23 @@ class MultiLabelOutput(ModelOutput):
 
     @property
     def heatmap(self) -> Tensor:
-        """Where each label is in the image, (B, C, H, W) float32: the one map that heatmaps, boxes and scores use.
+        """Where each label is in the image, (B, C, H, W) float32 in [0, 1]: the map that heatmaps and boxes show.
 
-        It is the transport plan, or the region scores of a peer head. It needs `output_maps=True`.
+        It is the sum of semantic map and region scores, each standardised over the regions; of a peer head, its
+        region scores. It is then scaled to its own range. It points better than the transport plan, in which every
+        region sends its mass to some label (docs/benchmarks.md). It needs `output_maps=True`.
         """
-        found = self.region_scores if self.transport_plan is None else self.transport_plan
-        return cast(Tensor, found).float()
+        maps = [_standardised(each) for each in (self.semantic_map, self.region_scores) if each is not None]
+        total = torch.stack(maps).sum(0)  # (B, C, H, W)
+        low, high = total.amin((2, 3), keepdim=True), total.amax((2, 3), keepdim=True)  # (B, C, 1, 1)
+        return (total - low) / torch.where(high > low, high - low, 1.0)
+
+
+def _standardised(maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W) minus their mean over the regions, divided by their deviation."""
+    centred = maps.float() - maps.float().mean((2, 3), keepdim=True)
+    deviation = centred.square().mean((2, 3), keepdim=True).sqrt()
+    return centred / torch.where(deviation > 0, deviation, 1.0)
 
 
 @dataclass

@@ -51,12 +51,12 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         threshold (`float` or `dict[str, float]`, *optional*): Least score of a tag, or least scores by label. The
             default is `config.thresholds`, or 0.5.
         top_k (`int`, *optional*): Most tags per image; the best are kept.
-        heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag gets `"heatmap"`, the transport plan of
-            its label over the image, and `"box"`, the part of the image around the plan's peak.
+        heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag gets `"heatmap"`, the map of its label
+            over the image, and `"box"`, the part of the image around its peak.
         list_length (`int`, *optional*): Number of images whose heatmaps share `max_images`: the length of a list,
             otherwise 1.
-        maps (`bool`, *optional*, defaults to `False`): Whether each tag gets `"map"`, the plan itself, (H', W')
-            float32, and `"box"`.
+        maps (`bool`, *optional*, defaults to `False`): Whether each tag gets `"map"`, the map itself, (H', W')
+            float32 in [0, 1], and `"box"`; see `MultiLabelOutput.heatmap`.
         known_labels (`dict[str, bool]`, *optional*): Labels known to be present (True) or absent (False) in every
             image, for models that take them. They improve the scores of the others; their own scores state what is
             known.

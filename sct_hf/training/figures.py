@@ -200,6 +200,6 @@ def _key(figure: Figure, threshold: float, *, judged: bool, mapped: bool) -> Non
     handles: list[Any] = [Patch(color=colour, label=text) for colour, text in entries] if judged else []
     handles.append(Line2D([], [], color=INK, linewidth=0.8, linestyle=":", label=f"threshold {threshold:g}"))
     if mapped:
-        meaning = "heatmap: share of each region's mass that moves to the tag (bright: most, up to the peak)"
+        meaning = "heatmap: where the tag was found (bright: most)"
         handles.append(Line2D([], [], linestyle="", label=meaning))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8.5)

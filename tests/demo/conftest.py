@@ -14,7 +14,7 @@ from tests.demo.tiny import LABELS, THRESHOLDS
 KINDS: dict[str, dict[str, Any]] = {
     "label": {"scorer": "label", "hidden_size": 32},
     "linear": {"hidden_size": 32},
-    "peer": {"head": "linear"},
+    "peer": {"head": "csra"},
 }
 
 

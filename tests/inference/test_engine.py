@@ -139,7 +139,7 @@ def test_scores_and_maps_are_those_of_the_pipeline(tagger: Tagger, images: list[
         for tag in tagger.pipeline(str(path), threshold=0, maps=True):
             label = LABELS.index(tag["label"])
             assert tag["score"] == pytest.approx(row[label], abs=1e-6)
-            np.testing.assert_allclose(tag["map"], plan[label], atol=1e-6)
+            np.testing.assert_allclose(tag["map"], plan[label], atol=5e-5)  # float32, divided by the spread
 
 
 def test_stages_are_those_of_a_call(tagger: Tagger, images: list[Path]) -> None:

@@ -12,6 +12,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
 from sct_hf.model.image_processing_sct import heatmap_box
+from tests.model.tagging import heatmaps_by_hand
 
 LABELS = ["dog", "cat", "dining table", "boat", "sheep"]
 PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -27,14 +28,14 @@ def tagger() -> Tagger:
     return Tagger(model, image_processor(model.config))
 
 
-def by_hand(tagger: Tagger, pixels: np.ndarray) -> tuple[dict[str, float], torch.Tensor]:
-    """Scores and transport plan (C, H', W') of RGB pixels (64, 64, 3)."""
+def by_hand(tagger: Tagger, pixels: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+    """Scores and maps (C, H', W') of RGB pixels (64, 64, 3)."""
     config = tagger.model.config
     values = (pixels / 255 - np.array(config.image_mean)) / np.array(config.image_std)
     with torch.no_grad():
         out = tagger.model(torch.tensor(values, dtype=torch.float32).permute(2, 0, 1)[None], output_maps=True)
     scores = 1 / (1 + np.exp(-out.logits[0].double().numpy()))
-    return dict(zip(LABELS, scores.tolist(), strict=True)), out.transport_plan[0]
+    return dict(zip(LABELS, scores.tolist(), strict=True)), heatmaps_by_hand(out.semantic_map[0], out.region_scores[0])
 
 
 def all_scores(tagger: Tagger, *paths: Path) -> list[dict[str, float]]:
@@ -154,14 +155,14 @@ def test_threshold_and_top_k(tagger, tmp_path) -> None:
         assert found.tags == ranked[:count], (threshold, top_k)
 
 
-def test_maps_are_the_transport_plan_of_the_tags(tagger, tmp_path) -> None:
+def test_maps_are_those_of_the_tags(tagger, tmp_path) -> None:
     path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
     (found,) = tagger.tag([path], threshold=0, top_k=2, maps=True)
-    _, plan = by_hand(tagger, PIXELS)
+    _, maps = by_hand(tagger, PIXELS)
     assert list(found.maps) == [label for label, _ in found.tags]
     assert len(found.maps) == 2
     for label, weights in found.maps.items():
-        np.testing.assert_allclose(weights, plan[LABELS.index(label)].numpy(), atol=1e-5)
+        np.testing.assert_allclose(weights, maps[LABELS.index(label)], atol=1e-5)
 
 
 def test_boxes_come_with_maps_in_pixels_of_the_image(tagger, tmp_path) -> None:

@@ -56,3 +56,12 @@ def expected(model: SCTForMultiLabelClassification, path: Path, top_k: int | Non
 def named(tags: list[dict[str, Any]]) -> dict[str, float]:
     assert [tag["score"] for tag in tags] == sorted((tag["score"] for tag in tags), reverse=True)
     return {tag["label"]: tag["score"] for tag in tags}
+
+
+def heatmaps_by_hand(*maps: torch.Tensor) -> np.ndarray:
+    """Maps (C, H, W) of an image, each label's standardised, added and scaled to [0, 1]; in float64."""
+    added = []
+    for of_label in zip(*(each.double().numpy() for each in maps), strict=True):
+        total = sum((one - one.mean()) / one.std() for one in of_label)
+        added.append((total - total.min()) / (total.max() - total.min()))
+    return np.stack(added)

@@ -20,7 +20,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, heatmap_box, heatmap_overlay
-from tests.model.tagging import LABELS, TASK, direct, expected, named
+from tests.model.tagging import LABELS, TASK, direct, expected, heatmaps_by_hand, named
 
 
 @pytest.fixture(scope="module")
@@ -126,16 +126,16 @@ def test_without_thresholds_a_tag_has_one_half(tagger, images) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_heatmaps_and_boxes_are_those_of_the_plan(tagger, images, batch_size) -> None:
+def test_heatmaps_and_boxes_are_those_of_the_maps(tagger, images, batch_size) -> None:
     paths = [str(path) for path in images]
     for path, tags in zip(images, tagger(paths, heatmaps=True, threshold=0, batch_size=batch_size), strict=True):
         image = Image.open(path)
         with torch.no_grad():
             out = tagger.model(**tagger.image_processor(image, return_tensors="pt"), output_maps=True)
-        plan = out.transport_plan[0].numpy()
+        maps = heatmaps_by_hand(out.semantic_map[0], out.region_scores[0])
         assert len(tags) == len(LABELS)
         for tag in tags:
-            weights = plan[LABELS.index(tag["label"])]
+            weights = maps[LABELS.index(tag["label"])]
             assert tag["heatmap"].size == image.size
             overlay = np.asarray(heatmap_overlay(image, weights), dtype=float)
             assert abs(np.asarray(tag["heatmap"], dtype=float) - overlay).max() <= 2

@@ -16,6 +16,7 @@ from sct_hf.cli import evaluate
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor
+from tests.model.tagging import heatmaps_by_hand
 
 SIZE = (60, 48)  # of the annotated images; the files have half of it
 OBJECTS: dict[str, list[tuple[str, int, tuple[int, int, int, int]]]] = {
@@ -117,10 +118,8 @@ def by_hand(folder: Path, file: Path, label: str, boxes: list[tuple[int, int, in
     with Image.open(file) as image, torch.inference_mode():
         pixels = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")["pixel_values"]
         out = model(pixels, output_maps=True)
-    weights = (out.transport_plan if out.transport_plan is not None else out.region_scores)[
-        :, [VOC_LABELS.index(label)]
-    ]
-    weights = (weights - weights.min()) / (weights.max() - weights.min())
+    of_label = [each[0] for each in (out.semantic_map, out.region_scores) if each is not None]
+    weights = torch.tensor(heatmaps_by_hand(*of_label))[None, [VOC_LABELS.index(label)]].float()
     fine = torch.nn.functional.interpolate(weights, (SIZE[1], SIZE[0]), mode="bilinear")[0, 0].double().numpy()
     mask = np.zeros(fine.shape, dtype=bool)
     for left, top, right, bottom in boxes:
