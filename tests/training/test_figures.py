@@ -126,8 +126,8 @@ def test_sheet_judges_tags_and_draws_the_plans(drawn, images, tmp_path) -> None:
         assert {to_hex(bar.get_facecolor()) for bar in axes.patches[4:]} == {OTHER}
 
 
-def test_sheet_of_a_model_without_a_plan_has_no_heatmaps(drawn, images, tmp_path) -> None:
-    model = make_model("linear")
+def test_sheet_of_a_model_without_maps_has_no_heatmaps(drawn, images, tmp_path) -> None:
+    model = make_model("csra")
     tag_sheet(model, image_processor(model.config), images, tmp_path / "tags.png")
     assert_is_png(tmp_path / "tags.png")
     assert sum(len(axes.images) for axes in drawn[0].axes) == len(images)
