@@ -22,11 +22,13 @@ class BoxedImage:
         boxes: For each label, boxes (xmin, ymin, xmax, ymax) in these pixels, from the left and top edge, not beyond
             the image.
         clear: Labels with an object that is neither difficult (VOC) nor in a crowd (COCO).
+        masks: For each label, its visible pixels, bool (height, width); empty where only boxes are known.
     """
 
     size: tuple[int, int]
     boxes: dict[str, list[tuple[float, float, float, float]]] = field(default_factory=dict)
     clear: set[str] = field(default_factory=set)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, label: str, box: Sequence[float], *, hard: bool) -> bool:
         """Add a box, cut at the image's border; return whether some of it is inside."""

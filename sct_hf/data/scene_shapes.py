@@ -98,8 +98,8 @@ def stroke(points: list[tuple[float, float]], width: float, colour: Colour) -> l
     return shapes
 
 
-def fill(draw: ImageDraw.ImageDraw, shape: Shape, *, outlined: bool = False) -> None:
-    """Draw a shape whose points are in units of the image's side."""
-    outline = shaded(shape.colour, 0.45) if outlined else None
+def fill(draw: ImageDraw.ImageDraw, shape: Shape, *, outlined: bool = False, level: int | None = None) -> None:
+    """Draw a shape whose points are in units of the image's side; with one level for all of it, if given."""
+    outline = (shaded(shape.colour, 0.45) if level is None else level) if outlined else None
     points = (shape.points * draw.im.size).ravel().tolist()
-    draw.polygon(points, fill=shape.colour, outline=outline, width=2)
+    draw.polygon(points, fill=shape.colour if level is None else level, outline=outline, width=2)

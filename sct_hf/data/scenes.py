@@ -17,6 +17,7 @@ from datasets.utils import are_progress_bars_disabled, disable_progress_bars, en
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
+from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
@@ -73,7 +74,17 @@ class _Thing:
     foot: tuple[float, float, float] | None = None
 
 
-@register_reader("scenes", title="Scenes rendered by sct_hf", takes=["size", "seed"], published=True)
+def scene_boxes(request: Request, problems: Problems) -> dict[str, BoxedImage]:
+    """The boxes and masks of the visible objects of a split; arguments as in `list_scenes`."""
+    return {
+        _image_id(request.split, index): boxed_scene(request.seed or 0, request.split, index)
+        for index in step_bar(range(_size(request)), desc="masks of scenes", unit="image")
+    }
+
+
+@register_reader(
+    "scenes", title="Scenes rendered by sct_hf", takes=["size", "seed"], published=True, boxer=scene_boxes
+)
 def list_scenes(request: Request, problems: Problems) -> Listing:
     """Render a split, or load it from the cache of an earlier call.
 
@@ -87,12 +98,7 @@ def list_scenes(request: Request, problems: Problems) -> Listing:
     Raises:
         InputError: The split is unknown, or `size` is below 1.
     """
-    split = request.split
-    if split not in SCENE_SIZES:
-        raise InputError(f"split is {split!r}: scenes has {' and '.join(SCENE_SIZES)}")
-    size = SCENE_SIZES[split] if request.size is None else request.size
-    if size < 1:
-        raise InputError(f"size is {size}: give at least 1 image")
+    split, size = request.split, _size(request)
     with _own_bar():
         dataset = Dataset.from_generator(
             _encoded_scenes,
@@ -108,6 +114,16 @@ def list_scenes(request: Request, problems: Problems) -> Listing:
     return Listing("scenes", records, label_names=list(SCENE_LABELS), column=dataset, is_sound=True)
 
 
+def _size(request: Request) -> int:
+    split = request.split
+    if split not in SCENE_SIZES:
+        raise InputError(f"split is {split!r}: scenes has {' and '.join(SCENE_SIZES)}")
+    size = SCENE_SIZES[split] if request.size is None else request.size
+    if size < 1:
+        raise InputError(f"size is {size}: give at least 1 image")
+    return size
+
+
 def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[int]]:
     """Render one image.
 
@@ -116,6 +132,39 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
         object is visible.
     """
     rng = np.random.default_rng([seed, list(SCENE_SIZES).index(split), index])
+    horizon, labels, things = _composed(rng)
+    waters = [thing.foot for thing in things if thing.foot and SCENE_LABELS[thing.label] in _ON_WATER]
+    canvas = landscape(rng, horizon, waters, SCENE_SIDE * _OVERSAMPLING)
+    _draw_things(canvas, things)
+    return _photographed(rng, canvas), sorted(int(label) for label in labels)
+
+
+def boxed_scene(seed: int, split: str, index: int) -> BoxedImage:
+    """The visible part of each object in an image of `render_scene`: its box, and the mask of its label.
+
+    A pixel belongs to the object, or the ground, that covers most of it; shadows are ground.
+    """
+    rng = np.random.default_rng([seed, list(SCENE_SIZES).index(split), index])
+    things = _composed(rng)[2]
+    canvas = Image.new("L", (SCENE_SIDE * _OVERSAMPLING,) * 2)
+    draw = ImageDraw.Draw(canvas)
+    for number, thing in enumerate(things, start=1):
+        for shape in thing.shapes:
+            fill(draw, shape, outlined=thing.outlined, level=number)
+    fine = np.asarray(canvas).reshape(SCENE_SIDE, _OVERSAMPLING, SCENE_SIDE, _OVERSAMPLING)
+    shares = np.stack([(fine == number).sum(axis=(1, 3)) for number in range(len(things) + 1)])
+    visible = shares.argmax(axis=0)  # (128, 128), the number of an object, 0 for the ground
+    image = BoxedImage((SCENE_SIDE, SCENE_SIDE))
+    for number, thing in enumerate(things, start=1):
+        name, mask = SCENE_LABELS[thing.label], visible == number
+        rows, columns = np.nonzero(mask)
+        image.add(name, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), hard=False)
+        image.masks[name] = mask | image.masks.get(name, False)
+    return image
+
+
+def _composed(rng: Generator) -> tuple[float, np.ndarray, list[_Thing]]:
+    """The height of the horizon, the labels, and the objects from the back of a scene to its front."""
     horizon = rng.uniform(0.3, 0.6)
     count = int(rng.choice([2, 3, 4, 5], p=[0.2, 0.3, 0.3, 0.2]))
     labels = rng.choice(len(SCENE_LABELS), size=count, replace=False)
@@ -124,10 +173,7 @@ def render_scene(seed: int, split: str, index: int) -> tuple[Image.Image, list[i
     things = _placed(rng, unplaced, horizon)
     while not _all_visible(things):
         things = _placed(rng, unplaced, horizon)
-    waters = [thing.foot for thing in things if thing.foot and SCENE_LABELS[thing.label] in _ON_WATER]
-    canvas = landscape(rng, horizon, waters, SCENE_SIDE * _OVERSAMPLING)
-    _draw_things(canvas, things)
-    return _photographed(rng, canvas), sorted(int(label) for label in labels)
+    return horizon, labels, things
 
 
 def _encoded_scenes(seed: int, split: str, size: int, version: int) -> Iterator[dict[str, Any]]:
@@ -144,6 +190,10 @@ def _encoded_scenes(seed: int, split: str, size: int, version: int) -> Iterator[
         pool.join()
 
 
+def _image_id(split: str, index: int) -> str:
+    return f"{split}-{index:05d}"
+
+
 def _end_by_signals() -> None:
     """Drop the handler of training, which a fork inherits: with it a process would outlive its pool."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -154,7 +204,7 @@ def _encoded_scene(seed: int, split: str, index: int) -> dict[str, Any]:
     buffer = io.BytesIO()
     scene.save(buffer, "PNG", compress_level=1)
     image = {"bytes": buffer.getvalue(), "path": None}
-    return {"image_id": f"{split}-{index:05d}", "image": image, "labels": labels, "unknown": []}
+    return {"image_id": _image_id(split, index), "image": image, "labels": labels, "unknown": []}
 
 
 def _cpus() -> int:

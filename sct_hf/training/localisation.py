@@ -11,12 +11,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from PIL import ExifTags, Image
+from torch.utils.data import DataLoader
 
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.names import some
 from sct_hf.errors import InputError
 from sct_hf.metrics.localisation import FIGURES, TOLERANCE, PairFigures, localisation_metrics, pair_figures, size_of
+from sct_hf.metrics.segmentation import count_pixels, segmentation_metrics
 from sct_hf.model.backbone_sct import capability
 from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import EvaluationDataArguments
@@ -34,13 +36,12 @@ _SHAPE = 0.02  # difference of the logarithms of two aspect ratios, of rounded s
 
 
 @dataclass(frozen=True)
-class _Pair:
-    """An image and a label that it shows: row and name, boxes (n, 4), and the size of the annotated image."""
+class _Image:
+    """An image whose maps are measured: its row, what is known of it, and boxes (n, 4) by label that it shows."""
 
     row: int
-    label: str
-    boxes: np.ndarray
-    size: tuple[int, int]
+    known: BoxedImage
+    boxes: dict[str, np.ndarray]
 
 
 def check_maps(model: TaggingModel, field: str, name: str) -> None:
@@ -96,35 +97,36 @@ def score_localisation(
     Returns:
         `{"images", "pairs", "without_box" (pairs left out), "other_shape" (ids of images left out), "tolerance"
         (pixels), "methods"}`; `methods` has the result of `localisation_metrics` for "model", "cam", "centre" and
-        "whole_image".
+        "whole_image". Where masks are known, each also has that of `segmentation_metrics` as "segmentation".
 
     Raises:
         InputError: No pair counts, or a map has NaN or infinity.
     """
-    pairs, without_box, other_shape = _find_pairs(images, boxes)
-    if not pairs:
+    shown, without_box, other_shape = _find_images(images, boxes)
+    if not shown:
         raise InputError(
             f"localisation: no image of split {images.split!r} shows a label of the model with a box: choose a split "
             "with boxes"
         )
-    found: dict[str, list[PairFigures]] = {}
+    methods = {}
     for name, each in {MODEL: model, CAM: cam}.items():
         if each is not None:
-            maps = _maps_of(each.to(accelerator.device), images, pairs, data, batch_size, accelerator, METHODS[name])
-            found[name] = _measured(maps, pairs)
-    mine = range(accelerator.process_index, len(pairs), accelerator.num_processes)
+            loader = _loader(
+                each.to(accelerator.device), images.select([one.row for one in shown]), data, batch_size, accelerator
+            )
+            maps = _maps_of(each, loader, shown, accelerator, METHODS[name])
+            methods[name] = _measured(maps, shown, images.label_names)
+    mine = range(accelerator.process_index, len(shown), accelerator.num_processes)
     for name, draw in {CENTRE: _centre, WHOLE: _whole}.items():
-        found[name] = _measured(((number, draw(pairs[number].size)) for number in mine), pairs)
-    labels, sizes = [pair.label for pair in pairs], [size_of(pair.boxes) for pair in pairs]
+        drawn = ((number, [draw(shown[number].known.size)] * len(shown[number].boxes)) for number in mine)
+        methods[name] = _measured(drawn, shown, images.label_names)
     return {
-        "images": len({pair.row for pair in pairs}),
-        "pairs": len(pairs),
+        "images": len(shown),
+        "pairs": sum(len(one.boxes) for one in shown),
         "without_box": without_box,
         "other_shape": other_shape,
         "tolerance": TOLERANCE,
-        "methods": {
-            name: localisation_metrics(each, labels, sizes, images.label_names) for name, each in found.items()
-        },
+        "methods": methods,
     }
 
 
@@ -132,7 +134,11 @@ def format_localisation(figures: Mapping[str, Any]) -> str:
     """Format the result of `score_localisation` as text, in percent: methods, sizes of objects, labels."""
     methods, counted = figures["methods"], f"{figures['pairs']} labels in {figures['images']} images"
     first = f"where the maps point ({counted}; a peak may be {figures['tolerance']} pixels off)"
-    rows = [{"": METHODS[name], **_percents(each["overall"])} for name, each in methods.items()]
+    rows = [
+        {"": METHODS[name], **_percents(each["overall"])}
+        | ({"mIoU": percent(each["segmentation"]["mIoU"])} if "segmentation" in each else {})
+        for name, each in methods.items()
+    ]
     blocks = [first, aligned(pd.DataFrame(rows))]
     of_sizes = [
         {"pointing by size": size, "labels": row["pairs"]}
@@ -159,22 +165,23 @@ def _percents(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: percent(row[name]) for name in FIGURES}
 
 
-def _find_pairs(images: LabelledImages, boxes: Mapping[str, BoxedImage]) -> tuple[list[_Pair], int, list[str]]:
-    """The pairs that count, the number of those without a box, and ids of images of another shape."""
-    pairs: list[_Pair] = []
+def _find_images(images: LabelledImages, boxes: Mapping[str, BoxedImage]) -> tuple[list[_Image], int, list[str]]:
+    """The images with a pair that counts, the number of pairs without a box, and ids of images of another shape."""
+    found: list[_Image] = []
     without_box, other_shape = 0, []
     for row, marks in enumerate(images.marks):
-        image_id = images.image_ids[row]
+        image_id, known = images.image_ids[row], boxes.get(images.image_ids[row])
         present = [images.label_names[label] for label in np.flatnonzero(marks == 1)]
-        boxed = boxes.get(image_id)
-        of_labels = {label: None if boxed is None else boxed.of(label) for label in present}
-        here = [_Pair(row, label, own, boxed.size) for label, own in of_labels.items() if boxed and own is not None]
-        without_box += len(present) - len(here)
-        if here and not _same_shape(_file_size(images.encoded(row)), here[0].size):
+        of_labels = {} if known is None else {label: known.of(label) for label in present}
+        having = {label: own for label, own in of_labels.items() if own is not None}
+        without_box += len(present) - len(having)
+        if known is None or not having:
+            continue
+        if _same_shape(_file_size(images.encoded(row)), known.size):
+            found.append(_Image(row, known, having))
+        else:
             other_shape.append(image_id)
-            here = []
-        pairs += here
-    return pairs, without_box, other_shape
+    return found, without_box, other_shape
 
 
 def _file_size(encoded: dict[str, Any]) -> tuple[int, int]:
@@ -195,45 +202,65 @@ def _same_shape(some: tuple[int, int], other: tuple[int, int]) -> bool:
     return bool(abs(ratios[0] - ratios[1]) <= _SHAPE + 1 / min(*some, *other))
 
 
-def _maps_of(
+def _loader(
     model: TaggingModel,
     images: LabelledImages,
-    pairs: list[_Pair],
     data: EvaluationDataArguments,
     batch_size: int,
     accelerator: Accelerator,
-    description: str,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """The number of each pair of this process, and the map (H', W') of its label."""
-    of_row: dict[int, list[int]] = {}
-    for number, pair in enumerate(pairs):
-        of_row.setdefault(pair.row, []).append(number)
-    rows, config = list(of_row), model.config
-    column_of = {name: column for column, name in enumerate(config.label_names)}
+) -> DataLoader[Any]:
+    config = model.config
     transform = eval_transform(config.image_size, config.image_mean, config.image_std)
-    loader = make_loader(ImageDataset(images.select(rows), transform), data, batch_size, accelerator)
+    return make_loader(ImageDataset(images, transform), data, batch_size, accelerator)
+
+
+def _maps_of(
+    model: TaggingModel, loader: DataLoader[Any], shown: list[_Image], accelerator: Accelerator, description: str
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The number of each image of this process, and the maps (H', W') of the labels that it shows."""
+    column_of = {name: column for column, name in enumerate(model.config.label_names)}
     model.eval()
-    shown = accelerator.is_main_process
-    for batch in progress_bar(loader, shown=shown, desc=description, unit="batch", leave=False):
+    for batch in progress_bar(loader, shown=accelerator.is_main_process, desc=description, unit="batch", leave=False):
         inputs = model_inputs(batch, channels_last=True)
         inputs.pop("labels")
         with torch.inference_mode(), accelerator.autocast():
             maps = model(**inputs, output_maps=True).heatmap.cpu().numpy()  # (B, C, H', W')
-        for index, each in zip(batch["index"].tolist(), maps, strict=True):
-            for number in of_row[rows[index]]:
-                yield number, each[column_of[pairs[number].label]]
+        for number, each in zip(batch["index"].tolist(), maps, strict=True):
+            yield number, [each[column_of[label]] for label in shown[number].boxes]
 
 
-def _measured(maps: Iterable[tuple[int, np.ndarray]], pairs: list[_Pair]) -> list[PairFigures]:
-    """The figures of all pairs, from the maps that each process has."""
-    mine = []
-    for number, weights in maps:
+def _measured(
+    maps: Iterable[tuple[int, list[np.ndarray]]], shown: list[_Image], label_names: list[str]
+) -> dict[str, Any]:
+    """The figures of a method, from the maps that each process has of its images."""
+    mine: list[tuple[int, list[PairFigures], np.ndarray | None]] = []
+    for number, of_image in maps:
+        one = shown[number]
         try:
-            mine.append((number, pair_figures(weights, pairs[number].boxes, pairs[number].size)))
+            figures = [
+                pair_figures(weights, own, one.known.size)
+                for weights, own in zip(of_image, one.boxes.values(), strict=True)
+            ]
+            mine.append((number, figures, _pixels(of_image, one, label_names)))
         except ValueError as error:
-            raise InputError(f"localisation: the map of {pairs[number].label!r}: {error}") from error
-    found = dict(gather_object(mine))
-    return [found[number] for number in range(len(pairs))]
+            raise InputError(f"localisation: a map of {', '.join(one.boxes)}: {error}") from error
+    found = {number: rest for number, *rest in gather_object(mine)}  # images that fill a batch count once
+    pairs = [pair for number in range(len(shown)) for pair in found[number][0]]
+    labels, boxes = zip(*(item for one in shown for item in one.boxes.items()), strict=True)
+    measured = localisation_metrics(pairs, labels, [size_of(own) for own in boxes], label_names)
+    counts = [pixels for _, pixels in found.values() if pixels is not None]
+    return measured | ({"segmentation": segmentation_metrics(sum(counts), label_names)} if counts else {})
+
+
+def _pixels(maps: list[np.ndarray], one: _Image, label_names: list[str]) -> np.ndarray | None:
+    """The result of `count_pixels` for an image whose masks are known, else None."""
+    if not one.known.masks:
+        return None
+    truth = np.full(one.known.size[::-1], -1)
+    for label, mask in one.known.masks.items():
+        if label in label_names:
+            truth[mask] = label_names.index(label)
+    return count_pixels(maps, [label_names.index(label) for label in one.boxes], truth, len(label_names))
 
 
 def _centre(size: tuple[int, int]) -> np.ndarray:

@@ -181,7 +181,7 @@ def test_faults_of_coco(tmp_path: Path, content: dict[str, Any], place: tuple, v
 
 
 def test_data_without_boxes() -> None:
-    with pytest.raises(InputError, match=r"dataset is 'scenes', which has no boxes: give one of .*coco.*voc2012"):
-        list_boxes("scenes", "test", Problems())
+    with pytest.raises(InputError, match=r"dataset is 'csv', which has no boxes: give one of .*coco.*voc2012"):
+        list_boxes("csv", "test", Problems())
     with pytest.raises(InputError, match="data_dir is not given, but data set 'voc2007' needs it"):
         list_boxes("voc2007", "val", Problems())

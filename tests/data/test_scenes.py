@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw
 
 from sct_hf.data import load_data
 from sct_hf.data import scenes as module
+from sct_hf.data.problems import Problems
+from sct_hf.data.registry import list_boxes
 from sct_hf.data.scene_objects import DRAWINGS
 from sct_hf.data.scene_shapes import Shape, box, ellipse, polygon, shaded, stroke
 from sct_hf.data.scenes import SCENE_LABELS, SCENE_SIDE, render_scene
@@ -116,6 +118,62 @@ def test_things_are_drawn_over_one_another() -> None:
     module._draw_things(canvas, [thing(0, box(0, 0, 0.6, 1, (255, 0, 0))), thing(1, box(0.4, 0, 1, 1, (0, 255, 0)))])
     assert [canvas.getpixel((x, 32)) for x in (10, 32, 60)] == [(255, 0, 0), (0, 255, 0), (0, 255, 0)]
     assert ImageDraw.Draw(canvas).im.size == (64, 64)
+
+
+def test_masks_are_where_the_things_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without light and noise, an image in two grounds differs just where no thing is."""
+    monkeypatch.setattr(module, "_photographed", lambda rng, canvas: canvas)
+    for index in range(6):
+        known, scenes = module.boxed_scene(5, "test", index), []
+        for level in (0, 255):
+            size = SCENE_SIDE * module._OVERSAMPLING
+            monkeypatch.setattr(
+                module,
+                "landscape",
+                lambda *_, level=level, size=size: Image.new("L", (size,) * 2, level).convert("RGB"),
+            )
+            scenes.append(np.asarray(render_scene(5, "test", index)[0]).astype(int))
+        same = (scenes[0] == scenes[1]).all(axis=2)  # (256, 256); shadows let the ground through
+        share = same.reshape(SCENE_SIDE, 2, SCENE_SIDE, 2).sum(axis=(1, 3))
+        drawn = np.any(list(known.masks.values()), axis=0)
+        assert drawn[share == 4].all()
+        assert not drawn[share == 0].any()
+        labels = [SCENE_LABELS[label] for label in render_scene(5, "test", index)[1]]
+        assert sorted(known.masks) == sorted(known.boxes) == labels
+        assert known.size == (SCENE_SIDE, SCENE_SIDE)
+        for label, mask in known.masks.items():
+            inside = np.zeros_like(mask)
+            for left, top, right, bottom in known.of(label).astype(int):
+                inside[top:bottom, left:right] = True
+                edges = [mask[top, left:right], mask[bottom - 1, left:right]]
+                edges += [mask[top:bottom, left], mask[top:bottom, right - 1]]
+                assert all(edge.any() for edge in edges)
+            assert inside[mask].all()
+
+
+def test_what_is_in_front_covers_what_is_behind() -> None:
+    for index in range(6):
+        rng = np.random.default_rng([5, 1, index])  # 1 for "test"
+        *behind, front = module._composed(rng)[2]
+        canvas = Image.new("1", (2 * SCENE_SIDE,) * 2)
+        for shape in front.shapes:
+            ImageDraw.Draw(canvas).polygon((shape.points * canvas.width).ravel().tolist(), fill=1)
+        wholly = np.asarray(canvas).reshape(SCENE_SIDE, 2, SCENE_SIDE, 2).all(axis=(1, 3))
+        masks = module.boxed_scene(5, "test", index).masks
+        assert wholly.sum() > 50
+        assert masks[SCENE_LABELS[front.label]][wholly].all()
+        others = {SCENE_LABELS[each.label] for each in behind if each.label != front.label}
+        assert not any(masks[name][wholly].any() for name in others)
+
+
+def test_boxes_of_the_data_set() -> None:
+    problems = Problems()
+    found = list_boxes("scenes", "test", problems, size=2, seed=3)
+    assert list(found) == ["test-00000", "test-00001"]
+    assert found["test-00001"].boxes == module.boxed_scene(3, "test", 1).boxes
+    assert not problems.found
+    with pytest.raises(InputError, match="split is 'val': scenes has train and test"):
+        list_boxes("scenes", "val", problems)
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sct_hf import encode_labels
 from sct_hf.cli import evaluate
+from sct_hf.data.scenes import SCENE_LABELS, SCENE_SIZES, boxed_scene
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor
@@ -70,10 +71,10 @@ def sct(checkpoints: Callable[..., Path]) -> Path:
     return checkpoints("sct", hidden_size=16, encoder_attention_heads=2, encoder_ffn_dim=16)
 
 
-def run(out: Path, model: Path, data: Path, **options: Any) -> dict[str, Any]:
+def run(out: Path, model: Path, data: Path | None, **options: Any) -> dict[str, Any]:
     words: dict[str, Any] = {"model": model, "data_dir": data, "output_dir": out, "dataset": "voc2012"}
     words |= {"eval_split": "mine", "num_workers": 0, "cpu_threads": 1, "batch_size": 2, "localisation": True}
-    assert evaluate.main([f"--{name}={value}" for name, value in (words | options).items()]) == 0
+    assert evaluate.main([f"--{name}={value}" for name, value in (words | options).items() if value is not None]) == 0
     return json.loads((out / "metrics.json").read_text())
 
 
@@ -156,6 +157,36 @@ def test_an_image_of_another_shape_is_left_out_and_named(
         exif[0x0112] = 6  # shown upright it is 24 × 30
         image.save(path, exif=exif)
     assert run(tmp_path / "turned", sct, data)["localisation"]["other_shape"] == []
+
+
+def test_masks_of_scenes_are_measured_too(
+    tmp_path: Path,
+    checkpoints: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(SCENE_SIZES, "test", 4)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    linear = checkpoints("linear", SCENE_LABELS)
+    found = run(tmp_path / "out", linear, None, dataset="scenes", eval_split="test")["localisation"]["methods"]
+    true, guessed, hit = dict.fromkeys(SCENE_LABELS, 0), dict.fromkeys(SCENE_LABELS, 0), dict.fromkeys(SCENE_LABELS, 0)
+    ground = 0
+    for index in range(4):
+        masks = boxed_scene(0, "test", index).masks
+        first = min(masks, key=SCENE_LABELS.index)  # of constant maps, all 1, the first has all pixels
+        guessed[first] += masks[first].size
+        hit[first] += masks[first].sum()
+        ground += (~np.any(list(masks.values()), axis=0)).sum()
+        for label, mask in masks.items():
+            true[label] += mask.sum()
+    either = {label: true[label] + guessed[label] - hit[label] for label in SCENE_LABELS}
+    shares = {label: hit[label] / either[label] if either[label] else None for label in SCENE_LABELS}
+    assert found["whole_image"]["segmentation"]["IoU"] == pytest.approx(shares | {"background": 0})
+    assert ground
+    counted = [value for value in shares.values() if value is not None]
+    assert found["whole_image"]["segmentation"]["mIoU"] == pytest.approx(sum(counted) / (len(counted) + 1))
+    assert found["model"]["segmentation"]["mIoU"] > 0
+    assert "CorLoc  mIoU\n" in capsys.readouterr().out
 
 
 def test_what_cannot_be_measured(tmp_path: Path, sct: Path, checkpoints: Callable[..., Path], table: Path) -> None:
