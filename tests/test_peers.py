@@ -45,7 +45,9 @@ def test_the_map_of_a_linear_head_is_its_classifier_on_each_region(model) -> Non
     weight, bias = model.head.classifier.weight, model.head.classifier.bias
     for b, y, x in itertools.product(range(2), range(2), range(3)):
         torch.testing.assert_close(out.region_scores[b, :, y, x], weight @ features[b, :, y, x] + bias)
-    torch.testing.assert_close(out.heatmap.mean((2, 3)), out.logits)
+    torch.testing.assert_close(out.region_scores.mean((2, 3)), out.logits)
+    low, high = (getattr(out.region_scores, name)((2, 3), keepdim=True) for name in ("amin", "amax"))
+    torch.testing.assert_close(out.heatmap, (out.region_scores - low) / (high - low))
     assert model(backbone_features=features).region_scores is None
 
 
