@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sct_hf.cli import export
+from sct_hf.errors import InputError
 from sct_hf.export import checkpoint as checkpoint_module
 from sct_hf.export import optional
 
@@ -34,7 +36,7 @@ def refused(script: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys
         (["--int8"], "calibration_images is []"),
         (["--int8", "--format=torch_export", "--calibration_images=x"], "it needs onnx or openvino"),
         (["--model=/no/such/folder"], "there is no such folder"),
-        (["--int8", "--format=onnx", "--calibration_images=/no/such/folder"], "nothing found"),
+        (["--int8", "--format=onnx", "--calibration_images=/no/such/folder"], "matches no file"),
         (["--calibration_count=0"], "calibration_count is 0: give a number > 0"),
     ],
 )
@@ -45,11 +47,13 @@ def test_options(refused: Callable[..., str], words: list[str], message: str) ->
 @pytest.mark.parametrize(
     ("name", "missing", "extra"), [("onnx", "onnxscript", "export"), ("openvino", "openvino", "openvino")]
 )
-def test_missing_package(refused: Callable[..., str], monkeypatch, name: str, missing: str, extra: str) -> None:
+def test_missing_package(checkpoint: Path, tmp_path: Path, monkeypatch, name: str, missing: str, extra: str) -> None:
+    """As the command itself says it; `sct-hf` names what is not installed before it."""
     monkeypatch.setattr(optional, "find_spec", lambda package: None if package == missing else object())
-    message = refused(format=name)
-    assert f"the format {name} needs {missing}" in message
-    assert f'pip install "sct_hf[{extra}]"' in message
+    with pytest.raises(InputError) as refused:
+        export.main(["--model", str(checkpoint), "--output_dir", str(tmp_path / "out"), "--format", name])
+    assert f"the format {name} needs {missing}" in str(refused.value)
+    assert f'pip install "sct_hf[{extra}]"' in str(refused.value)
 
 
 def test_model_without_a_plan(refused: Callable[..., str], make_checkpoint) -> None:
