@@ -124,7 +124,7 @@ def take_weights(source: BackbonePreTrainedModel, target: BackbonePreTrainedMode
     if rows.keys() - set(remade):
         told += f"; {len(places)} of {len(here)} labels have rows there"
         told += f"; fresh: {some(fresh)}" if fresh else ""
-    return told + (f"; made anew: {', '.join(remade)}" if remade else "")
+    return told + (f"; replaced: {', '.join(remade)}" if remade else "")
 
 
 def _check_fit(source: BackbonePreTrainedModel, target: BackbonePreTrainedModel, of_labels: set[str]) -> None:

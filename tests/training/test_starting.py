@@ -96,7 +96,7 @@ def test_one_line_says_what_was_taken(started: Callable, capsys: pytest.CaptureF
     assert line.startswith("start from ")
     assert line.endswith(
         "source: took the backbone and the head; 4 of 6 labels have rows there; fresh: aeroplane, tvmonitor; "
-        "made anew: sct.label_embeddings"
+        "replaced: sct.label_embeddings"
     )
 
 
@@ -127,7 +127,7 @@ def test_the_same_labels_in_another_order_score_alike(make: Callable, tmp_path: 
 def test_a_scorer_by_text_has_no_rows(started: Callable, capsys: pytest.CaptureFixture) -> None:
     source, _, run = (model.state_dict() for model in started(COCO, VOC, scorer="label"))
     assert all(torch.equal(run[name], source[name]) for name in run if name != "sct.label_embeddings")
-    assert "took the backbone and the head; made anew: sct.label_embeddings" in capsys.readouterr().out
+    assert "took the backbone and the head; replaced: sct.label_embeddings" in capsys.readouterr().out
 
 
 def test_labels_in_groups_start_fresh(started: Callable, capsys: pytest.CaptureFixture) -> None:
@@ -138,7 +138,7 @@ def test_labels_in_groups_start_fresh(started: Callable, capsys: pytest.CaptureF
         assert torch.equal(run[f"head.layer.{name}"], alone[f"head.layer.{name}"])
     bias = "head.layer.duplicate_pooling_bias"
     assert torch.equal(run[bias][1], source[bias][1])
-    assert "made anew: head.layer.duplicate_pooling, head.layer.query_embed.weight\n" in capsys.readouterr().out
+    assert "replaced: head.layer.duplicate_pooling, head.layer.query_embed.weight\n" in capsys.readouterr().out
 
 
 def test_labels_that_share_their_words_are_matched_with_none(started: Callable) -> None:
@@ -182,6 +182,6 @@ def test_a_run_with_other_labels_trains(
     (tmp_path / "first").mkdir()
     save_model(make(["red", "lime", "White"]), tmp_path / "first")
     train(tiny(output_dir=tmp_path / "second", init_checkpoint=tmp_path / "first", epochs=1))
-    assert "; 2 of 4 labels have rows there; fresh: blue, green; made anew" in capsys.readouterr().out
+    assert "; 2 of 4 labels have rows there; fresh: blue, green; replaced" in capsys.readouterr().out
     written = load_file(tmp_path / "second" / "model.safetensors")
     assert written["scorer.scores.proj.weight"].shape[0] == 4
