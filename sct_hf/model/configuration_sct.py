@@ -104,7 +104,8 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
 
 
 _TRAINING = "it affected training alone: remove it from config.json, scores stay the same; see also train --help"
-_STRUCTURE = "this part is fixed since 0.2: leave it out; use sct_hf 0.1 for such a checkpoint, or retrain"
+_FIXED = "this part is fixed since {}: leave it out; use sct_hf {} for such a checkpoint, or retrain"
+_STRUCTURE = _FIXED.format("0.2", "0.1")
 
 
 @checked
@@ -344,7 +345,7 @@ class SCTConfig(BackboneConfig):
         **BackboneConfig.retired_fields,
         **{"projection_norm": (True, _STRUCTURE), "normalize_label_embeddings": (True, _STRUCTURE)},
         **{"map_input": ("features", _STRUCTURE), "map_pooling": ("mean", _STRUCTURE)},
-        "prototype_temperature": (0.05, _STRUCTURE.replace("0.2", "0.3").replace("0.1", "0.2")),
+        "prototype_temperature": (0.05, _FIXED.format("0.3", "0.2")),
         **{"fuse_map_scores": (True, _STRUCTURE), "label_pooling": (True, _STRUCTURE)},
         **{"aligned_features": (True, _STRUCTURE), "guidance": ("prior", _STRUCTURE)},
         "learn_temperature": (True, _STRUCTURE),

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from .transport_sct import full_precision, without_autocast
+from .transport_sct import cosine_similarity, full_precision, transport_plan, without_autocast
 
 LabelParents = Mapping[str, Sequence[str]]
 _LEAST_CHANCE = 1e-4
+_PROTOTYPE_TEMPERATURE = 0.05
 
 
 def check_label_parents(label_parents: LabelParents, label_names: Sequence[str]) -> None:
@@ -173,5 +174,11 @@ def mix_classes(classes: Tensor, class_vectors: Tensor) -> Tensor:
     return (mixed * full_precision(class_vectors).norm(dim=1).mean()).to(class_vectors.dtype)
 
 
+def plan_of_prototypes(features: Tensor, prototypes: Tensor) -> Tensor:
+    """The backward plan (B, P, C) from prototypes (C, D₀) to features (B, P, D₀), at a temperature of 0.05."""
+    likeness = cosine_similarity(features, prototypes.unsqueeze(0))  # (B, P, C)
+    return transport_plan(likeness, _PROTOTYPE_TEMPERATURE, None, None, dim=1)
+
+
 __all__ = ["LabelHierarchy", "LabelParents", "ancestors", "check_label_parents", "make_hierarchy"]
-__all__ += ["class_evidence", "mix_classes", "rename_label_parents", "top_down"]
+__all__ += ["class_evidence", "mix_classes", "plan_of_prototypes", "rename_label_parents", "top_down"]

@@ -47,21 +47,24 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device | Non
 class WeightsOnly:
     """Cache of the last result of a function of weights, valid while the weights stay the same.
 
-    It is used only without gradients, compilation and export. Other tensors, in-place changes that autograd counts,
-    and another dtype, device or autocast state recompute the result. Writes through `.data` are not detected; call
-    `clear` after them. Copies and pickles are empty.
+    It is used only without compilation and export, and where no weight takes part in gradients. Other tensors,
+    in-place changes that autograd counts, other settings, and another dtype, device, autocast or inference mode
+    recompute the result. Writes through `.data` are not detected; call `clear` after them. Copies and pickles are
+    empty.
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[Any, list[Tensor], Tensor] | None = None
+        self._kept: tuple[Any, list[Tensor], Any] | None = None
 
-    def __call__(self, compute: Callable[[], Tensor], weights: Sequence[Tensor]) -> Tensor:
-        """Return the result of `compute`, from the cache if `weights` and autocast are unchanged."""
-        if torch.compiler.is_compiling() or torch.is_grad_enabled() or not all(map(_countable, weights)):
+    def __call__(self, compute: Callable[[], Any], weights: Sequence[Tensor], *settings: Any) -> Any:
+        """Return the result of `compute`, from the cache if `weights`, settings and modes are unchanged."""
+        learned = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in weights)
+        if torch.compiler.is_compiling() or learned or not all(map(_countable, weights)):
             return compute()
         device = weights[0].device.type
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        key = (autocast, [(t.data_ptr(), t._version, t.dtype, t.device, t.shape, t.stride()) for t in weights])
+        modes = (autocast, torch.is_inference_mode_enabled(), settings)  # autograd refuses tensors of inference mode
+        key = (modes, [(t.data_ptr(), t._version, t.dtype, t.device, t.shape, t.stride()) for t in weights])
         kept = self._kept  # read once: another thread may replace it meanwhile
         if kept is None or kept[0] != key:
             # Aliases keep the storages, so that no later tensor can come to lie at the same address.

@@ -15,7 +15,7 @@ from transformers.utils import can_return_tuple
 
 from .backbone_sct import BackbonePreTrainedModel, MultiLabelOutput, SCTModelOutput, TimmBackbone
 from .configuration_sct import SCTConfig
-from .hierarchy_sct import LabelParents, make_hierarchy
+from .hierarchy_sct import LabelParents, make_hierarchy, plan_of_prototypes
 from .layers_sct import (
     EncoderLayer,
     LabelScores,
@@ -25,6 +25,7 @@ from .layers_sct import (
     SemanticFeatures,
     SemanticMap,
     TextScores,
+    WeightsOnly,
     aggregate,
     sine_positions,
 )
@@ -38,8 +39,6 @@ from .vocabulary_sct import (
     encode_new_labels,
     make_vocabulary,
 )
-
-PROTOTYPE_TEMPERATURE = 0.05
 
 
 class SCTPreTrainedModel(BackbonePreTrainedModel):
@@ -106,6 +105,7 @@ class SCTModel(SCTPreTrainedModel):
         self.register_buffer("label_prototypes", prototypes)
         self.register_buffer("class_vectors", torch.zeros(classes, num_features) if classes else None)
         self.register_buffer("seen_embeddings", None if seen is None else torch.zeros(len(seen), width))
+        self._kept_vocabulary = WeightsOnly()
         self.post_init()
 
     @can_return_tuple
@@ -134,8 +134,7 @@ class SCTModel(SCTPreTrainedModel):
     ) -> tuple[Tensor, tuple[Tensor, ...], torch.Size]:
         """The backbone's features (B, P, D₀), the regions (B, P, D) before and after each layer, and (H, W)."""
         features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
-        grid = features.shape[-2:]
-        features = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
+        grid, features = features.shape[-2:], features.flatten(2).transpose(1, 2)  # (B, P, D₀)
         regions = [self.region_norm(self.region_proj(self.input_dropout(features)))]  # (B, P, D)
         dim, device = self.hidden_size, features.device
         positions = sine_positions(grid[0], grid[1], dim, device) if self.encoder else None  # (P, D)
@@ -155,8 +154,7 @@ class SCTModel(SCTPreTrainedModel):
         plan, backward_plan = (transport_plan(similarity, temperature, log_prior, None, dim=dim) for dim in (2, 1))
         prototype_plan, pooling = None, backward_plan  # (B, P, C)
         if vocabulary.prototypes is not None:
-            likeness = cosine_similarity(features, vocabulary.prototypes.unsqueeze(0))  # (B, P, C)
-            prototype_plan = transport_plan(likeness, PROTOTYPE_TEMPERATURE, None, None, dim=1)
+            prototype_plan = plan_of_prototypes(features, vocabulary.prototypes)  # (B, P, C)
             pooling = torch.lerp(backward_plan, prototype_plan, self.config.prototype_pooling)
         pooled_features = pooling.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
         seen = (vocabulary, features, regions, grid, label_features, semantic_map, log_prior, similarity, temperature)
@@ -184,7 +182,9 @@ class SCTModel(SCTPreTrainedModel):
         held, seen = self.label_embeddings, self.seen_embeddings
         trained = held if seen is None else seen
         if embeddings is None and prototypes is None:
-            return make_vocabulary(held, self.label_prototypes, trained, self.config, True, self.class_vectors)
+            own = (held, self.label_prototypes, trained, self.config, True, self.class_vectors)
+            weights = [each for each in own if isinstance(each, Tensor)]
+            return self._kept_vocabulary(lambda: make_vocabulary(*own), weights, self.config.familiarity_threshold)
         if embeddings is None:
             raise ValueError("prototypes are given without embeddings: give both.")
         if not self.takes_new_labels:
@@ -336,8 +336,8 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         mass = brought = None  # (B, P, 1), (B, P, 2D): log Σ exp of the plan's logits so far, and what it brings
         for part in parts:
             match = self.sct.compare(*seen, part)
-            temperature = tau(match.temperature, match.similarity)
-            more = plan_logits(match.similarity, temperature, match.log_prior).logsumexp(2, keepdim=True)
+            logits = plan_logits(match.similarity, tau(match.temperature, match.similarity), match.log_prior)
+            more = logits.logsumexp(2, keepdim=True)
             aligned = full_precision(self.scorer.align(match.plan, match.label_features))
             total = more if mass is None else torch.logaddexp(mass, more)
             brought = aligned if brought is None else torch.lerp(brought, aligned, (more - total).exp())

@@ -10,6 +10,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from sct_hf import SCTForMultiLabelClassification
+from sct_hf.model.hierarchy_sct import mix_classes
 from tests.model.tiny import LABELS
 
 Make = Callable[..., SCTForMultiLabelClassification]
@@ -157,3 +158,23 @@ def test_an_exported_program_holds_the_weights_and_not_what_came_of_them(make_mo
         program = torch.export.export(model, (), {"backbone_features": maps})
     assert "sct.semantic_features.text_proj.weight" in program.state_dict
     torch.testing.assert_close(program.module()(backbone_features=maps).logits, expected)
+
+
+@torch.no_grad()
+def test_prototypes_of_classes_follow_their_classes(make_model: Make) -> None:
+    model = make_model(label_prototypes=True, class_count=5)
+    model.sct.label_prototypes.uniform_()
+    model.sct.class_vectors.normal_()
+    with torch.inference_mode():
+        first = model.vocabulary()
+        assert model.vocabulary() is first
+    with torch.enable_grad():  # a tensor of inference mode would break the backward pass
+        maps = torch.randn(2, model.backbone.num_features, 2, 2)
+        model.train()(backbone_features=maps, labels=torch.ones(2, 3)).loss.backward()
+        assert model.vocabulary() is model.vocabulary()
+    for changed in (model.sct.label_prototypes, model.sct.class_vectors):
+        before = model.vocabulary().prototypes
+        changed[0].mul_(-2)
+        after = model.vocabulary().prototypes
+        assert not torch.equal(after, before)
+        assert torch.equal(after, mix_classes(model.sct.label_prototypes, model.sct.class_vectors))

@@ -17,10 +17,10 @@ from sct_hf import (
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.label_text import new_labels
 from sct_hf.model import vocabulary_sct
-from sct_hf.model.modeling_sct import PROTOTYPE_TEMPERATURE
 from sct_hf.model.vocabulary_sct import encode_new_labels, label_texts, seen_in_training
 
 LABELS = ["dog", "traffic_light"]
+TEMPERATURE = 0.05  # of the prototypes' plan
 NEW = ["wildHorse", "dog", "cat"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "traffic", "light", "wild", "horse", "cat", "bird"]
 TINY = {"image_size": 64, "scorer": "label", "hidden_size": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4}
@@ -260,7 +260,7 @@ def test_unlike_labels_are_scored_by_prototypes_alone(bert, classifiers, tmp_pat
     tokens = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
     scores = model.config.prototype_scale * tokens @ prototypes[1] + model.sct.semantic_map.scores.bias  # (B, P)
     cosines = torch.cosine_similarity(tokens, prototypes[1], dim=-1)
-    plan = (cosines / PROTOTYPE_TEMPERATURE).softmax(1)
+    plan = (cosines / TEMPERATURE).softmax(1)
     by_hand = 0.5 * scores.mean(1) + 0.5 * (plan * scores).sum(1)
     torch.testing.assert_close(logits[:, 1], by_hand, rtol=1e-4, atol=1e-4)
     assert (learned[:, 1] - logits[:, 1]).abs().min() > 1e-3

@@ -10,9 +10,9 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.layers_sct import RegionScorer, aggregate
-from sct_hf.model.modeling_sct import PROTOTYPE_TEMPERATURE
 from tests.model.tiny import LABELS, tiny_config
 
+TEMPERATURE = 0.05  # of the prototypes' plan
 TEXT = torch.zeros(3, 12)  # of no use to linear scorers
 
 
@@ -53,7 +53,7 @@ def test_prototypes_by_hand(make_grounded) -> None:
     layer, prototypes = model.sct.semantic_map.scores.proj, model.sct.label_prototypes.tolist()
     for b in range(2):
         for k in range(3):
-            plan = plan_by_hand(features[b], prototypes[k], PROTOTYPE_TEMPERATURE)
+            plan = plan_by_hand(features[b], prototypes[k], TEMPERATURE)
             assert out.prototype_plan[b, k].flatten().tolist() == pytest.approx(plan, abs=1e-12)
             vector = [w + 0.7 * v for w, v in zip(layer.weight[k].tolist(), prototypes[k], strict=True)]
             scores = [
