@@ -25,6 +25,7 @@ with collector_paused():
 
 if TYPE_CHECKING:
     from sct_hf.backbone_classifier import load_backbone_classifier
+    from sct_hf.backbone_pair import load_pair_projection
     from sct_hf.data import load_data
     from sct_hf.data.hierarchies import load_hierarchy
     from sct_hf.errors import InputError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sct_hf.inference.tagger import Tagger
     from sct_hf.label_text.class_words import encode_class_words
     from sct_hf.label_text.encoders import LabelVectors, encode_labels
+    from sct_hf.label_text.pair_prototypes import make_pair_prototypes
     from sct_hf.label_text.prototypes import encode_classes, make_label_classes, make_label_prototypes
     from sct_hf.label_text.words import label_words
     from sct_hf.metrics.functional import multilabel_metrics
@@ -70,8 +72,10 @@ _LAZY = {
     "load_backbone_classifier": "sct_hf.backbone_classifier",
     "load_data": "sct_hf.data",
     "load_hierarchy": "sct_hf.data.hierarchies",
+    "load_pair_projection": "sct_hf.backbone_pair",
     "make_label_classes": "sct_hf.label_text.prototypes",
     "make_label_prototypes": "sct_hf.label_text.prototypes",
+    "make_pair_prototypes": "sct_hf.label_text.pair_prototypes",
     "multilabel_metrics": "sct_hf.metrics.functional",
     "zero_shot_model": "sct_hf.zero_shot",
 }
@@ -119,8 +123,10 @@ __all__ = [
     "load_backbone_classifier",
     "load_data",
     "load_hierarchy",
+    "load_pair_projection",
     "make_label_classes",
     "make_label_prototypes",
+    "make_pair_prototypes",
     "multilabel_metrics",
     "zero_shot_model",
 ]

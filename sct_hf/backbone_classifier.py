@@ -51,7 +51,7 @@ def load_backbone_classifier(name: str, source: str) -> BackboneClassifier:
     config = known.to_dict() if known else {}
     layer = config.get("classifier") or ""
     if source == "pretrained":
-        state = _timm_state(name)
+        state = timm_state(name)
     elif source == "package":
         state, layer = read_package(name)[0], PACKAGE_CLASSIFIER.removesuffix(".")
     else:
@@ -81,7 +81,12 @@ def with_names(weight: Tensor) -> BackboneClassifier | None:
     return BackboneClassifier(weight, names, synsets)
 
 
-def _timm_state(name: str) -> Mapping[str, Tensor]:
+def timm_state(name: str) -> Mapping[str, Tensor]:
+    """All weights of timm's own for a model, with those behind the map.
+
+    Raises:
+        InputError: They cannot be downloaded.
+    """
     try:
         return timm.create_model(name, pretrained=True).state_dict()
     except Exception as error:
@@ -93,5 +98,6 @@ def _timm_state(name: str) -> Mapping[str, Tensor]:
 def _unusable(source: str, name: str, reason: str) -> InputError:
     return InputError(
         f"label_prototypes need the ImageNet classifier of backbone={name!r}, backbone_weights={source!r}: {reason}. "
-        "Use ImageNet weights with their classifier, or set label_prototypes to false."
+        "Use ImageNet weights with their classifier; for weights of an image–text pair give that pair, such as "
+        "openai/clip-vit-base-patch16, as label_encoder; or set label_prototypes to false."
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from sct_hf.errors import InputError
@@ -21,8 +22,8 @@ _SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".tar", ".bin")
 def load_backbone_weights(backbone: nn.Module, name: str, source: str) -> str:
     """Load weights into a timm model in place.
 
-    Every entry of the backbone is filled; otherwise nothing changes and an error is raised. Entries of a classifier
-    are dropped.
+    Every entry of the backbone is filled; otherwise nothing changes and an error is raised. Entries of a classifier,
+    and of a pooling before it that the map leaves out, are dropped.
 
     Args:
         backbone: A timm model, made with `num_classes=0, global_pool=""` for feature maps.
@@ -144,6 +145,10 @@ def _load(backbone: nn.Module, name: str, state: dict[str, Tensor], source: str)
     """Load `state`. If an entry is missing, surplus or of another shape, raise before anything changes."""
     expected = backbone.state_dict()
     state = {key: value for key, value in state.items() if key in expected or not _is_classifier(backbone, key)}
+    if timm.is_model(name) and not state.keys() <= expected.keys():
+        with torch.device("meta"):
+            behind = whole_model(name).state_dict().keys() - expected.keys()
+        state = {key: value for key, value in state.items() if key not in behind}
     problems = [f"{key} is missing" for key in expected if key not in state]
     problems += [f"{key} is not part of the backbone" for key in state if key not in expected]
     problems += [
@@ -165,3 +170,22 @@ def _is_classifier(backbone: nn.Module, key: str) -> bool:
     classifier = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     layers = (classifier,) if isinstance(classifier, str) else classifier
     return any(key.startswith(f"{layer}.") for layer in layers)
+
+
+def whole_model(name: str, **sizes: Any) -> nn.Module:
+    """A timm model with its own pooling and classifier; of one named "_gap" the twin with the pool that it left out.
+
+    Args:
+        name: Name of the timm model.
+        **sizes: Further arguments of `timm.create_model`.
+    """
+    return timm.create_model(pooled_name(name), **sizes)
+
+
+def pooled_name(name: str) -> str:
+    """Name of the twin with an attention pool of a model that has left it out, else `name` itself."""
+    twin = name.replace("_gap", "")
+    try:
+        return twin if timm.is_model(twin) else name
+    except RuntimeError:  # there is no twin with these weights
+        return name

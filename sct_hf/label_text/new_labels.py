@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sct_hf.backbone_classifier import BackboneClassifier, load_backbone_classifier, with_names
+from sct_hf.backbone_classifier import BackboneClassifier, with_names
 from sct_hf.errors import InputError
 from sct_hf.label_text.class_words import encode_class_words
 from sct_hf.label_text.encoders import encode_labels
+from sct_hf.label_text.pair_prototypes import classifier_or_pair, prototypes_of_pair
 from sct_hf.label_text.prototypes import encode_classes, make_label_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.configuration_sct import SCTConfig
@@ -31,54 +32,54 @@ def embed_like(names: list[str], encoder: str, recipe: dict[str, Any], *, as_wri
 def prototypes_like(
     embeddings: Tensor, held: Tensor, encoder: str, config: SCTConfig, backbone_weights: str | None = None
 ) -> Tensor:
-    """Make prototypes from the classifier of training: the one that reproduces the checkpoint's own prototypes.
+    """Make prototypes from the weights of training: those that reproduce the checkpoint's own prototypes.
 
     Args:
         embeddings: Embeddings (C, D_t) of the checkpoint's own labels, then of the new ones.
         held: Prototypes of its own labels, width D₀, or shares of K classes.
         encoder: The encoder of the embeddings.
         config: The checkpoint's configuration.
-        backbone_weights: Where the classifier is, see `load_backbone_weights`. If not given, "package" and
-            "pretrained" weights of the backbone are tried.
+        backbone_weights: Where the classifier, or the image–text pair's projection, is, see `load_backbone_weights`.
+            If not given, "package" and "pretrained" weights of the backbone are tried.
 
     Returns:
         (C, D₀) or (C, K) float32, as `held`.
 
     Raises:
-        InputError: No classifier reproduces the checkpoint's own prototypes.
+        InputError: No weights reproduce the checkpoint's own prototypes.
     """
-    template = (config.text_recipe or {}).get("template", "{}")
+    recipe = {"template": "{}"} | (config.text_recipe or {})
     places = [str(place) for place in range(len(embeddings))]
-    recipe = {"encoder": encoder, "template": template, "words": places, "dim": embeddings.shape[1]}
+    recipe |= {"encoder": encoder, "words": places, "dim": embeddings.shape[1]}
     label_vectors = LabelVectors(places, embeddings, recipe)
     reasons = []
     for source in _SOURCES if backbone_weights is None else (backbone_weights,):
         try:
-            classifier = _classifier_of(config, source)
-            class_text = encode_classes(classifier, encoder, template=template)
-            class_words = encode_class_words(classifier, encoder, template=template) if config.class_count else None
+            prototypes = _made_from(source, label_vectors, encoder, config)
         except InputError as error:
-            reasons.append(str(error))
+            reasons.append(str(error).rstrip("."))
             continue
-        if class_words is None:
-            prototypes = make_label_prototypes(label_vectors, class_text, classifier)
-        else:
-            prototypes = make_label_classes(label_vectors, class_text, class_words)
         if alike(prototypes[: len(held)], held):
             return prototypes
-        reasons.append(
-            f"the classifier of backbone_weights={source!r} does not reproduce the checkpoint's own prototypes"
-        )
+        reasons.append(f"backbone_weights={source!r} does not reproduce the checkpoint's own prototypes")
     raise InputError(
-        f"labels: prototypes cannot be made for new labels; {'; '.join(reasons)}. Make them by "
-        "sct_hf.make_label_prototypes from the classifier of training, and change the labels by model.set_labels."
+        f"labels: prototypes cannot be made for new labels; {'; '.join(reasons)}. Make them by encode_new_labels(…, "
+        "backbone_weights=…) with the weights that training began with, and change the labels by model.set_labels."
     )
 
 
-def _classifier_of(config: SCTConfig, source: str) -> BackboneClassifier:
-    """The classifier of training; without its weights if the checkpoint itself holds class vectors."""
+def _made_from(source: str, label_vectors: LabelVectors, encoder: str, config: SCTConfig) -> Tensor:
+    """Prototypes by the weights of one source; a checkpoint that holds class vectors needs their names alone."""
+    template = label_vectors.recipe["template"]
     own = with_names(torch.empty(config.class_count, 0)) if config.class_count else None
-    return own or load_backbone_classifier(config.backbone, source)
+    found = own or classifier_or_pair(config.backbone, source, label_vectors, config.backbone_kwargs)
+    if not isinstance(found, BackboneClassifier):
+        return prototypes_of_pair(label_vectors, found, encoder, template=template)
+    class_text = encode_classes(found, encoder, template=template)
+    class_words = encode_class_words(found, encoder, template=template) if config.class_count else None
+    if class_words is None:
+        return make_label_prototypes(label_vectors, class_text, found)
+    return make_label_classes(label_vectors, class_text, class_words)
 
 
 register_label_encoders(LabelEncoders(embed_like, prototypes_like))

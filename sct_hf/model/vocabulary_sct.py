@@ -217,12 +217,15 @@ def embed_texts(texts: list[str], tokenizer: Any, model: Any, pooling: str, norm
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    padding: dict[str, Any] = {"padding": True}
+    if "siglip" in model.config.model_type:  # it pools at the last place, so every text is as long as in its training
+        padding = {"padding": "max_length", "max_length": model.config.get_text_config().max_position_embeddings}
     rows = []
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # texts of like length need little padding
     with torch.inference_mode():
         for start in range(0, len(texts), _BATCH):
             part = [texts[index] for index in order[start : start + _BATCH]]
-            batch = tokenizer(part, padding=True, truncation=True, return_tensors="pt")
+            batch = tokenizer(part, truncation=True, return_tensors="pt", **padding)
             if pooling == "projection":
                 rows.append(model.get_text_features(**batch).pooler_output)
             else:

@@ -68,7 +68,7 @@ class ModelArguments(CheckedOptions):
     label_template: str = option("{}", "Prompt for each label; {} stands for its words.", group=MODEL, card="always")
     label_prototypes: bool | None = option(
         None,
-        "Compute label prototypes from the backbone's ImageNet classifier.",
+        "Compute label prototypes from the backbone's ImageNet classifier or image–text pair.",
         group=MODEL,
         card="never",
         unset="yes if the backbone has one",

@@ -11,13 +11,14 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
-from sct_hf.backbone_classifier import load_backbone_classifier
+from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.backbone_weights import load_backbone_weights
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import PARTIAL, atomic_write
 from sct_hf.label_text.class_words import encode_class_words
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
+from sct_hf.label_text.pair_prototypes import classifier_or_pair, prototypes_of_pair
 from sct_hf.label_text.prototypes import encode_classes, make_label_classes, make_label_prototypes
 from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
@@ -99,30 +100,35 @@ def _label_prototypes(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Prototypes if asked for, or by default if they can be made: shares (C, K) of classes, and their vectors (K, D₀).
 
-    Classes that have no words give (C, D₀) and None.
+    Classes that have no words, and an image–text pair, give (C, D₀) and None.
     """
     options = arguments.model
+    template = options.label_template
     if options.label_prototypes is False:
         return None, None
     try:
-        classifier = load_backbone_classifier(options.backbone, options.backbone_weights)
+        given = options.set.get("backbone_kwargs")
+        found = classifier_or_pair(options.backbone, options.backbone_weights, label_vectors, given)
         # The control gives the labels wrong text, and the classes theirs.
         encoder = options.label_encoder.removeprefix(SHUFFLED)
-        class_text = encode_classes(classifier, encoder, template=options.label_template)
+        if not isinstance(found, BackboneClassifier):
+            accelerator.print(f"label prototypes from text, by the backbone's projection to width {len(found)}")
+            return prototypes_of_pair(label_vectors, found, encoder, template=template), None
+        class_text = encode_classes(found, encoder, template=template)
     except InputError as error:
         if options.label_prototypes:
             raise
         accelerator.print(f"trained without label prototypes: {error}")
         return None, None
-    accelerator.print(f"label prototypes from the {len(classifier.class_names):,} ImageNet classes of the backbone")
+    accelerator.print(f"label prototypes from the {len(found.class_names):,} ImageNet classes of the backbone")
     try:
-        class_words = encode_class_words(classifier, encoder, template=options.label_template)
+        class_words = encode_class_words(found, encoder, template=template)
     except InputError as error:
         accelerator.print(f"label prototypes by the names of classes alone: {error}")
         class_words = None
     if class_words is None:
-        return make_label_prototypes(label_vectors, class_text, classifier), None
-    return make_label_classes(label_vectors, class_text, class_words), classifier.centred
+        return make_label_prototypes(label_vectors, class_text, found), None
+    return make_label_classes(label_vectors, class_text, class_words), found.centred
 
 
 def load_model(name: str, *, field: str) -> TaggingModel:

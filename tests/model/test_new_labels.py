@@ -15,7 +15,7 @@ from sct_hf import (
     make_label_prototypes,
 )
 from sct_hf.backbone_classifier import BackboneClassifier
-from sct_hf.label_text import new_labels
+from sct_hf.label_text import pair_prototypes
 from sct_hf.model import vocabulary_sct
 from sct_hf.model.vocabulary_sct import encode_new_labels, label_texts, seen_in_training
 
@@ -50,7 +50,7 @@ def classifiers(monkeypatch) -> dict[str, BackboneClassifier]:
             raise InputError(f"no classifier by {source}")
         return found[source]
 
-    monkeypatch.setattr(new_labels, "load_backbone_classifier", load)
+    monkeypatch.setattr(pair_prototypes, "load_backbone_classifier", load)
     return found
 
 
