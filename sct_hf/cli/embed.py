@@ -38,7 +38,11 @@ def parser() -> argparse.ArgumentParser:
         help="Hub name or folder of a text encoder, minilm, glove, glove:PATH, random, random:DIM or shuffled:ENCODER "
         "(minilm if its package is installed, else bert-base-uncased)",
     )
-    made.add_argument("--template", default="{}", help="prompt in which {} stands for the label's words (%(default)s)")
+    made.add_argument(
+        "--template",
+        default="{}",
+        help="prompt in which {} stands for the label's words, or several with | between them (%(default)s)",
+    )
     made.add_argument("--seed", type=int, default=0, help="seed of the random encoder (%(default)s)")
     made.add_argument("--half", action="store_true", help="write float16: half the size")
     made.add_argument("--output", type=Path, required=True, help="the .safetensors file to write")

@@ -74,7 +74,9 @@ def encode_labels(
               geometry but no meaning;
             - "scenes": the vectors that ship with the package for the labels of its rendered scenes;
             - the path of a .safetensors file made by sct-hf embed that holds every one of `names`.
-        template: A prompt in which "{}" stands for the words, such as "a photo of a {}". For text encoders only.
+        template: A prompt in which "{}" stands for the words, such as "a photo of a {}", or several with "|" between
+            them. Their vectors are averaged, and scaled to length 1 if the encoder's vectors have length 1 (as for
+            CLIP's prompts; Radford et al., ICML 2021). For text encoders only.
         seed: Seed of "random" and "shuffled".
         dim: Width D_t. It sets the width of "random" (768 if None); any other encoder must have it.
         as_written: Whether names are whole texts, such as descriptions, to encode unchanged.
@@ -85,17 +87,25 @@ def encode_labels(
 
     Raises:
         InputError: A name is empty or repeated, the encoder is unknown or cannot be loaded, a word has no vector,
-            the template lacks "{}" or does not apply to this encoder, or the width is not `dim`.
+            a template lacks "{}" or does not apply to this encoder, or the width is not `dim`.
     """
-    if template.count("{}") != 1:
-        raise InputError(f"label_template={template!r}: it must hold '{{}}' once, where the words of the label go.")
+    if any(one.count("{}") != 1 for one in template.split("|")):
+        raise InputError(
+            f"label_template={template!r}: it must hold '{{}}' once, where the words of the label go. Write '|' "
+            "between several templates."
+        )
     if isinstance(names, str) or not names:
         raise InputError(f"labels={names!r}: give a list of at least one name.")
     kind = _find(encoder)
     argument = encoder.partition(":")[2]
     words = list(names) if as_written else [label_words(name) for name in names]
     used_template = template if kind.reads_template else "{}"
-    label_vectors = kind.encode(_Request(encoder, argument, list(names), words, used_template, seed, dim))
+    label_vectors = _mean(
+        [
+            kind.encode(_Request(encoder, argument, list(names), words, one, seed, dim))
+            for one in used_template.split("|")
+        ]
+    )
     if template not in ("{}", label_vectors.recipe["template"]):
         raise InputError(
             f"label_template={template!r} has no effect on label_encoder={encoder!r}. "
@@ -107,6 +117,18 @@ def encode_labels(
             "Leave dim out, or use another encoder."
         )
     return label_vectors
+
+
+def _mean(found: list[LabelVectors]) -> LabelVectors:
+    """The mean of vectors by several templates."""
+    first = found[0]
+    if len(found) == 1:
+        return first
+    embeddings = torch.stack([each.embeddings for each in found]).mean(0)  # (C, D_t)
+    if first.recipe.get("normalised"):
+        embeddings = F.normalize(embeddings, dim=-1)
+    template = "|".join(each.recipe["template"] for each in found)
+    return LabelVectors(first.names, embeddings, first.recipe | {"template": template})
 
 
 def _transformers(request: _Request) -> LabelVectors:

@@ -373,16 +373,16 @@ def _with_templates(texts: dict[str, tuple[str, ...]], templates: Sequence[str] 
 
 
 def _mean(vectors: list[Tensor], normalised: bool) -> Tensor:
-    mean = torch.stack(vectors).mean(0)  # (D_t,)
-    return F.normalize(mean, dim=0) if normalised else mean
+    mean = torch.stack(vectors).mean(0)  # (…, D_t)
+    return F.normalize(mean, dim=-1) if normalised else mean
 
 
 def _by_transformers(names: list[str], encoder: str, recipe: dict[str, Any], *, as_written: bool) -> Tensor:
     """Embeddings (C, D_t) of a text model of transformers, with the recipe's pooling."""
     pooling = recipe.get("pooling", "mean")
     revision = recipe.get("revision") if encoder == recipe.get("encoder") else None
-    template = recipe.get("template", "{}")
-    texts = names if as_written else [template.replace("{}", label_words(name)) for name in names]
+    templates, normalised = recipe.get("template", "{}").split("|"), bool(recipe.get("normalised"))
+    texts = [names] if as_written else [[one.replace("{}", label_words(name)) for name in names] for one in templates]
     try:
         tokenizer, text_model = load_text_encoder(encoder, revision)
     except Exception as error:
@@ -391,7 +391,7 @@ def _by_transformers(names: list[str], encoder: str, recipe: dict[str, Any], *, 
             f"({str(error).splitlines()[0]}). Give its folder or Hub name as label_encoder; other encoders need the "
             "package sct_hf, imported."
         ) from error
-    return embed_texts(texts, tokenizer, text_model, pooling, bool(recipe.get("normalised")))
+    return _mean([embed_texts(each, tokenizer, text_model, pooling, normalised) for each in texts], normalised)
 
 
 __all__ = ["POOLINGS", "LabelEncoders", "LabelTexts", "Vocabulary", "alike", "check_label_text", "describe_new_labels"]

@@ -65,7 +65,12 @@ class ModelArguments(CheckedOptions):
         file=True,
         card="always",
     )
-    label_template: str = option("{}", "Prompt for each label; {} stands for its words.", group=MODEL, card="always")
+    label_template: str = option(
+        "{}",
+        "Prompt for each label; {} stands for its words. Vectors of several, with | between them, are averaged.",
+        group=MODEL,
+        card="always",
+    )
     label_prototypes: bool | None = option(
         None,
         "Compute label prototypes from the backbone's ImageNet classifier or image–text pair.",

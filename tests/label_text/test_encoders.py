@@ -155,7 +155,7 @@ def test_bad_names(names: list[str], message: str) -> None:
         encode_labels(names, "random")
 
 
-@pytest.mark.parametrize("template", ["a photo", "{} and {}", ""])
+@pytest.mark.parametrize("template", ["a photo", "{} and {}", "", "{}|a photo", "{}|"])
 def test_a_template_holds_the_words_once(template: str) -> None:
     with pytest.raises(InputError, match="label_template="):
         encode_labels(["cat"], "minilm", template=template)

@@ -193,6 +193,24 @@ def test_templates_are_averaged_in_place_of_the_checkpoints_own(bert) -> None:
     torch.testing.assert_close(mixed, encode_new_labels({"c": "wild dog", "b": ["bird", "wild bird"]}, model, bert)[0])
 
 
+@pytest.mark.parametrize("package", [True, False])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_several_templates_of_a_checkpoint_are_averaged(bert, monkeypatch, package, normalised) -> None:
+    if normalised:
+        (Path(bert) / "modules.json").write_text('[{"type": "x.Normalize", "path": ""}]')
+    model = make(bert, "a {}|wild {}|{}")
+    if not package:
+        without_package(monkeypatch)
+    found, _ = encode_new_labels(["wildHorse", "cat"], model, bert)
+    parts = [["a wild horse", "wild wild horse", "wild horse"], ["a cat", "wild cat", "cat"]]
+    single = make(bert)
+    rows = [torch.cat([encode_new_labels({"x": text}, single, bert)[0] for text in texts]) for texts in parts]
+    wanted = torch.stack([sum(each) / 3 for each in rows])
+    wanted = wanted / wanted.norm(dim=1, keepdim=True) if normalised else wanted
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert model.config.text_recipe["template"] == "a {}|wild {}|{}"
+
+
 def test_labels_and_texts_of_another_form_are_refused(bert) -> None:
     model = make(bert)
     for labels in ("dog", [], {}, ["dog", "dog"], ["dog", 1], {1: "dog"}, None):

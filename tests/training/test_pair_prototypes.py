@@ -17,7 +17,7 @@ from sct_hf.training.models import load_model, new_model, save_model
 from tests.label_text.pairs import SIDE, VIT, clip, timm_vit
 
 LABELS, NEW = ["red", "green", "blue", "white"], ["a photo of a dog", "red", "tv"]
-BACKBONE, TEMPLATE = "vit_base_patch16_clip_224", "a photo of a {}"
+BACKBONE, TEMPLATE = "vit_base_patch16_clip_224", "a photo of a {}|red {}"
 
 
 @pytest.fixture(scope="module")
