@@ -68,7 +68,7 @@ def cached_feature_maps(
     views: int,
     cache_dir: str | Path | None,
     accelerator: Accelerator,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     num_workers: int = 0,
 ) -> np.ndarray:
     """Open the maps of `images` by `model.backbone`; compute them first if the cache lacks them.
@@ -83,7 +83,8 @@ def cached_feature_maps(
         views: Fixed views V of each, see `view_transforms`.
         cache_dir: Folder of all caches; `default_cache_dir()` if None.
         accelerator: The accelerator of this process.
-        batch_size: Views per batch of the backbone, over all processes.
+        batch_size: Views per batch of the backbone, over all processes; by default 64, and 4 on a CPU, whose cache
+            holds the activations of few.
         num_workers: Processes that load images.
 
     Returns:
@@ -107,7 +108,8 @@ def cached_feature_maps(
                 target.path.unlink()
         accelerator.wait_for_everyone()
         if not target.path.exists():
-            _compute(model, images, views, partial, accelerator, batch_size, num_workers)
+            usual = (4 if accelerator.device.type == "cpu" else 64) * accelerator.num_processes
+            _compute(model, images, views, partial, accelerator, batch_size or usual, num_workers)
             if accelerator.is_main_process:
                 partial.seal()
                 os.replace(partial.path, target.path)
