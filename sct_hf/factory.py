@@ -16,8 +16,9 @@ from sct_hf.label_text.encoders import LabelVectors
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.image_processing_sct import SCTImageProcessor
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.peers.backbone_classes import BackboneClassesHead
 from sct_hf.peers.modeling_peer import PeerConfig, PeerForMultiLabelClassification
-from sct_hf.peers.registry import MODELS, reads_label_text
+from sct_hf.peers.registry import MODELS, holds_classes, reads_label_text
 
 
 def build_model(
@@ -40,10 +41,12 @@ def build_model(
         image_size: Input side in pixels, or [height, width].
         head: `"sct"`, or the name of another head such as `"linear"`, see `sct_hf.peers.registry.head_names`.
         backbone_weights: Where the backbone's weights come from, see `load_backbone_weights`; random if not given.
-        label_vectors: Text embeddings of the labels. Required if `needs_label_text(head)`, else unused.
+        label_vectors: Text embeddings of the labels. Required if `needs_label_text(head)`; of others, those that hold
+            the backbone's classifier keep how it was made.
         label_prototypes: Prototypes (C, D₀) of the labels in the backbone's feature space, see
             `make_label_prototypes`; or with `class_vectors` shares (C, K) of classes, see `make_label_classes`.
-            Optional, for SCT and its variants only.
+            Optional for SCT and its variants; heads that hold the backbone's classifier, such as
+            `"linear_prototypes"`, need shares and `class_vectors`. Others do not use them.
         class_vectors: The classes' vectors (K, D₀), centred as `BackboneClassifier.centred`.
         **config_kwargs: Further fields of `SCTConfig` or `PeerConfig`.
 
@@ -74,6 +77,10 @@ def build_model(
             common["class_count"] = 0 if class_vectors is None else len(class_vectors)
             model = MODELS[head](kind(label_prototypes=label_prototypes is not None, **common))
             model.sct.class_vectors = class_vectors
+        elif holds_classes(head):
+            if label_vectors is not None:
+                common["text_recipe"] = label_vectors.subset(labels).recipe
+            model = _with_classes(head, common, class_vectors, label_prototypes)
         else:
             model = PeerForMultiLabelClassification(PeerConfig(head=head, **common))
         if text is not None and isinstance(model, SCTForMultiLabelClassification):
@@ -87,6 +94,22 @@ def build_model(
         raise InputError(str(error)) from error
     load_backbone_weights(model.backbone.timm_model, backbone, str(backbone_weights or "none"))
     return model.train()
+
+
+def _with_classes(
+    head: str, fields: dict[str, Any], class_vectors: Tensor | None, label_classes: Tensor | None
+) -> PeerForMultiLabelClassification:
+    """A model whose head holds the backbone's classifier, with these class vectors (K, D₀) and shares (C, K)."""
+    if class_vectors is None or label_classes is None:
+        raise InputError(
+            f"head={head!r} needs class_vectors and label_prototypes: give BackboneClassifier.centred, and shares by "
+            "sct_hf.make_label_classes."
+        )
+    head_kwargs = {"num_classes": len(class_vectors)} | (fields.get("head_kwargs") or {})
+    model = PeerForMultiLabelClassification(PeerConfig(head=head, **fields | {"head_kwargs": head_kwargs}))
+    assert isinstance(model.head, BackboneClassesHead)
+    model.head.set_classes(class_vectors, label_classes)
+    return model
 
 
 def needs_label_text(head: str) -> bool:

@@ -1,13 +1,10 @@
 """A tagger for any labels from their names alone: no training, and no download."""
 
 from sct_hf.backbone_classifier import load_backbone_classifier
-from sct_hf.errors import InputError
 from sct_hf.factory import build_model
-from sct_hf.label_text.class_words import encode_class_words
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.label_text.prototypes import encode_classes, make_label_classes
+from sct_hf.label_text.prototypes import encode_label_classes
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
-from sct_hf.peers.zero_shot import ZeroShotHead
 
 
 def zero_shot_model(
@@ -38,25 +35,15 @@ def zero_shot_model(
     """
     label_vectors = encode_labels(labels, label_encoder)
     classifier = load_backbone_classifier(backbone, backbone_weights)
-    class_text = encode_classes(classifier, label_encoder)
-    class_words = encode_class_words(classifier, label_encoder)
-    if class_words is None:
-        raise InputError(
-            f"backbone={backbone!r}: its classifier has {len(classifier.weight):,} classes, for which there are no "
-            "words. Give a backbone with weights for the 1,000 classes of ImageNet."
-        )
-    count = len(classifier.weight)
     model = build_model(
         backbone,
         labels,
         image_size=image_size,
         head="zero_shot",
         backbone_weights=backbone_weights,
-        head_kwargs={"num_classes": count},
-        text_recipe=label_vectors.recipe,
+        label_vectors=label_vectors,
+        label_prototypes=encode_label_classes(label_vectors, classifier, label_encoder),
+        class_vectors=classifier.centred,
     )
     assert isinstance(model, PeerForMultiLabelClassification)
-    assert isinstance(model.head, ZeroShotHead)
-    model.head.class_vectors.copy_(classifier.centred)
-    model.head.label_classes.copy_(make_label_classes(label_vectors, class_text, class_words))
     return model.eval()

@@ -26,7 +26,7 @@ from sct_hf.objectives.contrast import ContrastOptions
 from sct_hf.objectives.erasing import ErasingOptions
 from sct_hf.options import option, options_of
 from sct_hf.peers.label_text_head import LabelTextHead
-from sct_hf.peers.registry import HEADS, MODELS, reads_label_text
+from sct_hf.peers.registry import HEADS, MODELS, holds_classes, reads_label_text
 from sct_hf.training.arguments import HELD_OUT, Arguments, ModelArguments
 from sct_hf.training.model_settings import config_fields
 
@@ -157,7 +157,7 @@ def _ignored_by(head: str) -> set[str]:
     """The fields of variants that a peer head ignores; empty for SCT."""
     if head in MODELS:
         return set()
-    read = {*config_fields(head)} | ({"label_encoder"} if reads_label_text(head) else set())
+    read = {*config_fields(head)} | ({"label_encoder"} if reads_label_text(head) or holds_classes(head) else set())
     if getattr(HEADS[head], "transport_loss", None) in (None, LabelTextHead.transport_loss):
         read.discard("transport_loss_weight")
     return {*options_of(ModelArguments, ContrastOptions, ErasingOptions), *config_fields("sct")} - read

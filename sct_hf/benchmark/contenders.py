@@ -105,6 +105,8 @@ CONTENDERS: dict[str, Contender] = {
         {"head": "patchct", "gamma_neg": 2.0},
         {"learning_rate": (3e-4, 1e-3, 3e-3), "weight_decay": _DECAYS},
     ),
+    "linear_prototypes": Contender("linear + prototypes", {"head": "linear_prototypes", "gamma_neg": 2.0}),
+    "csra_prototypes": Contender("CSRA + prototypes", {"head": "csra_prototypes", "gamma_neg": 2.0}),
 }
 
 

@@ -13,7 +13,7 @@ from sct_hf.benchmark.timing import Case, Times, columns, interleaved, peak_memo
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.label_text.encoders import encode_labels
-from sct_hf.peers.registry import HEADS
+from sct_hf.peers.registry import HEADS, holds_classes
 from sct_hf.progress import progress_bar
 
 REFERENCE = "linear"
@@ -24,6 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MODES = ("eager", "compiled")
 PARTS = ("head_forward", "head_step", "model_forward", "model_step")
 _MEGABYTE = 1e6
+_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,17 @@ def _models(setting: Setting, heads: list[str], lean: dict[str, Any], device: to
     names = [f"label_{number}" for number in range(setting.labels)]
     text = encode_labels(names, "random")
     shared = build_model(setting.backbone, names, image_size=setting.pixels, head=REFERENCE).backbone
-    prototypes = torch.randn(setting.labels, shared.num_features, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    prototypes = torch.randn(setting.labels, shared.num_features, generator=generator)
+    class_vectors = torch.randn(_CLASSES, shared.num_features, generator=generator)
+    shares = torch.rand(setting.labels, _CLASSES, generator=generator)
     models: dict[str, Any] = {}
     for head in heads:
         kind, options = ("sct", lean) if head == LEAN else (head, {})
+        if holds_classes(kind):
+            options = {"label_prototypes": shares, "class_vectors": class_vectors}
+        elif kind == "sct":
+            options = options | {"label_prototypes": prototypes}
         torch.manual_seed(0)
         model: Any = build_model(
             setting.backbone,
@@ -149,7 +157,6 @@ def _models(setting: Setting, heads: list[str], lean: dict[str, Any], device: to
             image_size=setting.pixels,
             head=kind,
             label_vectors=text,
-            label_prototypes=prototypes if kind == "sct" else None,
             **options,
         )
         model.backbone.timm_model = shared.timm_model

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from sct_hf.backbone_classifier import BackboneClassifier
 from sct_hf.errors import InputError
-from sct_hf.label_text.class_words import ClassWords
+from sct_hf.label_text.class_words import ClassWords, encode_class_words
 from sct_hf.label_text.encoders import encode_labels
 from sct_hf.label_text.vectors import LabelVectors
 
@@ -60,6 +60,24 @@ def make_label_classes(label_vectors: LabelVectors, class_text: LabelVectors, cl
     by_name = _shares(label_vectors, class_text, class_text, _NAME_TEMPERATURE)  # (C, K)
     of_words = _shares(label_vectors, class_words.vectors, class_text, _WORD_TEMPERATURE)  # (C, V)
     return (by_name + of_words @ class_words.covers.float()) / 2  # (C, K)
+
+
+def encode_label_classes(
+    label_vectors: LabelVectors, classifier: BackboneClassifier, encoder: str, *, template: str = "{}"
+) -> Tensor:
+    """`make_label_classes` with names and words of the classes embedded here, (C, K) float32.
+
+    Raises:
+        InputError: The classes have no words, or the encoder cannot embed them.
+    """
+    class_text = encode_classes(classifier, encoder, template=template)
+    class_words = encode_class_words(classifier, encoder, template=template)
+    if class_words is None:
+        raise InputError(
+            f"backbone: its classifier has {len(classifier.weight):,} classes, for which there are no words. Give a "
+            "backbone with weights for the 1,000 classes of ImageNet."
+        )
+    return make_label_classes(label_vectors, class_text, class_words)
 
 
 def _shares(labels: LabelVectors, others: LabelVectors, classes: LabelVectors, temperature: float) -> Tensor:

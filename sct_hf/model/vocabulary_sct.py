@@ -23,7 +23,7 @@ _CAMEL = re.compile(r"(?<=[a-z][a-z])(?=[A-Z])|(?<=[A-Z][A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[_/\s]+|(?<=\w\w)-(?=\w\w)")
 _BATCH = 64
 _TOLERANCE = 0.02
-_EVIDENCE = 0.5  # chosen on a part held out of VOC2007 train
+EVIDENCE_WEIGHT = 0.5  # chosen on a part held out of VOC2007 train
 
 LabelTexts = Sequence[str] | Mapping[str, str | Sequence[str] | None]
 """Label names; or, by name, a text to embed instead, several texts, or None for the name itself."""
@@ -64,7 +64,7 @@ class Vocabulary:
         if self.classes is None or self.class_vectors is None:
             return branches
         evidence = class_evidence(features.mean(1), self.class_vectors, self.classes)  # (B, C)
-        branches = {name: logits + _EVIDENCE * evidence for name, logits in branches.items()}
+        branches = {name: logits + EVIDENCE_WEIGHT * evidence for name, logits in branches.items()}
         if self.familiarity is None:
             return branches
         return branches | {"map": torch.lerp(evidence, branches["map"], self.familiarity.to(evidence.dtype))}

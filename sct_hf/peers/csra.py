@@ -4,10 +4,11 @@ from torch import Tensor, nn
 
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.peers.registry import register_head
+from sct_hf.peers.scoring_head import ScoringHead
 
 
 @register_head("csra")
-class CSRAHead(nn.Module):
+class CSRAHead(ScoringHead):
     """A linear classifier on every region; its mean over regions plus λ times its softmax-weighted mean.
 
     It has one head and temperature 1, as in the paper for VOC2007. The classifier's rows are unit vectors without
@@ -27,9 +28,12 @@ class CSRAHead(nn.Module):
         self.classifier = nn.Linear(num_features, num_labels, bias=False)
         self.residual_weight, self.temperature = residual_weight, temperature
 
+    def score(self, features: Tensor) -> Tensor:
+        """Map features (…, D₀) of regions or images to scores (…, C), float32."""
+        return full_precision(self.classifier(features)) / full_precision(self.classifier.weight).norm(dim=1)
+
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D₀, H, W) to logits (B, C)."""
-        scores = self.classifier(features.flatten(2).transpose(1, 2))  # (B, P, C)
-        scores = full_precision(scores) / full_precision(self.classifier.weight).norm(dim=1)
+        scores = self.score(features.flatten(2).transpose(1, 2))  # (B, P, C)
         attended = ((self.temperature * scores).softmax(dim=1) * scores).sum(dim=1)
         return scores.mean(dim=1) + self.residual_weight * attended

@@ -4,10 +4,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sct_hf.peers.registry import register_head
+from sct_hf.peers.scoring_head import ScoringHead
 
 
 @register_head("linear")
-class LinearHead(nn.Module):
+class LinearHead(ScoringHead):
     """Global average pooling and one linear layer.
 
     Args:
@@ -19,14 +20,18 @@ class LinearHead(nn.Module):
         super().__init__()
         self.classifier = nn.Linear(num_features, num_labels)
 
+    def score(self, features: Tensor) -> Tensor:
+        """Map features (…, D₀) of regions or images to scores (…, C)."""
+        return self.classifier(features)
+
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D₀, H, W) to logits (B, C)."""
         # This pooling hands the backbone a gradient in the memory format of its map, which a mean does not.
-        return self.classifier(F.avg_pool2d(features, features.shape[2:]).flatten(1))
+        return self.score(F.avg_pool2d(features, features.shape[2:]).flatten(1))
 
     def region_scores(self, features: Tensor) -> Tensor:
         """The class activation maps (B, C, H, W) of features (B, D₀, H, W) (Zhou et al., CVPR 2016).
 
-        A map is the classifier on each region; its mean over regions is the logit.
+        A map is the score of each region; its mean over regions is the logit.
         """
-        return self.classifier(features.movedim(1, 3)).movedim(3, 1)
+        return self.score(features.movedim(1, 3)).movedim(3, 1)

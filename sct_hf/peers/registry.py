@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelFor
 
 from sct_hf.model.image_processing_sct import SCTImageProcessor, SCTImageProcessorPil
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.peers.backbone_classes import BackboneClassesHead
 from sct_hf.peers.label_text_head import LabelTextHead
 
 Head = TypeVar("Head", bound=type[nn.Module])
@@ -113,6 +114,11 @@ def make_head(
 def reads_label_text(name: str) -> bool:
     """Whether the peer head `name` reads label embeddings; `False` for a name that is not in `HEADS`."""
     return name in HEADS and issubclass(HEADS[name], LabelTextHead)
+
+
+def holds_classes(name: str) -> bool:
+    """Whether the peer head `name` holds the backbone's own classifier; `False` for a name that is not in `HEADS`."""
+    return name in HEADS and issubclass(HEADS[name], BackboneClassesHead)
 
 
 register_head("sct")(SCTForMultiLabelClassification)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sct_hf.extras import usual_encoder
 from sct_hf.options import CheckedOptions, option, options_of, require
-from sct_hf.peers.registry import HEADS, head_names
+from sct_hf.peers.registry import HEADS, head_names, holds_classes
 from sct_hf.training.model_settings import check_configuration, check_settings, config_fields
 
 MODEL = "model"
@@ -109,6 +109,9 @@ class ModelArguments(CheckedOptions):
             self.label_encoder = usual_encoder()
         alone = self.init_checkpoint is None or self.compare_head == "none"
         require(alone, "init_checkpoint", self.init_checkpoint, "a checkpoint fits one head; leave out --compare_head")
+        for head in filter(holds_classes, self.heads):
+            remedy = f"head {head} scores with them; leave it out, or choose another head"
+            require(self.label_prototypes is not False, "label_prototypes", self.label_prototypes, remedy)
         sides = self.image_size
         require(len(sides) in (1, 2), "image_size", sides, "give one side, or height and width")
         self.set = dict(sorted(self.set.items()))

@@ -11,7 +11,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from transformers import AutoModelForImageClassification
 
-from sct_hf.backbone_classifier import BackboneClassifier
+from sct_hf.backbone_classifier import BackboneClassifier, load_backbone_classifier, with_names
 from sct_hf.backbone_weights import load_backbone_weights
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
@@ -19,13 +19,20 @@ from sct_hf.files import PARTIAL, atomic_write
 from sct_hf.label_text.class_words import encode_class_words
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.pair_prototypes import classifier_or_pair, prototypes_of_pair
-from sct_hf.label_text.prototypes import encode_classes, make_label_classes, make_label_prototypes
+from sct_hf.label_text.prototypes import (
+    encode_classes,
+    encode_label_classes,
+    make_label_classes,
+    make_label_prototypes,
+)
 from sct_hf.label_text.vectors import LabelVectors
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.peers.backbone_classes import BackboneClassesHead
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
-from sct_hf.peers.registry import MODELS
+from sct_hf.peers.registry import MODELS, holds_classes
 from sct_hf.pretrained import load_pretrained
 from sct_hf.training.arguments import Arguments
+from sct_hf.training.model_arguments import ModelArguments
 from sct_hf.training.starting import prototypes_of_start, take_weights, text_of_start
 
 TaggingModel = SCTForMultiLabelClassification | PeerForMultiLabelClassification
@@ -44,13 +51,15 @@ def new_model(
         if model_arguments.init_checkpoint:
             source = load_model(model_arguments.init_checkpoint, field="init_checkpoint")
         label_vectors = prototypes = class_vectors = None
-        if needs_label_text(model_arguments.head):
+        if needs_label_text(model_arguments.head) or holds_classes(model_arguments.head):
             if source:
                 label_vectors = text_of_start(source, label_names, model_arguments, train.seed)
             else:
                 encoder, template = model_arguments.label_encoder, model_arguments.label_template
                 label_vectors = encode_labels(label_names, encoder, template=template, seed=train.seed)
-            if isinstance(source, SCTForMultiLabelClassification):
+            if holds_classes(model_arguments.head):
+                prototypes, class_vectors = _label_classes(model_arguments, label_vectors, source)
+            elif isinstance(source, SCTForMultiLabelClassification):
                 prototypes = prototypes_of_start(source, label_vectors, model_arguments)
                 class_vectors = source.sct.class_vectors
             elif model_arguments.head in MODELS:
@@ -129,6 +138,21 @@ def _label_prototypes(
     if class_words is None:
         return make_label_prototypes(label_vectors, class_text, found), None
     return make_label_classes(label_vectors, class_text, class_words), found.centred
+
+
+def _label_classes(
+    options: ModelArguments, label_vectors: LabelVectors, source: TaggingModel | None
+) -> tuple[Tensor, Tensor]:
+    """Shares (C, K) of classes and their vectors (K, D₀), for a head that cannot do without.
+
+    The vectors are those of `source`, the checkpoint that the run starts from, if it has any.
+    """
+    held = getattr(source, "head", None)
+    named = with_names(held.class_vectors) if isinstance(held, BackboneClassesHead) else None
+    classifier = named or load_backbone_classifier(options.backbone, options.backbone_weights)
+    encoder = options.label_encoder.removeprefix(SHUFFLED)
+    shares = encode_label_classes(label_vectors, classifier, encoder, template=options.label_template)
+    return shares, classifier.centred
 
 
 def load_model(name: str, *, field: str) -> TaggingModel:

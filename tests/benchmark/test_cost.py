@@ -10,7 +10,7 @@ from sct_hf.benchmark.cost import count_flop, model_cost
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.label_text import encode_labels
-from sct_hf.peers.registry import HEADS
+from sct_hf.peers.registry import HEADS, holds_classes
 
 B, N, M, D = 2, 3, 5, 8
 LABELS = ["cat", "dog", "bird"]
@@ -106,7 +106,10 @@ def test_sct_head() -> None:
 @pytest.mark.parametrize("head", list(HEADS))
 def test_every_peer_can_be_counted(head: str) -> None:
     text = encode_labels(LABELS, "random:12")
-    cost = model_cost(build_model("test_resnet", LABELS, image_size=64, head=head, label_vectors=text))
+    classes = (
+        {"label_prototypes": torch.rand(3, 5), "class_vectors": torch.randn(5, 96)} if holds_classes(head) else {}
+    )
+    cost = model_cost(build_model("test_resnet", LABELS, image_size=64, head=head, label_vectors=text, **classes))
     assert 0 < cost.head_gflop < cost.gflop
 
 
