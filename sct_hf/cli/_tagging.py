@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from sct_hf.inference.files import common_folder, find_images, read_names
 from sct_hf.inference.formats import format_tags
 from sct_hf.inference.heatmaps import write_heatmaps
 from sct_hf.inference.limits import add_limits, limits_of
+from sct_hf.inference.mask_files import MASK_LEVEL, MaskFolder
 from sct_hf.inference.tagger import Tagger, Tags
 from sct_hf.model.image_processing_sct import LimitError, Limits
 
 EPILOG = (
-    "Exit code: 0 for success; 1 if some files could not be read, or heatmaps not written; 2 if nothing could be done."
+    "Exit code: 0 for success; 1 if some files could not be read, or heatmaps or masks not written; 2 if nothing "
+    "could be done."
 )
 
 
@@ -40,7 +43,18 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "--heatmaps", type=Path, help="Folder for heatmaps: one PNG per tag that shows its place in the image."
     )
     parser.add_argument(
-        "--boxes", action="store_true", help="Add each tag's box to json and csv; implied by --heatmaps."
+        "--masks",
+        type=Path,
+        help="Folder for masks: one indexed PNG per image with the tag of each pixel, and labels.json.",
+    )
+    parser.add_argument(
+        "--mask_level",
+        type=float,
+        default=MASK_LEVEL,
+        help="Least value of a tag's map, from 0 to 1, at its pixels of a mask (default: %(default)s).",
+    )
+    parser.add_argument(
+        "--boxes", action="store_true", help="Add each tag's box to json and csv; implied by --heatmaps and --masks."
     )
     parser.add_argument("--device", help="Device, such as cpu or cuda:1 (default: the machine's accelerator, if any).")
     parser.add_argument("--batch_size", type=int, default=16, help="Images per batch (default: %(default)s).")
@@ -91,22 +105,26 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
 def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], options: dict[str, Any]) -> int:
     results: list[Tags] = []
     undrawn: list[str] = []
-    maps = arguments.boxes or arguments.heatmaps is not None
+    maps = arguments.boxes or arguments.heatmaps is not None or arguments.masks is not None
     limits = limits_of(arguments)
     paths = find_images(arguments.images)
     chosen = (arguments.threshold, arguments.top_k, arguments.batch_size)
-    found = load(limits).tag(paths, *chosen, maps=maps, **options)
-    root = common_folder(paths)
+    tagger = load(limits)
+    found = tagger.tag(paths, *chosen, maps=maps, **options)
+    drawings: dict[str, Callable[[Tags], Any]] = {}
+    if arguments.masks is not None:
+        names = options.get("labels") or tagger.label_names
+        drawings["mask"] = MaskFolder(arguments.masks, paths, names, arguments.mask_level).write
     if arguments.heatmaps is not None:
         arguments.heatmaps.mkdir(parents=True, exist_ok=True)
+        drawings["heatmap"] = partial(_write_heatmaps, limits, arguments.heatmaps, common_folder(paths))
     quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal
     for result in tqdm(found, total=len(paths), unit=" images", disable=quiet):
-        if arguments.heatmaps is not None and result.error is None:
+        for what, draw in drawings.items() if result.error is None else ():
             try:
-                limits.check_heatmaps(len(result.tags))
-                write_heatmaps(result, arguments.heatmaps, root)
+                draw(result)
             except (LimitError, OSError) as error:
-                undrawn.append(f"{result.path}: no heatmap: {error}")
+                undrawn.append(f"{result.path}: no {what}: {error}")
         results.append(replace(result, maps={}))
     text = format_tags(results, arguments.format)
     if arguments.output is not None:
@@ -119,3 +137,8 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
     for problem in undrawn if in_table else unread + undrawn:
         print(in_line(problem), file=sys.stderr)
     return 1 if unread or undrawn else 0
+
+
+def _write_heatmaps(limits: Limits, folder: Path, root: Path, result: Tags) -> None:
+    limits.check_heatmaps(len(result.tags))
+    write_heatmaps(result, folder, root)

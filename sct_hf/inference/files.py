@@ -39,8 +39,13 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
-    """The deepest common folder of all files, absolute."""
-    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    """The deepest common folder of all files, absolute and without `..`."""
+    return Path(os.path.commonpath([Path(os.path.abspath(path)).parent for path in paths]))
+
+
+def path_below(path: Path, root: Path) -> Path:
+    """The path of a file relative to a folder above it, without `..`."""
+    return Path(os.path.abspath(path)).relative_to(os.path.abspath(root))
 
 
 def read_names(file: Path) -> list[str]:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sct_hf.escaping import in_line
 from sct_hf.files import atomic_write
+from sct_hf.inference.files import path_below
 from sct_hf.inference.tagger import Tags
 from sct_hf.model.image_processing_sct import HEATMAP_SIDE, heatmap_overlay, open_image
 
@@ -42,7 +43,7 @@ def write_heatmaps(found: Tags, folder: str | Path, root: str | Path) -> list[Pa
         return []
     image = open_image(found.path)
     image.thumbnail((HEATMAP_SIDE, HEATMAP_SIDE))
-    below = found.path.absolute().relative_to(Path(root).absolute())
+    below = path_below(found.path, Path(root))
     written = []
     scores = dict(found.tags)
     for label, weights in found.maps.items():

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from scipy import ndimage
 from torchvision.ops import box_iou
 
+from sct_hf.inference.masks import enlarged
 from sct_hf.model.image_processing_sct import heatmap_box
 
 TOLERANCE = 15
@@ -63,20 +63,6 @@ def pair_figures(weights: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) 
     return PairFigures(
         pointing_hit(fine, boxes), energy_share(fine, boxes), best_overlaps(weights, boxes, size), bool(located)
     )
-
-
-def enlarged(weights: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale a map (H', W') to [0, 1] and resize it bilinearly to `size`, (width, height): (height, width) float32.
-
-    Raises:
-        ValueError: The map has NaN or infinity.
-    """
-    weights = np.asarray(weights, dtype=np.float64)
-    if not np.isfinite(weights).all():
-        raise ValueError("weights have NaN or infinity: the model is broken, or its number format overflows")
-    low, high = weights.min(), weights.max()
-    scaled = (weights - low) / (high - low) if high > low else np.ones_like(weights)
-    return np.asarray(Image.fromarray(scaled.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
 
 
 def pointing_hit(fine: np.ndarray, boxes: np.ndarray, tolerance: float = TOLERANCE) -> float:

@@ -5,21 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from sct_hf.metrics.localisation import THRESHOLDS, enlarged
-
-BACKGROUND = "background"
-"""Name of the class of pixels without an object."""
+from sct_hf.inference.masks import BACKGROUND, NO_LABEL, index_masks
+from sct_hf.metrics.localisation import THRESHOLDS
 
 
 def count_pixels(maps: Sequence[np.ndarray], columns: Sequence[int], truth: np.ndarray, classes: int) -> np.ndarray:
     """Count the pixels of one image by true and predicted class, at each of `THRESHOLDS`.
 
-    The maps of the labels that the image shows compete for its pixels, each scaled to [0, 1] and enlarged bilinearly.
-    A pixel has the label of the largest one, or the first of equal ones, if that reaches the threshold; else it is
-    background.
+    The maps of the labels that the image shows, or of its tags, compete for its pixels as in `index_masks`.
 
     Args:
-        maps: K maps (H', W') over the whole image.
+        maps: K maps (H', W') over the whole image; K may be 0.
         columns: The numbers of their labels, from 0.
         truth: (height, width) int, the number of the label at each pixel; −1 for background.
         classes: Number C of labels.
@@ -30,12 +26,11 @@ def count_pixels(maps: Sequence[np.ndarray], columns: Sequence[int], truth: np.n
     Raises:
         ValueError: A map has NaN or infinity.
     """
-    fine = np.stack([enlarged(each, (truth.shape[1], truth.shape[0])) for each in maps])  # (K, height, width)
-    best, label = fine.max(axis=0), np.asarray(columns)[fine.argmax(axis=0)]
     side, true = classes + 1, np.where(truth < 0, classes, truth)
+    masks = index_masks(maps, columns, (truth.shape[1], truth.shape[0]), THRESHOLDS)
     found = [
-        np.bincount((side * true + np.where(best >= threshold, label, classes)).ravel(), minlength=side * side)
-        for threshold in THRESHOLDS
+        np.bincount((side * true + np.where(mask == NO_LABEL, classes, mask)).ravel(), minlength=side * side)
+        for mask in masks
     ]
     return np.stack(found).reshape(-1, side, side)
 

@@ -220,7 +220,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
                 raise ValueError(f"{name} is {reprlib.repr(given[name])}: give True or False.")
             if given.get(name) and not self.gives_maps:
                 kind = self.model.config.model_type
-                raise ValueError(f"heatmaps: a model of type {kind!r} has no map of its labels; use an SCT model.")
+                what = f"{name}: a model of type {kind!r} has no map of its labels"
+                raise ValueError(f"{what}, for heatmaps, boxes or masks; use an SCT model.")
         label_set = {}
         if "labels" in given:
             texts = label_texts(given["labels"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sct_hf import InputError
-from sct_hf.inference.files import common_folder, find_images, read_names
+from sct_hf.inference.files import common_folder, find_images, path_below, read_names
 
 
 def test_find_images(tmp_path, monkeypatch) -> None:
@@ -30,6 +30,11 @@ def test_find_images(tmp_path, monkeypatch) -> None:
         find_images(["hollow", "no*"])
     assert common_folder([Path("b/one.png"), Path("d/e/x.png")]) == tmp_path
     assert common_folder([Path("d/e/x.png")]) == tmp_path / "d" / "e"
+    monkeypatch.chdir("d")
+    paths = [Path("../b/one.png"), Path("e/x.png"), Path("e/../y.png")]
+    root = common_folder(paths)
+    assert root == tmp_path
+    assert [path_below(path, root).as_posix() for path in paths] == ["b/one.png", "d/e/x.png", "d/y.png"]
 
 
 def test_names_of_labels_in_a_file(tmp_path) -> None:

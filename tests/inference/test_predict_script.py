@@ -180,12 +180,57 @@ def test_heatmaps_that_cannot_be_written_lose_no_tags(predict, models, images, t
     assert errors.count("no heatmap: heatmaps of 3 tags are more than max_images allows, 2: set top_k") == 2
 
 
+def test_a_mask_of_every_image(predict, models, images, tmp_path, capsys) -> None:
+    """Each pixel has the tag whose map, enlarged by torch, is the highest there."""
+    folder = tmp_path / "masks"
+    words = [f"--model={models['sct']}", "--threshold=0", "--format=json", f"--masks={folder}", "--mask_level=0.7"]
+    assert predict([*words, str(images)]) == 1  # for the broken image
+    rows = json.loads(capsys.readouterr().out)
+    assert ["box" in tag for tag in rows[0]["tags"]] == [True] * 3
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert written == ["labels.json", "one/a.png", "two/a.png"]
+    names = json.loads((folder / "labels.json").read_text())
+    assert names == {"0": "background", "1": "dog", "2": "cat", "3": "traffic/light"}
+    model = AutoModelForImageClassification.from_pretrained(models["sct"])
+    pixels = AutoImageProcessor.from_pretrained(models["sct"])(rows[0]["path"], return_tensors="pt")["pixel_values"]
+    maps = model(pixels, output_maps=True).heatmap
+    height, label = torch.nn.functional.interpolate(maps, (50, 80), mode="bilinear")[0].max(0)
+    with Image.open(folder / "one" / "a.png") as mask:
+        assert (mask.size, mask.mode) == ((80, 50), "P")
+        found = np.asarray(mask)
+    expected = torch.where(height >= 0.7, label + 1, 0).numpy()
+    assert len(np.unique(expected)) > 1
+    assert (found != expected).mean() < 0.01  # where two numbers are equal but for rounding
+
+
+def test_masks_replace_those_of_an_earlier_run(predict, models, images, tmp_path, capsys) -> None:
+    folder = tmp_path / "masks"
+    words = [f"--masks={folder}", str(images / "one")]
+    assert predict([f"--model={models['sct']}", "--threshold=1", *words]) == 0
+    with Image.open(folder / "a.png") as mask:
+        assert not np.asarray(mask).any()  # no tags, all background
+    assert predict([f"--model={models['sct']}", "--threshold=0", *words]) == 0
+    with Image.open(folder / "a.png") as mask:
+        assert np.asarray(mask).any()
+    before = (folder / "a.png").read_bytes()
+    assert predict([f"--model={models['label']}", "--labels=horse,cow", *words]) == 2
+    assert "whose labels.json has other labels: give another folder" in capsys.readouterr().err
+    assert (folder / "a.png").read_bytes() == before
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "labels.json"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--model={label}", "--labels=horse,cow", "--max_labels=1"], "come to 2 texts of up to 64 characters, more"),
         (["--model={sct}", "--max_pixels=0"], "max_pixels is 0: give a whole number from 1"),
         (["--model={csra}", "--heatmaps=maps"], "no map of its labels"),
+        (["--model={csra}", "--masks=maps"], "no map of its labels, for heatmaps, boxes or masks"),
+        (
+            ["--model={sct}", "--masks=maps", "--mask_level=2"],
+            "--mask_level is 2.0: give a number from",
+        ),
+        (["--model={sct}", "--masks=one"], "--masks is 'one', which holds the image 'one/a.png': give another folder"),
         (["--model={sct}", "--boxes"], "boxes: a table cannot show them"),
         (["--model={csra}", "--boxes", "--format=csv"], "no map of its labels"),
         (["--model={sct}", "--labels=horse"], "scores only the labels it was trained on"),

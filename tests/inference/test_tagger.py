@@ -199,7 +199,7 @@ def test_any_multi_label_classifier_of_transformers_works(tmp_path) -> None:
     with torch.no_grad():
         expected = tagger.model(pixels).logits.sigmoid()[0].tolist()
     assert all_scores(tagger, path) == [pytest.approx(dict(zip(LABELS, expected, strict=True)), abs=1e-5)]
-    with pytest.raises(InputError, match=r"heatmaps: .*'vit'.*SCT"):
+    with pytest.raises(InputError, match=r"^maps: .*'vit'.*SCT"):
         tagger.tag([path], maps=True)
 
 

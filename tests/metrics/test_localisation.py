@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sct_hf.inference.masks import enlarged
 from sct_hf.metrics import localisation
 from sct_hf.metrics.localisation import (
     OVERLAPS,
@@ -12,7 +13,6 @@ from sct_hf.metrics.localisation import (
     PairFigures,
     best_overlaps,
     energy_share,
-    enlarged,
     localisation_metrics,
     overlaps,
     pair_figures,
