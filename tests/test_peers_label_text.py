@@ -16,7 +16,7 @@ from sct_hf import (
     build_model,
     encode_labels,
 )
-from sct_hf.peers.registry import HEADS, make_head, reads_label_text
+from sct_hf.peers.registry import HEADS, holds_classes, make_head, reads_label_text
 from tests.model.conformance import assert_same_after_loading
 
 LABELS = ["dog", "cat", "bus"]
@@ -24,6 +24,7 @@ SMALL = {
     "bilinear_attention": {"hidden_size": 6, "output_size": 7},
     "clsl": {"hidden_size": 8, "attention_size": 5, "num_heads": 2, "ffn_dim": 7},
     "patchct": {"hidden_size": 6, "temperature": 0.3},
+    "recover_match": {"hidden_size": 6, "num_classes": 7},
 }
 TEXT_HEADS = sorted(SMALL)
 
@@ -42,6 +43,8 @@ def make_model(head: str, **fields) -> PeerForMultiLabelClassification:
     torch.manual_seed(0)
     text = encode_labels(LABELS, "random:4")
     options = {"image_size": 64, "head": head, "head_kwargs": SMALL.get(head), "label_vectors": text} | fields
+    if holds_classes(head):
+        options |= {"label_prototypes": torch.rand(3, 7), "class_vectors": torch.randn(7, 256) / 16}
     return build_model("test_efficientnet", LABELS, **options).eval()
 
 

@@ -100,7 +100,7 @@ def test_without_classes_it_is_the_head_itself(head: str) -> None:
 
 
 def test_heads_with_classes() -> None:
-    assert {name for name in HEADS if holds_classes(name)} == {"zero_shot", *BARE}
+    assert {name for name in HEADS if holds_classes(name)} == {"zero_shot", "recover_match", *BARE}
     assert set(BARE) < set(head_names())
     assert not holds_classes("sct")
 

@@ -88,7 +88,7 @@ class ModelArguments(CheckedOptions):
     )
     transport_loss_weight: float | None = option(
         None,
-        "Weight of the transport cost in the loss, for sct and patchct.",
+        "Weight of the transport cost in the loss, for sct, patchct and recover_match.",
         group=MODEL,
         card="never",
         unset=_MODELS,

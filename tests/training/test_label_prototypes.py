@@ -8,7 +8,6 @@ import timm
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from timm.data import ImageNetInfo
 
 from sct_hf import (
     encode_class_words,
@@ -19,30 +18,9 @@ from sct_hf import (
     make_label_prototypes,
 )
 from sct_hf.errors import InputError
-from sct_hf.label_text.class_words import TABLE
-from sct_hf.label_text.word_vectors import tokens_of
-from sct_hf.label_text.words import label_words
 from sct_hf.training.models import load_model, new_model, save_model
 
 LABELS = ["red", "green", "blue", "white"]
-
-
-@pytest.fixture(scope="module")
-def grounded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Options of a run on a file of backbone weights with a classifier, and word vectors of all its classes."""
-    folder = tmp_path_factory.mktemp("grounded")
-    torch.manual_seed(0)
-    torch.save(timm.create_model("test_resnet").state_dict(), folder / "whole.pth")
-    nouns = (
-        word for line in TABLE.read_text(encoding="utf-8").splitlines() for word in line.split("\t")[2].split("|")
-    )
-    texts = (*LABELS, *ImageNetInfo("imagenet-1k").label_descriptions(), *filter(None, nouns))
-    words = (label_words(name) for name in texts)
-    whole = {token for name in words for token in tokens_of(name)}
-    tokens = sorted({token[:length] for token in whole for length in range(1, len(token) + 1)})  # a long name is cut
-    lines = [f"{token} {' '.join(f'{x:.3f}' for x in torch.randn(4).tolist())}" for token in tokens]
-    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {"backbone_weights": str(folder / "whole.pth"), "label_encoder": f"glove:{folder / 'vectors.txt'}"}
 
 
 @pytest.fixture
