@@ -108,7 +108,7 @@ CONTENDERS: dict[str, Contender] = {
     "recover_match": Contender(
         "Recover and Match",
         {"head": "recover_match", "gamma_neg": 2.0},
-        {"learning_rate": (1e-3, 3e-3), "transport_loss_weight": (0.1, 1.0)},
+        {"learning_rate": (3e-4, 1e-3, 3e-3), "transport_loss_weight": (0.1, 1.0)},
     ),
     "linear_prototypes": Contender("linear + prototypes", {"head": "linear_prototypes", "gamma_neg": 2.0}),
     "csra_prototypes": Contender("CSRA + prototypes", {"head": "csra_prototypes", "gamma_neg": 2.0}),
