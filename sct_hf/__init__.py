@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sct_hf.metrics.functional import multilabel_metrics
     from sct_hf.metrics.hierarchical import hierarchical_metrics
     from sct_hf.metrics.streaming import MultilabelMetrics
-    from sct_hf.model.losses_sct import asymmetric_loss
+    from sct_hf.model.outputs_sct import asymmetric_loss
     from sct_hf.model.transport_sct import ConditionalTransport, conditional_transport
     from sct_hf.zero_shot import zero_shot_model
 
@@ -60,7 +60,7 @@ _LAZY = {
     "LabelVectors": "sct_hf.label_text.encoders",
     "MultilabelMetrics": "sct_hf.metrics.streaming",
     "Tagger": "sct_hf.inference.tagger",
-    "asymmetric_loss": "sct_hf.model.losses_sct",
+    "asymmetric_loss": "sct_hf.model.outputs_sct",
     "build_model": "sct_hf.factory",
     "conditional_transport": "sct_hf.model.transport_sct",
     "encode_class_words": "sct_hf.label_text.class_words",

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from sct_hf.model.configuration_sct import SCTConfig, checked
-from sct_hf.model.layers_sct import Match, RegionScorer, SemanticMap
+from sct_hf.model.layers_sct import RegionScorer, SemanticMap
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
+from sct_hf.model.outputs_sct import Match
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.model.vocabulary_sct import Vocabulary
 from sct_hf.peers.registry import register_head

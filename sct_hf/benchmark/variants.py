@@ -23,7 +23,6 @@ VARIANTS: dict[str, Settings] = {
     "no transport at all": {"head": "sct_no_transport", "transport_loss_weight": 0.0, "prototype_pooling": 0.0},
     # what label text and the backbone's classifier say of labels beforehand
     "no prototypes": {"label_prototypes": False},
-    "prototypes in the pooling only": {"prototype_scale": 0.0},
     # the semantic map
     "region scores only": {"head": "sct_region_scores"},
     "map pooled by its maximum": {"head": "sct_map_maximum"},

@@ -214,6 +214,7 @@ def _key(model: BackbonePreTrainedModel, images: LabelledImages, views: int) -> 
     config = model.config
     settings: list[Any] = [config.backbone, config.backbone_kwargs, list(config.input_size)]
     settings += [list(config.image_mean), list(config.image_std), views, _VERSION]
+    settings += [["levels", 2]] if getattr(config, "feature_levels", 1) > 1 else []
     digest.update(json.dumps(settings).encode())
     return digest.hexdigest()[:24]
 

@@ -1,15 +1,15 @@
 """Any timm model as a source of region features, and the base of all image taggers on such a backbone."""
 
 import difflib
-from dataclasses import dataclass
+import math
 from typing import Any, cast
 
 import timm
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 
 from .configuration_sct import BackboneConfig
 from .hierarchy_sct import LabelHierarchy, LabelParents, check_label_parents, make_hierarchy
@@ -23,8 +23,13 @@ class TimmBackbone(nn.Module):
     Args:
         config (`BackboneConfig`): Source of the timm model's name, its arguments and the input size.
 
+    With `feature_levels=2` the map also carries the finer level, of half the stride: the four vectors of width D_f in
+    each region follow its own D₀ values, so that caches and `backbone_features` hold one tensor (see `split_levels`).
+
     Attributes:
-        num_features (`int`): Width D₀ of the feature map.
+        num_features (`int`): Width D₀ of a region.
+        fine_features (`int`): Width D_f of the finer level, or 0.
+        map_features (`int`): Channels of the map, D₀ + 4·D_f.
 
     Raises:
         ValueError: timm has no such model, or cannot make it for this input size.
@@ -59,6 +64,9 @@ class TimmBackbone(nn.Module):
             self.fixed_size = None
         self.num_features: int = getattr(self.timm_model, "head_hidden_size", self.timm_model.num_features)
         self.num_prefix_tokens: int = getattr(self.timm_model, "num_prefix_tokens", 0)
+        levels = getattr(config, "feature_levels", 1)
+        self.fine_features, self._fine_stage = self._finer_stage() if levels > 1 else (0, 0)
+        self.map_features = self.num_features + 4 * self.fine_features
         self._mark_initialised()
 
     def _mark_initialised(self) -> None:
@@ -74,7 +82,7 @@ class TimmBackbone(nn.Module):
             pixel_values (`Tensor` of shape (B, channels, S_h, S_w)): Normalised images, any float dtype.
 
         Returns:
-            `Tensor` of shape (B, D₀, H, W) in the weights' dtype.
+            `Tensor` of shape (B, D₀ + 4·D_f, H, W) in the weights' dtype.
 
         Raises:
             ValueError: The images do not have the size that the backbone was made for.
@@ -87,11 +95,29 @@ class TimmBackbone(nn.Module):
                 "backbone_kwargs={'dynamic_img_size': True} where the backbone knows it."
             )
         pixel_values = pixel_values.to(next(self.timm_model.parameters()).dtype)
-        features = (
-            self.timm_model.forward_features(pixel_values)
-            if "distilled" in self.name
-            else self.timm_model(pixel_values)
-        )
+        if self.fine_features:
+            last, (fine,) = self.timm_model.forward_intermediates(pixel_values, [self._fine_stage], output_fmt="NCHW")
+            return join_levels(self._as_map(self.timm_model.forward_head(last), size), fine)
+        whole = self.timm_model.forward_features if "distilled" in self.name else self.timm_model
+        return self._as_map(whole(pixel_values), size)
+
+    def _finer_stage(self) -> tuple[int, int]:
+        """Width and number of the last stage with half the stride of the map.
+
+        Raises:
+            ValueError: The backbone has none.
+        """
+        stages = [] if self.num_prefix_tokens else getattr(self.timm_model, "feature_info", [])
+        found = [n for n, stage in enumerate(stages) if 2 * stage["reduction"] == stages[-1]["reduction"]]
+        if not found or not hasattr(self.timm_model, "forward_intermediates"):
+            raise ValueError(
+                f"feature_levels=2 cannot be used with backbone={self.name!r}, which has no stage of half the stride: "
+                "give 1, or a backbone such as resnet50, convnext_tiny or tf_efficientnet_lite0."
+            )
+        return int(stages[found[-1]]["num_chs"]), found[-1]
+
+    def _as_map(self, features: Any, size: tuple[int, int]) -> Tensor:
+        """What timm gives for images of a size, as a map (B, D₀, H, W)."""
         if not isinstance(features, Tensor):
             raise ValueError(f"{_no_map(self.name)}: it gives {len(features)} of them.")
         if features.ndim == 3:  # (B, prefix + H·W, D₀)
@@ -141,85 +167,51 @@ class TimmBackbone(nn.Module):
             )
 
 
-@dataclass
-class MultiLabelOutput(ModelOutput):
-    """Output of `SCTForMultiLabelClassification` and of the peer heads.
+def join_levels(features: Tensor, fine: Tensor) -> Tensor:
+    """A map (B, D₀, H, W) and a finer one (B, D_f, h, w) as one map (B, D₀ + 4·D_f, H, W).
 
-    Attributes:
-        loss (`Tensor`, scalar, *optional*): Weighted sum of `losses` if targets were given; float32.
-        logits (`Tensor` of shape (B, C)): float32; the sigmoid gives scores. In evaluation, parents in a hierarchy are
-            raised to their highest descendant.
-        losses (`dict[str, Tensor]`, *optional*): The parts of the loss, unweighted: one per branch, and "transport".
-        branch_logits (`dict[str, Tensor]` of shape (B, C) each): The branches "region", "map" and "pooled", whose mean
-            is `logits`; float32.
-        semantic_map (`Tensor` of shape (B, C, H, W), *optional*): M, logits. All maps need `output_maps=True`; a peer
-            head has `region_scores` at most.
-        transport_plan (`Tensor` of shape (B, C, H, W), *optional*): π→, sums to 1 over labels at a region; float32.
-        backward_plan (`Tensor` of shape (B, C, H, W), *optional*): π←, sums to 1 over the regions for each label.
-        prototype_plan (`Tensor` of shape (B, C, H, W), *optional*): The backward plan of the label prototypes, if any.
-        region_scores (`Tensor` of shape (B, C, H, W), *optional*): R, logits.
-        hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer, on
-            `output_hidden_states=True`.
+    A finer map of another size than (2·H, 2·W), as of odd images, is resized bilinearly.
     """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    losses: dict[str, Tensor] | None = None
-    branch_logits: dict[str, Tensor] | None = None
-    semantic_map: Tensor | None = None
-    transport_plan: Tensor | None = None
-    backward_plan: Tensor | None = None
-    prototype_plan: Tensor | None = None
-    region_scores: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.branch_logits is not None:  # pipelines of transformers take batches apart in these, not in dicts
-            self.branch_logits = ModelOutput(self.branch_logits)
-        super().__post_init__()
-
-    @property
-    def heatmap(self) -> Tensor:
-        """Where each label is in the image, (B, C, H, W) float32 in [0, 1]: the map that heatmaps and boxes show.
-
-        It is the sum of semantic map and region scores, each standardised over the regions; of a peer head, its
-        region scores. It is then scaled to its own range. It points better than the transport plan, in which every
-        region sends its mass to some label (docs/benchmarks.md). It needs `output_maps=True`.
-        """
-        maps = [_standardised(each) for each in (self.semantic_map, self.region_scores) if each is not None]
-        total = torch.stack(maps).sum(0)  # (B, C, H, W)
-        low, high = total.amin((2, 3), keepdim=True), total.amax((2, 3), keepdim=True)  # (B, C, 1, 1)
-        return (total - low) / torch.where(high > low, high - low, 1.0)
+    height, width = features.shape[-2:]
+    if fine.shape[-2:] != (2 * height, 2 * width):
+        fine = F.interpolate(fine, (2 * height, 2 * width), mode="bilinear", align_corners=False)
+    return torch.cat((features, F.pixel_unshuffle(fine, 2)), dim=1)
 
 
-def _standardised(maps: Tensor) -> Tensor:
-    """Maps (B, C, H, W) minus their mean over the regions, divided by their deviation."""
-    centred = maps.float() - maps.float().mean((2, 3), keepdim=True)
-    deviation = centred.square().mean((2, 3), keepdim=True).sqrt()
-    return centred / torch.where(deviation > 0, deviation, 1.0)
+def split_levels(joined: Tensor, num_features: int) -> tuple[Tensor, Tensor | None]:
+    """The inverse of `join_levels`: (B, D₀, H, W) and (B, D_f, 2·H, 2·W), or None if there is no finer map."""
+    if joined.shape[1] == num_features:
+        return joined, None
+    return joined[:, :num_features], F.pixel_shuffle(joined[:, num_features:], 2)
 
 
-@dataclass
-class SCTModelOutput(ModelOutput):
-    """Output of `SCTModel`. `pipeline("image-feature-extraction")` returns its first field.
+def sine_positions(height: int, width: int, dim: int, device: torch.device | None = None) -> Tensor:
+    """2-D sine position code of a grid (Carion et al., DETR, ECCV 2020).
 
-    Attributes:
-        label_features (`Tensor` of shape (B, C, D)): Semantic-related features Fˢ of each label in this image.
-        last_hidden_state (`Tensor` of shape (B, P, D)): Regions in context, X.
-        semantic_map, transport_plan, backward_plan, prototype_plan (`Tensor` of shape (B, C, H, W)): As in
-            `MultiLabelOutput`.
-        pooled_features (`Tensor` of shape (B, C, D₀)): The backbone's features, pooled for each label by the plans.
-        hidden_states (`tuple[Tensor]`, *optional*): Regions (B, P, D) before the encoder and after each layer.
+    Coordinates start at 1 and are normalised to 2π at the last row and column. The first half of the channels codes y,
+    the second half x, as interleaved sines and cosines with temperature 10,000.
+
+    Args:
+        height (`int`): Rows.
+        width (`int`): Columns.
+        dim (`int`): Channels, a multiple of 4.
+        device (`torch.device`, *optional*): Device of the result.
+
+    Returns:
+        `Tensor` of shape (height · width, dim), float32.
     """
+    half = dim // 2
+    exponent = 2 * torch.div(torch.arange(half, device=device), 2, rounding_mode="floor") / half
+    frequency = 10_000**-exponent  # (dim / 2,)
 
-    label_features: Tensor | None = None
-    last_hidden_state: Tensor | None = None
-    semantic_map: Tensor | None = None
-    transport_plan: Tensor | None = None
-    backward_plan: Tensor | None = None
-    prototype_plan: Tensor | None = None
-    pooled_features: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+    def code(length: int) -> Tensor:
+        step = torch.arange(1, length + 1, device=device, dtype=frequency.dtype)
+        angle = step[:, None] * (2 * math.pi / step[-1]) * frequency  # length itself may be open in an exported graph
+        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1)  # (length, dim / 2)
+
+    y = code(height)[:, None].expand(height, width, half)
+    x = code(width)[None].expand(height, width, half)
+    return torch.cat((y, x), dim=-1).flatten(0, 1)
 
 
 def _no_map(name: str) -> str:
@@ -342,7 +334,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
         self.set_hierarchy(label_parents)
 
     def feature_map(self, pixel_values: Tensor | None, backbone_features: Tensor | None) -> Tensor:
-        """The backbone's map (B, D₀, H, W) of images (B, channels, S_h, S_w), or the one given.
+        """The backbone's map (B, D₀ + 4·D_f, H, W) of images (B, channels, S_h, S_w), or the one given.
 
         Raises:
             ValueError: Not exactly one of the two is given, or its shape is wrong.
@@ -351,7 +343,7 @@ class BackbonePreTrainedModel(PreTrainedModel):
             self._check_map("pixel_values", pixel_values, self.config.num_channels)
             return self.backbone(pixel_values)
         if backbone_features is not None and pixel_values is None:
-            self._check_map("backbone_features", backbone_features, self.backbone.num_features)
+            self._check_map("backbone_features", backbone_features, self.backbone.map_features)
             return backbone_features
         raise ValueError("Give either pixel_values or backbone_features.")
 
@@ -397,4 +389,5 @@ def capability(model: nn.Module, name: str) -> bool:
     return bool(getattr(inner, name))
 
 
-__all__ = ["BackbonePreTrainedModel", "MultiLabelOutput", "SCTModelOutput", "TimmBackbone", "capability"]
+__all__ = ["BackbonePreTrainedModel", "TimmBackbone", "capability", "join_levels"]
+__all__ += ["sine_positions", "split_levels"]

@@ -22,6 +22,7 @@ _RANGES: dict[str, Callable[[Any], bool]] = {
     "> 0": lambda value: 0 < value <= _LARGEST,
     ">= 0": lambda value: 0 <= value <= _LARGEST,
     "in [0, 100]": lambda value: 0 <= value <= 100,
+    "in [1, 2]": lambda value: 1 <= value <= 2,
     "in [0, 1]": lambda value: 0 <= value <= 1,
     "in [0, 1)": lambda value: 0 <= value < 1,
 }
@@ -105,7 +106,7 @@ def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
 
 _TRAINING = "it affected training alone: remove it from config.json, scores stay the same; see also train --help"
 _FIXED = "this part is fixed since {}: leave it out; use sct_hf {} for such a checkpoint, or retrain"
-_STRUCTURE = _FIXED.format("0.2", "0.1")
+_STRUCTURE, _NEWLY_FIXED = _FIXED.format("0.2", "0.1"), _FIXED.format("0.3", "0.2")
 
 
 @checked
@@ -292,6 +293,8 @@ class SCTConfig(BackboneConfig):
     docs/method.md says which parts are the paper's and which defaults this project chose.
 
     Args:
+        feature_levels (`int`, *optional*, defaults to 1):
+            2 adds a branch at the backbone's stage of half the stride, for small objects and finer maps.
         hidden_size (`int`, *optional*):
             Width D to which regions are projected and normalised; None keeps the backbone's width.
         input_dropout (`float`, *optional*, defaults to 0.0):
@@ -315,8 +318,6 @@ class SCTConfig(BackboneConfig):
             label's text and the backbone's ImageNet classifier. The fields below it control its use.
         class_count (`int`, *optional*, defaults to 0):
             Classes K of that classifier in the checkpoint, as parts of prototypes and as evidence.
-        prototype_scale (`float`, *optional*, defaults to 0.5):
-            Weight of the prototypes' scores in the semantic map.
         prototype_pooling (`float`, *optional*, defaults to 0.5):
             Share of the prototypes' plan in pooling map and region scores, and in pooling features for labels.
         familiarity_threshold (`float`, *optional*, defaults to 0.8):
@@ -345,7 +346,7 @@ class SCTConfig(BackboneConfig):
         **BackboneConfig.retired_fields,
         **{"projection_norm": (True, _STRUCTURE), "normalize_label_embeddings": (True, _STRUCTURE)},
         **{"map_input": ("features", _STRUCTURE), "map_pooling": ("mean", _STRUCTURE)},
-        "prototype_temperature": (0.05, _FIXED.format("0.3", "0.2")),
+        **{"prototype_temperature": (0.05, _NEWLY_FIXED), "prototype_scale": (0.5, _NEWLY_FIXED)},
         **{"fuse_map_scores": (True, _STRUCTURE), "label_pooling": (True, _STRUCTURE)},
         **{"aligned_features": (True, _STRUCTURE), "guidance": ("prior", _STRUCTURE)},
         "learn_temperature": (True, _STRUCTURE),
@@ -363,6 +364,7 @@ class SCTConfig(BackboneConfig):
         **{"erasing_loss_weight": (0.0, _TRAINING), "erasing_share": (0.2, _TRAINING)},
     }
 
+    feature_levels: int = config_field(1, "in [1, 2]", meaning=True)
     hidden_size: int | None = config_field(None, "> 0", meaning=True)
     input_dropout: float | int = config_field(0.0, "in [0, 1)")
     label_embedding_size: int = config_field(768, "> 0", made=True)
@@ -374,7 +376,6 @@ class SCTConfig(BackboneConfig):
     dropout: float | int = config_field(0.1, "in [0, 1)")
     label_prototypes: bool = config_field(False, meaning=True)
     class_count: int = config_field(0, ">= 0", made=True)
-    prototype_scale: float | int = config_field(0.5, ">= 0", meaning=True)
     prototype_pooling: float | int = config_field(0.5, "in [0, 1]", meaning=True)
     familiarity_threshold: float | int = config_field(0.8, "in [0, 1)")
     aligned_dropout: float | int = config_field(0.5, "in [0, 1)")

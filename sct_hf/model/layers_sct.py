@@ -1,8 +1,6 @@
 """The layers of SCT: regions in context, semantic-related label features, region scorers."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import torch
@@ -11,37 +9,11 @@ from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_sct import SCTConfig
+from .outputs_sct import as_map
 from .transport_sct import full_precision
-from .vocabulary_sct import Vocabulary
 
-
-def sine_positions(height: int, width: int, dim: int, device: torch.device | None = None) -> Tensor:
-    """2-D sine position code of a grid (Carion et al., DETR, ECCV 2020).
-
-    Coordinates start at 1 and are normalised to 2π at the last row and column. The first half of the channels codes y,
-    the second half x, as interleaved sines and cosines with temperature 10,000.
-
-    Args:
-        height (`int`): Rows.
-        width (`int`): Columns.
-        dim (`int`): Channels, a multiple of 4.
-        device (`torch.device`, *optional*): Device of the result.
-
-    Returns:
-        `Tensor` of shape (height · width, dim), float32.
-    """
-    half = dim // 2
-    exponent = 2 * torch.div(torch.arange(half, device=device), 2, rounding_mode="floor") / half
-    frequency = 10_000**-exponent  # (dim / 2,)
-
-    def code(length: int) -> Tensor:
-        step = torch.arange(1, length + 1, device=device, dtype=frequency.dtype)
-        angle = step[:, None] * (2 * math.pi / step[-1]) * frequency  # length itself may be open in an exported graph
-        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=-1).flatten(1)  # (length, dim / 2)
-
-    y = code(height)[:, None].expand(height, width, half)
-    x = code(width)[None].expand(height, width, half)
-    return torch.cat((y, x), dim=-1).flatten(0, 1)
+_FINE_WIDTH = 64
+_PROTOTYPE_SCALE = 0.5  # weight of the prototypes' scores in the semantic map; this project's choice
 
 
 class WeightsOnly:
@@ -89,38 +61,6 @@ def _plain(layer: nn.Linear) -> bool:
     """Whether the layer computes with its plain weight: no adapter, not quantised, not offloaded."""
     own = type(layer.weight) is nn.Parameter or torch.compiler.is_exporting()  # an exporter puts a type of its own
     return type(layer) is nn.Linear and own and not layer.weight.is_meta
-
-
-def as_map(regions: Tensor, grid: torch.Size) -> Tensor:
-    """Arrange values of regions (B, P, C) on their grid (H, W): (B, C, H, W)."""
-    return regions.transpose(1, 2).unflatten(2, tuple(grid))
-
-
-@dataclass(frozen=True)
-class Match:
-    """Regions of images matched with the labels of a vocabulary: features, maps and plans."""
-
-    vocabulary: Vocabulary
-    features: Tensor  # (B, P, D₀)
-    regions: tuple[Tensor, ...]  # (B, P, D) before the encoder and after each layer
-    grid: torch.Size  # (H, W)
-    label_features: Tensor  # (B, C, D)
-    semantic_map: Tensor  # (B, P, C)
-    log_prior: Tensor | None  # (B, P, C), of regions and labels alike; float32
-    similarity: Tensor  # (B, P, C)
-    temperature: Tensor  # scalar
-    plan: Tensor  # (B, P, C), sums to 1 over C
-    backward_plan: Tensor  # (B, P, C), sums to 1 over P
-    prototype_plan: Tensor | None  # (B, P, C), sums to 1 over P
-    pooled_features: Tensor  # (B, C, D₀)
-    region_scores: Tensor | None = None  # (B, P, C)
-
-    def maps(self) -> dict[str, Tensor]:
-        """Semantic map, plans and region scores on the grid of regions, (B, C, H, W) each; None if absent."""
-        plans = {"transport_plan": self.plan, "backward_plan": self.backward_plan}
-        rows = {"semantic_map": self.semantic_map, "region_scores": self.region_scores, **plans}
-        rows["prototype_plan"] = self.prototype_plan
-        return {name: as_map(each, self.grid) for name, each in rows.items() if each is not None}
 
 
 class EncoderLayer(GradientCheckpointingLayer):
@@ -280,13 +220,12 @@ class SemanticMap(nn.Module):
     Args:
         token_dim (`int`): Width of the tokens that M scores.
         dim (`int`): Width D of the label features.
-        config (`SCTConfig`): Source of the kind of scorer, the number of labels and the weight of prototypes.
+        config (`SCTConfig`): Source of the kind of scorer, the number of labels and the prototypes' share in pooling.
     """
 
     def __init__(self, token_dim: int, dim: int, config: SCTConfig) -> None:
         super().__init__()
         self.scores = SCORES[config.scorer](token_dim, dim, len(config.label_names))
-        self.prototype_scale = config.prototype_scale
         self.prototype_pooling = config.prototype_pooling
 
     def forward(
@@ -302,7 +241,7 @@ class SemanticMap(nn.Module):
             semantic_map = torch.lerp(bias.to(semantic_map.dtype), semantic_map, familiarity.to(semantic_map.dtype))
         if prototypes is None:
             return semantic_map
-        return semantic_map + self.prototype_scale * F.linear(tokens, prototypes.to(tokens.dtype))
+        return semantic_map + _PROTOTYPE_SCALE * F.linear(tokens, prototypes.to(tokens.dtype))
 
     def pool(self, semantic_map: Tensor, prototype_plan: Tensor | None) -> Tensor:
         """Pool M (B, P, C) over regions, partly with the prototypes' plan (B, P, C), to float32 (B, C)."""
@@ -311,6 +250,37 @@ class SemanticMap(nn.Module):
         if prototype_plan is None:
             return pooled
         return torch.lerp(pooled, (prototype_plan * semantic_map).sum(1), self.prototype_pooling)
+
+
+class FineMap(nn.Module):
+    """Map F at the finer level: scores of the regions, enlarged bilinearly, plus w·GELU(3×3 convolution of f).
+
+    f are the finer features, and w is the label's own vector; with `scorer="label"` the vectors are computed from the
+    label's text. Prototypes have no part in it. Its form and its width of 64 are this project's.
+
+    Args:
+        num_features (`int`): Width D₀ of the backbone's features.
+        fine_features (`int`): Width D_f of the finer level.
+        config (`SCTConfig`): Source of the kind of scorer and the number of labels.
+    """
+
+    def __init__(self, num_features: int, fine_features: int, config: SCTConfig) -> None:
+        super().__init__()
+        self.region_scores = _label_vectors(num_features, config)
+        self.conv = nn.Conv2d(fine_features, _FINE_WIDTH, 3, padding=1)
+        self.scores = _label_vectors(_FINE_WIDTH, config)
+
+    def forward(self, features: Tensor, grid: torch.Size, fine: Tensor, centred: Tensor) -> Tensor:
+        """Map features (B, P, D₀), finer ones (B, D_f, 2·H, 2·W) and text (C, D_t) to F (B, 4·P, C)."""
+        coarse = as_map(self.region_scores(features, centred), grid)  # (B, C, H, W)
+        coarse = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+        normed = F.layer_norm(fine.movedim(1, -1), fine.shape[1:2]).movedim(-1, 1)  # (B, D_f, 2·H, 2·W)
+        tokens = F.gelu(self.conv(normed)).flatten(2).transpose(1, 2)  # (B, 4·P, 64)
+        return coarse.flatten(2).transpose(1, 2) + self.scores(tokens, centred)
+
+    def pool(self, fine_map: Tensor) -> Tensor:
+        """Pool F (B, 4·P, C) to float32 (B, C): half its mean, half its mean weighted by its softmax."""
+        return torch.lerp(full_precision(fine_map).mean(1), aggregate(fine_map), 0.5)
 
 
 class RegionScorer(nn.Module):
@@ -390,5 +360,5 @@ def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 
     return (weights * region_scores).sum(dim=1)
 
 
-__all__ = ["EncoderLayer", "LabelScores", "Match", "PooledScorer", "RegionScorer", "SemanticFeatures", "SemanticMap"]
-__all__ += ["TextScores", "WeightsOnly", "aggregate", "as_map", "sine_positions"]
+__all__ = ["EncoderLayer", "FineMap", "LabelScores", "PooledScorer", "RegionScorer", "SemanticFeatures", "SemanticMap"]
+__all__ += ["TextScores", "WeightsOnly", "aggregate"]

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
-from .backbone_sct import BackbonePreTrainedModel, MultiLabelOutput, SCTModelOutput, TimmBackbone
+from .backbone_sct import BackbonePreTrainedModel, TimmBackbone, sine_positions, split_levels
 from .configuration_sct import SCTConfig
 from .hierarchy_sct import LabelParents, make_hierarchy, plan_of_prototypes
 from .layers_sct import (
     EncoderLayer,
+    FineMap,
     LabelScores,
-    Match,
     PooledScorer,
     RegionScorer,
     SemanticFeatures,
@@ -27,9 +27,8 @@ from .layers_sct import (
     TextScores,
     WeightsOnly,
     aggregate,
-    sine_positions,
 )
-from .losses_sct import asymmetric_loss, known_targets, weighted_sum
+from .outputs_sct import Match, MultiLabelOutput, SCTModelOutput, Seen, asymmetric_loss, known_targets, weighted_sum
 from .transport_sct import cosine_similarity, full_precision, plan_logits, tau, transport_loss, transport_plan
 from .vocabulary_sct import (
     LabelTexts,
@@ -80,7 +79,7 @@ class SCTModel(SCTPreTrainedModel):
     def __init__(self, config: SCTConfig) -> None:
         super().__init__(config)
         self.backbone = TimmBackbone(config)
-        num_features, count = self.backbone.num_features, len(config.label_names)
+        num_features, fine, count = self.backbone.num_features, self.backbone.fine_features, len(config.label_names)
         dim = config.hidden_size or num_features
         if dim % 4 or dim % config.encoder_attention_heads:
             raise ValueError(
@@ -94,6 +93,7 @@ class SCTModel(SCTPreTrainedModel):
         self.encoder = nn.ModuleList(EncoderLayer(dim, config) for _ in range(config.encoder_layers))
         self.semantic_features = SemanticFeatures(dim, config)
         self.semantic_map = SemanticMap(num_features, dim, config)
+        self.fine_map = FineMap(num_features, fine, config) if fine else None
         self.log_temperature = nn.Parameter(torch.zeros((), dtype=torch.float32))
         self.label_embeddings: Tensor
         self.register_buffer("label_embeddings", torch.zeros(count, config.label_embedding_size))
@@ -121,33 +121,31 @@ class SCTModel(SCTPreTrainedModel):
 
         With `output_match` it returns a `Match`, with regions as rows.
         """
-        seen = self.region_features(pixel_values, backbone_features)
-        match = self.compare(*seen, vocabulary or self.vocabulary())
+        match = self.compare(self.region_features(pixel_values, backbone_features), vocabulary or self.vocabulary())
         if output_match:
             return match
         states = match.regions if self._wants_states(output_hidden_states) else None
         named = {"label_features": match.label_features, "pooled_features": match.pooled_features, **match.maps()}
         return SCTModelOutput(last_hidden_state=match.regions[-1], hidden_states=states, **named)
 
-    def region_features(
-        self, pixel_values: Tensor | None, backbone_features: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...], torch.Size]:
-        """The backbone's features (B, P, D₀), the regions (B, P, D) before and after each layer, and (H, W)."""
-        features = self.feature_map(pixel_values, backbone_features)  # (B, D₀, H, W)
+    def region_features(self, pixel_values: Tensor | None, backbone_features: Tensor | None) -> Seen:
+        """The backbone's features, and regions before and after each layer, of images or their backbone maps."""
+        joined = self.feature_map(pixel_values, backbone_features)  # (B, D₀ + 4·D_f, H, W)
+        features, fine = split_levels(joined, self.backbone.num_features)  # (B, D₀, H, W)
         grid, features = features.shape[-2:], features.flatten(2).transpose(1, 2)  # (B, P, D₀)
         regions = [self.region_norm(self.region_proj(self.input_dropout(features)))]  # (B, P, D)
         dim, device = self.hidden_size, features.device
         positions = sine_positions(grid[0], grid[1], dim, device) if self.encoder else None  # (P, D)
         for layer in self.encoder:
             regions.append(layer(regions[-1], positions))  # (B, P, D)
-        return features, tuple(regions), grid
+        return Seen(features, fine, tuple(regions), grid)
 
-    def compare(
-        self, features: Tensor, regions: tuple[Tensor, ...], grid: torch.Size, vocabulary: Vocabulary
-    ) -> Match:
+    def compare(self, seen: Seen, vocabulary: Vocabulary) -> Match:
         """Compare regions from `region_features` with labels: semantic map M, and the plans that it guides."""
+        features, fine, regions, grid = seen
         label_features = self.label_features(regions[-1].mean(dim=1), vocabulary)  # (B, C, D)
         semantic_map = self.semantic_map(features, label_features, vocabulary.prototypes, vocabulary.familiarity)
+        fine_map = None if self.fine_map is None else self.fine_map(features, grid, fine, vocabulary.centred)
         log_prior = self.log_prior(semantic_map)  # (B, P, C)
         temperature = self.log_temperature.exp()
         similarity = cosine_similarity(regions[-1], label_features)  # (B, P, C)
@@ -157,12 +155,12 @@ class SCTModel(SCTPreTrainedModel):
             prototype_plan = plan_of_prototypes(features, vocabulary.prototypes)  # (B, P, C)
             pooling = torch.lerp(backward_plan, prototype_plan, self.config.prototype_pooling)
         pooled_features = pooling.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
-        seen = (vocabulary, features, regions, grid, label_features, semantic_map, log_prior, similarity, temperature)
-        return Match(*seen, plan, backward_plan, prototype_plan, pooled_features)
+        made: tuple[Any, ...] = (label_features, semantic_map, log_prior, fine_map, similarity, temperature)
+        return Match(*seen, vocabulary, *(*made, plan, backward_plan, prototype_plan, pooled_features))
 
     def log_prior(self, semantic_map: Tensor) -> Tensor | None:
-        """The log-prior M (B, P, C); the softmax of a plan cancels its difference from log softmax of M."""
-        return full_precision(semantic_map)
+        """The log-prior M (B, P, C), without gradient; a plan's softmax cancels its difference from log softmax."""
+        return full_precision(semantic_map.detach())
 
     def label_features(self, image_feature: Tensor, vocabulary: Vocabulary) -> Tensor:
         """Semantic-related label features (B, C, D) of global image features (B, D)."""
@@ -273,14 +271,16 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         return replace(match, region_scores=self.scorer(*seen, aligned))
 
     def branches(self, match: Match, vocabulary: Vocabulary) -> dict[str, Tensor]:
-        """Logits (B, C) of the three branches: by regions, by map and by pooled features; evidence is in each."""
+        """Logits (B, C) by regions, by map and by pooled features, with evidence in each; and by the finer map."""
         plan, share, centred = match.prototype_plan, self.config.prototype_pooling, vocabulary.centred
         branches = {
             "region": aggregate(cast(Tensor, match.region_scores), plan, share),
             "map": self.sct.semantic_map.pool(match.semantic_map, plan),
             "pooled": self.pooled_scorer(match.pooled_features, match.label_features, centred),
         }
-        return vocabulary.with_evidence(branches, match.features)
+        branches = vocabulary.with_evidence(branches, match.features)
+        fine = self.sct.fine_map
+        return branches if fine is None else branches | {"fine": fine.pool(cast(Tensor, match.fine_map))}
 
     def fuse(self, branches: dict[str, Tensor], vocabulary: Vocabulary) -> Tensor:
         """Logits (B, C): the mean of the branches. Unfamiliar labels use the map only."""
@@ -335,16 +335,16 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         parts = [vocabulary[start : start + size] for start in range(0, len(vocabulary), size)]
         mass = brought = None  # (B, P, 1), (B, P, 2D): log Σ exp of the plan's logits so far, and what it brings
         for part in parts:
-            match = self.sct.compare(*seen, part)
+            match = self.sct.compare(seen, part)
             logits = plan_logits(match.similarity, tau(match.temperature, match.similarity), match.log_prior)
             more = logits.logsumexp(2, keepdim=True)
             aligned = full_precision(self.scorer.align(match.plan, match.label_features))
             total = more if mass is None else torch.logaddexp(mass, more)
             brought = aligned if brought is None else torch.lerp(brought, aligned, (more - total).exp())
             mass = total
-        scores, brought = [], cast(Tensor, brought).to(seen[1][-1].dtype)
+        scores, brought = [], cast(Tensor, brought).to(seen.regions[-1].dtype)
         for part in parts:
-            match = self._scored(self.sct.compare(*seen, part), brought)
+            match = self._scored(self.sct.compare(seen, part), brought)
             scores.append(self.fuse(self.branches(match, part), part))
         return self.finish(torch.cat(scores, dim=1), vocabulary)
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
-from sct_hf.model.losses_sct import weighted_sum
+from sct_hf.model.outputs_sct import weighted_sum
 from sct_hf.options import CheckedOptions
 from sct_hf.peers.registry import require_free_name
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sct_hf.errors import InputError
-from sct_hf.model.losses_sct import asymmetric_loss
+from sct_hf.model.outputs_sct import asymmetric_loss
 from sct_hf.objectives.base import Context, NoOptions, Step, register_objective
 from sct_hf.objectives.recovery import Recovery, RecoveryOptions
 

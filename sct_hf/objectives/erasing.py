@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sct_hf.model.backbone_sct import capability
-from sct_hf.model.layers_sct import as_map
+from sct_hf.model.outputs_sct import as_map
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.objectives.base import Context, Objective, Step, register_objective, take_step, total_loss
 from sct_hf.options import CheckedOptions, option

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sct_hf.model.hierarchy_sct import LabelHierarchy
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets
+from sct_hf.model.outputs_sct import asymmetric_loss, known_targets
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.objectives.base import Context, Objective, Step, register_objective
 from sct_hf.options import CheckedOptions, option, require

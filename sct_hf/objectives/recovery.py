@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sct_hf.errors import InputError
 from sct_hf.model.backbone_sct import capability
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets, weighted_sum
+from sct_hf.model.outputs_sct import asymmetric_loss, known_targets, weighted_sum
 from sct_hf.objectives.base import Context, Objective, Step, register_objective
 from sct_hf.objectives.unknown_labels import assume_negative
 from sct_hf.options import CheckedOptions, option

@@ -3,8 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sct_hf.model.backbone_sct import sine_positions
 from sct_hf.model.configuration_sct import SCTConfig
-from sct_hf.model.layers_sct import EncoderLayer, SemanticFeatures, aggregate, sine_positions
+from sct_hf.model.layers_sct import EncoderLayer, SemanticFeatures, aggregate
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.peers.bilinear_attention import bilinear_scores
 from sct_hf.peers.label_text_head import LabelTextHead

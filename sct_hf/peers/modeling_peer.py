@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
-from sct_hf.model.backbone_sct import BackbonePreTrainedModel, MultiLabelOutput, TimmBackbone
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel, TimmBackbone
 from sct_hf.model.configuration_sct import BackboneConfig, checked, config_field
 from sct_hf.model.hierarchy_sct import LabelParents, check_label_parents, make_hierarchy
-from sct_hf.model.losses_sct import asymmetric_loss, known_targets, weighted_sum
+from sct_hf.model.outputs_sct import MultiLabelOutput, asymmetric_loss, known_targets, weighted_sum
 from sct_hf.peers.label_text_head import LabelTextHead
 from sct_hf.peers.registry import HEADS, make_head
 

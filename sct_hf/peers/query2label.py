@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sct_hf.model.layers_sct import sine_positions
+from sct_hf.model.backbone_sct import sine_positions
 from sct_hf.peers.registry import register_head
 
 

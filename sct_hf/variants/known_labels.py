@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
-from sct_hf.model.backbone_sct import MultiLabelOutput
 from sct_hf.model.configuration_sct import SCTConfig, checked
-from sct_hf.model.layers_sct import EncoderLayer, Match
+from sct_hf.model.layers_sct import EncoderLayer
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification, SCTModel
+from sct_hf.model.outputs_sct import Match, MultiLabelOutput
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.model.vocabulary_sct import Vocabulary
 from sct_hf.peers.registry import register_head

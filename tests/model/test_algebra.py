@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from sct_hf import asymmetric_loss, conditional_transport
-from sct_hf.model.layers_sct import EncoderLayer, RegionScorer, SemanticFeatures, aggregate, sine_positions
+from sct_hf.model.backbone_sct import sine_positions
+from sct_hf.model.layers_sct import EncoderLayer, RegionScorer, SemanticFeatures, aggregate
 from tests.model.tiny import tiny_config
 
 DIM, BATCH, REGIONS, LABELS, TEXT = 32, 3, 6, 3, 12

@@ -18,7 +18,8 @@ HEADS = {"faithful": (None, 20), "lean, 512": (512, 3), "lean, 256": (256, 3)}
 class Stub(nn.Module):
     """In place of ResNet-101: nothing but the width of its map."""
 
-    num_features = 2048
+    num_features = map_features = 2048
+    fine_features = 0
 
 
 @pytest.mark.parametrize("name", HEADS)

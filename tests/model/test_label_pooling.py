@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sct_hf.model.losses_sct import asymmetric_loss
+from sct_hf.model.outputs_sct import asymmetric_loss
 from tests.model.tiny import LABELS
 
 

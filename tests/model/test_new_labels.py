@@ -276,7 +276,7 @@ def test_unlike_labels_are_scored_by_prototypes_alone(bert, classifiers, tmp_pat
         model.config.familiarity_threshold = 0.95
     torch.testing.assert_close(in_parts, logits, rtol=1e-4, atol=1e-5)
     tokens = features.flatten(2).transpose(1, 2)  # (B, P, D₀)
-    scores = model.config.prototype_scale * tokens @ prototypes[1] + model.sct.semantic_map.scores.bias  # (B, P)
+    scores = 0.5 * tokens @ prototypes[1] + model.sct.semantic_map.scores.bias  # (B, P)
     cosines = torch.cosine_similarity(tokens, prototypes[1], dim=-1)
     plan = (cosines / TEMPERATURE).softmax(1)
     by_hand = 0.5 * scores.mean(1) + 0.5 * (plan * scores).sum(1)

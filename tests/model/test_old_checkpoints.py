@@ -31,6 +31,7 @@ RETIRED: dict[str, tuple[Any, Any, str]] = {
     "guidance": ("prior", "detached", STRUCTURE),
     "learn_temperature": (True, False, STRUCTURE),
     "prototype_temperature": (0.05, 0.1, "fixed since 0.3.* sct_hf 0.2 .* or retrain"),
+    "prototype_scale": (0.5, 0.7, "fixed since 0.3.* sct_hf 0.2 .* or retrain"),
     "label_interaction": (False, True, "known_labels"),
     "label_states": (False, True, "SCTWithKnownLabels"),
     "label_graph": (False, True, "SCTWithLabelGraph"),

@@ -13,7 +13,7 @@ SHARES = ("input_dropout", "dropout", "scorer_dropout", "aligned_dropout", "fami
 CLOSED_SHARES = ("rho", "prototype_pooling")
 POSITIVE = ("temperature",)
 WIDTHS = ("hidden_size", "label_embedding_size", "encoder_attention_heads", "encoder_ffn_dim")
-WEIGHTS = ("semantic_loss_weight", "transport_loss_weight", "prototype_scale", "gamma_neg", "gamma_pos")
+WEIGHTS = ("semantic_loss_weight", "transport_loss_weight", "gamma_neg", "gamma_pos")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ WEIGHTS = ("semantic_loss_weight", "transport_loss_weight", "prototype_scale", "
         *((name, value) for name in WIDTHS for value in (0, -1)),
         *((name, value) for name in WEIGHTS for value in (-0.01, math.nan)),
         ("encoder_layers", -1),
+        *(("feature_levels", value) for value in (0, 3)),
     ],
 )
 def test_beyond_the_range(name: str, value: float) -> None:
@@ -41,6 +42,7 @@ def test_beyond_the_range(name: str, value: float) -> None:
         *((name, 1) for name in WIDTHS),
         *((name, 0) for name in (*WEIGHTS, "encoder_layers")),
         ("hidden_size", None),
+        *(("feature_levels", value) for value in (1, 2)),
     ],
 )
 def test_the_ends_of_the_range(name: str, value: float | None) -> None:

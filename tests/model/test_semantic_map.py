@@ -45,7 +45,7 @@ def plan_by_hand(features: list[list[float]], prototype: list[float], tau: float
 
 
 def test_prototypes_by_hand(make_grounded) -> None:
-    model = make_grounded(prototype_scale=0.7, prototype_pooling=0.3)
+    model = make_grounded(prototype_pooling=0.3)
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     out = model(pixels, output_maps=True)
     region_scores = as_regions(out.region_scores)
@@ -55,7 +55,7 @@ def test_prototypes_by_hand(make_grounded) -> None:
         for k in range(3):
             plan = plan_by_hand(features[b], prototypes[k], TEMPERATURE)
             assert out.prototype_plan[b, k].flatten().tolist() == pytest.approx(plan, abs=1e-12)
-            vector = [w + 0.7 * v for w, v in zip(layer.weight[k].tolist(), prototypes[k], strict=True)]
+            vector = [w + 0.5 * v for w, v in zip(layer.weight[k].tolist(), prototypes[k], strict=True)]
             scores = [
                 sum(x * w for x, w in zip(feature, vector, strict=True)) + layer.bias[k].item()
                 for feature in features[b]
@@ -72,13 +72,13 @@ def test_prototypes_by_hand(make_grounded) -> None:
 
 
 def test_prototypes_beside_a_class_independent_scorer(make_grounded) -> None:
-    model = make_grounded(scorer="label", prototype_scale=0.7)
+    model = make_grounded(scorer="label")
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     out, base = model(pixels, output_maps=True), model.sct(pixels)
     features, scores = as_regions(model.backbone(pixels)), model.sct.semantic_map.scores
     vectors = base.label_features @ scores.proj.weight.T + scores.proj.bias  # (B, C, D₀)
     expected = torch.einsum("bpd,bcd->bpc", features, vectors) / math.sqrt(features.shape[-1]) + scores.bias
-    expected = expected + 0.7 * torch.einsum("bpd,cd->bpc", features, model.sct.label_prototypes)
+    expected = expected + 0.5 * torch.einsum("bpd,cd->bpc", features, model.sct.label_prototypes)
     torch.testing.assert_close(as_regions(out.semantic_map), expected)
 
     names, width = [*LABELS, "bicycle"], model.backbone.num_features
@@ -86,8 +86,9 @@ def test_prototypes_beside_a_class_independent_scorer(make_grounded) -> None:
     assert model(pixels, output_maps=True).prototype_plan.shape == (2, 4, 2, 2)
 
 
-def test_prototypes_without_weight_change_nothing(make_grounded, make_model) -> None:
-    grounded, plain = make_grounded(prototype_scale=0, prototype_pooling=0), make_model().double()
+def test_prototypes_of_zeros_add_nothing_to_the_map(make_grounded, make_model) -> None:
+    grounded, plain = make_grounded(prototype_pooling=0), make_model().double()
+    grounded.sct.label_prototypes.zero_()
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     torch.testing.assert_close(grounded(pixels).logits, plain(pixels).logits)
     assert plain(pixels, output_maps=True).prototype_plan is None

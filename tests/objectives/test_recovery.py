@@ -10,7 +10,7 @@ from torch import Tensor, nan, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sct_hf.errors import InputError
-from sct_hf.model.losses_sct import asymmetric_loss
+from sct_hf.model.outputs_sct import asymmetric_loss
 from sct_hf.objectives.base import TrainingObjective
 from sct_hf.objectives.blending import Blending
 from sct_hf.objectives.recovery import Recovery, RecoveryOptions
