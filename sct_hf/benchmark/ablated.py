@@ -115,17 +115,17 @@ class Unguided(SCTForMultiLabelClassification):
     base_model_class = _UnguidedModel
 
 
-class _DetachedModel(SCTModel):
-    def log_prior(self, semantic_map: Tensor) -> Tensor | None:
-        """M without a gradient."""
-        return full_precision(semantic_map.detach())
+class _GradientModel(SCTModel):
+    def log_prior(self, semantic_map: Tensor) -> Tensor:
+        """M with its gradient."""
+        return full_precision(semantic_map)
 
 
-@_ablated("sct_detached")
-class DetachedGuidance(SCTForMultiLabelClassification):
-    """Transport does not train the semantic map that guides it."""
+@_ablated("sct_guidance_gradient")
+class GuidanceWithGradient(SCTForMultiLabelClassification):
+    """The plans also train the semantic map that guides them."""
 
-    base_model_class = _DetachedModel
+    base_model_class = _GradientModel
 
 
 class _WithoutNormModel(SCTModel):

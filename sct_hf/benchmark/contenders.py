@@ -77,6 +77,7 @@ _SHARED = {
 
 CONTENDERS: dict[str, Contender] = {
     "sct": Contender("SCT", _SCT, _SCT_RATES),
+    "sct_two_levels": Contender("SCT, two levels", _SCT | {"feature_levels": 2}, _SCT_RATES),
     "sct_faithful": Contender(
         "SCT, full width",
         _SCT | {"hidden_size": 0, "encoder_ffn_dim": 2048},

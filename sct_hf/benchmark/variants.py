@@ -34,7 +34,7 @@ VARIANTS: dict[str, Settings] = {
     "temperature 0.3": {"temperature": 0.3},
     # guidance by the semantic map
     "guidance none": {"head": "sct_unguided"},
-    "guidance detached": {"head": "sct_detached"},
+    "guidance with its gradient": {"head": "sct_guidance_gradient"},
     # the direction of the transport cost
     "regions to labels only": {"rho": 1.0},
     "labels to regions only": {"rho": 0.0},

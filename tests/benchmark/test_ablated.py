@@ -51,7 +51,7 @@ def test_what_each_variant_scores(sct: Any, pixels: torch.Tensor) -> None:
     same(outputs["sct_region_scores"].logits, region)
     same(outputs["sct_no_map_scores"].logits, (region + pooled) / 2)
     same(outputs["sct_fixed_temperature"].logits, base.logits)
-    same(outputs["sct_detached"].logits, base.logits)
+    same(outputs["sct_guidance_gradient"].logits, base.logits)
     scores = base.semantic_map.flatten(2)  # (B, C, P)
     same(outputs["sct_map_maximum"].branch_logits["map"], scores.amax(2))
     same(outputs["sct_map_maximum"].branch_logits["region"], region)
@@ -81,7 +81,7 @@ def test_what_each_variant_learns(sct: Any, pixels: torch.Tensor) -> None:
     without = gradients("sct_no_label_pooling")
     assert all(without[name] is None for name in base if name.startswith("pooled_scorer."))
     name = "sct.semantic_map.scores.proj.weight"
-    assert not torch.equal(gradients("sct_detached")[name], base[name])  # type: ignore[arg-type]
+    assert not torch.equal(gradients("sct_guidance_gradient")[name], base[name])  # type: ignore[arg-type]
     assert gradients("sct_no_aligned")["scorer.label_proj.weight"] is None
 
 
