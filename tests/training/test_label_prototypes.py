@@ -30,7 +30,7 @@ def make(tiny: Callable) -> Callable:
 
 
 def test_a_run_has_prototypes_where_they_can_be_had(make, grounded) -> None:
-    model = make(**grounded, prototype_scale=0.25)
+    model = make(**grounded)
     classifier = load_backbone_classifier("test_resnet", grounded["backbone_weights"])
     encoder = grounded["label_encoder"]
     words = encode_class_words(classifier, encoder)
@@ -39,7 +39,6 @@ def test_a_run_has_prototypes_where_they_can_be_had(make, grounded) -> None:
     assert torch.equal(model.sct.label_prototypes, expected)
     assert torch.equal(model.sct.class_vectors, classifier.weight - classifier.weight.mean(0))
     assert model.config.label_prototypes
-    assert model.config.prototype_scale == 0.25
 
 
 def test_left_open_a_run_does_without_them_and_says_why(make, grounded, capsys) -> None:

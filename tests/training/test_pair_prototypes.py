@@ -98,7 +98,7 @@ def test_trained_on_some_labels_and_scored_on_others(
     with torch.no_grad():
         regions = model.backbone(pixels).flatten(2).transpose(1, 2)  # (B, P, D₀)
         logits = model(pixels, vocabulary=vocabulary).logits
-    scores = model.config.prototype_scale * regions @ prototypes[0] + model.sct.semantic_map.scores.bias
+    scores = 0.5 * regions @ prototypes[0] + model.sct.semantic_map.scores.bias
     plan = (torch.cosine_similarity(regions, prototypes[0], dim=-1) / 0.05).softmax(1)
     by_hand = 0.5 * scores.mean(1) + 0.5 * (plan * scores).sum(1)
     torch.testing.assert_close(logits[:, 0], by_hand, rtol=1e-3, atol=1e-3)
