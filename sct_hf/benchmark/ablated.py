@@ -69,7 +69,8 @@ class WithoutMapScores(SCTForMultiLabelClassification):
 
     def fuse(self, branches: dict[str, Tensor], vocabulary: Vocabulary) -> Tensor:
         """As `SCTForMultiLabelClassification.fuse`."""
-        return (branches["region"] + branches["pooled"]) / 2
+        first, *others = (logits for name, logits in branches.items() if name != "map")
+        return sum(others, first) / (1 + len(others))
 
 
 class _AloneScorer(RegionScorer):

@@ -167,13 +167,16 @@ class TimmBackbone(nn.Module):
             )
 
 
-def join_levels(features: Tensor, fine: Tensor) -> Tensor:
-    """A map (B, D₀, H, W) and a finer one (B, D_f, h, w) as one map (B, D₀ + 4·D_f, H, W).
+def join_levels(features: Tensor, fine: Tensor | None) -> Tensor:
+    """A map (B, D₀, H, W) and a finer one (B, D_f, h, w), if any, as one map (B, D₀ + 4·D_f, H, W).
 
     A finer map of another size than (2·H, 2·W), as of odd images, is resized bilinearly.
     """
+    if fine is None:
+        return features
     height, width = features.shape[-2:]
-    if fine.shape[-2:] != (2 * height, 2 * width):
+    known = all(isinstance(side, int) for side in fine.shape[-2:])  # not in an exported graph for any size
+    if not known or fine.shape[-2:] != (2 * height, 2 * width):
         fine = F.interpolate(fine, (2 * height, 2 * width), mode="bilinear", align_corners=False)
     return torch.cat((features, F.pixel_unshuffle(fine, 2)), dim=1)
 

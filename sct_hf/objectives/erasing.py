@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from sct_hf.model.backbone_sct import capability
+from sct_hf.model.backbone_sct import capability, join_levels
 from sct_hf.model.outputs_sct import as_map
 from sct_hf.model.transport_sct import full_precision
 from sct_hf.objectives.base import Context, Objective, Step, register_objective, take_step, total_loss
@@ -34,8 +34,8 @@ class ErasingOptions(CheckedOptions):
 class Erasing(Objective):
     """The loss "erasing": the losses of earlier parts, on backbone maps with erased regions.
 
-    The head runs a second time, on maps from which `erase_regions` took regions by the backward plan. Its batch norms
-    use the statistics of this batch. Their running statistics come from whole images only.
+    The head runs a second time, on maps from which `erase_regions` took regions by the backward plan, at the finer
+    level too. Its batch norms use the statistics of this batch. Their running statistics come from whole images only.
 
     Args:
         weight: Weight of the loss.
@@ -65,7 +65,8 @@ class Erasing(Objective):
         """The loss "erasing"."""
         match = step.match
         features, plan = (as_map(each, match.grid) for each in (match.features, match.backward_plan))
-        rest, judged = erase_regions(features, plan, step.labels, self.share)
+        joined = join_levels(features, match.fine)
+        rest, judged = erase_regions(joined, plan, step.labels, self.share)
         more = {name: value for name, value in step.inputs.items() if name != "pixel_values"}
         with statistics_kept(step.model):
             inputs = {**more, "backbone_features": rest}
@@ -86,7 +87,7 @@ def erase_regions(features: Tensor, plan: Tensor, labels: Tensor, share: float) 
     erased label from what is left of it and from the rest of the image.
 
     Args:
-        features (`Tensor` of shape (B, D₀, H, W)): The backbone's map.
+        features (`Tensor` of shape (B, D₀ + 4·D_f, H, W)): The backbone's map.
         plan (`Tensor` of shape (B, C, H, W)): The backward plan π←, or any other attention of labels to regions.
         labels (`Tensor` of shape (B, C)): Targets; labels with a target of exactly 1 are drawn, equally likely.
         share (`float`): Share of the regions to erase, in (0, 1). At least one is erased and one is kept.

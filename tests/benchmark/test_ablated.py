@@ -66,6 +66,13 @@ def test_what_each_variant_scores(sct: Any, pixels: torch.Tensor) -> None:
     assert outputs["sct_no_transport"].branch_logits.keys() == {"region", "map"}
 
 
+@torch.no_grad()
+def test_a_variant_without_map_scores_keeps_the_finer_level(sct: Any, pixels: torch.Tensor) -> None:
+    output = made("sct_no_map_scores", feature_levels=2).eval()(pixels)
+    others = [output.branch_logits[name] for name in ("region", "pooled", "fine")]
+    torch.testing.assert_close(output.logits, torch.stack(others).mean(0))
+
+
 def test_what_each_variant_learns(sct: Any, pixels: torch.Tensor) -> None:
     labels = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 

@@ -225,6 +225,20 @@ def test_other_backbones(
     np.testing.assert_allclose(logits, expected_of(checkpoint, pixels)[0], rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", [pytest.param("model.onnx", marks=pytest.mark.slow), "model.pt2"])
+def test_two_levels_take_images_of_any_size(
+    script: Callable[..., int], make_checkpoint, tmp_path: Path, name: str
+) -> None:
+    """Of odd sizes too, where the finer level does not have twice as many places as the other."""
+    checkpoint = make_checkpoint("test_resnet", feature_levels=2)
+    kind = {"model.onnx": "onnx", "model.pt2": "torch_export"}[name]
+    assert script("--model", checkpoint, "--output_dir", tmp_path / "out", "--format", kind) == 0
+    for size in ((64, 64), (96, 160), (70, 101)):
+        pixels = torch.randn(2, 3, *size)
+        (logits,) = RUNS[name](tmp_path / "out" / name, pixels)
+        np.testing.assert_allclose(logits, expected_of(checkpoint, pixels)[0], rtol=0, atol=2e-5)
+
+
 def test_peer_head_and_fixed_size_in_a_process(make_checkpoint, tmp_path: Path) -> None:
     checkpoint = make_checkpoint("test_resnet", head="linear")
     words = [f"--model={checkpoint}", f"--output_dir={tmp_path / 'out'}", "--format=torch_export", "--fixed_size"]
