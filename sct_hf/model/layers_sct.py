@@ -197,11 +197,15 @@ class TextScores(nn.Module):
 
     def forward(self, tokens: Tensor, centred: Tensor) -> Tensor:
         """Score tokens (B, P, N) against label text (C, D_t) to (B, P, C)."""
-        return tokens @ self.proj(centred).T * self.scale + self.bias
+        return tokens @ self._vectors(centred).T + self.bias
 
     def own(self, tokens: Tensor, centred: Tensor) -> Tensor:
         """Score one token per label (B, C, N), each against its own label's text (C, D_t) only, to (B, C)."""
-        return torch.einsum("bcn,cn->bc", tokens, self.proj(centred)) * self.scale + self.bias
+        return torch.einsum("bcn,cn->bc", tokens, self._vectors(centred)) + self.bias
+
+    def _vectors(self, centred: Tensor) -> Tensor:
+        """Scaled before the product with tokens, which would not fit float16 (C, N)."""
+        return self.proj(centred) * self.scale
 
 
 def _label_vectors(token_dim: int, config: SCTConfig) -> "LinearScores | TextScores":

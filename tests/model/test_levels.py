@@ -14,6 +14,7 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf import SCTForMultiLabelClassification
 from sct_hf.model.backbone_sct import TimmBackbone, join_levels, split_levels
+from sct_hf.model.layers_sct import TextScores
 from tests.model.conformance import assert_same_after_loading
 from tests.model.tiny import tiny_config
 
@@ -194,3 +195,16 @@ def test_low_precision_stays_close(make_model: Make) -> None:
         low = model(backbone_features=joined).logits
     assert low.dtype == torch.float32
     torch.testing.assert_close(low, plain, rtol=0.1, atol=0.1)
+
+
+@torch.no_grad()
+def test_scores_by_text_fit_float16() -> None:
+    """The plain product of features and a label's vector, 1280 · 16 · 4, passes 65,504."""
+    scores, centred = TextScores(1280, 384), torch.ones(2, 384)
+    scores.proj.weight.copy_(torch.tensor(4 / 384))
+    scores.proj.bias.zero_()
+    expected = 1280 * 16 * 4 / math.sqrt(1280 * 384)
+    low = scores.half()(torch.full((1, 3, 1280), 16.0).half(), centred.half())
+    own = scores.own(torch.full((1, 2, 1280), 16.0).half(), centred.half())
+    for found in (low, own):
+        torch.testing.assert_close(found.float(), torch.full_like(found.float(), expected), rtol=1e-2, atol=0)
