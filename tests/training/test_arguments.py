@@ -3,8 +3,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from sct_hf import SCTConfig, SCTForMultiLabelClassification
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import ModelArguments, TrainArguments
 from sct_hf.training.parsing import RECIPES, parse
@@ -151,6 +153,22 @@ def test_a_run_tells_a_command_that_asks_for_the_same(name: str) -> None:
     assert words[:2] == ["sct-hf", "train"]
     assert not [word for word in words if "recipe" in word]
     assert parse(words[2:]) == arguments
+
+
+@pytest.mark.parametrize(
+    "name", [file.stem for file in RECIPES.glob("*.yaml") if "init_checkpoint" in file.read_text()]
+)
+def test_a_recipe_fits_the_run_of_another_that_it_starts_from(name: str) -> None:
+    later = parse([f"--recipe={name}"])
+    runs = [parse([f"--recipe={file.stem}"]) for file in RECIPES.glob("voc2007*.yaml")]
+    (earlier,) = (run for run in runs if str(run.train.output_dir) == str(later.model.init_checkpoint))
+    shapes = []
+    for run in (earlier, later):
+        fields = {"backbone": run.model.backbone, "image_size": run.model.image_size[0]}
+        with torch.device("meta"):
+            model = SCTForMultiLabelClassification(SCTConfig(**fields, **run.model.config_options("sct")))
+        shapes.append({key: value.shape for key, value in model.state_dict().items()})
+    assert shapes[0] == shapes[1]
 
 
 def test_head_kwargs_go_to_the_peer_head(recipe: Recipe) -> None:
