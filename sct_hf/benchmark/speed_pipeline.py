@@ -129,7 +129,7 @@ def _training_step(backbone: str, pixels: int, head: str, options: dict[str, Any
     text = encode_labels(names, "random")
     model: Any = build_model(backbone, names, image_size=pixels, head=head, label_vectors=text, **options)
     model.to(accelerator.device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
 
     def step(batch: dict[str, torch.Tensor]) -> None:
         model(**model_inputs(batch, channels_last=True)).loss.backward()

@@ -60,6 +60,6 @@ def one_cycle(groups: list[dict[str, Any]], *, total_steps: int, pct_start: floa
     """
     if math.isclose(pct_start * total_steps, 1):  # torch divides by the steps of the rise but one
         pct_start *= 1.5
-    optimizer = AdamW(groups, betas=(0.9, 0.999))
+    optimizer = AdamW(groups, betas=(0.9, 0.999), fused=True)
     peaks = [group["lr"] for group in groups]
     return optimizer, OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=pct_start)
