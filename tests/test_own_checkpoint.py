@@ -1,7 +1,8 @@
-"""The checkpoint that lies in the repository: its card, its figures, its size, and tagging with it by default."""
+"""The checkpoints that lie in the repository: cards, figures, sizes, and tagging with the small one by default."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,20 +15,28 @@ from sklearn.metrics import average_precision_score
 from sct_hf.data import load_data
 from sct_hf.hub.publish import prepared
 from sct_hf.inference.tagger import Tagger
-from sct_hf.own_checkpoint import NAME, own_checkpoint
+from sct_hf.own_checkpoint import own_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PERSON = get_sample_data("grace_hopper.jpg", asfileobj=False)
 
 
-def test_card_is_what_publishing_makes_of_the_folder() -> None:
-    with prepared(own_checkpoint(), f"OWNER/{NAME}") as target:
-        assert (target / "README.md").read_text() == (own_checkpoint() / "README.md").read_text()
+CHECKPOINTS = sorted(path.parent for path in (ROOT / "model_cards").glob("*/config.json"))
+
+
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda folder: folder.name)
+def test_card_is_what_publishing_makes_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "localisation.json", tmp_path / "metrics.json")  # the part of an evaluation that is published
+    with prepared(folder, f"OWNER/{folder.name}", evaluation=tmp_path) as target:
+        assert (target / "localisation.json").read_bytes() == (folder / "localisation.json").read_bytes()
+        assert (target / "README.md").read_text() == (folder / "README.md").read_text()
         assert {"modeling_sct.py", "handler.py", "model.safetensors"} <= {path.name for path in target.iterdir()}
 
 
 def test_small_enough_to_be_cloned() -> None:
-    assert sum(path.stat().st_size for path in own_checkpoint().iterdir()) < 15e6
+    sizes = {folder: sum(path.stat().st_size for path in folder.iterdir()) for folder in CHECKPOINTS}
+    assert sizes[own_checkpoint()] < 16e6  # it is in the wheel
+    assert max(sizes.values()) < 20e6
 
 
 def test_predict_needs_no_model_and_no_network(tmp_path: Path) -> None:
@@ -39,12 +48,13 @@ def test_predict_needs_no_model_and_no_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_figures_of_the_card(voc_dir: Path) -> None:
+@pytest.mark.parametrize("folder", CHECKPOINTS, ids=lambda folder: folder.name)
+def test_figures_of_the_card(folder: Path, voc_dir: Path) -> None:
     """The split of the card, tagged from its files in single precision; the card's run scored it in bfloat16."""
     images = load_data("voc2007", "val", data_dir=voc_dir, skip_missing_images=True)
     paths = [voc_dir / "VOC2007" / "JPEGImages" / f"{image_id}.jpg" for image_id in images.image_ids]
     targets, scores = images.targets(), np.zeros(images.targets().shape)
-    tagger = Tagger.from_pretrained(own_checkpoint(), "cpu")
+    tagger = Tagger.from_pretrained(folder, "cpu")
     for row, found in enumerate(tagger.tag(paths, threshold=0.0, batch_size=32)):
         for label, score in found.tags:
             scores[row, images.label_names.index(label)] = score
@@ -52,5 +62,5 @@ def test_figures_of_the_card(voc_dir: Path) -> None:
     precisions = [
         average_precision_score(targets[rows, label], scores[rows, label]) for label, rows in enumerate(judged)
     ]
-    written = json.loads((own_checkpoint() / "metrics.json").read_text())
+    written = json.loads((folder / "metrics.json").read_text())
     assert np.mean(precisions) == pytest.approx(written["mAP_sklearn"], abs=2e-3)

@@ -50,8 +50,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask_level",
         type=float,
-        default=MASK_LEVEL,
-        help="Least value of a tag's map, from 0 to 1, at its pixels of a mask (default: %(default)s).",
+        help=f"Least value of a tag's map, from 0 to 1, at its pixels of a mask (default: {MASK_LEVEL}).",
     )
     parser.add_argument(
         "--boxes", action="store_true", help="Add each tag's box to json and csv; implied by --heatmaps and --masks."
@@ -94,6 +93,12 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
     logging.disable_progress_bar()
     if arguments.boxes and arguments.format == "table":
         raise InputError("boxes: a table cannot show them; give --format json or csv")
+    if arguments.mask_level is not None and arguments.masks is None:
+        raise InputError(f"mask_level is {arguments.mask_level}, but no masks are written: give a folder by --masks")
+    for name in ("heatmaps", "masks"):
+        folder = getattr(arguments, name)
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InputError(f"{name} is {str(folder)!r}, a file: give a folder")
     try:
         return _tag(arguments, load, options)
     except BrokenPipeError:
@@ -114,7 +119,8 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
     drawings: dict[str, Callable[[Tags], Any]] = {}
     if arguments.masks is not None:
         names = options.get("labels") or tagger.label_names
-        drawings["mask"] = MaskFolder(arguments.masks, paths, names, arguments.mask_level).write
+        level = MASK_LEVEL if arguments.mask_level is None else arguments.mask_level
+        drawings["mask"] = MaskFolder(arguments.masks, paths, names, level).write
     if arguments.heatmaps is not None:
         arguments.heatmaps.mkdir(parents=True, exist_ok=True)
         drawings["heatmap"] = partial(_write_heatmaps, limits, arguments.heatmaps, common_folder(paths))

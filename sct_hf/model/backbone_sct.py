@@ -112,7 +112,7 @@ class TimmBackbone(nn.Module):
         if not found or not hasattr(self.timm_model, "forward_intermediates"):
             raise ValueError(
                 f"feature_levels=2 cannot be used with backbone={self.name!r}, which has no stage of half the stride: "
-                "give 1, or a backbone such as resnet50, convnext_tiny or tf_efficientnet_lite0."
+                "give 1 (in training --set feature_levels=1), or a backbone such as resnet50 or tf_efficientnet_lite0."
             )
         return int(stages[found[-1]]["num_chs"]), found[-1]
 

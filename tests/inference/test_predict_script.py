@@ -256,3 +256,17 @@ def test_what_cannot_be_done_is_said_in_a_line(predict, models, images, monkeypa
     assert errors.startswith("error: ")
     assert message in errors
     assert not (images / "maps").exists()
+
+
+@pytest.mark.parametrize("option", ["heatmaps", "masks"])
+def test_a_file_is_no_folder_for_pictures(predict, models, images, tmp_path, capsys, option: str) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("image,labels")
+    assert predict([f"--model={models['sct']}", f"--{option}={file}", str(images)]) == 2
+    assert f"{option} is '{file}', a file: give a folder" in capsys.readouterr().err
+    assert file.read_text() == "image,labels"
+
+
+def test_a_level_without_masks_is_refused(predict, models, images, capsys) -> None:
+    assert predict([f"--model={models['sct']}", "--mask_level=0.4", str(images)]) == 2
+    assert "mask_level is 0.4, but no masks are written: give a folder by --masks" in capsys.readouterr().err
