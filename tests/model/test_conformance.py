@@ -224,7 +224,7 @@ def test_evaluation_is_deterministic_and_training_is_random(kind: str) -> None:
 
 @pytest.mark.parametrize("base", [False, True])
 def test_a_tuple_holds_what_the_named_output_holds(targets, base: bool) -> None:
-    model, pixels = tiny_model("cnn", label_prototypes=True), images(3)
+    model, pixels = tiny_model("cnn", label_prototypes=True, feature_levels=2), images(3)
     if base:
         model, wanted = model.sct, {"output_hidden_states": True}
     else:
