@@ -17,7 +17,9 @@ from sct_hf.data import feature_cache as module
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached, view_transforms
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
+from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
 from sct_hf.training.models import TaggingModel
+from tests.model.tiny import tiny_config
 
 NAMES = ["a", "b"]
 LOOK = {"image_size": [32, 64], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
@@ -253,3 +255,10 @@ def test_views_depend_on_seed_epoch_and_index_alone() -> None:
 
     assert views(1, 2) == views(1, 2)
     assert views(1, 2) != views(1, 3) != views(2, 3)
+
+
+def test_one_and_two_levels_have_maps_of_their_own(maps_of: Callable[..., np.ndarray]) -> None:
+    one, two = (SCTForMultiLabelClassification(tiny_config(feature_levels=levels)).eval() for levels in (1, 2))
+    two.backbone.load_state_dict(one.backbone.state_dict())  # the weights alone do not tell them apart
+    assert maps_of(one).shape[2] == one.backbone.num_features
+    assert maps_of(two).shape[2] == two.backbone.map_features
