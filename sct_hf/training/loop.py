@@ -1,7 +1,5 @@
 """Training in one call: from arguments to folders with the selected models and their reports."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -9,21 +7,17 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from sct_hf.data.hierarchies import write_hierarchy
-from sct_hf.data.masks import save_known
 from sct_hf.data.registry import find_reader
-from sct_hf.data.summary import Summary, format_summary, summarise
+from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
 from sct_hf.progress import say
 from sct_hf.training.arguments import Arguments
-from sct_hf.training.checkpoints import newest_checkpoint, room_to_save
+from sct_hf.training.checkpoints import newest_checkpoint
 from sct_hf.training.data_checks import check_run_data
-from sct_hf.training.devices import make_accelerator
-from sct_hf.training.label_figure import label_figure
 from sct_hf.training.launch import command_to_go_on, runs_alone
+from sct_hf.training.one_head import accelerator_of, train_one
 from sct_hf.training.report import format_table, training_note, write_json
-from sct_hf.training.run import Run
-from sct_hf.training.run_data import RunData, load_run_data
+from sct_hf.training.run_data import load_run_data
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.run_lock import run_lock
@@ -45,7 +39,7 @@ def train(arguments: Arguments) -> dict[str, Any]:
         InputError: Arguments, data or the output folder cannot be used, a loss is not finite, or the disk is full.
         StoppedError: A `SystemExit` after Ctrl-C or SIGTERM; a line has printed the command that continues.
     """
-    accelerator = _accelerator(arguments)
+    accelerator = accelerator_of(arguments)
     if runs_alone(accelerator.num_processes):
         say(
             accelerator,
@@ -92,7 +86,7 @@ def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSi
         say(accelerator, f"note: {note}")
     if note := training_note(run_data.scored_in_training(), len(run_data.evaluation)):
         say(accelerator, note)
-    metrics = _train_one(arguments, folder, run_data, accelerator, signals, summaries)
+    metrics = train_one(arguments, folder, run_data, accelerator, signals, summaries)
     other = arguments.model.compare_head
     if other == "none":
         return metrics
@@ -103,7 +97,7 @@ def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSi
     )
     say(accelerator, f"\nNow the {other} head on the same data")
     with run_lock(folder.path / other, accelerator):
-        rival = _train_one(inner, RunFolder(inner), run_data, _accelerator(inner), signals, [])
+        rival = train_one(inner, RunFolder(inner), run_data, accelerator_of(inner), signals, [])
     metrics["comparison"] = {other: rival}
     if accelerator.is_main_process:
         write_json(folder.path / RunFile.METRICS, metrics)
@@ -116,57 +110,3 @@ def _left(arguments: Arguments) -> str:
     path, other = Path(arguments.train.output_dir), arguments.model.compare_head
     newest = newest_checkpoint(path / other) or newest_checkpoint(path)
     return f"{newest} is whole" if newest else "there was no checkpoint yet"
-
-
-def _accelerator(arguments: Arguments) -> Accelerator:
-    train = arguments.train
-    return make_accelerator(
-        mixed_precision=train.mixed_precision,
-        cpu_threads=train.cpu_threads,
-        seed=train.seed,
-        gradient_accumulation_steps=train.gradient_accumulation,
-        log_with=train.trackers or None,
-        project_dir=train.output_dir,
-    )
-
-
-def _metrics_of(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}; start again with --overwrite_output_dir") from error
-
-
-def _train_one(
-    arguments: Arguments,
-    folder: RunFolder,
-    run_data: RunData,
-    accelerator: Accelerator,
-    signals: StopSignals,
-    summaries: Sequence[Summary],
-) -> dict[str, Any]:
-    """Train one head, unless its folder has it finished; return its metrics.
-
-    Summaries, if any, are drawn into the folder.
-    """
-    if folder.finished:
-        say(accelerator, f"{folder.path} has this run, which is finished: nothing to do")
-        if accelerator.is_main_process:
-            folder.finish()  # where that was interrupted
-        return _metrics_of(folder.path / RunFile.METRICS)
-    run = Run(arguments, folder, run_data, accelerator, signals)
-    if accelerator.is_main_process:
-        with room_to_save(folder.path):
-            folder.claim()
-            if run_data.label_parents:
-                write_hierarchy(folder.path / RunFile.HIERARCHY, run_data.label_parents)
-            if arguments.data.hides_labels:
-                save_known(run_data.training, folder.path / RunFile.KNOWN_LABELS)
-            if summaries and arguments.train.figures:
-                label_figure(summaries, folder.path / RunFile.LABELS)
-    accelerator.wait_for_everyone()
-    run.resume()
-    run.fit()
-    metrics = run.report()
-    accelerator.free_memory()  # lets go of the model and of the processes that read images
-    return metrics

@@ -2,9 +2,11 @@
 
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -59,6 +61,7 @@ class Run:
         run_data: Its images.
         accelerator: The accelerator of this process, made for this run.
         signals: Signals that stop it.
+        quiet: Whether to print nothing but the progress.
     """
 
     def __init__(
@@ -68,19 +71,18 @@ class Run:
         run_data: RunData,
         accelerator: Accelerator,
         signals: StopSignals,
+        *,
+        quiet: bool = False,
     ) -> None:
         self.arguments, self.folder, self.run_data, self.accelerator = arguments, folder, run_data, accelerator
         self.signals = signals
+        self.tell: Callable[[str], None] = (lambda _: None) if quiet else partial(say, accelerator)
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
         self.model = new_model(arguments, run_data.all_training.label_names, accelerator, run_data.label_parents)
-        names, targets, tell = (
-            run_data.all_training.label_names,
-            run_data.training.targets(),
-            partial(say, accelerator),
-        )
-        context = Context(self.model, self._averaged, targets, names, arguments.objectives, options.seed, tell)
+        names, targets = run_data.all_training.label_names, run_data.training.targets()
+        context = Context(self.model, self._averaged, targets, names, arguments.objectives, options.seed, self.tell)
         targets = counted_targets(context)
         self.counts = LabelCounts.of(targets)
         self.model.observe_targets(torch.from_numpy(targets))
@@ -95,7 +97,7 @@ class Run:
                 classifier_source(options_of_model),
             )
         elif run_data.split is not None:
-            say(accelerator, "unseen labels are not scored: this head has weights only for the labels of training")
+            self.tell("unseen labels are not scored: this head has weights only for the labels of training")
         if arguments.data.collage and not options.cache_features:
             require_double_width(self.model)
         self.model.to(accelerator.device)
@@ -122,11 +124,10 @@ class Run:
         processes = f"{accelerator.num_processes} process{'es' if accelerator.num_processes > 1 else ''}"
         selecting = f"{len(run_data.held_out)} held out to select by, " if run_data.held_out else ""
         apart = "held out " if arguments.data.eval_split == HELD_OUT else ""
-        say(
-            accelerator,
+        self.tell(
             f"{arguments.model.head} head on {arguments.model.backbone}, {count / 1e6:.1f} M trained weights; "
             f"{len(run_data.training)} images to train on, {selecting}{len(run_data.evaluation)} {apart}to "
-            f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each",
+            f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each"
         )
 
     def _averaged(self) -> BackbonePreTrainedModel:
@@ -137,7 +138,7 @@ class Run:
         checkpoint = newest_checkpoint(self.folder.path)
         if checkpoint:
             self.state = load_checkpoint(checkpoint, self.saved, self.length)
-            say(self.accelerator, f"resumed from {checkpoint}, step {self.state.step} of {self.total_steps}")
+            self.tell(f"resumed from {checkpoint}, step {self.state.step} of {self.total_steps}")
 
     def fit(self) -> None:
         """Train the remaining epochs."""
@@ -297,10 +298,9 @@ class Run:
         state.history.append(row)
         self.accelerator.log({f"epoch/{name}": value for name, value in row.items() if value is not None}, state.step)
         selected = f", held-out mAP {100 * row['holdout_mAP']:.2f} %" if row.get("holdout_mAP") is not None else ""
-        say(
-            self.accelerator,
+        self.tell(
             f"epoch {row['epoch']}: loss {row['loss']:.5f}{selected}, {row['images_per_second']:.1f} images/s, "
-            f"{100 * row['data_wait_share']:.1f} % of the time waiting for images",
+            f"{100 * row['data_wait_share']:.1f} % of the time waiting for images"
         )
         return row
 
@@ -327,17 +327,23 @@ class Run:
             self.average.model, loader, self.accelerator, channels_last=channels_last, description=description
         )
 
-    def report(self) -> dict[str, Any]:
-        """Score the selected weights on the evaluation split, once; save and report them; return the metrics."""
-        arguments, state, run_data, path = self.arguments, self.state, self.run_data, self.folder.path
+    def score(self) -> tuple[np.ndarray, np.ndarray]:
+        """Score the selected weights on the evaluation split: scores and targets (N, C)."""
+        state, best = self.state, self.folder.path / RunFile.BEST
         self.average.synchronise()
         if state.best_epoch:
             if self.accelerator.is_main_process:
-                require_unchanged(path / RunFile.BEST, state.best_sha256)
-            load_weights(self.average.model, path / RunFile.BEST)
-        round_weights(self.average.model, arguments.train.save_dtype)
+                require_unchanged(best, state.best_sha256)
+            load_weights(self.average.model, best)
+        round_weights(self.average.model, self.arguments.train.save_dtype)
+        scores, targets, _ = self._score(self.loaders.evaluation, self.run_data.evaluation.split)
+        return scores, targets
+
+    def report(self) -> dict[str, Any]:
+        """Score the selected weights on the evaluation split, once; save and report them; return the metrics."""
+        arguments, state, run_data, path = self.arguments, self.state, self.run_data, self.folder.path
         evaluation, names = run_data.evaluation, run_data.all_training.label_names
-        scores, targets, _ = self._score(self.loaders.evaluation, evaluation.split)
+        scores, targets = self.score()
         metrics = multilabel_metrics(scores, targets, label_names=names)
         if run_data.label_parents:
             metrics |= hierarchical_metrics(scores, targets, run_data.label_parents, names)
@@ -386,13 +392,13 @@ class Run:
                 self.folder.finish()
             table = format_table(metrics, names, predictions=predictions)
             minutes = state.total_seconds / 60
-            say(self.accelerator, f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
+            self.tell(f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
             if "zero_shot" in metrics:
-                say(self.accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
+                self.tell(f"\n{format_zero_shot(metrics['zero_shot'])}")
             if seen:
-                say(self.accelerator, f"\n{training_note(seen, len(evaluation))}")
+                self.tell(f"\n{training_note(seen, len(evaluation))}")
             if missing := metrics["labels_not_judged"]:
-                say(self.accelerator, f"\nnot judged in any image of the data set: {', '.join(missing)}")
-            say(self.accelerator, f"\nThe model and its report are in {path}")
+                self.tell(f"\nnot judged in any image of the data set: {', '.join(missing)}")
+            self.tell(f"\nThe model and its report are in {path}")
         self.accelerator.wait_for_everyone()
         return metrics

@@ -37,6 +37,9 @@ class RunFile(StrEnum):
     TAGS = "tags.png", "more"
     LABELS = "labels.png", "more"
     LOGS = "logs", "more"
+    FOLDS = "folds", "more"
+    OUT_OF_FOLD = "out_of_fold.parquet", "more"
+    DECISIONS = "decisions.json", "more"
 
     @classmethod
     def of_kind(cls, *kinds: Kind) -> list["RunFile"]:

@@ -1,0 +1,27 @@
+"""What a run's folder says of itself: its arguments, and with them its images."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from sct_hf.errors import InputError
+from sct_hf.training.arguments import Arguments
+from sct_hf.training.parsing import parse
+from sct_hf.training.run_files import RunFile
+
+
+def arguments_of(folder: Path) -> Arguments:
+    """The arguments of the run in a folder, with the folder as its `output_dir`. Paths are relative to where it ran.
+
+    Raises:
+        InputError: The folder holds no run, or one of options that do not exist any more.
+    """
+    path = folder / RunFile.ARGUMENTS
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{str(folder)!r} is no folder of a training run: {path.name} cannot be read") from error
+    if not (isinstance(words, list) and words[:2] == ["sct-hf", "train"] and all(isinstance(w, str) for w in words)):
+        raise InputError(f"{path} does not hold the command of a training run: train again")
+    arguments = parse(words[2:])
+    return replace(arguments, train=replace(arguments.train, output_dir=str(folder)))
