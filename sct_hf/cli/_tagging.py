@@ -35,7 +35,13 @@ def add_images(parser: argparse.ArgumentParser) -> None:
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the options of tags, output and machine."""
-    parser.add_argument("--threshold", type=float, help="Least score of a tag (default: the checkpoint's, or 0.5).")
+    parser.add_argument("--threshold", type=float, help="Least score of a tag (default: the profile's, or 0.5).")
+    parser.add_argument(
+        "--profile", help="The checkpoint's thresholds to use, such as precision=0.9 (default: its first profile)."
+    )
+    parser.add_argument(
+        "--abstain", type=float, help="Mark tags as unsure within this distance of their threshold, such as 0.1."
+    )
     parser.add_argument("--top_k", type=int, help="Most tags per image (default: no limit).")
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="Format of the output.")
     parser.add_argument("--output", type=Path, help="File to write instead of printing.")
@@ -115,7 +121,7 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
     paths = find_images(arguments.images)
     chosen = (arguments.threshold, arguments.top_k, arguments.batch_size)
     tagger = load(limits)
-    found = tagger.tag(paths, *chosen, maps=maps, **options)
+    found = tagger.tag(paths, *chosen, profile=arguments.profile, abstain=arguments.abstain, maps=maps, **options)
     drawings: dict[str, Callable[[Tags], Any]] = {}
     if arguments.masks is not None:
         names = options.get("labels") or tagger.label_names

@@ -81,9 +81,11 @@ class Answers:
         thresholds = dict.fromkeys(labels, value)
         return count + 1, thresholds, *self.tags(seen, thresholds, chosen)
 
-    def reset(self, seen: Seen | None, chosen: str | None, labels: list[str], count: int) -> tuple[Any, ...]:
-        """Back to the first thresholds: what `set_all` gives, and the threshold of all."""
-        thresholds = self._viewer.thresholds(labels)
+    def reset(
+        self, seen: Seen | None, chosen: str | None, labels: list[str], count: int, profile: str | None
+    ) -> tuple[Any, ...]:
+        """To the thresholds of a profile: what `set_all` gives, and the threshold of all."""
+        thresholds = self._viewer.thresholds(labels, profile)
         return count + 1, thresholds, *self.tags(seen, thresholds, chosen), self._viewer.threshold
 
     def select(self, seen: Seen, event: gr.SelectData) -> tuple[Any, ...]:
@@ -139,6 +141,14 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
             with gr.Column():
                 where = gr.Image(label=_WHERE, interactive=False, height=_HEIGHT, buttons=[], visible=viewer.has_maps)
                 threshold = gr.Slider(0, 1, viewer.threshold, step=0.01, label="Threshold of all labels")
+                several = len(viewer.profiles) > 1
+                profile = gr.Dropdown(
+                    viewer.profiles,
+                    value=next(iter(viewer.profiles), None),
+                    label="Profile",
+                    info="Thresholds that keep what their name says.",
+                    visible=several,
+                )
                 with gr.Accordion("Threshold of each label", open=False):
                     reset = gr.Button("Reset", size="sm")
 
@@ -146,7 +156,7 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
                     def sliders_of(labels: list[str]) -> None:
                         with gr.Row():
                             sliders = [
-                                gr.Slider(0, 1, value, step=0.01, label=words, min_width=200, interactive=True)
+                                gr.Slider(0, 1, min(value, 1), step=0.01, label=words, min_width=200, interactive=True)
                                 for words, value in zip(
                                     viewer.written(labels), viewer.thresholds(labels).values(), strict=True
                                 )
@@ -157,7 +167,9 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
                             return moved, *answers.tags(seen, moved, chosen)
 
                         def follow(thresholds: dict[str, float]) -> dict[Any, float]:
-                            return dict(zip(sliders, thresholds.values(), strict=True))
+                            return {
+                                one: min(value, 1) for one, value in zip(sliders, thresholds.values(), strict=True)
+                            }
 
                         each = [event for slider in sliders for event in (slider.input, slider.release)]
                         gr.on(each, move, [seen, chosen, *sliders], [thresholds, *shown], **_QUICK, **_PRIVATE)
@@ -193,7 +205,8 @@ def build(tagger: Any, name: str, *, label_encoder: str | None = None) -> gr.Blo
             **_QUICK,
         )
         outputs = [count, thresholds, *shown, threshold]
-        reset.click(answers.reset, [seen, chosen, names, count], outputs, **_QUICK, **_PRIVATE)
+        reset.click(answers.reset, [seen, chosen, names, count, profile], outputs, **_QUICK, **_PRIVATE)
+        profile.input(answers.reset, [seen, chosen, names, count, profile], outputs, api_name="profile", **_QUICK)
         tags.select(answers.select, seen, [chosen, mark, where], api_name="heatmap", show_progress="hidden")
     return page
 

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 
-from sct_hf.export.graph import LOGITS
+from sct_hf.export.graph import SCORES
 from sct_hf.export.runners import Runner
 
 
@@ -23,7 +22,7 @@ def agreement(
         runners: The opened files, by format.
         expected: The model.
         images: Inputs (1, channels, H, W) float32, iterated once.
-        outputs: Names of the outputs, the first "logits" (1, C).
+        outputs: Names of the outputs, among them "scores" (1, C).
         thresholds: Threshold of each label.
 
     Returns:
@@ -39,7 +38,7 @@ def agreement(
         wanted = dict(zip(outputs, expected(image), strict=True))
         for name, run in runners.items():
             found = dict(zip(outputs, run(image), strict=True))
-            same[name] += _same_tags(found[LOGITS], wanted[LOGITS], thresholds)
+            same[name] += _same_tags(found[SCORES], wanted[SCORES], thresholds)
             for output in outputs:
                 gap = difference(found[output], wanted[output])
                 largest[name][output] = max(largest[name][output], float(gap.max()))
@@ -65,8 +64,5 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def _same_tags(found: np.ndarray, wanted: np.ndarray, thresholds: list[float]) -> bool:
     if found.shape != wanted.shape:
         return False
-    ours, theirs = (
-        torch.from_numpy(logits).sigmoid().numpy() >= np.array(thresholds, dtype=np.float32)
-        for logits in (found, wanted)
-    )
-    return np.array_equal(ours, theirs)
+    limits = np.array(thresholds, dtype=np.float32)
+    return np.array_equal(found >= limits, wanted >= limits)

@@ -17,7 +17,7 @@ from sct_hf.export.agreement import agreement, difference
 from sct_hf.export.arguments import ExportArguments
 from sct_hf.export.calibration import CalibrationImages
 from sct_hf.export.formats import FORMATS, INT8, open_file
-from sct_hf.export.graph import INPUT, LOGITS, PLAN, Graph, make_graph
+from sct_hf.export.graph import INPUT, LOGITS, PLAN, SCORES, Graph, make_graph
 from sct_hf.export.onnx_file import OPSET, write_onnx
 from sct_hf.export.openvino_file import write_openvino
 from sct_hf.export.optional import require
@@ -25,6 +25,7 @@ from sct_hf.export.output_folder import check_output_folder, copy_example, whole
 from sct_hf.export.quantise import quantise
 from sct_hf.export.runners import Runner, eager_runner
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+from sct_hf.model.outputs_sct import label_thresholds
 from sct_hf.progress import progress_bar
 from sct_hf.training.devices import cpu_name, has_vnni
 
@@ -74,7 +75,9 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
             runners = {name: open_file(name, path, 0) for name, path in exported_files(made).items()}
             quantised = {name: run for name, run in runners.items() if name.endswith(INT8)}
             agreed = (
-                agreement(quantised, expected, images or (), graph.outputs, content["thresholds"]) if quantised else {}
+                agreement(quantised, expected, images or (), graph.outputs, _thresholds(model.config))
+                if quantised
+                else {}
             )
             for name, path in exported_files(made).items():
                 differences = _differences(runners[name], expected, batches, graph.outputs)
@@ -182,14 +185,15 @@ def _description(model: BackbonePreTrainedModel, graph: Graph, arguments: Export
     labels = config.label_names
     shape: list[Any] = [None, config.num_channels, *config.input_size]
     shape = [graph.open_axes.get(axis, length) for axis, length in enumerate(shape)]
-    outputs: dict[str, list[Any]] = {LOGITS: ["batch", len(labels)]}
+    outputs: dict[str, list[Any]] = {name: ["batch", len(labels)] for name in (LOGITS, SCORES)}
     if arguments.maps:
         outputs[PLAN] = ["batch", len(labels), "rows", "columns"]
     return {
         "model": arguments.model,
         "backbone": config.backbone,
         "labels": labels,
-        "thresholds": config.thresholds or [0.5] * len(labels),
+        "thresholds": _or_null(_thresholds(config)),
+        "profiles": {name: _or_null(_thresholds(config, name)) for name in _profiles(config)},
         "input": {"name": INPUT, "dtype": "float32", "shape": shape},
         "outputs": outputs,
         "preprocessing": {
@@ -205,6 +209,19 @@ def _description(model: BackbonePreTrainedModel, graph: Graph, arguments: Export
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
         "files": {},
     }
+
+
+def _thresholds(config: Any, profile: str | None = None) -> list[float]:
+    return label_thresholds(config, profile) or [0.5] * len(config.label_names)
+
+
+def _profiles(config: Any) -> list[str]:
+    return [*config.thresholds] if isinstance(config.thresholds, dict) else []
+
+
+def _or_null(thresholds: list[float]) -> list[float | None]:
+    """Thresholds as JSON has them: null where a label cannot keep what the profile promises."""
+    return [value if np.isfinite(value) else None for value in thresholds]
 
 
 def _version(package: str) -> str | None:

@@ -8,9 +8,11 @@ from torch.export import Dim, ExportedProgram
 
 from sct_hf.errors import InputError
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel, capability
+from sct_hf.model.outputs_sct import label_scores
 
 INPUT = "pixel_values"
 LOGITS = "logits"
+SCORES = "scores"
 PLAN = "transport_plan"
 
 
@@ -20,7 +22,8 @@ class Graph:
 
     Attributes:
         program: From `pixel_values` (B, channels, H, W) float32 to `outputs`.
-        outputs: Names of the outputs: "logits" (B, C), then "transport_plan" (B, C, H', W') if asked for.
+        outputs: Names of the outputs: "logits" and "scores" (B, C), then "transport_plan" (B, C, H', W') if asked
+            for. Scores are calibrated if the checkpoint is.
         open_axes: Names of the input's axes with variable length, by position.
     """
 
@@ -43,10 +46,9 @@ class _Outputs(nn.Module):
         self.maps = maps
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
-        if not self.maps:
-            return (self.model(pixel_values, return_dict=True).logits,)  # (B, C)
-        out = self.model(pixel_values, output_maps=True, return_dict=True)
-        return out.logits, out.transport_plan  # (B, C), (B, C, H', W')
+        out = self.model(pixel_values, return_dict=True, **({"output_maps": True} if self.maps else {}))
+        scored = out.logits, label_scores(out.logits, self.model.config)  # (B, C) each
+        return (*scored, out.transport_plan) if self.maps else scored  # (B, C, H', W')
 
 
 def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size: bool = False) -> Graph:
@@ -65,7 +67,7 @@ def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size
             f"maps: a model of type {model.config.model_type!r} has no transport plan; leave out maps, or use SCT"
         )
     model.eval()
-    outputs = (LOGITS, PLAN) if maps else (LOGITS,)
+    outputs = (LOGITS, SCORES, PLAN) if maps else (LOGITS, SCORES)
     height, width = model.config.input_size
     channels = model.config.num_channels
 

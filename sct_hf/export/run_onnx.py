@@ -1,5 +1,7 @@
 """Tag images with the ONNX file in this folder: `python run_onnx.py image.jpg ... [--graph model_int8.onnx]`.
 
+`--profile NAME` uses other thresholds of export.json.
+
 Needs onnxruntime, numpy and pillow; neither torch nor transformers. Exit code: 0 for success; 1 if some images could
 not be read.
 """
@@ -40,12 +42,12 @@ def preprocess(path: str) -> np.ndarray:
     return pixels.transpose(2, 0, 1)[None]
 
 
-def tags(logits: np.ndarray) -> list[tuple[str, float]]:
-    """Labels with a score at or above their threshold, by falling score, from logits (C,) float32."""
-    scores = (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
+def tags(scores: np.ndarray, profile: str | None = None) -> list[tuple[str, float]]:
+    """Labels with a score at or above their threshold, by falling score, from scores (C,) float32."""
     if not np.isfinite(scores).all():
         raise ValueError("the scores are not numbers: the graph is broken, or overflows")
-    least = np.array(EXPORT["thresholds"], dtype=np.float32)
+    limits = EXPORT["thresholds"] if profile is None else EXPORT["profiles"][profile]
+    least = np.array([np.inf if limit is None else limit for limit in limits], dtype=np.float32)
     order = np.argsort(-scores, kind="stable")
     return [(EXPORT["labels"][label], float(scores[label])) for label in order if scores[label] >= least[label]]
 
@@ -55,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+")
     parser.add_argument("--graph", default="model.onnx")
+    parser.add_argument("--profile", choices=[*EXPORT["profiles"]], help="thresholds to use (default: the first)")
     arguments = parser.parse_args(argv)
     session = onnxruntime.InferenceSession(FOLDER / arguments.graph, providers=["CPUExecutionProvider"])
     code = 0
@@ -65,8 +68,11 @@ def main(argv: list[str] | None = None) -> int:
             print(_shown(f"{path}: {error}"), file=sys.stderr)
             code = 1
             continue
-        (logits,) = session.run(["logits"], {"pixel_values": pixels})[0]
-        print(*map(_shown, [path, *(f"{label} {score:.4f}" for label, score in tags(logits))]), sep="\t")
+        (scores,) = session.run(["scores"], {"pixel_values": pixels})[0]
+        print(
+            *map(_shown, [path, *(f"{label} {score:.4f}" for label, score in tags(scores, arguments.profile))]),
+            sep="\t",
+        )
     return code
 
 

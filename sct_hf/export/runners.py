@@ -10,9 +10,10 @@ import torch
 from sct_hf.export.graph import INPUT
 from sct_hf.export.optional import require
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+from sct_hf.model.outputs_sct import label_scores
 
 Runner = Callable[[np.ndarray], list[np.ndarray]]
-"""From `pixel_values` (B, channels, H, W) float32 to the outputs: logits (B, C), and the plan if exported."""
+"""From `pixel_values` (B, channels, H, W) float32 to the outputs: logits and scores (B, C), the plan if exported."""
 
 
 def eager_runner(model: BackbonePreTrainedModel, *, maps: bool = False) -> Runner:
@@ -22,7 +23,8 @@ def eager_runner(model: BackbonePreTrainedModel, *, maps: bool = False) -> Runne
     def run(pixels: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
             out = model(torch.from_numpy(pixels), return_dict=True, **({"output_maps": True} if maps else {}))
-        return [tensor.numpy() for tensor in ((out.logits, out.transport_plan) if maps else (out.logits,))]
+            scores = label_scores(out.logits, model.config)
+        return [tensor.numpy() for tensor in (out.logits, scores, *([out.transport_plan] if maps else []))]
 
     return run
 

@@ -12,6 +12,7 @@ from sct_hf.data.registry import dataset_title
 from sct_hf.escaping import in_markdown, markdown_block, markdown_code
 from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import BEGIN, END, Notes
+from sct_hf.model.outputs_sct import label_thresholds
 from sct_hf.options import default_of, options_of
 from sct_hf.training.arguments import training_options
 from sct_hf.training.localisation import METHODS
@@ -46,7 +47,7 @@ def make_card(
         tasks: Names of the pipelines with code in the repository.
     """
     config, arguments, metrics = run.model.config, run.arguments, run.metrics
-    thresholds = config.thresholds or [0.5] * len(config.label_names)
+    thresholds = label_thresholds(config) or [0.5] * len(config.label_names)
     rows = run.per_label.assign(threshold=thresholds).to_dict("records")
     content = {
         "name": repo_id.split("/")[-1],

@@ -62,9 +62,9 @@ class EndpointHandler:
         Args:
             data: `"inputs"`: an image or a list of images. An image is base64, with or without the prefix
                 `data:image/…;base64,`; bytes; a `PIL.Image`, which the runtime makes from image content types; or a
-                URL if the variable `SCT_ENDPOINT_URLS` is 1. `"parameters"`, optional: threshold, top_k, heatmaps,
-                known_labels, labels and label_templates of the pipeline. In a query they are text: a number, true or
-                false, labels separated by commas, one template, an object as JSON.
+                URL if the variable `SCT_ENDPOINT_URLS` is 1. `"parameters"`, optional: threshold, profile, abstain,
+                top_k, heatmaps, known_labels, labels and label_templates of the pipeline. In a query they are text: a
+                number, true or false, labels separated by commas, one template, an object as JSON.
 
         Returns:
             The tags of the image, `{"label", "score"}`, with `"seen"` for given labels, and `"heatmap"` and `"box"`
@@ -86,11 +86,11 @@ class EndpointHandler:
         return [_as_json(tags) for tags in found]
 
 
-def _number(text: str) -> float:
+def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"threshold is {reprlib.repr(text)}: give a score from 0 to 1.") from None
+        raise ValueError(f"{name} is {reprlib.repr(text)}: give a number from 0 to 1.") from None
 
 
 def _count(name: str, text: str) -> int:
@@ -119,7 +119,9 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "known_labels": _object,
     "label_templates": lambda text: [text],
     "labels": lambda text: [name.strip() for name in text.split(",")],
-    "threshold": _number,
+    "abstain": lambda text: _number("abstain", text),
+    "profile": str,
+    "threshold": lambda text: _number("threshold", text),
     "top_k": lambda text: _count("top_k", text),
 }
 

@@ -7,7 +7,6 @@ of the image.
 import sys
 
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification, pipeline
 
@@ -18,14 +17,14 @@ def main(folder: str, image: str, output: str) -> None:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
     if "AutoModel" in config.auto_map:
         AutoModel.from_pretrained(folder, trust_remote_code=True)
-    model = AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True).eval()
-    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
-    with torch.inference_mode(), Image.open(image) as file:
-        pixels = processor(images=file, return_tensors="pt")["pixel_values"]
-        scores = model(pixels.to(model.dtype)).logits.float().sigmoid()[0]
-    for task in ("image-classification", *getattr(config, "custom_pipelines", {})):
-        pipeline(task, model=folder, trust_remote_code=True)(image)
-    save_file({"scores": scores}, output)
+    AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True)
+    AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
+    pipeline("image-classification", model=folder, trust_remote_code=True)(image)
+    (task,) = config.custom_pipelines
+    tags = pipeline(task, model=folder, trust_remote_code=True)(image, threshold=0.0)
+    score_of = {tag["label"]: tag["score"] for tag in tags}
+    scores = [score_of[config.id2label[label]] for label in range(len(score_of))]
+    save_file({"scores": torch.tensor(scores)}, output)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"])
         results: The images' tags.
         style: "table": one line per image. "json": a list of {"path", "tags": [{"label", "score"}]}, with "error" if
             a file could not be read. "csv": path, label, score, error, with one row per tag and one for an image
-            without tags. JSON and CSV also have `seen` and the box if the results do.
+            without tags. JSON and CSV also have `seen`, `unsure` and the box if the results do; a table writes "?"
+            after an unsure tag.
 
     Unprintable characters are escaped as in JSON, such as \u001b; text in CSV goes through `csv_cell`.
     """
@@ -32,7 +33,8 @@ def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"])
     width = max(map(len, paths), default=0)
     lines = []
     for path, result in zip(paths, results, strict=True):
-        tags = ", ".join(f"{label} {score:.2f}" for label, score in result.tags)
+        unsure = result.unsure or {}
+        tags = ", ".join(f"{label} {score:.2f}{'?' * unsure.get(label, False)}" for label, score in result.tags)
         found = in_line(f"error: {result.error}" if result.error else tags or "(no tag)")
         lines.append(f"{path:<{width}}  {found}")
     return "\n".join(lines) + "\n"
@@ -41,7 +43,7 @@ def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"])
 def _entry(result: Tags) -> dict[str, Any]:
     tags: list[dict[str, Any]] = [{"label": label, "score": score} for label, score in result.tags]
     for tag in tags:
-        for field, by_label in (("seen", result.seen), ("box", result.boxes)):
+        for field, by_label in (("seen", result.seen), ("unsure", result.unsure), ("box", result.boxes)):
             if by_label is not None:
                 tag[field] = by_label[tag["label"]]
     return {"path": str(result.path), "tags": tags} | ({"error": result.error} if result.error else {})
@@ -49,8 +51,8 @@ def _entry(result: Tags) -> dict[str, Any]:
 
 def _csv(results: Sequence[Tags]) -> str:
     boxed = any(result.boxes is not None for result in results)
-    marked = any(result.seen is not None for result in results)
-    columns = ["path", "label", "score", *(["seen"] if marked else []), *(_BOX if boxed else ()), "error"]
+    marks = [field for field in ("seen", "unsure") if any(getattr(result, field) is not None for result in results)]
+    columns = ["path", "label", "score", *marks, *(_BOX if boxed else ()), "error"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

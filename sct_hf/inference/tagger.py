@@ -34,6 +34,7 @@ class Tags:
         boxes: For each label of `tags`, "xmin", "ymin", "xmax", "ymax" in pixels of the upright image, see
             `heatmap_box`; None unless maps are asked for.
         seen: For each label of `tags`, whether the model was trained on it; None if it was trained on all labels.
+        unsure: For each label of `tags`, whether it is near its threshold; None unless `abstain` is given.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Tags:
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     boxes: dict[str, dict[str, int]] | None = None
     seen: dict[str, bool] | None = None
+    unsure: dict[str, bool] | None = None
 
 
 class Tagger:
@@ -110,6 +112,8 @@ class Tagger:
         top_k: int | None = None,
         batch_size: int = 16,
         *,
+        profile: str | None = None,
+        abstain: float | None = None,
         maps: bool = False,
         known_labels: Mapping[str, bool] | None = None,
         labels: LabelTexts | None = None,
@@ -123,9 +127,11 @@ class Tagger:
 
         Args:
             paths: The files.
-            threshold: Least score of a tag, in [0, 1], or least scores by label; by default the checkpoint's, or 0.5.
+            threshold: Least score of a tag, in [0, 1], or least scores by label; by default the profile's, or 0.5.
             top_k: Most tags per image; None for no limit.
             batch_size: Images per batch.
+            profile: One of the checkpoint's profiles of thresholds; by default the first.
+            abstain: Distance from a label's threshold within which it is unsure, see `Tags.unsure`.
             maps: Whether to fill `Tags.maps` and `Tags.boxes`.
             known_labels: Labels known to be present (True) or absent (False) in every image; see the pipeline, as for
                 the arguments below.
@@ -145,6 +151,8 @@ class Tagger:
             stages = self.pipeline.stages(
                 threshold=threshold,
                 top_k=top_k,
+                profile=profile,
+                abstain=abstain,
                 maps=maps,
                 known_labels=known_labels,
                 labels=labels,
@@ -164,6 +172,7 @@ class Tagger:
         choosing: dict[str, Any],
     ) -> Iterator[Tags]:
         told: dict[str, Any] = {"boxes": {} if choosing.get("maps") else None}
+        told["unsure"] = {} if "abstain" in choosing else None
         told["seen"] = {} if self.pipeline.marks_seen(choosing.get("labels")) else None
         with ThreadPoolExecutor(min(batch_size, os.cpu_count() or 1)) as pool:
             for start in range(0, len(paths), batch_size):
@@ -196,11 +205,11 @@ def _as_tags(path: Path, tags: Sequence[Mapping[str, Any]], told: Mapping[str, A
     """The pipeline's results for an image, by label, with the optional fields in `told`."""
     scores = [(tag["label"], tag["score"]) for tag in tags]
     maps = {tag["label"]: tag["map"] for tag in tags if "map" in tag}
-    boxes, seen = (
-        None if told[field] is None else {tag["label"]: tag[key] for tag in tags}
-        for field, key in (("boxes", "box"), ("seen", "seen"))
-    )
-    return Tags(path, scores, maps=maps, boxes=boxes, seen=seen)
+    marks: dict[str, Any] = {
+        field: None if told[field] is None else {tag["label"]: tag[key] for tag in tags}
+        for field, key in (("boxes", "box"), ("seen", "seen"), ("unsure", "unsure"))
+    }
+    return Tags(path, scores, maps=maps, **marks)
 
 
 def usable_device(device: str | None) -> torch.device:

@@ -13,9 +13,10 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from .hierarchy_sct import ancestors, check_label_parents, rename_label_parents
+from .hierarchy_sct import check_calibration, check_label_parents, check_thresholds, rename_label_parents
 
 Config = TypeVar("Config")
+Thresholds = list[float | int | None] | tuple[float | int | None, ...]
 _SHOWN = 200  # characters of a value in an error
 _LARGEST = 1e9  # no field of a usable model comes near it
 _RANGES: dict[str, Callable[[Any], bool]] = {
@@ -97,7 +98,7 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if type(value) in (list, tuple):
         return type(value)(map(_plain, value))
-    return value
+    return {name: _plain(each) for name, each in value.items()} if type(value) is dict else value
 
 
 def _by_index(id2label: dict[Any, str]) -> dict[int, str]:
@@ -120,18 +121,20 @@ class BackboneConfig(PreTrainedConfig):
             Further arguments of `timm.create_model`.
         image_size (`int` or `list[int]`, *optional*, defaults to 448):
             Side of the square input in pixels, or `[height, width]`.
-        num_channels (`int`, *optional*, defaults to 3):
-            Channels of the input.
         image_mean, image_std (`list[float]`, *optional*, default to ImageNet's):
-            Mean and standard deviation of each channel, for pixels in [0, 1].
+            Mean and standard deviation of each channel of the input, for pixels in [0, 1].
         gamma_neg (`float`, *optional*, defaults to 2.0):
             Focusing exponent of the asymmetric loss for absent labels.
         gamma_pos (`float`, *optional*, defaults to 0.0):
             Focusing exponent for present labels.
         clip (`float`, *optional*, defaults to 0.0):
             An absent label below this probability adds no loss.
-        thresholds (`list[float]`, *optional*):
-            Threshold of each label, in the order of the logits; 0.5 for all if not given. A tag scores at least this.
+        calibration (`dict[str, list[float]]`, *optional*):
+            `"slope"` a > 0 and `"shift"` b of each label, in the order of the logits, which stay as they are: a score
+            is sigmoid(a · logit + b).
+        thresholds (`list[float]`, or `dict` of such lists by profile, *optional*):
+            Threshold of each label; 0.5 for all if not given. A tag scores at least this. The first profile is the
+            default. None in a profile means that the label cannot keep what the profile promises: it is no tag.
         label_parents (`dict[str, list[str]]`, *optional*):
             A hierarchy of the labels, {label: its parents}. In evaluation a parent's logit is the maximum of its own
             and those of its descendants (C-HMCNN, Giunchiglia & Lukasiewicz, NeurIPS 2020).
@@ -147,19 +150,22 @@ class BackboneConfig(PreTrainedConfig):
     backbone: str = config_field("resnet101", meaning=True)
     backbone_kwargs: dict[str, Any] | None = config_field(None, meaning=True)
     image_size: int | list[int] | tuple[int, ...] = 448
-    num_channels: int = 3
     image_mean: list[float | int] | tuple[float | int, ...] = config_field((0.485, 0.456, 0.406), meaning=True)
     image_std: list[float | int] | tuple[float | int, ...] = config_field((0.229, 0.224, 0.225), meaning=True)
     gamma_neg: float | int = config_field(2.0, ">= 0")
     gamma_pos: float | int = config_field(0.0, ">= 0")
     clip: float | int = config_field(0.0, "in [0, 1)")
-    thresholds: list[float | int] | tuple[float | int, ...] | None = config_field(None, labels=True)
+    calibration: dict[str, list[float | int]] | None = config_field(None, labels=True)
+    thresholds: Thresholds | dict[str, Thresholds] | None = config_field(None, labels=True)
     label_parents: dict[str, list[str]] | None = config_field(None, labels=True)
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, (default, remedy) in self.retired_fields.items():
             value = kwargs.pop(name, default)
             _require(value == default, name, value, remedy)
+        channels = kwargs.pop("num_channels", self.num_channels)
+        remedy = f"image_mean has {self.num_channels} numbers; give it and image_std one for each channel"
+        _require(channels == self.num_channels, "num_channels", channels, remedy)
         for former, name in self.renamed_fields.items():
             if former in kwargs:
                 setattr(self, name, kwargs.pop(former))
@@ -216,6 +222,11 @@ class BackboneConfig(PreTrainedConfig):
         return int(height), int(width)
 
     @property
+    def num_channels(self) -> int:
+        """Channels of the input."""
+        return len(self.image_mean)
+
+    @property
     def label_names(self) -> list[str]:
         """The labels' names, in the order of the logits."""
         names = _by_index(self.id2label or {})
@@ -246,34 +257,17 @@ class BackboneConfig(PreTrainedConfig):
                 within is None or value is None or _RANGES[within](value), one.name, value, f"give a number {within}"
             )
 
-    def validate_thresholds(self) -> None:
-        """Raise `ValueError` unless there is one threshold in [0, 1] per label."""
-        values = self.thresholds
-        _require(
-            values is None or (len(values) == len(self.label_names) and all(0 <= value <= 1 for value in values)),
-            "thresholds",
-            values,
-            f"give one number in [0, 1] for each of the {len(self.label_names)} labels, or none for 0.5",
-        )
-
     def validate_hierarchy(self) -> None:
-        """Raise `ValueError` if the hierarchy has other labels or a cycle, or contradicts the thresholds."""
-        parents = self.label_parents
-        if not parents:
-            return
-        check_label_parents(parents, self.label_names)
-        if self.thresholds is None or len(self.thresholds) != len(self.label_names):
-            return
-        threshold_of = dict(zip(self.label_names, self.thresholds, strict=True))
-        for name, above in ancestors(parents).items():
-            for parent in above:
-                _require(
-                    threshold_of[parent] <= threshold_of[name],
-                    "thresholds",
-                    self.thresholds,
-                    f"a tag's parents are tags too, so {parent!r} needs one of {threshold_of[name]} or less, that of "
-                    f"{name!r} below it",
-                )
+        """Raise `ValueError` if the hierarchy has other labels or a cycle."""
+        if self.label_parents:
+            check_label_parents(self.label_parents, self.label_names)
+
+    def validate_decisions(self) -> None:
+        """Raise `ValueError` unless calibration and thresholds fit the labels and the order of their hierarchy."""
+        for name, check in (("calibration", check_calibration), ("thresholds", check_thresholds)):
+            value = getattr(self, name)
+            if value is not None and (remedy := check(value, self.label_names, self.label_parents or {})):
+                _require(False, name, value, remedy)
 
     def validate_label_maps(self) -> None:
         """Raise `ValueError` if `id2label` and `label2id` do not name the same labels, each once."""

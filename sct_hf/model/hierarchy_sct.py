@@ -1,5 +1,6 @@
 """Labels above others: scores that respect a hierarchy of labels, and labels that cover classes of the backbone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -11,6 +12,7 @@ from transformers import initialization as init
 from .transport_sct import cosine_similarity, full_precision, transport_plan, without_autocast
 
 LabelParents = Mapping[str, Sequence[str]]
+ListOrProfiles = Sequence[float | None] | Mapping[str, Sequence[float | None]]
 _LEAST_CHANCE = 1e-4
 _PROTOTYPE_TEMPERATURE = 0.05
 
@@ -69,6 +71,40 @@ def ancestors(label_parents: LabelParents) -> dict[str, list[str]]:
 def rename_label_parents(label_parents: LabelParents, new_name: Mapping[str, str]) -> dict[str, list[str]]:
     """Rename the labels of a hierarchy by {name: new name}."""
     return {new_name[child]: [new_name[parent] for parent in parents] for child, parents in label_parents.items()}
+
+
+def check_calibration(
+    given: Mapping[str, Sequence[float]], label_names: Sequence[str], label_parents: LabelParents
+) -> str | None:
+    """Check slopes and shifts of C labels; one increasing map throughout a hierarchy keeps the order of its scores.
+
+    Returns:
+        The remedy if they cannot be used.
+    """
+    slope, shift, count = given.get("slope") or (), given.get("shift") or (), len(label_names)
+    usable = len(given) == 2 and len(slope) == len(shift) == count and all(value > 0 for value in slope)
+    if not (usable and all(math.isfinite(value) for value in (*slope, *shift))):
+        return f"give slopes > 0 and shifts, one for each of the {count} labels"
+    of = dict(zip(label_names, zip(slope, shift, strict=True), strict=True))
+    apart = [name for name, parents in label_parents.items() if any(of[name] != of[parent] for parent in parents)]
+    return f"{apart[0]!r} and its parents need one slope and one shift" if apart else None
+
+
+def check_thresholds(given: ListOrProfiles, label_names: Sequence[str], label_parents: LabelParents) -> str | None:
+    """Check thresholds of C labels, one list or several by profile; None is above all of them.
+
+    Returns:
+        The remedy if they cannot be used.
+    """
+    for values in given.values() if isinstance(given, Mapping) else [given]:
+        if len(values) != len(label_names) or any(value is not None and not 0 <= value <= 1 for value in values):
+            return f"give one number in [0, 1] for each of the {len(label_names)} labels, or none for 0.5"
+        of = dict(zip(label_names, (math.inf if value is None else value for value in values), strict=True))
+        for name, parent in ((name, parent) for name, parents in label_parents.items() for parent in parents):
+            if of[parent] > of[name]:
+                needs = f"{parent!r} needs one of {of[name]} or less, that of {name!r} below it"
+                return f"a tag's parents are tags too, so {needs}"
+    return None if given else "name a profile, or leave them out"
 
 
 class LabelHierarchy(nn.Module):
@@ -180,5 +216,6 @@ def plan_of_prototypes(features: Tensor, prototypes: Tensor) -> Tensor:
     return transport_plan(likeness, _PROTOTYPE_TEMPERATURE, None, None, dim=1)
 
 
-__all__ = ["LabelHierarchy", "LabelParents", "ancestors", "check_label_parents", "make_hierarchy"]
+__all__ = ["LabelHierarchy", "LabelParents", "ancestors", "check_calibration", "check_label_parents"]
+__all__ += ["check_thresholds", "make_hierarchy"]
 __all__ += ["class_evidence", "mix_classes", "plan_of_prototypes", "rename_label_parents", "top_down"]

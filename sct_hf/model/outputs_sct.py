@@ -1,8 +1,10 @@
 """What the models give: matches, outputs, and losses on multi-label targets, some of which may be unknown."""
 
-from collections.abc import Mapping
+import math
+import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -146,6 +148,49 @@ class SCTModelOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
+def label_scores(logits: Tensor, config: Any, names: Sequence[str] | None = None) -> Tensor:
+    """Scores of labels, calibrated if the checkpoint is: sigmoid(a · logit + b) (Platt, 1999).
+
+    Args:
+        logits (`Tensor` of shape (B, C)): Any float dtype.
+        config (`PreTrainedConfig`): The model's configuration.
+        names (`list[str]`, *optional*): The labels' names, if they are not the checkpoint's. Labels that the
+            checkpoint lacks are not calibrated.
+
+    Returns:
+        `Tensor` of shape (B, C): float32 in [0, 1].
+    """
+    logits, calibration = logits.float(), getattr(config, "calibration", None)
+    if calibration is None:
+        return logits.sigmoid()
+    slope, shift = calibration["slope"], calibration["shift"]
+    if names is not None:
+        pairs = dict(zip(config.label_names, zip(slope, shift, strict=True), strict=True))
+        slope, shift = zip(*(pairs.get(name, (1.0, 0.0)) for name in names), strict=True)
+    return torch.sigmoid(logits.new_tensor(slope) * logits + logits.new_tensor(shift))
+
+
+def label_thresholds(config: Any, profile: str | None = None) -> list[float] | None:
+    """The thresholds of a checkpoint's C labels: those of a profile, or of the first one.
+
+    Returns:
+        C numbers in [0, 1], infinite for a label that cannot keep what the profile promises; None if the checkpoint
+        has no thresholds.
+
+    Raises:
+        ValueError: The checkpoint has no such profile.
+    """
+    given = getattr(config, "thresholds", None)
+    profiles = given if isinstance(given, Mapping) else {}
+    if profile is not None and profile not in profiles:
+        remedy = (
+            f"choose from {', '.join(profiles)}" if profiles else "the checkpoint has none; sct-hf calibrate adds some"
+        )
+        raise ValueError(f"profile is {reprlib.repr(profile)}: {remedy}")
+    values = profiles[profile or next(iter(profiles))] if profiles else given
+    return None if values is None else [math.inf if value is None else float(value) for value in values]
+
+
 def known_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Split targets into a mask of known entries and values without NaN.
 
@@ -245,4 +290,4 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
 
 
 __all__ = ["Match", "MultiLabelOutput", "SCTModelOutput", "Seen", "as_map", "asymmetric_loss", "known_targets"]
-__all__ += ["weighted_sum"]
+__all__ += ["label_scores", "label_thresholds", "weighted_sum"]

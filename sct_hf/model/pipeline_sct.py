@@ -3,6 +3,7 @@
 A checkpoint contains a copy, and its config.json lists it under `custom_pipelines`.
 """
 
+import math
 import os
 import reprlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from .image_processing_sct import (
     to_rgb,
     told_size,
 )
+from .outputs_sct import label_scores, label_thresholds
 from .vocabulary_sct import Vocabulary, encode_new_labels, label_texts, seen_in_training
 
 TASK = "multi-label-image-classification"
@@ -33,6 +35,7 @@ TASK = "multi-label-image-classification"
 _STAGES = {  # arguments of a call, and which of preprocess (0), forward (1) and postprocess (2) take them
     **{"heatmaps": (0, 1), "known_labels": (1,), "label_encoder": (), "label_templates": ()},
     **{"labels": (1, 2), "list_length": (2,), "maps": (1, 2), "threshold": (2,), "top_k": (2,)},
+    **{"profile": (2,), "abstain": (2,)},
 }
 _KEPT_LABEL_SETS = 8
 _LABELS_AT_ONCE = 512
@@ -43,13 +46,17 @@ class UnreadableImageError(ValueError):
 
 
 class MultiLabelImageClassificationPipeline(Pipeline):
-    """Tag images: a tag is a label with a score, the sigmoid of its logit, at or above its threshold.
+    """Tag images: a tag is a label with a score at or above its threshold. `label_scores` has the scores.
 
     Arguments of the pipeline, or of a call:
 
     Args:
         threshold (`float` or `dict[str, float]`, *optional*): Least score of a tag, or least scores by label. The
-            default is `config.thresholds`, or 0.5.
+            default is the profile's, or 0.5.
+        profile (`str`, *optional*): Which of `config.thresholds` to use, such as `"precision=0.9"`; the first if not
+            given.
+        abstain (`float`, *optional*): Mark tags with `"unsure"`: True for labels that score within this distance of
+            their threshold, but not below half of it. A label that cannot keep what the profile promises is unsure.
         top_k (`int`, *optional*): Most tags per image; the best are kept.
         heatmaps (`bool`, *optional*, defaults to `False`): Whether each tag gets `"heatmap"`, the map of its label
             over the image, and `"box"`, the part of the image around its peak.
@@ -172,32 +179,34 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         given = self._sanitize_parameters(**arguments)
         preset = (self._preprocess_params, self._forward_params, self._postprocess_params)
         reading, running, choosing = (before | now for before, now in zip(preset, given, strict=True))
-        self.thresholds(choosing.get("labels"), choosing.get("threshold"))
+        self.thresholds(choosing.get("labels"), choosing.get("threshold"), choosing.get("profile"))
         self._known(running.get("labels"), running.get("known_labels"))
         return reading, running, choosing
 
     def thresholds(
-        self, names: Sequence[str] | None = None, threshold: float | Mapping[str, float] | None = None
+        self,
+        names: Sequence[str] | None = None,
+        threshold: float | Mapping[str, float] | None = None,
+        profile: str | None = None,
     ) -> list[float]:
-        """The threshold of each of C labels.
+        """The threshold of each of C labels; infinite for one that cannot keep what the profile promises.
 
         Args:
             names: The labels' names. A label that the checkpoint lacks has 0.5.
-            threshold: One number for all labels, or numbers by name, which override the checkpoint's.
+            threshold: One number for all labels, or numbers by name, which override the profile's.
+            profile: One of the checkpoint's profiles; the first if None.
 
         Raises:
-            ValueError: A threshold is outside [0, 1], or its name is not among `names`.
+            ValueError: A threshold is outside [0, 1], its name is not among `names`, or there is no such profile.
         """
         names = self.label_names if names is None else names
         given: Mapping[str, Any] = threshold if isinstance(threshold, Mapping) else dict.fromkeys(names, threshold)
         _check_names("threshold", given, names)
         for value in given.values():
-            real = isinstance(value, float | int | np.number) and not isinstance(value, bool)
-            if value is not None and not (real and 0 <= value <= 1):
-                raise ValueError(
-                    f"threshold is {reprlib.repr(value)}: give a score from 0 to 1, or such scores by label"
-                )
-        kept = dict(zip(self.label_names, getattr(self.model.config, "thresholds", None) or (), strict=False))
+            if value is not None and not _is_score(value) and value != math.inf:
+                remedy = "give a score from 0 to 1, or such scores by label"
+                raise ValueError(f"threshold is {reprlib.repr(value)}: {remedy}")
+        kept = dict(zip(self.label_names, label_thresholds(self.model.config, profile) or (), strict=False))
         found = kept | {name: value for name, value in given.items() if value is not None}
         return [float(found.get(name, self.THRESHOLD)) for name in names]
 
@@ -213,8 +222,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
             count = given.get(name, 1)
             if not (isinstance(count, int) and not isinstance(count, bool) and count >= 1):
                 raise ValueError(f"{name} is {reprlib.repr(count)}: give a whole number from 1")
-        if "threshold" in given and not isinstance(given["threshold"], Mapping):
-            self.thresholds(None, given["threshold"])
+        number = None if isinstance(given.get("threshold"), Mapping) else given.get("threshold")
+        self.thresholds(None, number, given.get("profile"))
+        if "abstain" in given and not _is_score(given["abstain"]):
+            raise ValueError(f"abstain is {reprlib.repr(given['abstain'])}: give a distance of scores from 0 to 1")
         for name in ("heatmaps", "maps"):
             if not isinstance(given.get(name, False), bool):
                 raise ValueError(f"{name} is {reprlib.repr(given[name])}: give True or False.")
@@ -305,10 +316,10 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         if label_set is not None:
             if len(label_set) > _LABELS_AT_ONCE and not options and capability(self.model, "scores_in_parts"):
                 logits = self.model.score_in_parts(pixels, vocabulary=label_set, size=_LABELS_AT_ONCE)  # (B, C)
-                return scored | {"scores": logits.float().sigmoid()}
+                return scored | {"scores": label_scores(logits, self.model.config, labels)}
             options["vocabulary"] = label_set
         output = self.model(pixels, **options)
-        scored["scores"] = output.logits.float().sigmoid()  # (B, C)
+        scored["scores"] = label_scores(output.logits, self.model.config, labels)  # (B, C)
         return scored | ({"maps": output.heatmap} if heatmaps or maps else {})  # (B, C, H', W')
 
     def postprocess(  # type: ignore[override]
@@ -319,12 +330,19 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         labels: list[str] | None = None,
         maps: bool = False,
         list_length: int = 1,
+        profile: str | None = None,
+        abstain: float | None = None,
     ) -> list[dict[str, Any]]:
         """Choose the tags of one image, see `__call__`."""
         names = self.label_names if labels is None else labels
         scores = model_outputs["scores"][0].numpy()  # (C,)
-        chosen = select_tags(scores, np.array(self.thresholds(names, threshold), dtype=np.float32), top_k)
+        least, sure = _band(np.array(self.thresholds(names, threshold, profile), dtype=np.float32), abstain)
+        chosen = select_tags(scores, least, top_k)
         tags: list[dict[str, Any]] = [{"label": names[label], "score": float(scores[label])} for label in chosen]
+        if abstain is not None:
+            tags = [
+                tag | {"unsure": bool(scores[label] < sure[label])} for tag, label in zip(tags, chosen, strict=True)
+            ]
         if self.marks_seen(labels):
             seen = seen_in_training([tag["label"] for tag in tags], self.model.config)
             tags = [tag | {"seen": known} for tag, known in zip(tags, seen, strict=True)]
@@ -353,6 +371,23 @@ def select_tags(scores: np.ndarray, thresholds: np.ndarray, top_k: int | None = 
         raise ValueError("model: its scores are NaN; its weights are broken, or overflow their dtype")
     order = np.argsort(-scores, kind="stable")
     return [int(label) for label in order if scores[label] >= thresholds[label]][:top_k]
+
+
+def _is_score(value: Any) -> bool:
+    return isinstance(value, float | int | np.number) and not isinstance(value, bool) and bool(0 <= value <= 1)
+
+
+def _band(thresholds: np.ndarray, abstain: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Least scores (C,) of a tag, and of a sure tag.
+
+    A label with an infinite threshold is unsure from the highest threshold of the others, so that an order of the
+    labels stays.
+    """
+    if abstain is None:
+        return thresholds, thresholds
+    highest = max(thresholds[np.isfinite(thresholds)], default=MultiLabelImageClassificationPipeline.THRESHOLD)
+    lowest = np.minimum(thresholds, highest)
+    return np.maximum(lowest - np.float32(abstain), lowest / 2), thresholds + np.float32(abstain)
 
 
 def _check_names(field: str, given: Mapping[Any, Any], names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from sct_hf.errors import InputError
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+from sct_hf.model.outputs_sct import label_scores
 from sct_hf.progress import progress_bar
 
 
@@ -48,8 +49,8 @@ def evaluate_model(
         score: Function to call with the inputs instead of the model.
 
     Returns:
-        Scores (N, C) float32 in [0, 1], targets (N, C') float32 from the loader, and index (N,) int64, all sorted by
-        index and equal in every process.
+        Scores (N, C) float32 in [0, 1], calibrated for the checkpoint's own labels; targets (N, C') float32 from the
+        loader; and index (N,) int64. All are sorted by index and equal in every process.
 
     Raises:
         InputError: A score is NaN.
@@ -64,7 +65,9 @@ def evaluate_model(
         with accelerator.autocast():
             found = (score or model)(**inputs, **(options or {}))
         logits = found if isinstance(found, Tensor) else found.logits  # (B, C)
-        parts = accelerator.gather((logits.float().sigmoid(), targets, batch["index"]))
+        own = score is None and "vocabulary" not in (options or {})
+        scored = label_scores(logits, model.config) if own else logits.float().sigmoid()
+        parts = accelerator.gather((scored, targets, batch["index"]))
         gathered.append(tuple(part.cpu().numpy() for part in parts))
     scores, truth, numbers = (np.concatenate(column) for column in zip(*gathered, strict=True))
     index, first = np.unique(numbers, return_index=True)

@@ -155,7 +155,7 @@ class Hostile:
     gives_maps = True
     THRESHOLD = 0.5
 
-    def thresholds(self, names: list[str]) -> list[float]:
+    def thresholds(self, names: list[str], *_: Any) -> list[float]:
         return [0.5] * len(names)
 
     def stages(self, **options: Any) -> None:

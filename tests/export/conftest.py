@@ -12,7 +12,7 @@ from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
 from sct_hf_cli import run
-from tests.export.tiny import LABELS, THRESHOLDS
+from tests.export.tiny import CALIBRATION, LABELS, PROFILES
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,8 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., P
         sct = {"hidden_size": 32, "encoder_attention_heads": 4, "encoder_ffn_dim": 48} if head == "sct" else {}
         model = build_model(backbone, LABELS, image_size=64, head=head, label_vectors=text, **sct, **fields)
         model(torch.randn(4, 3, 64, 64))  # moves the running statistics off 0 and 1
-        model.config.thresholds = THRESHOLDS
+        model.config.calibration = CALIBRATION
+        model.config.thresholds = PROFILES
         folder = tmp_path_factory.mktemp(backbone) / "checkpoint"
         model.save_pretrained(folder)
         image_processor(model.config).save_pretrained(folder)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.special import expit
 from torch import Tensor
 from transformers import AutoModelForImageClassification
 
 from sct_hf.data import eval_transform
 from sct_hf.export.checkpoint import exported_files, file_size
-from tests.export.tiny import LABELS, SCRIPT, THRESHOLDS
+from tests.export.tiny import CALIBRATION, LABELS, PROFILES, SCRIPT, THRESHOLDS
 
 SHAPES = [(1, 64, 64), (4, 64, 64), (2, 96, 64), (1, 64, 160)]
 
@@ -71,8 +72,11 @@ RUNS_IN_FLOAT = {"model_int8.onnx": run_onnx_in_float, "model_int8.xml": run_ope
 def test_float_files_compute_what_the_model_does(exported: Path, checkpoint: Path, name: str) -> None:
     for batch, height, width in SHAPES:
         pixels = torch.randn(batch, 3, height, width)
-        logits, plan = RUNS[name](exported / name, pixels)
-        for found, expected in zip((logits, plan), expected_of(checkpoint, pixels), strict=True):
+        logits, scores, plan = RUNS[name](exported / name, pixels)
+        expected_logits, expected_plan = expected_of(checkpoint, pixels)
+        expected_scores = expit(np.array(CALIBRATION["slope"]) * expected_logits + np.array(CALIBRATION["shift"]))
+        wanted = (expected_logits, expected_scores, expected_plan)
+        for found, expected in zip((logits, scores, plan), wanted, strict=True):
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
         np.testing.assert_allclose(plan.sum(1), 1, rtol=1e-5)
@@ -89,7 +93,7 @@ def pixels(checkpoint: Path, images: Path) -> Tensor:
 @pytest.mark.parametrize("name", RUNS_IN_FLOAT)
 def test_int8_files_are_near_and_smaller(exported: Path, checkpoint: Path, pixels: Tensor, name: str) -> None:
     """What the files say; what a CPU makes of it is the next test's."""
-    logits, _ = RUNS_IN_FLOAT[name](exported / name, pixels)
+    logits, *_ = RUNS_IN_FLOAT[name](exported / name, pixels)
     expected, _ = expected_of(checkpoint, pixels)
     assert 0 < np.abs(logits - expected).max() < 0.1
     assert file_size(exported / name) < file_size(exported / name.replace("_int8", ""))
@@ -97,7 +101,7 @@ def test_int8_files_are_near_and_smaller(exported: Path, checkpoint: Path, pixel
 
 @pytest.mark.parametrize("name", RUNS_IN_FLOAT)
 def test_int8_kernels_are_near(exported: Path, checkpoint: Path, pixels: Tensor, name: str) -> None:
-    logits, _ = RUNS[name.replace("_int8", "")](exported / name, pixels)
+    logits, *_ = RUNS[name.replace("_int8", "")](exported / name, pixels)
     expected, _ = expected_of(checkpoint, pixels)
     assert 0 < np.abs(logits - expected).max() < 0.1
 
@@ -159,6 +163,7 @@ def test_metadata(exported: Path, checkpoint: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     content = json.loads((exported / "export.json").read_text())
     assert (content["labels"], content["thresholds"]) == (LABELS, THRESHOLDS)
+    assert content["profiles"] == PROFILES
     assert content["input"] == {
         **{"name": "pixel_values", "dtype": "float32", "shape": ["batch", 3, "height", "width"]}
     }
@@ -171,9 +176,9 @@ def test_metadata(exported: Path, checkpoint: Path) -> None:
         assert file["precision"] == ("int8" if name.endswith("_int8") else "float32")
         assert file["megabytes"] == file_size(exported / file["file"]) / 1e6
         bounds = (
-            {"logits": 0.1, "transport_plan": 0.1}
+            {"logits": 0.1, "scores": 0.1, "transport_plan": 0.1}
             if file["precision"] == "int8"
-            else dict.fromkeys(("logits", "transport_plan"), 1e-4)
+            else dict.fromkeys(("logits", "scores", "transport_plan"), 1e-4)
         )
         assert set(file["max_difference"]) == set(bounds)
         assert all(0 <= difference <= bounds[name] for name, difference in file["max_difference"].items())
@@ -198,7 +203,7 @@ def test_transformer_keeps_its_size(script: Callable[..., int], make_checkpoint,
     assert {path.name for path in (tmp_path / "vit").iterdir()} == {"model.onnx", "export.json", "run_onnx.py"}
     for batch in (1, 3):
         pixels = torch.randn(batch, 3, 64, 64)
-        (logits,) = run_onnx(tmp_path / "vit" / "model.onnx", pixels)
+        logits, _ = run_onnx(tmp_path / "vit" / "model.onnx", pixels)
         np.testing.assert_allclose(logits, expected_of(checkpoint, pixels)[0], rtol=0, atol=2e-5)
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
         run_onnx(tmp_path / "vit" / "model.onnx", torch.randn(1, 3, 96, 64))
@@ -221,7 +226,7 @@ def test_other_backbones(
     content = json.loads((tmp_path / "out" / "export.json").read_text())
     assert content["input"]["shape"] == ["batch", 3, *(("height", "width") if any_size else (64, 64))]
     pixels = torch.randn(3, 3, 96, 128) if any_size else torch.randn(3, 3, 64, 64)
-    (logits,) = run_onnx(tmp_path / "out" / "model.onnx", pixels)
+    logits, _ = run_onnx(tmp_path / "out" / "model.onnx", pixels)
     np.testing.assert_allclose(logits, expected_of(checkpoint, pixels)[0], rtol=0, atol=2e-5)
 
 
@@ -235,7 +240,7 @@ def test_two_levels_take_images_of_any_size(
     assert script("--model", checkpoint, "--output_dir", tmp_path / "out", "--format", kind) == 0
     for size in ((64, 64), (96, 160), (70, 101)):
         pixels = torch.randn(2, 3, *size)
-        (logits,) = RUNS[name](tmp_path / "out" / name, pixels)
+        logits, _ = RUNS[name](tmp_path / "out" / name, pixels)
         np.testing.assert_allclose(logits, expected_of(checkpoint, pixels)[0], rtol=0, atol=2e-5)
 
 
@@ -250,7 +255,7 @@ def test_peer_head_and_fixed_size_in_a_process(make_checkpoint, tmp_path: Path) 
     assert "input ['batch', 3, 64, 64]" in done.stdout
     pixels = torch.randn(2, 3, 64, 64)
     model = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
-    (logits,) = run_torch_export(tmp_path / "out" / "model.pt2", pixels)
+    logits, _ = run_torch_export(tmp_path / "out" / "model.pt2", pixels)
     np.testing.assert_allclose(logits, model(pixels).logits.detach().numpy(), rtol=0, atol=2e-5)
 
 

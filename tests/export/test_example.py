@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.special import expit
 from transformers import AutoModelForImageClassification, pipeline
 
 from sct_hf.data import eval_transform
 from sct_hf.model.pipeline_sct import select_tags
-from tests.export.tiny import LABELS, THRESHOLDS
+from tests.export.tiny import CALIBRATION, LABELS, THRESHOLDS
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="run_onnx.py needs onnxruntime")
 
@@ -41,7 +43,8 @@ def check_output(text: str, checkpoint: Path, images: list[Path], transform) -> 
     """Tags above their label's threshold, by falling score, as the model gives them."""
     model = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
     with torch.no_grad():
-        scores = model(torch.stack([transform(Image.open(path)) for path in images])).logits.sigmoid().numpy()
+        logits = model(torch.stack([transform(Image.open(path)) for path in images])).logits.numpy()
+    scores = expit(np.array(CALIBRATION["slope"]) * logits + np.array(CALIBRATION["shift"]))
     lines = text.splitlines()
     assert len(lines) == len(images)
     for line, path, row in zip(lines, images, scores, strict=True):
@@ -76,13 +79,13 @@ def test_tags_are_those_of_the_pipeline(
     """Images of the model's size, on the real graph; for others, resizing is a level or two apart."""
     tagger = pipeline("multi-label-image-classification", model=str(checkpoint), device="cpu")
     session = onnxruntime.InferenceSession(exported / "model.onnx")
-    for number in range(6):
+    for number, profile in product(range(6), (None, "strict")):
         path = str(images / f"{number}.png")
-        (logits,) = session.run(["logits"], {"pixel_values": example.preprocess(path)})[0]
-        found, wanted = example.tags(logits), tagger(path)
+        (scores,) = session.run(["scores"], {"pixel_values": example.preprocess(path)})[0]
+        found, wanted = example.tags(scores, profile), tagger(path, profile=profile)
         assert [label for label, _ in found] == [tag["label"] for tag in wanted]
-        scores = [tag["score"] for tag in wanted]
-        assert [score for _, score in found] == pytest.approx(scores, abs=1e-4 if number < 3 else 5e-3)
+        expected = [tag["score"] for tag in wanted]
+        assert [score for _, score in found] == pytest.approx(expected, abs=1e-4 if number < 3 else 5e-3)
 
 
 def test_choosing_is_that_of_the_pipeline(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,11 +93,11 @@ def test_choosing_is_that_of_the_pipeline(example: ModuleType, monkeypatch: pyte
     for spread in (0.1, 3, 200):
         for _ in range(50):
             logits = rng.normal(0, spread, len(LABELS)).round(1).astype(np.float32)  # rounded, so that some are equal
+            scores = torch.from_numpy(logits).sigmoid().numpy()
             thresholds = rng.random(len(LABELS)).tolist()
             monkeypatch.setitem(example.EXPORT, "thresholds", thresholds)
-            scores = torch.from_numpy(logits).sigmoid().numpy()
             wanted = select_tags(scores, np.array(thresholds, dtype=np.float32))
-            found = example.tags(logits)
+            found = example.tags(scores)
             assert [label for label, _ in found] == [LABELS[label] for label in wanted]
             assert [score for _, score in found] == pytest.approx(scores[wanted].tolist(), abs=1e-6)
 

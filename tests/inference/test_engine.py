@@ -22,18 +22,27 @@ from sct_hf_cli import run
 LABELS = ["dog", "cat", "traffic light", "boat"]
 NEW = ["wild boar", "dog", "fire engine"]
 THRESHOLDS = [0.3, 0.45, 0.5, 0.55]
+CALIBRATION = {"slope": [0.5, 2.0, 1.0, 1.5], "shift": [0.25, 0.5, 0.75, -0.25]}
+ARGUMENTS: list[dict[str, Any]] = [
+    {},
+    {"threshold": 0.4, "top_k": 2},
+    {"labels": NEW, "threshold": 0.0},
+    {"profile": "strict"},
+    {"profile": "strict", "abstain": 0.2},
+]
 BROKEN_EXIF = b"Exif\x00\x00\x00M\x00\xff\x00\x00\x00\x08\x00\x01\x01\xff\x00\x00\x00\x00\xff\x01\x00\x06\x00\x00"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "predict.py"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a label scorer with a threshold for each label."""
+    """A checkpoint of a label scorer with calibrated scores and two profiles of thresholds."""
     torch.manual_seed(3)
     text = encode_labels(LABELS, "random:12")
     model = build_model("test_resnet", LABELS, image_size=64, label_vectors=text, scorer="label", hidden_size=32)
     model(torch.randn(8, 3, 64, 64))  # moves the running statistics off 0 and 1
-    model.config.thresholds = THRESHOLDS
+    model.config.calibration = CALIBRATION
+    model.config.thresholds = {"balanced": THRESHOLDS, "strict": [0.3, None, 0.5, 0.4]}
     folder = tmp_path_factory.mktemp("label")
     model.save_pretrained(folder)
     image_processor(model.config).save_pretrained(folder)
@@ -77,8 +86,9 @@ def by_tagger(tagger: Tagger, folder: Path, images: list[Path], arguments: dict[
         found.append([{"label": label, "score": score} for label, score in result.tags])
         for tag in found[-1]:
             tag["box"] = result.boxes[tag["label"]]
-            if result.seen is not None:
-                tag["seen"] = result.seen[tag["label"]]
+            for mark in ("seen", "unsure"):
+                if (marks := getattr(result, mark)) is not None:
+                    tag[mark] = marks[tag["label"]]
     return found
 
 
@@ -97,7 +107,7 @@ def by_handler(tagger: Tagger, folder: Path, images: list[Path], arguments: dict
 
 
 @pytest.mark.parametrize("way", [by_tagger, by_predict, by_handler])
-@pytest.mark.parametrize("arguments", [{}, {"threshold": 0.4, "top_k": 2}, {"labels": NEW, "threshold": 0.0}])
+@pytest.mark.parametrize("arguments", ARGUMENTS)
 def test_every_way_gives_the_tags_of_the_pipeline(
     tagger: Tagger, folder: Path, images: list[Path], way: Callable[..., Any], arguments: dict[str, Any]
 ) -> None:
