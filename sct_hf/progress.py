@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -35,6 +37,20 @@ def step_bar(iterable: Any = None, **options: Any) -> Any:
     return progress_bar(iterable, shown=shown, delay=_SHORT, leave=False, **options)
 
 
+_SILENT = False
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Inside this block `say` prints nothing: for the parts of a step that says itself how far it is."""
+    global _SILENT
+    before, _SILENT = _SILENT, True
+    try:
+        yield
+    finally:
+        _SILENT = before
+
+
 def say(accelerator: Any, text: str) -> None:
     """Print `text` once, above the progress bars, without characters that a terminal obeys.
 
@@ -42,5 +58,5 @@ def say(accelerator: Any, text: str) -> None:
         accelerator: The accelerator of this process; only the main process prints.
         text: One or more lines.
     """
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and not _SILENT:
         tqdm.write(in_lines(text))

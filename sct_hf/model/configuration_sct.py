@@ -243,10 +243,11 @@ class BackboneConfig(PreTrainedConfig):
         sides: Sequence[int] = [size, size] if isinstance(size, int) else size
         usable = len(sides) == 2 and min(sides) > 0 and max(sides) <= _LARGEST
         _require(usable, "image_size", size, "give one side or [height, width] > 0")
+        channels = len(self.image_std)
         for name in ("image_mean", "image_std"):
             values = getattr(self, name)
-            usable = len(values) == self.num_channels and all(abs(value) <= _LARGEST for value in values)
-            _require(usable, name, values, f"give {self.num_channels} numbers")
+            usable = len(values) == channels and all(abs(value) <= _LARGEST for value in values)
+            _require(usable, name, values, f"give {channels} numbers, one for each channel as image_std has")
         _require(all(value > 0 for value in self.image_std), "image_std", self.image_std, "give numbers > 0")
 
     def validate_ranges(self) -> None:

@@ -12,10 +12,10 @@ from accelerate import Accelerator
 from sct_hf.data import LabelledImages
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
-from sct_hf.progress import say
+from sct_hf.progress import say, silence
+from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import HELD_OUT, Arguments
 from sct_hf.training.checkpoints import room_to_save
-from sct_hf.training.one_head import accelerator_of
 from sct_hf.training.run import Run
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
@@ -139,9 +139,9 @@ def train_and_score(
     )  # fmt: skip
     accelerator = accelerator_of(part)
     parts = replace(run_data, training=training, held_out=None, evaluation=scored, split=None, with_unseen=None)
-    with run_lock(folder, accelerator):
+    with run_lock(folder, accelerator), silence():
         own = RunFolder(part)
-        run = Run(part, own, parts, accelerator, signals, quiet=True)
+        run = Run(part, own, parts, accelerator, signals)
         if accelerator.is_main_process:
             with room_to_save(folder):
                 own.claim()
@@ -150,7 +150,11 @@ def train_and_score(
         run.fit()
         scores, targets = run.score()
         found = Scored(
-            scored.image_ids, scored.label_names, _logits(scores), targets.astype(np.int8), np.zeros(len(scored), int)
+            scored.image_ids,
+            scored.label_names,
+            as_logits(scores),
+            targets.astype(np.int8),
+            np.zeros(len(scored), int),
         )
         if accelerator.is_main_process:
             with room_to_save(folder):
@@ -232,7 +236,7 @@ def _of_images(found: Scored, images: LabelledImages, path: Path) -> Scored:
     return found
 
 
-def _logits(scores: np.ndarray) -> np.ndarray:
+def as_logits(scores: np.ndarray) -> np.ndarray:
     """Logits (N, C) float32 of scores; those of 0 and 1 are those of the nearest scores between."""
     within = np.clip(scores.astype(np.float64), np.finfo(np.float32).tiny, _LARGEST)
     return (np.log(within) - np.log1p(-within)).astype(np.float32)

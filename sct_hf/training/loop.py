@@ -11,11 +11,12 @@ from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
 from sct_hf.progress import say
+from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint
 from sct_hf.training.data_checks import check_run_data
 from sct_hf.training.launch import command_to_go_on, runs_alone
-from sct_hf.training.one_head import accelerator_of, train_one
+from sct_hf.training.one_head import train_one
 from sct_hf.training.report import format_table, training_note, write_json
 from sct_hf.training.run_data import load_run_data
 from sct_hf.training.run_files import RunFile
@@ -93,7 +94,13 @@ def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSi
     inner = replace(
         arguments,
         model=arguments.model.with_head(other),
-        train=replace(arguments.train, output_dir=str(folder.path / other), resume=True, overwrite_output_dir=False),
+        train=replace(
+            arguments.train,
+            output_dir=str(folder.path / other),
+            resume=True,
+            overwrite_output_dir=False,
+            calibration_folds=0,
+        ),
     )
     say(accelerator, f"\nNow the {other} head on the same data")
     with run_lock(folder.path / other, accelerator):

@@ -14,26 +14,13 @@ from sct_hf.errors import InputError
 from sct_hf.progress import say
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
-from sct_hf.training.devices import make_accelerator
+from sct_hf.training.decide import decide_by_folds
 from sct_hf.training.label_figure import label_figure
 from sct_hf.training.run import Run
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.stopping import StopSignals
-
-
-def accelerator_of(arguments: Arguments) -> Accelerator:
-    """Make the accelerator of a run."""
-    train = arguments.train
-    return make_accelerator(
-        mixed_precision=train.mixed_precision,
-        cpu_threads=train.cpu_threads,
-        seed=train.seed,
-        gradient_accumulation_steps=train.gradient_accumulation,
-        log_with=train.trackers or None,
-        project_dir=train.output_dir,
-    )
 
 
 def _metrics_of(path: Path) -> dict[str, Any]:
@@ -73,6 +60,8 @@ def train_one(
     accelerator.wait_for_everyone()
     run.resume()
     run.fit()
+    if arguments.train.calibration_folds:
+        decide_by_folds(arguments, run_data, run.average.model.config, accelerator, signals)
     metrics = run.report()
     accelerator.free_memory()  # lets go of the model and of the processes that read images
     return metrics

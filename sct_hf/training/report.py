@@ -34,6 +34,7 @@ class Predictions(NamedTuple):
         label_names: C names.
         train_positives: (C,) training images of each label, if the table should show them.
         groups: C names of frequency groups, if the table should show them.
+        contents: N texts of `image_contents`, if predictions.parquet should have them.
     """
 
     image_ids: Sequence[str]
@@ -42,6 +43,7 @@ class Predictions(NamedTuple):
     label_names: Sequence[str]
     train_positives: np.ndarray | None = None
     groups: Sequence[str] | None = None
+    contents: Sequence[str] | None = None
 
 
 class RunFacts(TypedDict):
@@ -108,9 +110,9 @@ def write_scores(
 ) -> None:
     """Write the files of an evaluation: metrics.json, per_label.csv and predictions.parquet.
 
-    predictions.parquet has the columns `image_id`, and for each label `score/<label>` (float) and `target/<label>`
-    (int8: 1, 0, -1 unknown). per_label.csv has fractions, not percents; its labels are written by
-    `csv_cell`.
+    predictions.parquet has the columns `image_id`, `content` if it is known, and for each label `score/<label>`
+    (float) and `target/<label>` (int8: 1, 0, -1 unknown). per_label.csv has fractions, not percents; its labels are
+    written by `csv_cell`.
 
     Args:
         output_dir: The folder.
@@ -126,6 +128,7 @@ def write_scores(
         table.to_csv(temporary, index=False)
     scores, targets = check_scores_and_targets(predictions.scores, predictions.targets)  # (N, C)
     columns: dict[str, Any] = {"image_id": list(predictions.image_ids)}
+    columns |= {} if predictions.contents is None else {"content": list(predictions.contents)}
     for label, name in enumerate(predictions.label_names):
         columns |= {f"score/{name}": scores[:, label], f"target/{name}": targets[:, label]}
     with atomic_write(output_dir / RunFile.PREDICTIONS) as temporary:
@@ -177,7 +180,8 @@ def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFram
     Precision, recall and F1 count scores at or above the threshold. AP is missing for a label without a positive, all
     four for a label that is known in no image.
     """
-    _, scores, targets, names, train_positives, groups = predictions
+    scores, targets, names = predictions.scores, predictions.targets, predictions.label_names
+    train_positives, groups = predictions.train_positives, predictions.groups
     rows = []
     for label, name in enumerate(names):
         of_label = multilabel_metrics(scores[:, [label]], targets[:, [label]], threshold, [name])

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from sct_hf.data.contents import image_contents
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
@@ -61,7 +61,6 @@ class Run:
         run_data: Its images.
         accelerator: The accelerator of this process, made for this run.
         signals: Signals that stop it.
-        quiet: Whether to print nothing but the progress.
     """
 
     def __init__(
@@ -71,12 +70,10 @@ class Run:
         run_data: RunData,
         accelerator: Accelerator,
         signals: StopSignals,
-        *,
-        quiet: bool = False,
     ) -> None:
         self.arguments, self.folder, self.run_data, self.accelerator = arguments, folder, run_data, accelerator
         self.signals = signals
-        self.tell: Callable[[str], None] = (lambda _: None) if quiet else partial(say, accelerator)
+        self.tell = partial(say, accelerator)
         options = arguments.train
         self.state = TrainerState()
         self.losses = StepLosses()
@@ -319,7 +316,7 @@ class Run:
                 write_json(self.folder.path / RunFile.HISTORY, state.history)
 
     def _checkpoint(self) -> None:
-        save_checkpoint(self.folder.path, self.state, self.saved, keep=self.arguments.train.keep_checkpoints)
+        save_checkpoint(self.folder.path, self.state, self.saved, keep=1)
 
     def _score(self, loader: Any, description: str) -> tuple[Any, Any, Any]:
         channels_last = self.arguments.train.channels_last
@@ -376,7 +373,8 @@ class Run:
                 self.average.model, self.loaders.evaluation, truth, self.accelerator
             )
         if self.accelerator.is_main_process:
-            predictions = Predictions(evaluation.image_ids, scores, targets, names, positives, groups)
+            contents = image_contents(evaluation)
+            predictions = Predictions(evaluation.image_ids, scores, targets, names, positives, groups, contents)
             samples = sample_images(evaluation) if arguments.train.figures else []
             with room_to_save(path):
                 save_model(self.average.model, path, arguments.train.save_dtype)

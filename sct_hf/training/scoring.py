@@ -2,12 +2,14 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
+from sct_hf.data.contents import image_contents
 from sct_hf.data.hierarchies import with_parents
 from sct_hf.data.label_splits import split_labels
 from sct_hf.errors import InputError
@@ -20,6 +22,7 @@ from sct_hf.progress import say
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.data_checks import read_boxes
+from sct_hf.training.decide import read_record
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
@@ -98,6 +101,9 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     weights = Path(arguments.model) / RunFile.WEIGHTS
     if weights.is_file():
         metrics["weights_sha256"] = sha256_of_file(weights)
+    contents = image_contents(images)
+    if fitted := _fitted_on(Path(arguments.model), contents):
+        metrics["scored_in_calibration"] = fitted
     seen = len(images) if _trained_on(Path(arguments.model), data) else 0
     if seen:
         metrics["scored_in_training"] = seen
@@ -112,7 +118,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
             model, cam, images, boxes, data, arguments.batch_size, accelerator
         )
     if accelerator.is_main_process:
-        predictions = Predictions(images.image_ids, scores, targets, names)
+        predictions = Predictions(images.image_ids, scores, targets, names, contents=contents)
         with room_to_save(folder):
             write_scores(folder, metrics=metrics, predictions=predictions)
         say(accelerator, f"\n{images.name} {images.split}\n\n{format_table(metrics, names, predictions=predictions)}")
@@ -124,11 +130,19 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
             say(accelerator, f"\n{format_localisation(metrics['localisation'])}")
         if seen:
             say(accelerator, f"\n{training_note(seen, len(images))}")
+        if fitted:
+            say(accelerator, f"\n{fitted} of the {len(images)} scored images also set calibration and thresholds")
         if missing := metrics["labels_not_judged"]:
             say(accelerator, f"\nnot judged in any image of the data set: {', '.join(missing)}")
         say(accelerator, f"\nThe scores are in {folder}")
     accelerator.end_training()
     return metrics
+
+
+def _fitted_on(folder: Path, contents: Sequence[str]) -> int:
+    """Number of these images that calibration and thresholds of the checkpoint in `folder` were fitted on."""
+    used = (read_record(folder) or {}).get("contents") or []
+    return len(set(used) & set(contents))
 
 
 def _trained_on(folder: Path, data: EvaluationDataArguments) -> bool:

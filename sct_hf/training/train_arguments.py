@@ -97,6 +97,14 @@ class TrainArguments(CheckedOptions):
     cached_views: int = option(
         4, "Augmented views of each training image in the cache.", group=_FROZEN, within="> 0", card="never"
     )
+    calibration_folds: int = option(
+        0,
+        "Fit calibration and thresholds at the end, on out-of-fold scores of training images. It trains the head this "
+        "many times more, each time on all folds but one, and needs cache_features; 0 leaves it out.",
+        group=_FROZEN,
+        card="never",
+        within=">= 0",
+    )
     channels_last: bool = option(
         True, "Run the backbone in the channels-last memory format.", group=_TRAINING, card="never"
     )
@@ -132,9 +140,6 @@ class TrainArguments(CheckedOptions):
         card="never",
         within=">= 0",
     )
-    keep_checkpoints: int = option(
-        1, "Number of newest checkpoints to keep.", group=_RECORDS, identity=False, card="never", within="> 0"
-    )
     log_every: int = option(
         20,
         "Optimizer steps between reports to the trackers.",
@@ -148,6 +153,9 @@ class TrainArguments(CheckedOptions):
         super().__post_init__()
         if self.cache_features:
             require(self.freeze_backbone, "cache_features", True, "it needs --freeze_backbone as well")
+        usable = self.calibration_folds == 0 or (self.calibration_folds > 1 and self.cache_features)
+        remedy = "give 2 or more, with --cache_features; sct-hf calibrate fits on images of their own"
+        require(usable, "calibration_folds", self.calibration_folds, remedy)
         if self.mixed_precision == "auto":
             self.mixed_precision = native_format()
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from sct_hf.errors import InputError
 from sct_hf.training import folds as folds_module
+from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.folds import Scored, deal, out_of_fold, train_and_score
-from sct_hf.training.one_head import accelerator_of
 from sct_hf.training.run_data import RunData, load_run_data
 from sct_hf.training.stopping import StopSignals
 

@@ -16,6 +16,7 @@ from sct_hf.export.arguments import ExportArguments
 from sct_hf.objectives.base import OBJECTIVES, Objective
 from sct_hf.options import CheckedOptions, default_of, facts_of, option, options_of
 from sct_hf.training.arguments import Arguments, ScoringArguments, training_options
+from sct_hf.training.calibration_arguments import CalibrationArguments
 from sct_hf.training.identity import run_identity
 from sct_hf.training.option_parser import OptionParser
 from sct_hf.training.parsing import RecipeArguments, parse, parse_into
@@ -23,7 +24,7 @@ from sct_hf.training.parsing import RecipeArguments, parse, parse_into
 MOST = 90
 TRAINING = (RecipeArguments, *training_options())
 OTHERS = (ExportArguments, ScoringArguments, AccuracyArguments, AblationArguments, PartialArguments, SpeedArguments)
-EVERY = (*TRAINING, *OTHERS, CheckArguments, OutputArguments)
+EVERY = (*TRAINING, *OTHERS, CalibrationArguments, CheckArguments, OutputArguments)
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)

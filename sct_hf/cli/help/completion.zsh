@@ -11,6 +11,7 @@
 _shtab_sct_hf_commands() {
   local _commands=(
     benchmark:'Compare heads, variants of SCT, treatments of unknown labels, and speed.'
+    calibrate:'Fit calibration and thresholds to a checkpoint.'
     check:'Check labelled images before training.'
     completion:'Print the completion script of a shell.'
     demo:'Serve a page to try a model in the browser.'
@@ -41,6 +42,33 @@ _shtab_sct_hf_benchmark_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_benchmark_defaults_added=0
+
+_shtab_sct_hf_calibrate_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--labels[Table of labels, for a folder of only images\: one line per image, with the columns image and labels.]:TABLE:"
+  "--model[Folder of a checkpoint, whose config.json is changed. Required. (default\: none)]:model:"
+  "--profiles[Profiles of thresholds to fit\; the first becomes the default\: balanced, precision\=0.9, recall\=0.9, fdr\=0.1. (default\: balanced precision\=0.9 recall\=0.9 fdr\=0.1)]:profiles:"
+  "--folds[Without images\: trains the head of a finished run again this many times, on all folds of its training images but one. (default\: 5)]:folds:"
+  {--batch_size,--batch-size}"[Images per batch. (default\: 64)]:batch_size:"
+  {--cpu_threads,--cpu-threads}"[CPU threads\; 0 takes all cores. (default\: 0)]:cpu_threads:"
+  "--seed[Seed of the splits that choose the shrinkage. (default\: 0)]:seed:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
+  {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
+  {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
+  {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
+  {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
+  "--separator[Separator between labels in a cell. auto accepts \| \; or comma\; none reads the cell as one label. (default\: auto)]:separator:(auto comma pipe semicolon space none)"
+  {--labels_file,--labels-file}"[Text file with all labels, one per line. Any other label in the data is an error. (default\: the labels found in the data)]:labels_file:"
+  {--skip_missing_images,--skip-missing-images}"[Skip images that are missing or broken. (default\: false)]:true|false:"
+  {--max_eval_samples,--max-eval-samples}"[Score this many images, drawn at random\; 0 scores all. (default\: 0)]:max_eval_samples:"
+  {--unseen_labels,--unseen-labels}"[Labels left out of training and scored by their text alone\: names with commas, a text file with one per line, or voc5, coco17, nus81. Needs --scorer label\; other models neither train on nor score them. (default\: none)]:unseen_labels:"
+  {--num_workers,--num-workers}"[Processes that load images. (default\: 2)]:num_workers:"
+  ":Folder of labelled images, or a file that lists them. It comes first\; the format is recognised.:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_calibrate_defaults_added=0
 
 _shtab_sct_hf_check_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -261,13 +289,13 @@ _shtab_sct_hf_hide_options=(
   {--cache_features,--cache-features}"[Compute the feature maps of a frozen backbone once. Fixed views replace random augmentation. (default\: false)]:true|false:"
   {--cache_dir,--cache-dir}"[Folder for the cached feature maps. (default\: the user\'s cache folder)]:cache_dir:"
   {--cached_views,--cached-views}"[Augmented views of each training image in the cache. (default\: 4)]:cached_views:"
+  {--calibration_folds,--calibration-folds}"[Fit calibration and thresholds at the end, on out-of-fold scores of training images. It trains the head this many times more, each time on all folds but one, and needs cache_features\; 0 leaves it out. (default\: 0)]:calibration_folds:"
   {--channels_last,--channels-last}"[Run the backbone in the channels-last memory format. (default\: true)]:true|false:"
   {--cpu_threads,--cpu-threads}"[CPU threads of each process\; 0 divides all cores among the processes. (default\: 0)]:cpu_threads:"
   {--save_dtype,--save-dtype}"[Number format of the saved weight matrices and kernels\; the model computes in float32. (default\: float32)]:save_dtype:(float32 float16 bfloat16)"
   "--figures[Draw figures of the run, such as curves.png and tags.png. (default\: true)]:true|false:"
   {--report_to,--report-to}"[Trackers separated by commas\: tensorboard, wandb, \…, or none. (default\: tensorboard)]:report_to:"
   {--checkpoint_every,--checkpoint-every}"[Optimizer steps between checkpoints\; 0 saves at the end of each epoch only. (default\: 0)]:checkpoint_every:"
-  {--keep_checkpoints,--keep-checkpoints}"[Number of newest checkpoints to keep. (default\: 1)]:keep_checkpoints:"
   {--log_every,--log-every}"[Optimizer steps between reports to the trackers. (default\: 20)]:log_every:"
   {--unknown_labels,--unknown-labels}"[Unknown labels in training\: ignore leaves them out of the losses, negative treats them as absent, recover uses scores of the averaged weights, blend also blends them with other images and prototypes. (default\: ignore)]:unknown_labels:"
   {--recovery_weight,--recovery-weight}"[Weight of the loss on recovered labels. (default\: 1.0)]:recovery_weight:"
@@ -404,13 +432,13 @@ _shtab_sct_hf_train_options=(
   {--cache_features,--cache-features}"[Compute the feature maps of a frozen backbone once. Fixed views replace random augmentation. (default\: false)]:true|false:"
   {--cache_dir,--cache-dir}"[Folder for the cached feature maps. (default\: the user\'s cache folder)]:cache_dir:"
   {--cached_views,--cached-views}"[Augmented views of each training image in the cache. (default\: 4)]:cached_views:"
+  {--calibration_folds,--calibration-folds}"[Fit calibration and thresholds at the end, on out-of-fold scores of training images. It trains the head this many times more, each time on all folds but one, and needs cache_features\; 0 leaves it out. (default\: 0)]:calibration_folds:"
   {--channels_last,--channels-last}"[Run the backbone in the channels-last memory format. (default\: true)]:true|false:"
   {--cpu_threads,--cpu-threads}"[CPU threads of each process\; 0 divides all cores among the processes. (default\: 0)]:cpu_threads:"
   {--save_dtype,--save-dtype}"[Number format of the saved weight matrices and kernels\; the model computes in float32. (default\: float32)]:save_dtype:(float32 float16 bfloat16)"
   "--figures[Draw figures of the run, such as curves.png and tags.png. (default\: true)]:true|false:"
   {--report_to,--report-to}"[Trackers separated by commas\: tensorboard, wandb, \…, or none. (default\: tensorboard)]:report_to:"
   {--checkpoint_every,--checkpoint-every}"[Optimizer steps between checkpoints\; 0 saves at the end of each epoch only. (default\: 0)]:checkpoint_every:"
-  {--keep_checkpoints,--keep-checkpoints}"[Number of newest checkpoints to keep. (default\: 1)]:keep_checkpoints:"
   {--log_every,--log-every}"[Optimizer steps between reports to the trackers. (default\: 20)]:log_every:"
   {--unknown_labels,--unknown-labels}"[Unknown labels in training\: ignore leaves them out of the losses, negative treats them as absent, recover uses scores of the averaged weights, blend also blends them with other images and prototypes. (default\: ignore)]:unknown_labels:"
   {--recovery_weight,--recovery-weight}"[Weight of the loss on recovered labels. (default\: 1.0)]:recovery_weight:"
@@ -481,6 +509,7 @@ _shtab_sct_hf() {
       curcontext="${curcontext%:*:*}:_shtab_sct_hf-$line[1]:"
       case $line[1] in
         benchmark) _arguments -C -s $_shtab_sct_hf_benchmark_options ;;
+        calibrate) _arguments -C -s $_shtab_sct_hf_calibrate_options ;;
         check) _arguments -C -s $_shtab_sct_hf_check_options ;;
         completion) _arguments -C -s $_shtab_sct_hf_completion_options ;;
         demo) _arguments -C -s $_shtab_sct_hf_demo_options ;;

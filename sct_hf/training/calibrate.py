@@ -1,0 +1,147 @@
+"""Fit calibration and thresholds to a checkpoint in a folder, and write them into it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from accelerate import Accelerator
+
+from sct_hf.data import ImageDataset, LabelledImages, eval_transform
+from sct_hf.data.contents import image_contents
+from sct_hf.data.hierarchies import with_parents
+from sct_hf.decisions import Decisions
+from sct_hf.errors import InputError
+from sct_hf.escaping import in_line
+from sct_hf.files import atomic_write
+from sct_hf.training.accelerators import accelerator_of
+from sct_hf.training.arguments import EvaluationDataArguments
+from sct_hf.training.calibration_arguments import CalibrationArguments
+from sct_hf.training.data_checks import check_run_data
+from sct_hf.training.decide import decide
+from sct_hf.training.devices import make_accelerator
+from sct_hf.training.evaluation import evaluate_model
+from sct_hf.training.finished_run import arguments_of
+from sct_hf.training.folds import Scored, as_logits, out_of_fold
+from sct_hf.training.loaders import make_loader
+from sct_hf.training.models import load_model
+from sct_hf.training.report import percent, write_json
+from sct_hf.training.run_data import load_evaluation_images, load_run_data
+from sct_hf.training.run_files import RunFile
+from sct_hf.training.stopping import StopSignals
+
+
+def calibrate(arguments: CalibrationArguments, data: EvaluationDataArguments | None) -> dict[str, Any]:
+    """Fit a checkpoint's calibration and thresholds, and write config.json and decisions.json.
+
+    Weights and logits stay as they are. What the folder reports of its own scores is not changed: evaluate it again.
+
+    Args:
+        arguments: Options of the checkpoint and the fit.
+        data: Options of images to fit on; None for out-of-fold scores of the run's own training images.
+
+    Returns:
+        The content of decisions.json.
+
+    Raises:
+        InputError: The checkpoint or the images cannot be used, or all images are among those that it reports on.
+    """
+    folder = Path(arguments.model)
+    if not (folder / RunFile.CONFIG).is_file():
+        raise InputError(f"model is {str(folder)!r}, which holds no {RunFile.CONFIG}: name the folder of a checkpoint")
+    fitted = _of_run(arguments, folder) if data is None else _of_images(arguments, folder, data)
+    scored, contents, evaluated, facts, parents = fitted
+    found, record = decide(
+        scored, contents, evaluated, label_parents=parents, profiles=arguments.profiles, seed=arguments.seed
+    )
+    record = facts | record
+    write_json(folder / RunFile.DECISIONS, record)
+    _write_config(folder / RunFile.CONFIG, found)
+    return record
+
+
+_Scores = tuple[Scored, list[str], set[str], dict[str, Any], dict[str, list[str]] | None]
+
+
+def _of_run(arguments: CalibrationArguments, folder: Path) -> _Scores:
+    """Out-of-fold scores of a run's training images."""
+    run = arguments_of(folder)
+    accelerator = accelerator_of(replace(run, train=replace(run.train, report_to="none")))
+    run_data = load_run_data(run.data, run.train.seed, check_run_data(run.data) if run.data.check_data else None)
+    with StopSignals(accelerator) as signals:
+        scored = out_of_fold(run, run_data, folder, folds=arguments.folds, accelerator=accelerator, signals=signals)
+    facts = {"dataset": run_data.training.name, "split": run_data.training.split, "folds": int(scored.folds.max()) + 1}
+    contents, evaluated = image_contents(run_data.training), set(image_contents(run_data.evaluation))
+    return scored, contents, evaluated, facts, run_data.label_parents
+
+
+def _of_images(arguments: CalibrationArguments, folder: Path, data: EvaluationDataArguments) -> _Scores:
+    """Scores of images that the user gives."""
+    accelerator = make_accelerator(mixed_precision="no", cpu_threads=arguments.cpu_threads, seed=arguments.seed)
+    model = load_model(arguments.model, field="model")
+    images = load_evaluation_images(data, arguments.seed)
+    names, parents = model.config.label_names, model.config.label_parents
+    images = (with_parents(images, parents) if parents else images).aligned_to(names)
+    model.config.calibration = None
+    scores, targets = _scores(model, images, data, arguments.batch_size, accelerator)
+    scored = Scored(images.image_ids, names, as_logits(scores), targets.astype(np.int8), np.zeros(len(images), int))
+    facts = {"dataset": images.name, "split": images.split}
+    return scored, image_contents(images), _reported(folder), facts, parents
+
+
+def _scores(
+    model: Any, images: LabelledImages, data: EvaluationDataArguments, batch_size: int, accelerator: Accelerator
+) -> tuple[np.ndarray, np.ndarray]:
+    model.to(accelerator.device)
+    config = model.config
+    dataset = ImageDataset(images, eval_transform(config.image_size, config.image_mean, config.image_std))
+    loader = make_loader(dataset, data, batch_size, accelerator)
+    scores, targets, _ = evaluate_model(model, loader, accelerator, description=images.split)
+    return scores, targets
+
+
+def _reported(folder: Path) -> set[str]:
+    """Contents of the images that the figures in a checkpoint's folder are of; empty if it has none."""
+    path = folder / RunFile.PREDICTIONS
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        return set()
+    except Exception as error:  # a damaged parquet file makes pyarrow raise almost anything
+        raise InputError(f"{path} cannot be read ({str(error)[:200]}): evaluate the checkpoint again") from error
+    return set(table["content"]) if "content" in table else set()
+
+
+def _write_config(path: Path, found: Decisions) -> None:
+    """Put the decisions into a config.json, and change nothing else in it."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content |= {"calibration": found.calibration, "thresholds": found.thresholds}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def format_decisions(record: dict[str, Any]) -> str:
+    """The record of a fit as text: what it was fitted on, calibration errors, and the thresholds of each profile."""
+    where = f"Fitted on {record['images']} images of {record['dataset']} {record['split']}"
+    where += f" in {record['folds']} folds" if "folds" in record else ""
+    if left := record["left_out_as_evaluated"]:
+        where += f"; {left} more are left out, since the checkpoint's figures are of them"
+    error = {when: record["calibration"][when]["ECE_mean"] for when in ("before", "after")}
+    profiles = record["profiles"]
+    labels = next(iter(profiles.values()))["labels"]
+    rows = {
+        in_line(name): [facts["positives"], *(_threshold(found["labels"][name]) for found in profiles.values())]
+        for name, facts in labels.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["positives", *profiles])
+    return (
+        f"{where}\ncalibration error, mean of the labels: {percent(error['before'])} % before, "
+        f"{percent(error['after'])} % after, cross-validated\n\n{table.to_string()}\n\n"
+        "a dash: not reachable with these positives, so the label is no tag in this profile"
+    )
+
+
+def _threshold(facts: dict[str, Any]) -> str:
+    return "–" if facts["threshold"] is None else f"{facts['threshold']:.3f}"
