@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from accelerate import Accelerator
+from transformers import AutoConfig
 
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.contents import image_contents
@@ -16,11 +17,12 @@ from sct_hf.decisions import Decisions
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
 from sct_hf.files import atomic_write
+from sct_hf.pretrained import load_pretrained
 from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.calibration_arguments import CalibrationArguments
 from sct_hf.training.data_checks import check_run_data
-from sct_hf.training.decide import decide
+from sct_hf.training.decide import decide, set_decisions
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.finished_run import arguments_of
@@ -28,6 +30,7 @@ from sct_hf.training.folds import Scored, as_logits, out_of_fold
 from sct_hf.training.loaders import make_loader
 from sct_hf.training.models import load_model
 from sct_hf.training.report import percent, write_json
+from sct_hf.training.rescore import rescore
 from sct_hf.training.run_data import load_evaluation_images, load_run_data
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.stopping import StopSignals
@@ -36,7 +39,7 @@ from sct_hf.training.stopping import StopSignals
 def calibrate(arguments: CalibrationArguments, data: EvaluationDataArguments | None) -> dict[str, Any]:
     """Fit a checkpoint's calibration and thresholds, and write config.json and decisions.json.
 
-    Weights and logits stay as they are. What the folder reports of its own scores is not changed: evaluate it again.
+    Weights and logits stay as they are. Figures in the folder become those of the new scores.
 
     Args:
         arguments: Options of the checkpoint and the fit.
@@ -57,8 +60,12 @@ def calibrate(arguments: CalibrationArguments, data: EvaluationDataArguments | N
         scored, contents, evaluated, label_parents=parents, profiles=arguments.profiles, seed=arguments.seed
     )
     record = facts | record
+    config = load_pretrained(AutoConfig, folder)
+    before = config.calibration
+    set_decisions(config, found)
     write_json(folder / RunFile.DECISIONS, record)
     _write_config(folder / RunFile.CONFIG, found)
+    rescore(folder, before, config)
     return record
 
 

@@ -82,10 +82,20 @@ def test_scores_that_training_reports_are_calibrated(trained: Path, colours: Pat
 def test_the_command_fits_on_the_runs_own_images(trained: Path, tmp_path: Path, capsys: Any) -> None:
     copy = shutil.copytree(trained, tmp_path / "run")
     before = config_of(copy)
-    content = before | {"calibration": None, "thresholds": None}
-    (copy / "config.json").write_text(json.dumps(content))
+    half = {"slope": [0.5] * 3, "shift": [-1.0] * 3}
+    (copy / "config.json").write_text(json.dumps(before | {"calibration": half, "thresholds": None}))
+    names = [before["id2label"][str(label)] for label in range(3)]
+    table, columns = pd.read_parquet(trained / "predictions.parquet"), [f"score/{name}" for name in names]
+    plain = (logit(table[columns].astype(float)) - before["calibration"]["shift"]) / before["calibration"]["slope"]
+    table[columns] = expit(0.5 * plain - 1).astype(np.float32)
+    table.to_parquet(copy / "predictions.parquet")  # as another calibration gave them
     assert run("calibrate", f"--model={copy}", "--folds=3") == 0
     assert config_of(copy) == before
+    metrics, wanted = (json.loads((folder / "metrics.json").read_text()) for folder in (copy, trained))
+    assert metrics["AP"] == pytest.approx(wanted["AP"])
+    assert metrics["OF1"] == pytest.approx(wanted["OF1"])
+    found = [pd.read_parquet(folder / "predictions.parquet") for folder in (copy, trained)]
+    pd.testing.assert_frame_equal(*found, atol=1e-5)
     assert "Fitted on 48 images of jsonl train in 3 folds" in capsys.readouterr().out
 
 
