@@ -38,13 +38,14 @@ What `parts.html` draws (its macros), each of one object of this package, or of 
 The base gives every `h2` a place in the contents. Further plain HTML (`<p>`, `<details>`) has the page's style.
 
 All text is escaped: jinja2's autoescape is on, and characters that a terminal would not show are written as codes.
-So use neither `| safe` nor `Markup`, put no name into a script or a `style`, and no script into a template. Only the
-scripts of this package run, by the digests in the page's Content-Security-Policy, which also forbids every request.
+Names of more than 200 characters lose their middle; notes and values stay whole. So use neither `| safe` nor
+`Markup`, put no name into a script or a `style`, and no script into a template. Only the scripts of this package run,
+by the digests in the page's Content-Security-Policy, which also forbids every request.
 """
 
 from sct_hf.pages.charts import Chart, Curve
 from sct_hf.pages.page import write_page
-from sct_hf.pages.parts import Card, Column, Figure, Picture, Table, Tag
+from sct_hf.pages.parts import Card, Column, Figure, Mark, Picture, Table, Tag
 from sct_hf.pages.pictures import data_uri
 
-__all__ = ["Card", "Chart", "Column", "Curve", "Figure", "Picture", "Table", "Tag", "data_uri", "write_page"]
+__all__ = ["Card", "Chart", "Column", "Curve", "Figure", "Mark", "Picture", "Table", "Tag", "data_uri", "write_page"]

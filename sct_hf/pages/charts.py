@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sct_hf.errors import InputError
+from sct_hf.pages.parts import shortened
 
 _SCRIPTS = ("bokeh.min.js", "bokeh-api.min.js")
 _POINTS = 400  # of a curve: more than a screen tells apart
@@ -36,7 +37,7 @@ class Curve:
         count = min(len(self.x), _POINTS)
         places = np.linspace(0, len(self.x) - 1, count).round().astype(int).tolist()
         return {
-            "name": self.name,
+            "name": shortened(self.name),
             "kind": self.kind,
             "x": [_number(self.x[place]) for place in places],
             "y": [_number(self.y[place]) for place in places],

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from sct_hf.escaping import in_lines
 from sct_hf.files import atomic_write
 from sct_hf.pages.charts import chart_scripts
+from sct_hf.pages.parts import shortened
 
 _OWN = Path(__file__).parent / "templates"
 
@@ -87,6 +88,7 @@ def _environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["short"] = shortened
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     return environment
 

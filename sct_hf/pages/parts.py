@@ -8,6 +8,12 @@ from typing import Any, Literal, NamedTuple
 Mark = Literal["right", "wrong", "missed", "plain"]
 _NUMBERS = ("count", "number", "percent", "difference")
 _FILTERED = 8  # rows or cards from which typing filters
+_LONGEST = 200  # characters of a name
+
+
+def shortened(name: str) -> str:
+    """A name without its middle if it is longer than 200 characters, so that a page's size stays bounded."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[1 - _LONGEST // 2 :]}"
 
 
 class Figure(NamedTuple):
@@ -108,7 +114,7 @@ class Column:
             case "difference":
                 points = round(100 * value, self.digits)
                 return f"{points:+.{self.digits}f}".replace("-", "−") if points else f"{0:.{self.digits}f}"
-        return str(value)
+        return shortened(str(value))
 
 
 @dataclass(frozen=True)

@@ -34,16 +34,7 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> N
             missing value, None, NaN or infinity leaves a gap.
         path: The PNG to write.
     """
-    keys = list(dict.fromkeys(key for row in history for key in row))
-    panels = {
-        "loss": [key for key in keys if key == "loss" or key.startswith("losses/")],
-        "learning rate": [key for key in keys if key.startswith("lr")],
-        "held-out mAP (%)": [key for key in keys if key.endswith("mAP") and key != _WATCHED],
-        "mAP (%)": [key for key in keys if key == _WATCHED],
-    }
-    panels = {title: lines for title, lines in panels.items() if lines}
-    epochs = [row.get("epoch") for row in history]
-    axis = "epoch" if None not in epochs and len(set(epochs)) == len(epochs) else "step"
+    panels, axis = curve_panels(history)
     with styled():
         figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.6), layout="constrained")
         for column, (title, lines) in enumerate(panels.items()):
@@ -55,18 +46,31 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> N
             figure.savefig(temporary, dpi=120)
 
 
+def curve_panels(history: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[str]], str]:
+    """The keys of a history's rows to draw, by the title of their panel; and the horizontal axis, a key too."""
+    keys = list(dict.fromkeys(key for row in history for key in row))
+    panels = {
+        "loss": [key for key in keys if key == "loss" or key.startswith("losses/")],
+        "learning rate": [key for key in keys if key.startswith("lr")],
+        "held-out mAP (%)": [key for key in keys if key.endswith("mAP") and key != _WATCHED],
+        "mAP (%)": [key for key in keys if key == _WATCHED],
+    }
+    epochs = [row.get("epoch") for row in history]
+    axis = "epoch" if None not in epochs and len(set(epochs)) == len(epochs) else "step"
+    return {title: lines for title, lines in panels.items() if lines}, axis
+
+
 def _line(axes: Axes, history: Sequence[Mapping[str, Any]], axis: str, key: str, *, percent: bool) -> None:
     at = [row[axis] for row in history]
     values = np.array([math.nan if row.get(key) is None else row[key] for row in history], dtype=float)
     values[~np.isfinite(values)] = np.nan
     seen = np.flatnonzero(~np.isnan(values))
     values = 100 * values if percent else values
-    name = key.removeprefix("losses/").replace("_", " ")
     main = key == "loss" or percent
     axes.plot(
         np.take(at, seen),
         values[seen],
-        label=_legend(key, name) if percent else name,
+        label=curve_name(key),
         linewidth=2.2 if main else 1.4,
         color=INK if key == "loss" else None,
         marker="o" if len(seen) < 30 else None,
@@ -84,10 +88,11 @@ def _line(axes: Axes, history: Sequence[Mapping[str, Any]], axis: str, key: str,
         )
 
 
-def _legend(key: str, name: str) -> str:
+def curve_name(key: str) -> str:
+    """The legend's name of a key of `curve_panels`."""
     if key == _WATCHED:
         return "training images, up to 256, seen in training"
-    return name.removesuffix("mAP").strip()
+    return key.removeprefix("losses/").replace("_", " ").removesuffix("mAP").strip()
 
 
 def _finish_curves(axes: Axes, title: str, axis: str) -> None:

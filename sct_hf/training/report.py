@@ -172,19 +172,20 @@ def labels_not_judged(targets: np.ndarray, label_names: Sequence[str]) -> list[s
     return [name for name, column in zip(label_names, targets.T, strict=True) if not (column >= 0).any()]
 
 
-def label_table(predictions: Predictions, threshold: float = 0.5) -> pd.DataFrame:
+def label_table(predictions: Predictions, threshold: float | np.ndarray = 0.5) -> pd.DataFrame:
     """One row per label: `label`, `positives` (count), and `AP`, `precision`, `recall`, `F1` as fractions.
 
     `train_positives` (count) and `group` follow the label if the predictions have them.
 
-    Precision, recall and F1 count scores at or above the threshold. AP is missing for a label without a positive, all
-    four for a label that is known in no image.
+    Precision, recall and F1 count scores at or above the threshold, a number or (C,). AP is missing for a label
+    without a positive, all four for a label that is known in no image.
     """
     scores, targets, names = predictions.scores, predictions.targets, predictions.label_names
     train_positives, groups = predictions.train_positives, predictions.groups
+    limits = np.broadcast_to(threshold, len(names))  # (C,)
     rows = []
     for label, name in enumerate(names):
-        of_label = multilabel_metrics(scores[:, [label]], targets[:, [label]], threshold, [name])
+        of_label = multilabel_metrics(scores[:, [label]], targets[:, [label]], limits[label], [name])
         positives = int((targets[:, label] == 1).sum())
         decided = {"precision": of_label["OP"], "recall": of_label["OR"], "F1": of_label["OF1"]}
         if not (targets[:, label] >= 0).any():

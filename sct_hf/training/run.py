@@ -41,6 +41,7 @@ from sct_hf.training.report import (
     write_json,
     write_report,
 )
+from sct_hf.training.report_page import write_report_page
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
@@ -387,6 +388,10 @@ class Run:
                     model=self.average.model,
                     samples=samples,
                 )
+                if arguments.train.figures:
+                    write_report_page(
+                        path, metrics, predictions, self.average.model, self.folder.record, run_data, state.history
+                    )
                 self.folder.finish()
             table = format_table(metrics, names, predictions=predictions)
             minutes = state.total_seconds / 60

@@ -36,6 +36,7 @@ class RunFile(StrEnum):
     CURVES = "curves.png", "more"
     TAGS = "tags.png", "more"
     LABELS = "labels.png", "more"
+    REPORT = "report.html", "more"
     LOGS = "logs", "more"
     FOLDS = "folds", "more"
     OUT_OF_FOLD = "out_of_fold.parquet", "more"

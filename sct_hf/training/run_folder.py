@@ -24,6 +24,12 @@ from sct_hf.training.run_lock import LOCK
 _PACKAGES = ("torch", "torchvision", "timm", "transformers", "datasets", "accelerate")
 
 
+def package_versions() -> dict[str, str]:
+    """Versions of Python, this package and those that decide what a run computes."""
+    packages = {package: version(package) for package in _PACKAGES}
+    return {"python": platform.python_version(), "sct_hf": __version__, **packages}
+
+
 class RunFolder:
     """The output folder of one run, which holds its lock (see `run_lock`).
 
@@ -33,6 +39,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         finished: Whether this run is in the folder and finished.
+        record: Content of training_args.json.
         note: A note for the user on the folder's content; "" if there is none.
 
     Raises:
@@ -41,16 +48,12 @@ class RunFolder:
 
     def __init__(self, arguments: Arguments) -> None:
         self.path = Path(arguments.train.output_dir)
-        self._content: dict[str, Any] = {
+        self.record: dict[str, Any] = {
             "arguments": arguments.to_dict(),
             "command": arguments.command(),
             "identity": run_identity(arguments),
             "finished": False,
-            "versions": {
-                "python": platform.python_version(),
-                "sct_hf": __version__,
-                **{package: version(package) for package in _PACKAGES},
-            },
+            "versions": package_versions(),
         }
         train = arguments.train
         self._overwrite = train.overwrite_output_dir and not train.resume
@@ -62,7 +65,7 @@ class RunFolder:
             if self._foreign_files():
                 self._refuse("has files of something else")
             return
-        differing = difference(found["identity"], self._content["identity"])
+        differing = difference(found["identity"], self.record["identity"])
         if not found["finished"] and newest_checkpoint(self.path) is None:
             self._overwrite = True
             self.note = f"{self.path} has a run that stopped before its first checkpoint: training starts again there"
@@ -88,14 +91,14 @@ class RunFolder:
     def finish(self) -> None:
         """Mark the run as finished and remove files that only a resumed run needs."""
         if not self.finished:
-            self._content["finished"] = True
+            self.record["finished"] = True
             self._write()
         remove_checkpoints(self.path)
         (self.path / RunFile.BEST).unlink(missing_ok=True)
 
     def _write(self) -> None:
         with atomic_write(self.path / RunFile.ARGUMENTS) as temporary:
-            temporary.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
 
     def _foreign_files(self) -> bool:
         """Whether the folder has other files than those of killed processes."""

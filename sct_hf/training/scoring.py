@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,15 @@ from sct_hf.training.loaders import make_loader
 from sct_hf.training.localisation import check_maps, format_localisation, load_cam, score_localisation
 from sct_hf.training.models import TaggingModel, load_model
 from sct_hf.training.report import Predictions, format_table, labels_not_judged, training_note, write_scores
+from sct_hf.training.report_page import write_report_page
 from sct_hf.training.run_data import load_evaluation_images
 from sct_hf.training.run_files import RunFile
+from sct_hf.training.run_folder import package_versions
 from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
 
 
 def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments) -> dict[str, Any]:
-    """Score a checkpoint, print the table and write metrics.json, per_label.csv and predictions.parquet.
+    """Score a checkpoint, print the table and write metrics.json, per_label.csv, predictions.parquet, report.html.
 
     Labels of the model that the data set lacks are unknown and not scored, except parents in the model's hierarchy,
     which follow from their children. With `unseen_labels`, these are also scored by their text (`zero_shot` in
@@ -119,22 +122,20 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         )
     if accelerator.is_main_process:
         predictions = Predictions(images.image_ids, scores, targets, names, contents=contents)
+        record = {"arguments": asdict(arguments) | asdict(data), "versions": package_versions()}
+        texts = _further_texts(metrics)
         with room_to_save(folder):
             write_scores(folder, metrics=metrics, predictions=predictions)
-        say(accelerator, f"\n{images.name} {images.split}\n\n{format_table(metrics, names, predictions=predictions)}")
-        if unseen is not None:
-            say(accelerator, f"\n{format_zero_shot(metrics['zero_shot'])}")
-        if arguments.known_shares:
-            say(accelerator, f"\n{format_known_labels(metrics['known_labels'])}")
-        if boxes is not None:
-            say(accelerator, f"\n{format_localisation(metrics['localisation'])}")
+            write_report_page(folder, metrics, predictions, model, record, images, texts=texts)
+        table = format_table(metrics, names, predictions=predictions)
         if seen:
-            say(accelerator, f"\n{training_note(seen, len(images))}")
+            texts.append(training_note(seen, len(images)))
         if fitted:
-            say(accelerator, f"\n{fitted} of the {len(images)} scored images also set calibration and thresholds")
+            texts.append(f"{fitted} of the {len(images)} scored images also set calibration and thresholds")
         if missing := metrics["labels_not_judged"]:
-            say(accelerator, f"\nnot judged in any image of the data set: {', '.join(missing)}")
-        say(accelerator, f"\nThe scores are in {folder}")
+            texts.append(f"not judged in any image of the data set: {', '.join(missing)}")
+        for text in (f"{images.name} {images.split}", table, *texts, f"The scores are in {folder}"):
+            say(accelerator, f"\n{text}")
     accelerator.end_training()
     return metrics
 
@@ -143,6 +144,16 @@ def _fitted_on(folder: Path, contents: Sequence[str]) -> int:
     """Number of these images that calibration and thresholds of the checkpoint in `folder` were fitted on."""
     used = (read_record(folder) or {}).get("contents") or []
     return len(set(used) & set(contents))
+
+
+def _further_texts(metrics: Mapping[str, Any]) -> list[str]:
+    """The printed blocks of what was asked for besides the tags."""
+    formats: dict[str, Callable[[Any], str]] = {
+        "zero_shot": format_zero_shot,
+        "known_labels": format_known_labels,
+        "localisation": format_localisation,
+    }
+    return [form(metrics[name]) for name, form in formats.items() if name in metrics]
 
 
 def _trained_on(folder: Path, data: EvaluationDataArguments) -> bool:

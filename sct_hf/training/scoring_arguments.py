@@ -21,7 +21,7 @@ class ScoringArguments(CheckedOptions):
     )
     output_dir: str = option(
         "outputs/evaluation",
-        "Folder for metrics.json, per_label.csv and predictions.parquet.",
+        "Folder for metrics.json, per_label.csv, predictions.parquet and report.html.",
         group=_GROUP,
         folder=True,
     )

@@ -123,7 +123,11 @@ class TrainArguments(CheckedOptions):
         card="never",
     )
     figures: bool = option(
-        True, "Draw figures of the run, such as curves.png and tags.png.", group=_RECORDS, identity=False, card="never"
+        True,
+        "Write report.html and figures, such as curves.png and tags.png.",
+        group=_RECORDS,
+        identity=False,
+        card="never",
     )
     report_to: str = option(
         "tensorboard",

@@ -53,7 +53,7 @@ def test_figures_equal_those_of_the_run(
     assert metrics["OF1"] == pytest.approx(of_run["OF1"])
     assert json.loads((tmp_path / "scores" / "metrics.json").read_text()) == metrics
     assert {path.name for path in (tmp_path / "scores").iterdir()} == {
-        *("metrics.json", "per_label.csv", "predictions.parquet")
+        *("metrics.json", "per_label.csv", "predictions.parquet", "report.html")
     }
     with pytest.raises(InputError, match="the folder of a training run"):
         score(model=tmp_path / "run", output_dir=tmp_path / "run", **data)
