@@ -35,7 +35,7 @@ def best_and_worst(scores: np.ndarray, targets: np.ndarray, count: int = _COUNT)
     Args:
         scores: (N, C) in [0, 1].
         targets: (N, C): 1 positive, 0 negative, −1 or NaN unknown.
-        count: Most images of each kind.
+        count: Most images of each kind; of few images, half are among the worst at most.
 
     Returns:
         Rows of the best images, the best first, and of the worst, the worst first.
@@ -43,6 +43,7 @@ def best_and_worst(scores: np.ndarray, targets: np.ndarray, count: int = _COUNT)
     losses = entry_losses(scores, targets)
     largest = losses.argmax(axis=1)  # (N,)
     order = np.argsort(losses.sum(axis=1), kind="stable")
+    count = min(count, (len(order) + 1) // 2)
     worst = _different(order[::-1], lambda row: (largest[row], targets[row, largest[row]] == 1), count)
     good = (row for row in order if row not in worst and (targets[row] == 1).any())
     best = _different(good, lambda row: (targets[row] == 1).tobytes(), count)
@@ -76,7 +77,8 @@ def image_cards(
         predictions: Their scores and targets, in the same order.
         model: The model.
         thresholds: (C,) scores from which labels count as predicted.
-        by_loss: Whether the heatmaps are of the labels with the largest loss, or else with the highest score.
+        by_loss: Whether the heatmaps are of the labels with the largest loss, or else those that are there,
+            with the highest scores.
     """
     shown = [to_rgb(images.image(row)) for row in rows]
     processor = image_processor(cast(BackboneConfig, model.config))
@@ -87,12 +89,12 @@ def image_cards(
         image = shown[place]
         image.thumbnail((_SIDE, _SIDE))
         scores, targets = predictions.scores[row], predictions.targets[row]
-        pictures = [Picture(data_uri(image, _SIDE), images.image_ids[row])]
+        pictures = [Picture(data_uri(image, _SIDE), "image")]
         if maps is not None:
-            order = np.argsort(-(losses[row] if by_loss else scores), kind="stable")[:_MAPS].tolist()
-            for label in order:
+            order = np.argsort(-(losses[row] if by_loss else np.where(targets == 1, scores, 0)), kind="stable")
+            for label in order[: _MAPS if by_loss else min(_MAPS, int((targets == 1).sum()))].tolist():
                 overlay = heatmap_overlay(image, maps[place, label])
-                pictures.append(Picture(data_uri(overlay, _SIDE), f"{predictions.label_names[label]}, where"))
+                pictures.append(Picture(data_uri(overlay, _SIDE), f"heatmap of {predictions.label_names[label]}"))
         tags = _tags(scores, targets, predictions.label_names, thresholds)
         more = [f"and {len(tags) - _TAGS} more labels"] if len(tags) > _TAGS else []
         cards.append(Card(images.image_ids[row], pictures, tags[:_TAGS], more))
@@ -106,8 +108,7 @@ def _tags(scores: np.ndarray, targets: np.ndarray, names: Sequence[str], thresho
     tags = []
     for label in told[np.argsort(-scores[told], kind="stable")].tolist():
         there = targets[label]
-        mark: Mark = (
-            "missed" if not predicted[label] else "right" if there == 1 else "wrong" if there == 0 else "plain"
-        )
+        seen: Mark = "right" if there == 1 else "wrong" if there == 0 else "plain"
+        mark: Mark = seen if predicted[label] else "missed"
         tags.append(Tag(names[label], f"{scores[label]:.2f}", mark))
     return tags

@@ -24,7 +24,7 @@ Tiny = Callable[..., Arguments]
 PLAIN = {"augment": "none"}
 RESULTS = {
     *("config.json", "model.safetensors", "preprocessor_config.json", "training_args.json", "history.json"),
-    *("metrics.json", "per_label.csv", "predictions.parquet", "curves.png", "tags.png"),
+    *("metrics.json", "per_label.csv", "predictions.parquet", "curves.png", "tags.png", "report.html"),
 }
 
 
