@@ -82,14 +82,13 @@ def _limited(predictions: Predictions, count: int, what: str) -> str:
 
 
 def _of(predictions: Predictions, columns: list[int]) -> Predictions:
-    ids, scores, targets, names, counts, groups = predictions
-    return Predictions(
-        ids,
-        scores[:, columns],
-        targets[:, columns],
-        [names[column] for column in columns],
-        None if counts is None else counts[columns],
-        None if groups is None else [groups[column] for column in columns],
+    _, scores, targets, names, counts, groups, _ = predictions
+    return predictions._replace(
+        scores=scores[:, columns],
+        targets=targets[:, columns],
+        label_names=[names[column] for column in columns],
+        train_positives=None if counts is None else counts[columns],
+        groups=None if groups is None else [groups[column] for column in columns],
     )
 
 
