@@ -1,0 +1,1 @@
+"""What is wrong or missing in labels: suspects to look at, and decisions applied to the user's table."""
