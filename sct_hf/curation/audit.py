@@ -88,8 +88,8 @@ def audit(run: Path, output: Path, *, folds: int, most: int = MOST, shown: int =
 def _require_no_decisions(path: Path) -> None:
     if path.exists() and (made := read_decisions(path).made):
         raise InputError(
-            f"output_dir has {path} with {made} decisions: apply them by sct-hf relabel and delete it, or choose "
-            "another folder"
+            f"output_dir has {path}, which holds decisions ({made}): apply them by sct-hf relabel and delete it, or "
+            "choose another folder"
         )
 
 

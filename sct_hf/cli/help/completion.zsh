@@ -10,6 +10,7 @@
 
 _shtab_sct_hf_commands() {
   local _commands=(
+    audit:'Look for wrong and missing labels in the images of a training run.'
     benchmark:'Compare heads, variants of SCT, treatments of unknown labels, and speed.'
     calibrate:'Fit calibration and thresholds to a checkpoint.'
     check:'Check labelled images before training.'
@@ -21,6 +22,7 @@ _shtab_sct_hf_commands() {
     hide:'Write a table of a run'"'"'s training images, with some labels marked unknown.'
     predict:'Tag images.'
     publish:'Publish a trained model on the Hugging Face Hub.'
+    relabel:'Apply the decisions about suspect labels to a table of labels.'
     train:'Train a model on labelled images.'
     zero-shot:'Tag images with any labels, by their names alone.'
   )
@@ -33,6 +35,18 @@ _shtab_sct_hf_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_defaults_added=0
+
+_shtab_sct_hf_audit_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--output_dir[folder for the table, the page and the tasks (RUN\/audit)]:output_dir:"
+  "--folds[parts to train without in turn, unless the run was scored (5)]:folds:"
+  "--most[most suspects in the table (1000)]:most:"
+  "--shown[most of them with pictures on the page (60)]:shown:"
+  ":folder of a finished run with --cache_features:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_audit_defaults_added=0
 
 _shtab_sct_hf_benchmark_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -360,6 +374,18 @@ _shtab_sct_hf_publish_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_publish_defaults_added=0
 
+_shtab_sct_hf_relabel_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--image_column[column of the paths in the table, as in training]:image_column:"
+  "--label_column[column of the labels in the table, as in training]:label_column:"
+  "--separator[between labels in a cell, as in training]:separator:(comma pipe semicolon space none)"
+  ":the .csv or .jsonl table that the run was trained on, which is changed and kept as .bak\; or the folder of the run, whose labels are written as relabelled.csv beside the audit:"
+  ":audit.csv with decisions:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_relabel_defaults_added=0
+
 _shtab_sct_hf_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--labels[Table of labels, for a folder of only images\: one line per image, with the columns image and labels.]:TABLE:"
@@ -508,6 +534,7 @@ _shtab_sct_hf() {
       (( CURRENT += 1 ))
       curcontext="${curcontext%:*:*}:_shtab_sct_hf-$line[1]:"
       case $line[1] in
+        audit) _arguments -C -s $_shtab_sct_hf_audit_options ;;
         benchmark) _arguments -C -s $_shtab_sct_hf_benchmark_options ;;
         calibrate) _arguments -C -s $_shtab_sct_hf_calibrate_options ;;
         check) _arguments -C -s $_shtab_sct_hf_check_options ;;
@@ -519,6 +546,7 @@ _shtab_sct_hf() {
         hide) _arguments -C -s $_shtab_sct_hf_hide_options ;;
         predict) _arguments -C -s $_shtab_sct_hf_predict_options ;;
         publish) _arguments -C -s $_shtab_sct_hf_publish_options ;;
+        relabel) _arguments -C -s $_shtab_sct_hf_relabel_options ;;
         train) _arguments -C -s $_shtab_sct_hf_train_options ;;
         zero-shot) _arguments -C -s $_shtab_sct_hf_zero_shot_options ;;
       esac
