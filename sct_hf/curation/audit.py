@@ -23,10 +23,10 @@ from sct_hf.escaping import csv_cell
 from sct_hf.files import atomic_write
 from sct_hf.inference.tagger import Tagger
 from sct_hf.progress import say
+from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import HELD_OUT, Arguments
 from sct_hf.training.finished_run import arguments_of
 from sct_hf.training.folds import Scored, out_of_fold, train_and_score
-from sct_hf.training.one_head import accelerator_of
 from sct_hf.training.run_data import RunData, load_run_data
 from sct_hf.training.run_lock import run_lock
 from sct_hf.training.stopping import StopSignals
@@ -54,7 +54,8 @@ def audit(run: Path, output: Path, *, folds: int, most: int = MOST, shown: int =
         shown: Most of them with pictures on the page.
 
     Raises:
-        InputError: `run` is no run with cached maps, its images cannot be read, or `output` has decisions.
+        InputError: `run` is no run with cached maps, its images cannot be read or have other labels than its scores,
+            or `output` has decisions.
     """
     _require_no_decisions(output / CSV)
     arguments = arguments_of(run)
@@ -63,8 +64,11 @@ def audit(run: Path, output: Path, *, folds: int, most: int = MOST, shown: int =
     tell = partial(say, accelerator)
     with StopSignals(accelerator) as signals, run_lock(run, accelerator):
         scored = out_of_fold(arguments, run_data, run, folds=folds, accelerator=accelerator, signals=signals)
+        _require_same_labels(scored, run_data.training, run)
         if arguments.data.eval_split == HELD_OUT:
-            scored = _joined(scored, _held_out(arguments, run_data, output, signals))
+            held_out = _held_out(arguments, run_data, output, signals)
+            _require_same_labels(held_out, run_data.evaluation, output / _HELD_OUT)
+            scored = _joined(scored, held_out)
         elif run_data.held_out is not None:
             tell(f"{len(run_data.held_out)} images that selected the model are not audited: --holdout 0 audits all")
     embeddings = run_embeddings(arguments, run_data, scored.image_ids, accelerator)
@@ -90,6 +94,13 @@ def _require_no_decisions(path: Path) -> None:
         raise InputError(
             f"output_dir has {path}, which holds decisions ({made}): apply them by sct-hf relabel and delete it, or "
             "choose another folder"
+        )
+
+
+def _require_same_labels(scored: Scored, images: LabelledImages, folder: Path) -> None:
+    if list(scored.image_ids) != images.image_ids or not np.array_equal(scored.targets, images.targets()):
+        raise InputError(
+            f"run has scores in {folder} of other labels than its data has now: train again, and audit the new run"
         )
 
 

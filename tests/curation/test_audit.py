@@ -165,6 +165,16 @@ def test_without_cleanlab_its_ranks_are_left_out_in_one_line(
     ]
 
 
+def test_labels_that_changed_since_training_are_refused(run: tuple[Path, Path], tmp_path: Path) -> None:
+    before = run[1].read_bytes()
+    run[1].write_bytes(before.replace(b"red", b"=green|red", 1))
+    try:
+        with pytest.raises(InputError, match="of other labels than its data has now: train again, and audit the new"):
+            main([str(run[0]), f"--output_dir={tmp_path / 'new'}"])
+    finally:
+        run[1].write_bytes(before)
+
+
 def test_bad_options(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is no folder of a training run: training_args\.json cannot be read"):
         main([str(tmp_path)])
