@@ -12,7 +12,7 @@ from sct_hf.curation.suspects import NoiseModel, fit_noise
 from sct_hf.training.folds import Scored
 
 Kind = Literal["missing", "wrong", "twins"]
-WITNESSES = 2
+WITNESSES = 4
 """Images that disagree which are named for each suspect."""
 
 _NEIGHBOURS = 10
