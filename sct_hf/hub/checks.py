@@ -12,6 +12,7 @@ from transformers import CONFIG_MAPPING, AutoImageProcessor
 from sct_hf.errors import InputError
 from sct_hf.escaping import from_csv_cell
 from sct_hf.files import sha256_of_file
+from sct_hf.hub.decided import read_decisions
 from sct_hf.hub.evaluation import Evaluation, read_evaluation
 from sct_hf.hub.records import check_facts, is_number, read_object, read_record, refuse
 from sct_hf.metrics.frequency import frequency_groups, group_metrics
@@ -23,6 +24,7 @@ from sct_hf.network import failure_reason
 from sct_hf.peers.modeling_peer import PeerConfig
 from sct_hf.peers.registry import MODELS
 from sct_hf.pretrained import load_pretrained
+from sct_hf.training.acting import acting_metrics
 from sct_hf.training.models import load_model
 from sct_hf.training.report import Predictions, RunFacts, label_table
 from sct_hf.training.run_files import RunFile
@@ -42,6 +44,7 @@ class TrainedRun:
         per_label: The table of `label_table`: one row per label, in the order of the logits.
         record: Content of training_args.json: `arguments`, `command`, `versions`.
         evaluation: An evaluation to show on the card, if any.
+        decisions: Content of decisions.json, if there is one.
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class TrainedRun:
     per_label: pd.DataFrame
     record: dict[str, Any]
     evaluation: Evaluation | None = None
+    decisions: dict[str, Any] | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -88,7 +92,8 @@ def read_run(folder: str | Path, evaluation: str | Path | None = None) -> Traine
     except InputError as error:
         refuse(folder, f"its preprocessor_config.json cannot be used ({error})", "train again")
     more = None if evaluation is None else read_evaluation(evaluation, metrics["weights_sha256"])
-    run = TrainedRun(folder, model.eval(), processor, metrics, _check_metrics(folder, model, metrics), record, more)
+    decisions, table = read_decisions(folder, model.config), _check_metrics(folder, model, metrics)
+    run = TrainedRun(folder, model.eval(), processor, metrics, table, record, more, decisions)
     _check_arguments(run)
     return run
 
@@ -128,10 +133,13 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
         computed, table = multilabel_metrics(scores, targets, label_names=names), label_table(predictions)
         if parents := model.config.label_parents:
             computed |= hierarchical_metrics(scores, targets, parents, names)
+        groups = None
         if "frequency_limits" in metrics:
             positives = pd.read_csv(folder / RunFile.PER_LABEL)["train_positives"].astype(int).to_numpy()
             groups = frequency_groups(positives, metrics["frequency_limits"])
             computed |= group_metrics(computed["AP"], names, groups)
+        if "calibration" in metrics or model.config.thresholds is not None:
+            computed |= acting_metrics(scores, targets, model.config, groups)
     except (KeyError, OSError, TypeError, ValueError, OverflowError, pyarrow.lib.ArrowException) as error:
         reason = failure_reason(error)
         refuse(

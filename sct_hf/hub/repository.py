@@ -22,6 +22,7 @@ from sct_hf.hub.claims import NOTES, read_notes
 from sct_hf.hub.evaluation import EVALUATION
 from sct_hf.inference.scoring import score_images
 from sct_hf.model.configuration_sct import write_code
+from sct_hf.training.reliability_figure import reliability_figure
 from sct_hf.training.report import write_json
 from sct_hf.training.run_files import RunFile
 
@@ -55,6 +56,9 @@ def assemble(run: TrainedRun, repo_id: str, target: Path, *, examples: Sequence[
             shutil.copyfile(run.folder / file, target / file)
         if run.evaluation is not None:
             write_json(target / EVALUATION, run.evaluation)
+        if run.decisions is not None:
+            write_json(target / RunFile.DECISIONS, run.decisions)
+            reliability_figure(run.decisions["calibration"], target / RunFile.RELIABILITY)
         for path, name in zip(examples, shown, strict=True):
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target / name)

@@ -29,6 +29,7 @@ from sct_hf.training.finished_run import arguments_of
 from sct_hf.training.folds import Scored, as_logits, out_of_fold
 from sct_hf.training.loaders import make_loader
 from sct_hf.training.models import load_model
+from sct_hf.training.reliability_figure import reliability_figure
 from sct_hf.training.report import percent, write_json
 from sct_hf.training.rescore import rescore
 from sct_hf.training.run_data import load_evaluation_images, load_run_data
@@ -64,6 +65,7 @@ def calibrate(arguments: CalibrationArguments, data: EvaluationDataArguments | N
     before = config.calibration
     set_decisions(config, found)
     write_json(folder / RunFile.DECISIONS, record)
+    reliability_figure(record["calibration"], folder / RunFile.RELIABILITY)
     _write_config(folder / RunFile.CONFIG, found)
     rescore(folder, before, config)
     return record

@@ -16,6 +16,7 @@ from sct_hf.progress import say
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.folds import Scored, out_of_fold
+from sct_hf.training.reliability_figure import reliability_figure
 from sct_hf.training.report import write_json
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
@@ -104,9 +105,11 @@ def decide_by_folds(
         return
     set_decisions(config, found)
     if accelerator.is_main_process:
-        record = {"dataset": images.name, "split": images.split, "folds": folds} | record
+        record |= {"dataset": images.name, "split": images.split, "folds": folds}
         with room_to_save(folder):
             write_json(folder / RunFile.DECISIONS, record)
+            if arguments.train.figures:
+                reliability_figure(record["calibration"], folder / RunFile.RELIABILITY)
     say(accelerator, f"calibration and thresholds fitted on {record['images']} training images in {folds} folds")
 
 

@@ -17,10 +17,10 @@ from sct_hf.files import atomic_write
 from sct_hf.metrics.frequency import GROUPS
 from sct_hf.metrics.functional import check_scores_and_targets, multilabel_metrics
 from sct_hf.model.configuration_sct import BackboneConfig
+from sct_hf.training.acting import DECISIONS
 from sct_hf.training.figures import tag_sheet, training_curves
 from sct_hf.training.run_files import RunFile
 
-DECISIONS = ("CP", "CR", "CF1", "CF1_mean", "OP", "OR", "OF1")
 COMPARED = ("mAP", "mAP_11point", "CF1", "OF1", "CF1_top3", "OF1_top3", "exact_match")
 
 
@@ -219,10 +219,13 @@ def format_table(
     means = "   ".join(f"{key} {percent(metrics[key])}" for key in ("mAP_11point", "mAP_sklearn", "exact_match"))
     blocks = [f"mAP {percent(metrics['mAP'])} %   {means}   ({metrics['num_images']} images)"]
     decisions = {f"at {threshold:g}": metrics, "top 3": {key: metrics[f"{key}_top3"] for key in DECISIONS}}
+    decisions |= metrics.get("profiles", {})
     blocks.append(_side_by_side(decisions, DECISIONS))
     if "hF1" in metrics:
         figures = "   ".join(f"{key} {percent(metrics[key])}" for key in ("hP", "hR", "hF1", "mAP_leaves"))
         blocks.append(f"in the hierarchy   {figures}   {metrics['violations']} parents below a child")
+    if "calibration" in metrics:
+        blocks.append(_calibration_lines(metrics["calibration"]))
     if "frequency_limits" in metrics:
         blocks.append(_group_lines(metrics))
 
@@ -241,6 +244,22 @@ def format_table(
         table[column] = [percent(value) for value in table[column]]
     blocks.append(aligned(table))
     return "\n\n".join(blocks)
+
+
+def _calibration_lines(calibration: Mapping[str, Any]) -> str:
+    """One line of the scores, and one of those before calibration."""
+    named = {"calibration": calibration} | ({"before": calibration["before"]} if "before" in calibration else {})
+    rows = [
+        {
+            "": name,
+            "error, all pairs": percent(figures["ECE"]),
+            "mean of labels": percent(figures["ECE_mean"]),
+            **{f"{group} labels": percent(figures[f"ECE_{group}"]) for group in GROUPS if f"ECE_{group}" in figures},
+            "Brier": "–" if figures["Brier"] is None else f"{figures['Brier']:.4f}",
+        }
+        for name, figures in named.items()
+    ]
+    return aligned(pd.DataFrame(rows))
 
 
 def _group_lines(metrics: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.outputs_sct import label_scores
+from sct_hf.training.acting import acting_metrics
 from sct_hf.training.folds import as_logits
 from sct_hf.training.report import Predictions, write_scores
 from sct_hf.training.run_files import RunFile
@@ -55,6 +56,7 @@ def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: 
         metrics |= hierarchical_metrics(scores, targets, config.label_parents, names)
     positives = of_labels["train_positives"].to_numpy() if "train_positives" in of_labels else None
     groups = of_labels["group"].tolist() if "group" in of_labels else None
+    metrics |= acting_metrics(scores, targets, config, groups)
     predictions = Predictions(ids, scores, targets, names, positives, groups, contents)
     write_scores(folder, metrics=metrics, predictions=predictions)
     return True

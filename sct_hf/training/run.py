@@ -21,6 +21,7 @@ from sct_hf.objectives.base import Context, make_objective
 from sct_hf.objectives.label_balance import LabelCounts
 from sct_hf.objectives.unknown_labels import counted_targets
 from sct_hf.progress import progress_bar, say
+from sct_hf.training.acting import acting_metrics
 from sct_hf.training.arguments import HELD_OUT, Arguments
 from sct_hf.training.checkpoints import Trained, load_checkpoint, newest_checkpoint, room_to_save, save_checkpoint
 from sct_hf.training.collage import collage, require_double_width
@@ -368,6 +369,7 @@ class Run:
             limits = frequency_limits(text, positives)
             groups = frequency_groups(positives, limits)
             metrics |= {"frequency_limits": limits, **group_metrics(metrics["AP"], names, groups)}
+        metrics |= acting_metrics(scores, targets, self.average.model.config, groups)
         if self.unseen is not None and run_data.with_unseen is not None:
             truth = run_data.with_unseen.targets()
             metrics["zero_shot"] = self.unseen.score(

@@ -41,6 +41,7 @@ class RunFile(StrEnum):
     FOLDS = "folds", "more"
     OUT_OF_FOLD = "out_of_fold.parquet", "more"
     DECISIONS = "decisions.json", "more"
+    RELIABILITY = "reliability.png", "more"
 
     @classmethod
     def of_kind(cls, *kinds: Kind) -> list["RunFile"]:

@@ -20,6 +20,7 @@ from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.model.backbone_sct import capability
 from sct_hf.progress import say
+from sct_hf.training.acting import acting_metrics
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.data_checks import read_boxes
@@ -94,6 +95,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     metrics = multilabel_metrics(scores, targets, label_names=names)
     if parents:
         metrics |= hierarchical_metrics(scores, targets, parents, names)
+    metrics |= acting_metrics(scores, targets, config)
     metrics |= {
         "model": arguments.model,
         "dataset": images.name,
