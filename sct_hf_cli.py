@@ -125,7 +125,7 @@ def _file(command: str) -> Path:
 
 def _overview() -> str:
     lines = ["usage: sct-hf COMMAND [--option value ...]", "", "Tag images with many labels at once.", ""]
-    lines += [f"  {name:11} {first_line(name)}" for name in command_names()]
+    lines += [f"  {name:14} {first_line(name)}" for name in command_names()]
     return "\n".join([*lines, "", "`sct-hf COMMAND --help` lists a command's options."])
 
 

@@ -48,8 +48,12 @@ def path_below(path: Path, root: Path) -> Path:
     return Path(os.path.abspath(path)).relative_to(os.path.abspath(root))
 
 
-def read_names(file: Path) -> list[str]:
-    """Read label names from a text file, one per line; empty lines are skipped.
+def read_names(file: Path, field: str = "labels_file") -> list[str]:
+    """Read names from a text file, one per line; empty lines are skipped.
+
+    Args:
+        file: The file.
+        field: Name of the option that gives it.
 
     Raises:
         InputError: The file cannot be read, is not UTF-8, or has no name.
@@ -58,8 +62,8 @@ def read_names(file: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InputError(f"labels_file is {str(file)!r}, which cannot be read ({reason}); give UTF-8 text") from error
+        raise InputError(f"{field} is {str(file)!r}, which cannot be read ({reason}); give UTF-8 text") from error
     names = [name for line in lines if (name := line.strip())]
     if not names:
-        raise InputError(f"labels_file is {str(file)!r}, which holds no name; give a text with a label a line")
+        raise InputError(f"{field} is {str(file)!r}, which holds no name; give a text with a name a line")
     return names

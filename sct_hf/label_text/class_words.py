@@ -44,6 +44,16 @@ def encode_class_words(classifier: BackboneClassifier, encoder: str, *, template
     Raises:
         InputError: The encoder cannot embed a word.
     """
+    found = cover_classes(classifier)
+    return None if found is None else ClassWords(encode_labels(found[0], encoder, template=template), found[1])
+
+
+def cover_classes(classifier: BackboneClassifier) -> tuple[list[str], Tensor] | None:
+    """The words for a classifier's classes and for all that they are kinds of, and the classes that each covers.
+
+    Returns:
+        V words, and (V, K) bool; None if no class of the classifier is one of ImageNet's 1,000.
+    """
     above, words = _table()
     synset_of_class = {index: name for index, name in enumerate(classifier.synsets) if name in above}
     covered: dict[str, set[int]] = {}
@@ -56,7 +66,16 @@ def encode_class_words(classifier: BackboneClassifier, encoder: str, *, template
     covers = torch.zeros(len(named), len(classifier.weight), dtype=torch.bool)
     for row, classes in enumerate(named.values()):
         covers[row, sorted(classes)] = True
-    return ClassWords(encode_labels(list(named), encoder, template=template), covers)
+    return list(named), covers
+
+
+def depth_of(word: str) -> int:
+    """Steps from a word of `cover_classes` up to "entity", by the shortest way: 2 for "matter", 3 for "food"."""
+    above, words = _table()
+    level, steps = {words[word]}, 0
+    while all(above[synset] for synset in level):
+        level, steps = {up for synset in level for up in above[synset]}, steps + 1
+    return steps
 
 
 @cache

