@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.metrics import average_precision_score
 
@@ -90,3 +91,21 @@ def test_scores_far_apart_are_fitted_too() -> None:
     found = fit_noise(logits, labels).wrong(logits, labels)
     assert np.isfinite(found).all()
     assert found.argmax() == 0
+
+
+def test_the_fit_is_the_maximum_of_the_posterior() -> None:
+    """A search without derivatives of the formula finds no better parameters."""
+    logits, labels, _ = noisy(300, 0.15, 0.1)
+    logits, labels = logits[:, :2], labels[:, :2]
+
+    def loss(found: np.ndarray) -> float:
+        slope, shift, missing, spurious = np.exp(found[0]), found[1], *(expit(found[2:4]) / 2)
+        given = spurious + (1 - missing - spurious) * expit(slope * logits + shift + found[4:])
+        prior = (found[4:] ** 2).sum() / 2.0**2 + ((found[2:4] + 4) ** 2).sum() / 3.0**2
+        return prior / 2 - np.log(np.where(labels == 1, given, 1 - given)).sum()
+
+    best = minimize(loss, np.array([0.0, 0, -2, -2, 0, 0]), method="Powell", options={"xtol": 1e-6, "ftol": 1e-12})
+    model = fit_noise(logits, labels)
+    assert (model.missing, model.spurious) == pytest.approx(expit(best.x[2:4]) / 2, abs=1e-4)
+    assert model.slope == pytest.approx(np.exp(best.x[0]), rel=1e-3)
+    assert model.shifts == pytest.approx(best.x[1] + best.x[4:], abs=1e-2)
