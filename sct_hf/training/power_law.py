@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_EXPONENTS = np.linspace(0.05, 1, 20)
-_LEAST_ERROR = 0.001  # of a score at a size: no law is exact
+_EXPONENTS = np.geomspace(0.05, 1, 60)
+_LEAST_ERROR = 0.0003  # of a score at a size, to divide by
 SHARE = 0.9
 """Share of the truths that an interval is meant to hold."""
 
@@ -15,7 +15,7 @@ class PowerLaw:
     """The score a − b·n^−c of n training images.
 
     Attributes:
-        a: The score of endlessly many images, at most 1.
+        a: Where the law ends for endlessly many images. It may be above 1, since few sizes show no end.
         b: From 0; 0 for a score that does not rise.
         c: The exponent.
     """
@@ -25,8 +25,8 @@ class PowerLaw:
     c: float
 
     def at(self, sizes: float | np.ndarray) -> np.ndarray:
-        """Scores at these numbers of images, at least 0."""
-        return np.maximum(self.a - self.b * np.asarray(sizes, dtype=float) ** -self.c, 0)
+        """Scores at these numbers of images, in [0, 1]."""
+        return np.clip(self.a - self.b * np.asarray(sizes, dtype=float) ** -self.c, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Forecast:
 
 
 def fit_power_law(sizes: np.ndarray, scores: np.ndarray) -> PowerLaw:
-    """Least squares of a − b·n^−c with a ≤ 1, b ≥ 0 and c from 0.05 to 1.
+    """Least squares of a − b·n^−c with b ≥ 0 and c from 0.05 to 1.
 
     Power laws of this form: Hestness et al., "Deep Learning Scaling is Predictable, Empirically" (arXiv 1712.00409),
     who measured exponents below 0.5.
@@ -58,7 +58,7 @@ def fit_power_law(sizes: np.ndarray, scores: np.ndarray) -> PowerLaw:
         sizes: (S,) numbers of training images, at least two different ones.
         scores: (S,) in [0, 1].
     """
-    exponents = np.linspace(_EXPONENTS[0], _EXPONENTS[-1], 2000)
+    exponents = np.geomspace(_EXPONENTS[0], _EXPONENTS[-1], 2000)
     a, b, errors = _for_exponents(sizes, scores[None], np.ones(len(sizes)), exponents)
     best = int(errors[0].argmin())
     return PowerLaw(float(a[0, best]), float(b[0, best]), float(exponents[best]))
@@ -67,9 +67,9 @@ def fit_power_law(sizes: np.ndarray, scores: np.ndarray) -> PowerLaw:
 def forecast(sizes: np.ndarray, draws: np.ndarray, size: int, base: int) -> Forecast:
     """What scores at a few sizes say of another size.
 
-    For each draw, exponents from 0.05 to 1 are equally likely beforehand, and are weighed by how well the law with
-    this exponent fits. Intervals hold 90 % of these laws. The choice is the project's; docs/labelling.md says how
-    often an interval held the truth.
+    For each draw, exponents from 0.05 to 1 are equally likely beforehand on a logarithmic scale, and are weighed by
+    how well the law with this exponent fits. Intervals hold 90 % of these laws. The choice is the project's;
+    docs/labelling.md says how often an interval held the truth.
 
     Args:
         sizes: (S,) numbers of training images.
@@ -95,8 +95,6 @@ def _for_exponents(
     moved = powers - centre[:, None]  # (E, S)
     b = np.maximum(-(scores * share) @ moved.T / (moved**2 @ share), 0)  # (R, E)
     a = level[:, None] + b * centre  # (R, E)
-    through = np.maximum(((1 - scores) * share) @ powers.T / (powers**2 @ share), 0)  # where a would be above 1
-    b, a = np.where(a > 1, through, b), np.minimum(a, 1)
     errors = (weights * (scores[:, None] - a[..., None] + b[..., None] * powers) ** 2).sum(-1)
     return a, b * float(sizes.min()) ** exponents, errors
 
