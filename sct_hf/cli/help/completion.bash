@@ -5,12 +5,13 @@
 #    source ~/.local/share/bash_completion/sct-hf
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_sct_hf_subparsers=(audit benchmark calibrate check completion demo embed evaluate export hide learning-curve predict publish relabel suggest train zero-shot)
+_shtab_sct_hf_subparsers=(audit benchmark calibrate check compare completion demo embed evaluate export hide learning-curve predict publish relabel suggest train zero-shot)
 
 _shtab_sct_hf_audit_option_strings=(-h --help --output_dir --folds --most --shown)
 _shtab_sct_hf_benchmark_option_strings=(-h --help --options)
 _shtab_sct_hf_calibrate_option_strings=(-h --help --labels --model --profiles --folds --batch_size --batch-size --cpu_threads --cpu-threads --seed --dataset --data_dir --data-dir --eval_split --eval-split --eval_file --eval-file --image_column --image-column --label_column --label-column --separator --labels_file --labels-file --skip_missing_images --skip-missing-images --max_eval_samples --max-eval-samples --unseen_labels --unseen-labels --num_workers --num-workers)
 _shtab_sct_hf_check_option_strings=(-h --help --labels --plot --dataset --data_dir --data-dir --eval_split --eval-split --eval_file --eval-file --image_column --image-column --label_column --label-column --separator --labels_file --labels-file --skip_missing_images --skip-missing-images --max_eval_samples --max-eval-samples --unseen_labels --unseen-labels --num_workers --num-workers --train_split --train-split --train_file --train-file --check_data --check-data --allow_unlabelled --allow-unlabelled --train_size --train-size --difficult_in_training --difficult-in-training --hierarchy --holdout --holdout_seed --holdout-seed --holdout_stratified --holdout-stratified --known_proportion --known-proportion --single_positive --single-positive --mask_seed --mask-seed --max_train_samples --max-train-samples --unseen_images --unseen-images --shots --draw_from_rest --draw-from-rest --augment --collage --resampling --repeat_threshold --repeat-threshold --frequency_groups --frequency-groups)
+_shtab_sct_hf_compare_option_strings=(-h --help --output_file --image_dir --seed)
 _shtab_sct_hf_completion_option_strings=(-h --help)
 _shtab_sct_hf_demo_option_strings=(-h --help --model --label_encoder --port --share --device --max_pixels --max_images --max_labels)
 _shtab_sct_hf_embed_option_strings=(-h --help --labels_file --dataset --data_dir --split --encoder --template --seed --half --output)
@@ -79,7 +80,7 @@ _shtab_sct_hf_train___mixed_precision_choices=(auto no fp16 bf16)
 _shtab_sct_hf_train___save_dtype_choices=(float32 float16 bfloat16)
 _shtab_sct_hf_train___save_dtype_choices=(float32 float16 bfloat16)
 _shtab_sct_hf_zero_shot___format_choices=(table json csv)
-_shtab_sct_hf_pos_0_choices=(audit benchmark calibrate check completion demo embed evaluate export hide learning-curve predict publish relabel suggest train zero-shot)
+_shtab_sct_hf_pos_0_choices=(audit benchmark calibrate check compare completion demo embed evaluate export hide learning-curve predict publish relabel suggest train zero-shot)
 
 _shtab_sct_hf_audit__h_nargs=0
 _shtab_sct_hf_audit___help_nargs=0
@@ -106,6 +107,8 @@ _shtab_sct_hf_check___single_positive_nargs='?'
 _shtab_sct_hf_check___draw_from_rest_nargs='?'
 _shtab_sct_hf_check___draw_from_rest_nargs='?'
 _shtab_sct_hf_check___augment_nargs=+
+_shtab_sct_hf_compare__h_nargs=0
+_shtab_sct_hf_compare___help_nargs=0
 _shtab_sct_hf_completion__h_nargs=0
 _shtab_sct_hf_completion___help_nargs=0
 _shtab_sct_hf_demo__h_nargs=0

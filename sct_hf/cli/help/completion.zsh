@@ -14,6 +14,7 @@ _shtab_sct_hf_commands() {
     benchmark:'Compare heads, variants of SCT, treatments of unknown labels, and speed.'
     calibrate:'Fit calibration and thresholds to a checkpoint.'
     check:'Check labelled images before training.'
+    compare:'Compare two runs or evaluations of the same images.'
     completion:'Print the completion script of a shell.'
     demo:'Serve a page to try a model in the browser.'
     embed:'Embed label names as text vectors, in a file for --label_encoder.'
@@ -129,6 +130,18 @@ _shtab_sct_hf_check_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_check_defaults_added=0
+
+_shtab_sct_hf_compare_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--output_file[The page to write (compare.html).]:output_file:"
+  "--image_dir[Folder of the images, to show those that differ most.]:FOLDER:"
+  "--seed[Seed of the bootstrap (0).]:seed:"
+  ":Output folder of sct-hf train or sct-hf evaluate.:"
+  ":Another one, of the same images and labels.:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_compare_defaults_added=0
 
 _shtab_sct_hf_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -661,6 +674,7 @@ _shtab_sct_hf() {
         benchmark) _arguments -C -s $_shtab_sct_hf_benchmark_options ;;
         calibrate) _arguments -C -s $_shtab_sct_hf_calibrate_options ;;
         check) _arguments -C -s $_shtab_sct_hf_check_options ;;
+        compare) _arguments -C -s $_shtab_sct_hf_compare_options ;;
         completion) _arguments -C -s $_shtab_sct_hf_completion_options ;;
         demo) _arguments -C -s $_shtab_sct_hf_demo_options ;;
         embed) _arguments -C -s $_shtab_sct_hf_embed_options ;;
