@@ -20,7 +20,7 @@ from sct_hf.training.run_files import RunFile
 
 
 def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: BackboneConfig) -> bool:
-    """Bring predictions.parquet, metrics.json and per_label.csv in line with a new calibration.
+    """Bring predictions.parquet, metrics.json and per_label.csv in line with a new calibration; remove report.html.
 
     Saved scores are taken back to logits, exact to float32 but for scores of 0 and 1.
 
@@ -59,4 +59,5 @@ def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: 
     metrics |= acting_metrics(scores, targets, config, groups)
     predictions = Predictions(ids, scores, targets, names, positives, groups, contents)
     write_scores(folder, metrics=metrics, predictions=predictions)
+    (folder / RunFile.REPORT).unlink(missing_ok=True)  # of the former scores; it needs the images
     return True

@@ -15,10 +15,11 @@ from sct_hf.data.image_sources import ImageFiles
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
-from sct_hf.training.report import Predictions
+from sct_hf.training.report import Predictions, write_scores
 from sct_hf.training.report_images import best_and_worst
 from sct_hf.training.report_page import write_report_page
 from sct_hf.training.report_parts import training_charts
+from sct_hf.training.rescore import rescore
 from tests.hostile import HOSTILE_NAMES
 from tests.page_checks import ReadPage, harmless_page
 
@@ -157,3 +158,12 @@ def test_a_run_writes_it_unless_figures_are_off(
     assert sum(value.startswith("data:image/jpeg") for value in read.attributes("src")) >= 4
     train(tiny(output_dir=tmp_path / "without", epochs=1))
     assert not (tmp_path / "without" / "report.html").exists()
+
+
+def test_a_report_of_scores_before_calibration_does_not_stay(tmp_path: Path) -> None:
+    names, ids = LABELS, [str(row) for row in range(4)]
+    metrics = multilabel_metrics(SCORES, TARGETS, label_names=names)
+    write_scores(tmp_path, metrics=metrics, predictions=Predictions(ids, SCORES, TARGETS, names))
+    (tmp_path / "report.html").write_text("of the former scores")
+    assert rescore(tmp_path, None, build_model("test_resnet", names, image_size=32, head="linear").config)
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "per_label.csv", "predictions.parquet"}
