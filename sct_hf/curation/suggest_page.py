@@ -24,14 +24,14 @@ class _Pictures:
     def name(self, row: int) -> str:
         return path_below(self._paths[row], self._root).as_posix()
 
-    def of(self, row: int, side: int) -> list[Picture]:
+    def of(self, row: int, side: int, caption: str = "") -> list[Picture]:
         """The picture of an image; none if the page is full, or the file is gone."""
         try:
             uri = data_uri(self._paths[row], side)
         except (OSError, ValueError):
             return []
         self._left -= len(uri)
-        return [Picture(uri, self.name(row))] if self._left > 0 else []
+        return [Picture(uri, caption)] if self._left > 0 else []
 
 
 def write_page_of(found: Suggestions, path: Path, source: str) -> None:
@@ -70,7 +70,7 @@ def _figures(found: Suggestions) -> list[Figure]:
 
 
 def _cluster(cluster: Cluster, found: Suggestions, pictures: _Pictures) -> Card:
-    shown = [picture for row in cluster.rows[:_IN_GROUP] for picture in pictures.of(row, _SMALL)]
+    shown = [picture for row in cluster.rows[:_IN_GROUP] for picture in pictures.of(row, _SMALL, pictures.name(row))]
     known = [word for word in cluster.words if word in found.label_names]
     notes = [f"{len(cluster.rows):,} images"]
     if known:

@@ -55,5 +55,7 @@ def forecast_lines(curve: LearningCurve) -> list[str]:
     )
     if curve.left_out:
         some = ", ".join(curve.left_out[:5]) + (", …" if len(curve.left_out) > 5 else "")
-        lines.append(f"{len(curve.left_out)} labels with too few images are not in these figures: {some}")
+        count = len(curve.left_out)
+        are = "labels with too few images are" if count > 1 else "label with too few images is"
+        lines.append(f"{count} {are} not in these figures: {some}")
     return lines
