@@ -17,7 +17,7 @@ class ExportArguments(CheckedOptions):
     overwrite_output_dir: bool = option(False, "Replace an export in the output folder.", group=_GROUP)
     format: list[str] = option(["onnx"], f"One or more of {', '.join(FORMATS)}.", group=_GROUP)
     maps: bool = option(
-        False, "Add the region-to-label transport plan as a second output, for heatmaps.", group=_GROUP
+        False, "Add the region-to-label transport plan as a further output, for heatmaps.", group=_GROUP
     )
     fixed_size: bool = option(False, "Fix height and width to the model's, even if they could vary.", group=_GROUP)
     int8: bool = option(

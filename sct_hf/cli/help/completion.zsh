@@ -220,7 +220,7 @@ _shtab_sct_hf_export_options=(
   {--output_dir,--output-dir}"[Folder for the graphs and export.json. (default\: outputs\/export)]:output_dir:"
   {--overwrite_output_dir,--overwrite-output-dir}"[Replace an export in the output folder. (default\: false)]:true|false:"
   "--format[One or more of onnx, openvino, torch_export. (default\: onnx)]:format:"
-  "--maps[Add the region-to-label transport plan as a second output, for heatmaps. (default\: false)]:true|false:"
+  "--maps[Add the region-to-label transport plan as a further output, for heatmaps. (default\: false)]:true|false:"
   {--fixed_size,--fixed-size}"[Fix height and width to the model\'s, even if they could vary. (default\: false)]:true|false:"
   "--int8[Also write ONNX and OpenVINO files with int8 convolutions and linear layers. (default\: false)]:true|false:"
   {--calibration_images,--calibration-images}"[Image files, folders or globs to calibrate int8 on. (default\: none)]:calibration_images:"
