@@ -12,6 +12,7 @@ from sct_hf.benchmark.partial import PartialArguments
 from sct_hf.benchmark.speed import SpeedArguments
 from sct_hf.cli.check import CheckArguments
 from sct_hf.cli.hide import OutputArguments
+from sct_hf.cli.learning_curve import CurveArguments
 from sct_hf.export.arguments import ExportArguments
 from sct_hf.objectives.base import OBJECTIVES, Objective
 from sct_hf.options import CheckedOptions, default_of, facts_of, option, options_of
@@ -24,7 +25,7 @@ from sct_hf.training.parsing import RecipeArguments, parse, parse_into
 MOST = 90
 TRAINING = (RecipeArguments, *training_options())
 OTHERS = (ExportArguments, ScoringArguments, AccuracyArguments, AblationArguments, PartialArguments, SpeedArguments)
-EVERY = (*TRAINING, *OTHERS, CalibrationArguments, CheckArguments, OutputArguments)
+EVERY = (*TRAINING, *OTHERS, CalibrationArguments, CheckArguments, CurveArguments, OutputArguments)
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
