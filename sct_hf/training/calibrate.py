@@ -34,6 +34,7 @@ from sct_hf.training.report import percent, write_json
 from sct_hf.training.rescore import rescore
 from sct_hf.training.run_data import load_evaluation_images, load_run_data
 from sct_hf.training.run_files import RunFile
+from sct_hf.training.saved_scores import read_predictions
 from sct_hf.training.stopping import StopSignals
 
 
@@ -113,14 +114,7 @@ def _scores(
 
 def _reported(folder: Path) -> set[str]:
     """Contents of the images that the figures in a checkpoint's folder are of; empty if it has none."""
-    path = folder / RunFile.PREDICTIONS
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError:
-        return set()
-    except Exception as error:  # a damaged parquet file makes pyarrow raise almost anything
-        raise InputError(f"{path} cannot be read ({str(error)[:200]}): evaluate the checkpoint again") from error
-    return set(table["content"]) if "content" in table else set()
+    return set(read_predictions(folder).contents or ()) if (folder / RunFile.PREDICTIONS).is_file() else set()
 
 
 def _write_config(path: Path, found: Decisions) -> None:

@@ -15,8 +15,9 @@ from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.outputs_sct import label_scores
 from sct_hf.training.acting import acting_metrics
 from sct_hf.training.folds import as_logits
-from sct_hf.training.report import Predictions, write_scores
+from sct_hf.training.report import write_scores
 from sct_hf.training.run_files import RunFile
+from sct_hf.training.saved_scores import read_predictions
 
 
 def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: BackboneConfig) -> bool:
@@ -38,16 +39,15 @@ def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: 
     names = config.label_names
     if not (folder / RunFile.PREDICTIONS).is_file():
         return False
+    saved = read_predictions(folder)
+    if list(saved.label_names) != names:
+        raise InputError(f"the figures in {folder} are of other labels than its checkpoint's: evaluate again")
     try:
         metrics = json.loads((folder / RunFile.METRICS).read_text(encoding="utf-8"))
-        table = pd.read_parquet(folder / RunFile.PREDICTIONS)
-        scores, targets = (table[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
         of_labels = pd.read_csv(folder / RunFile.PER_LABEL)
-        contents = table["content"].tolist() if "content" in table else None
-        ids = table["image_id"].tolist()
-    except Exception as error:  # a damaged parquet file makes pyarrow raise almost anything
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"the figures in {folder} cannot be read ({str(error)[:200]}): evaluate again") from error
-    logits = as_logits(scores).astype(np.float64)
+    logits, targets = as_logits(saved.scores).astype(np.float64), saved.targets
     if before is not None:
         logits = (logits - np.array(before["shift"])) / np.array(before["slope"])
     scores = label_scores(torch.from_numpy(logits), config).numpy()
@@ -57,7 +57,7 @@ def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: 
     positives = of_labels["train_positives"].to_numpy() if "train_positives" in of_labels else None
     groups = of_labels["group"].tolist() if "group" in of_labels else None
     metrics |= acting_metrics(scores, targets, config, groups)
-    predictions = Predictions(ids, scores, targets, names, positives, groups, contents)
+    predictions = saved._replace(scores=scores, train_positives=positives, groups=groups)
     write_scores(folder, metrics=metrics, predictions=predictions)
     (folder / RunFile.REPORT).unlink(missing_ok=True)  # of the former scores; it needs the images
     return True
