@@ -138,8 +138,6 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
             positives = pd.read_csv(folder / RunFile.PER_LABEL)["train_positives"].astype(int).to_numpy()
             groups = frequency_groups(positives, metrics["frequency_limits"])
             computed |= group_metrics(computed["AP"], names, groups)
-        if "calibration" in metrics or model.config.thresholds is not None:
-            computed |= acting_metrics(scores, targets, model.config, groups)
     except (KeyError, OSError, TypeError, ValueError, OverflowError, pyarrow.lib.ArrowException) as error:
         reason = failure_reason(error)
         refuse(
@@ -147,6 +145,8 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
         )
     if scores.min() < 0 or scores.max() > 1:
         refuse(folder, f"{RunFile.PREDICTIONS} has scores outside [0, 1]", "train again")
+    if "calibration" in metrics or model.config.thresholds is not None:
+        computed |= acting_metrics(scores, targets, model.config, groups)
     for name, value in computed.items():
         if name not in metrics:
             refuse(folder, f"{RunFile.METRICS} lacks {name}", "train again")

@@ -31,7 +31,15 @@ def group_labels(folder: Path, **changes: Any) -> None:
     ap = table["AP"]
     means = {"mAP_rare": (ap[0] + ap[3]) / 2, "mAP_common": ap[2], "mAP_frequent": ap[1]}
     counts = {"labels_rare": 2, "labels_common": 1, "labels_frequent": 1}
-    edit(folder / "metrics.json", **{"frequency_limits": [5, 9], **means, **counts, **changes})
+    told = json.loads((folder / "metrics.json").read_text())["calibration"]
+    error = told["ECE_by_label"]  # of blue, green, red and white
+    by_group = {
+        "ECE_rare": (error["blue"] + error["white"]) / 2,
+        "ECE_common": error["red"],
+        "ECE_frequent": error["green"],
+    }
+    calibration = {"calibration": told | by_group}
+    edit(folder / "metrics.json", **{"frequency_limits": [5, 9], **means, **counts, **calibration, **changes})
 
 
 def test_quality_of_rare_labels_can_be_published(folder: Path) -> None:

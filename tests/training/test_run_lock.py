@@ -9,7 +9,7 @@ import pytest
 from accelerate import Accelerator
 
 from sct_hf.errors import InputError
-from sct_hf.training import loop
+from sct_hf.training import run
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
 from sct_hf.training.run_lock import run_lock
@@ -86,7 +86,7 @@ def test_an_option_found_bad_late_leaves_the_folder_as_it_was(
         train(tiny(output_dir=tmp_path / "old", overwrite_output_dir=True, backbone="resnet51"))
     assert {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()} == before
     with monkeypatch.context() as patch:  # later still: in the first step
-        patch.setattr(loop.Run, "_step", lambda *_: (_ for _ in ()).throw(InputError("bad")))
+        patch.setattr(run.Run, "_step", lambda *_: (_ for _ in ()).throw(InputError("bad")))
         with pytest.raises(InputError, match="bad"):
             train(tiny(output_dir=tmp_path / "new"))
     train(tiny(output_dir=tmp_path / "new", epochs=1, seed=1))
