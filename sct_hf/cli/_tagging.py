@@ -37,7 +37,8 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the options of tags, output and machine."""
     parser.add_argument("--threshold", type=float, help="Least score of a tag (default: the profile's, or 0.5).")
     parser.add_argument(
-        "--profile", help="The checkpoint's thresholds to use, such as precision=0.9 (default: its first profile)."
+        "--profile",
+        help="The checkpoint's thresholds to use, such as precision=0.9 (default: balanced, or the first by name).",
     )
     parser.add_argument(
         "--abstain", type=float, help="Mark tags as unsure within this distance of their threshold, such as 0.1."

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from transformers.utils import logging
 
+from sct_hf.errors import InputError
+from sct_hf.options import options_of
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.calibrate import calibrate, format_decisions
 from sct_hf.training.calibration_arguments import CalibrationArguments
@@ -34,6 +36,10 @@ def main(argv: Sequence[str]) -> int:
     if recognised is not None:
         print(recognised)
     arguments, data = parse_into(words, *_OPTIONS)
-    own = {"dataset", "data_dir", "eval_file"} & options_on_command_line(words)
+    given = options_on_command_line(words) & options_of(EvaluationDataArguments).keys()
+    own = {"dataset", "data_dir", "eval_file"} & given
+    if given and not own:
+        name = min(given)
+        raise InputError(f"{name} is given without images: name them too, or leave it out for the run's own images")
     print(format_decisions(calibrate(arguments, data if own else None)))
     return 0

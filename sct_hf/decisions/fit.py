@@ -46,7 +46,7 @@ def fit_decisions(
         label_names: The C labels.
         label_parents: {label: its parents}. All labels then share one slope and shift, which keep the order of scores,
             and no parent has a higher threshold than its children.
-        profiles: Names of profiles; see `parse_profile`. The first is the default of the checkpoint.
+        profiles: Names of profiles; see `parse_profile`.
         seed: Seed of the folds of cross-validation.
 
     Raises:

@@ -35,7 +35,7 @@ class Viewer:
         label_names: The names of the checkpoint's labels.
         has_maps: Whether the model has maps of its labels to show.
         threshold: First threshold of labels for which the checkpoint has none.
-        profiles: The names of the checkpoint's profiles of thresholds; the first is the default.
+        profiles: The names of the checkpoint's profiles of thresholds, the default first.
         closed: Why the checkpoint takes no other labels; None if it does.
         words: What the page writes for each of the checkpoint's labels: the words of its label text, or the name.
     """
@@ -47,7 +47,8 @@ class Viewer:
         self.has_maps: bool = tagger.gives_maps
         self.threshold: float = tagger.THRESHOLD
         thresholds = getattr(tagger.model.config, "thresholds", None)
-        self.profiles: list[str] = [*thresholds] if isinstance(thresholds, dict) else []
+        names = sorted(thresholds) if isinstance(thresholds, dict) else []
+        self.profiles: list[str] = sorted(names, key=lambda name: name != "balanced")
         self.closed: str | None = None
         try:
             self._stages(self.label_names)
@@ -64,7 +65,7 @@ class Viewer:
         return [self.words[name] for name in names] if names == self.label_names else names
 
     def thresholds(self, names: list[str], profile: str | None = None) -> dict[str, float]:
-        """The thresholds of labels, by a profile or the first one; 0.5 for a label that the checkpoint lacks."""
+        """The thresholds of labels, by a profile or the default one; 0.5 for a label that the checkpoint lacks."""
         return dict(zip(names, self._tagger.thresholds(names, None, profile), strict=True))
 
     def look(self, path: str, names: list[str]) -> Seen:

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+")
     parser.add_argument("--graph", default="model.onnx")
-    parser.add_argument("--profile", choices=[*EXPORT["profiles"]], help="thresholds to use (default: the first)")
+    parser.add_argument("--profile", choices=[*EXPORT["profiles"]], help="thresholds to use")
     arguments = parser.parse_args(argv)
     session = onnxruntime.InferenceSession(FOLDER / arguments.graph, providers=["CPUExecutionProvider"])
     code = 0

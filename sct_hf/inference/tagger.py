@@ -130,7 +130,7 @@ class Tagger:
             threshold: Least score of a tag, in [0, 1], or least scores by label; by default the profile's, or 0.5.
             top_k: Most tags per image; None for no limit.
             batch_size: Images per batch.
-            profile: One of the checkpoint's profiles of thresholds; by default the first.
+            profile: One of the checkpoint's profiles of thresholds; by default `balanced`, or the first by name.
             abstain: Distance from a label's threshold within which it is unsure, see `Tags.unsure`.
             maps: Whether to fill `Tags.maps` and `Tags.boxes`.
             known_labels: Labels known to be present (True) or absent (False) in every image; see the pipeline, as for

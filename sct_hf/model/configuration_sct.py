@@ -133,8 +133,8 @@ class BackboneConfig(PreTrainedConfig):
             `"slope"` a > 0 and `"shift"` b of each label, in the order of the logits, which stay as they are: a score
             is sigmoid(a · logit + b).
         thresholds (`list[float]`, or `dict` of such lists by profile, *optional*):
-            Threshold of each label; 0.5 for all if not given. A tag scores at least this. The first profile is the
-            default. None in a profile means that the label cannot keep what the profile promises: it is no tag.
+            Threshold of each label; 0.5 for all if not given. A tag scores at least this. See
+            `default_profile`. None in a profile: the label cannot keep what the profile promises, so it is no tag.
         label_parents (`dict[str, list[str]]`, *optional*):
             A hierarchy of the labels, {label: its parents}. In evaluation a parent's logit is the maximum of its own
             and those of its descendants (C-HMCNN, Giunchiglia & Lukasiewicz, NeurIPS 2020).

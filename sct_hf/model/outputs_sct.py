@@ -2,7 +2,7 @@
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -170,8 +170,17 @@ def label_scores(logits: Tensor, config: Any, names: Sequence[str] | None = None
     return torch.sigmoid(logits.new_tensor(slope) * logits + logits.new_tensor(shift))
 
 
+def default_profile(profiles: Iterable[str]) -> str:
+    """The profile that applies if none is named: "balanced" if there is one, else the first by name.
+
+    A rule of names, since the order of a config.json means nothing.
+    """
+    names = sorted(profiles)
+    return "balanced" if "balanced" in names else names[0]
+
+
 def label_thresholds(config: Any, profile: str | None = None) -> list[float] | None:
-    """The thresholds of a checkpoint's C labels: those of a profile, or of the first one.
+    """The thresholds of a checkpoint's C labels: those of a profile, or of the default one.
 
     Returns:
         C numbers in [0, 1], infinite for a label that cannot keep what the profile promises; None if the checkpoint
@@ -187,7 +196,7 @@ def label_thresholds(config: Any, profile: str | None = None) -> list[float] | N
             f"choose from {', '.join(profiles)}" if profiles else "the checkpoint has none; sct-hf calibrate adds some"
         )
         raise ValueError(f"profile is {reprlib.repr(profile)}: {remedy}")
-    values = profiles[profile or next(iter(profiles))] if profiles else given
+    values = profiles[profile or default_profile(profiles)] if profiles else given
     return None if values is None else [math.inf if value is None else float(value) for value in values]
 
 
@@ -290,4 +299,4 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
 
 
 __all__ = ["Match", "MultiLabelOutput", "SCTModelOutput", "Seen", "as_map", "asymmetric_loss", "known_targets"]
-__all__ += ["label_scores", "label_thresholds", "weighted_sum"]
+__all__ += ["default_profile", "label_scores", "label_thresholds", "weighted_sum"]

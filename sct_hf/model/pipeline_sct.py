@@ -53,8 +53,8 @@ class MultiLabelImageClassificationPipeline(Pipeline):
     Args:
         threshold (`float` or `dict[str, float]`, *optional*): Least score of a tag, or least scores by label. The
             default is the profile's, or 0.5.
-        profile (`str`, *optional*): Which of `config.thresholds` to use, such as `"precision=0.9"`; the first if not
-            given.
+        profile (`str`, *optional*): Which of `config.thresholds` to use, such as `"precision=0.9"`; by default
+            `"balanced"`, or the first by name.
         abstain (`float`, *optional*): Mark tags with `"unsure"`: True for labels that score within this distance of
             their threshold, but not below half of it. A label that cannot keep what the profile promises is unsure.
         top_k (`int`, *optional*): Most tags per image; the best are kept.
@@ -194,7 +194,7 @@ class MultiLabelImageClassificationPipeline(Pipeline):
         Args:
             names: The labels' names. A label that the checkpoint lacks has 0.5.
             threshold: One number for all labels, or numbers by name, which override the profile's.
-            profile: One of the checkpoint's profiles; the first if None.
+            profile: One of the checkpoint's profiles; `default_profile` if None.
 
         Raises:
             ValueError: A threshold is outside [0, 1], its name is not among `names`, or there is no such profile.

@@ -1,7 +1,6 @@
 """Fit calibration and thresholds to a checkpoint in a folder, and write them into it."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from sct_hf.escaping import in_line
 from sct_hf.files import atomic_write
 from sct_hf.pretrained import load_pretrained
 from sct_hf.training.accelerators import accelerator_of
-from sct_hf.training.arguments import EvaluationDataArguments
+from sct_hf.training.arguments import Arguments, EvaluationDataArguments
 from sct_hf.training.calibration_arguments import CalibrationArguments
 from sct_hf.training.data_checks import check_run_data
-from sct_hf.training.decide import decide, set_decisions
+from sct_hf.training.decide import decide, read_record, set_decisions
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
-from sct_hf.training.finished_run import arguments_of
+from sct_hf.training.finished_run import arguments_of, trained_on
 from sct_hf.training.folds import Scored, as_logits, out_of_fold
 from sct_hf.training.loaders import make_loader
 from sct_hf.training.models import load_model
@@ -34,6 +33,7 @@ from sct_hf.training.report import percent, write_json
 from sct_hf.training.rescore import rescore
 from sct_hf.training.run_data import load_evaluation_images, load_run_data
 from sct_hf.training.run_files import RunFile
+from sct_hf.training.run_lock import run_lock
 from sct_hf.training.saved_scores import read_predictions
 from sct_hf.training.stopping import StopSignals
 
@@ -56,29 +56,45 @@ def calibrate(arguments: CalibrationArguments, data: EvaluationDataArguments | N
     folder = Path(arguments.model)
     if not (folder / RunFile.CONFIG).is_file():
         raise InputError(f"model is {str(folder)!r}, which holds no {RunFile.CONFIG}: name the folder of a checkpoint")
-    fitted = _of_run(arguments, folder) if data is None else _of_images(arguments, folder, data)
-    scored, contents, evaluated, facts, parents = fitted
-    found, record = decide(
-        scored, contents, evaluated, label_parents=parents, profiles=arguments.profiles, seed=arguments.seed
-    )
-    record = facts | record
+    run = arguments_of(folder) if data is None else None
+    accelerator = _accelerator(arguments) if run is None else accelerator_of(run)
+    with run_lock(folder, accelerator):
+        if run is not None:
+            fitted = _of_run(arguments, folder, run, accelerator)
+        else:
+            assert data is not None
+            fitted = _of_images(arguments, folder, data, accelerator)
+        scored, contents, evaluated, facts, parents = fitted
+        found, record = decide(
+            scored, contents, evaluated, label_parents=parents, profiles=arguments.profiles, seed=arguments.seed
+        )
+        record = facts | record
+        if accelerator.is_main_process:
+            _write(folder, found, record)
+        accelerator.wait_for_everyone()
+    return record
+
+
+def _write(folder: Path, found: Decisions, record: dict[str, Any]) -> None:
+    """Write all files, config.json last: after a kill, the next call still knows what the saved scores come from."""
     config = load_pretrained(AutoConfig, folder)
     before = config.calibration
     set_decisions(config, found)
+    rescore(folder, before, config)
     write_json(folder / RunFile.DECISIONS, record)
     reliability_figure(record["calibration"], folder / RunFile.RELIABILITY)
     _write_config(folder / RunFile.CONFIG, found)
-    rescore(folder, before, config)
-    return record
+
+
+def _accelerator(arguments: CalibrationArguments) -> Accelerator:
+    return make_accelerator(mixed_precision="no", cpu_threads=arguments.cpu_threads, seed=arguments.seed)
 
 
 _Scores = tuple[Scored, list[str], set[str], dict[str, Any], dict[str, list[str]] | None]
 
 
-def _of_run(arguments: CalibrationArguments, folder: Path) -> _Scores:
+def _of_run(arguments: CalibrationArguments, folder: Path, run: Arguments, accelerator: Accelerator) -> _Scores:
     """Out-of-fold scores of a run's training images."""
-    run = arguments_of(folder)
-    accelerator = accelerator_of(replace(run, train=replace(run.train, report_to="none")))
     run_data = load_run_data(run.data, run.train.seed, check_run_data(run.data) if run.data.check_data else None)
     with StopSignals(accelerator) as signals:
         scored = out_of_fold(run, run_data, folder, folds=arguments.folds, accelerator=accelerator, signals=signals)
@@ -87,9 +103,15 @@ def _of_run(arguments: CalibrationArguments, folder: Path) -> _Scores:
     return scored, contents, evaluated, facts, run_data.label_parents
 
 
-def _of_images(arguments: CalibrationArguments, folder: Path, data: EvaluationDataArguments) -> _Scores:
+def _of_images(
+    arguments: CalibrationArguments, folder: Path, data: EvaluationDataArguments, accelerator: Accelerator
+) -> _Scores:
     """Scores of images that the user gives."""
-    accelerator = make_accelerator(mixed_precision="no", cpu_threads=arguments.cpu_threads, seed=arguments.seed)
+    if trained_on(folder, data):
+        raise InputError(
+            f"{data.dataset} {data.eval_split} trained the model, so its scores there are too sure: give other "
+            "images, or none, and the run's own images are scored by models that did not see them"
+        )
     model = load_model(arguments.model, field="model")
     images = load_evaluation_images(data, arguments.seed)
     names, parents = model.config.label_names, model.config.label_parents
@@ -98,7 +120,7 @@ def _of_images(arguments: CalibrationArguments, folder: Path, data: EvaluationDa
     scores, targets = _scores(model, images, data, arguments.batch_size, accelerator)
     scored = Scored(images.image_ids, names, as_logits(scores), targets.astype(np.int8), np.zeros(len(images), int))
     facts = {"dataset": images.name, "split": images.split}
-    return scored, image_contents(images), _reported(folder), facts, parents
+    return scored, image_contents(images), _reported(folder, images) | _trained(folder), facts, parents
 
 
 def _scores(
@@ -112,9 +134,29 @@ def _scores(
     return scores, targets
 
 
-def _reported(folder: Path) -> set[str]:
-    """Contents of the images that the figures in a checkpoint's folder are of; empty if it has none."""
-    return set(read_predictions(folder).contents or ()) if (folder / RunFile.PREDICTIONS).is_file() else set()
+def _reported(folder: Path, images: LabelledImages) -> set[str]:
+    """Contents of the images that the figures in a checkpoint's folder are of; empty if it has none.
+
+    Raises:
+        InputError: The figures are of this split, and do not say of which images.
+    """
+    if not (folder / RunFile.PREDICTIONS).is_file():
+        return set()
+    contents = read_predictions(folder).contents
+    if contents is None:
+        metrics = json.loads((folder / RunFile.METRICS).read_text(encoding="utf-8"))
+        if (metrics.get("dataset"), metrics.get("split")) == (images.name, images.split):
+            raise InputError(
+                f"the figures in {str(folder)!r} are of {images.name} {images.split} too, which would flatter them: "
+                "give other images"
+            )
+    return set(contents or ())
+
+
+def _trained(folder: Path) -> set[str]:
+    """Contents of the training images, where an earlier fit in folds noted them."""
+    record = read_record(folder) or {}
+    return set(record.get("contents") or ()) if "folds" in record else set()
 
 
 def _write_config(path: Path, found: Decisions) -> None:
@@ -130,7 +172,7 @@ def format_decisions(record: dict[str, Any]) -> str:
     where = f"Fitted on {record['images']} images of {record['dataset']} {record['split']}"
     where += f" in {record['folds']} folds" if "folds" in record else ""
     if left := record["left_out_as_evaluated"]:
-        where += f"; {left} more are left out, since the checkpoint's figures are of them"
+        where += f"; {left} more are left out, since training or the checkpoint's figures used them"
     error = {when: record["calibration"][when]["ECE_mean"] for when in ("before", "after")}
     profiles = record["profiles"]
     labels = next(iter(profiles.values()))["labels"]

@@ -16,7 +16,7 @@ class CalibrationArguments(CheckedOptions):
     model: str = option("", "Folder of a checkpoint, whose config.json is changed. Required.", group=_GROUP)
     profiles: list[str] = option(
         list(DEFAULT_PROFILES),
-        "Profiles of thresholds to fit; the first becomes the default: balanced, precision=0.9, recall=0.9, fdr=0.1.",
+        "Profiles of thresholds to fit: balanced, precision=0.9, recall=0.9, fdr=0.1, and others like them.",
         group=_GROUP,
     )
     folds: int = option(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sct_hf.errors import InputError
+from sct_hf.escaping import in_line
 from sct_hf.files import images_below
 from sct_hf.metrics.paired_bootstrap import RESAMPLES, Interval, paired_bootstrap
 from sct_hf.pages import Card, Column, Mark, Picture, Table, Tag, data_uri, write_page
@@ -116,7 +117,10 @@ def format_comparison(found: Comparison) -> str:
         }
         for name, interval in found.figures.items()
     ]
-    heads = [f"first   {found.titles[0]}", f"second  {found.titles[1]}"]
+    heads = [
+        in_line(f"{place}  {title}  {_facts(Path(title))}".rstrip())
+        for place, title in zip(("first ", "second"), found.titles, strict=True)
+    ]
     images, labels = found.one.scores.shape
     note = f"{images} images, {labels} labels; paired bootstrap of the images, {RESAMPLES} draws; percent"
     return "\n".join([*heads, "", aligned(pd.DataFrame(rows)), "", note])
@@ -171,7 +175,8 @@ def _facts(folder: Path) -> str:
     try:
         metrics = json.loads((folder / RunFile.METRICS).read_text(encoding="utf-8"))
         told = [f"{name} {metrics[name]}" for name in ("model", "head", "dataset", "split") if name in metrics]
-    except (OSError, ValueError, TypeError, RecursionError):
+        told += ["calibrated" if "before" in metrics["calibration"] else "not calibrated"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return ""
     return ", ".join(told)
 

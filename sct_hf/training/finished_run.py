@@ -1,11 +1,12 @@
 """What a run's folder says of itself: its arguments, and with them its images."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from sct_hf.errors import InputError
-from sct_hf.training.arguments import Arguments
+from sct_hf.training.arguments import Arguments, EvaluationDataArguments
 from sct_hf.training.parsing import parse
 from sct_hf.training.run_files import RunFile
 
@@ -25,3 +26,17 @@ def arguments_of(folder: Path) -> Arguments:
         raise InputError(f"{path} does not hold the command of a training run: train again")
     arguments = parse(words[2:])
     return replace(arguments, train=replace(arguments.train, output_dir=str(folder)))
+
+
+def trained_on(folder: Path, data: EvaluationDataArguments) -> bool:
+    """Whether the run in `folder`, if one is there, was trained on the split that is scored."""
+    try:
+        told = json.loads((folder / RunFile.ARGUMENTS).read_text(encoding="utf-8"))["arguments"]
+        there = (told["dataset"], _place(told["data_dir"]), told["train_split"], _place(told["train_file"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return there == (data.dataset, _place(data.data_dir), data.eval_split, _place(data.eval_file))
+
+
+def _place(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(path)

@@ -1,21 +1,26 @@
 """Scores of training images by models that did not see them: K folds on the cached maps of a frozen backbone."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from accelerate import Accelerator
 
 from sct_hf.data import LabelledImages
+from sct_hf.data.contents import image_contents
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.progress import say, silence
 from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import HELD_OUT, Arguments
 from sct_hf.training.checkpoints import room_to_save
+from sct_hf.training.identity import run_identity
 from sct_hf.training.run import Run
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
@@ -103,6 +108,27 @@ def deal(targets: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return found
 
 
+def deal_images(images: LabelledImages, folds: int, seed: int) -> np.ndarray:
+    """The fold of each image, see `deal`; images with the same content are in the same fold.
+
+    Raises:
+        InputError: There are fewer different images than folds.
+    """
+    _, groups = np.unique(image_contents(images), return_inverse=True)  # (N,)
+    shown = np.zeros((groups.max() + 1, len(images.label_names)), dtype=np.int8)
+    np.maximum.at(shown, groups, images.targets().clip(0).astype(np.int8))
+    return deal(shown, folds, seed)[groups]
+
+
+def part_digest(arguments: Arguments, *parts: LabelledImages) -> str:
+    """What decides the scores of a part, in 12 hexadecimal digits: settings, images and labels."""
+    told: list[Any] = [run_identity(arguments), *(list(images.image_ids) for images in parts)]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass"))
+    for images in parts:
+        digest.update(np.ascontiguousarray(images.targets()).tobytes())
+    return digest.hexdigest()[:12]
+
+
 def train_and_score(
     arguments: Arguments,
     run_data: RunData,
@@ -120,12 +146,14 @@ def train_and_score(
         run_data: Its images.
         training: Part of `run_data.all_training` to train on.
         scored: Part of `run_data.all_training` to score.
-        folder: Folder of this part, which holds nothing else. At the end only the scores are left in it.
+        folder: Folder of this part. Its work is in a folder below, named by settings, images and labels, so that a
+            part of other ones is never taken for it.
         signals: Signals that stop it.
 
     Raises:
         InputError: The run caches no maps, or the folder has another run.
     """
+    folder = folder / part_digest(arguments, training, scored)
     done = folder / RunFile.OUT_OF_FOLD
     if done.exists():
         return Scored.load(done)
@@ -193,23 +221,27 @@ def out_of_fold(
     target, parts = folder / RunFile.OUT_OF_FOLD, folder / RunFile.FOLDS
     images = run_data.training
     if target.exists():
-        return _of_images(Scored.load(target), images, target)
+        found = _of_images(Scored.load(target), images, target)
+        say(accelerator, f"the scores in {target} are used, of {found.folds.max() + 1} folds")
+        return found
     require_cached_maps(arguments)
-    dealt = deal(images.targets(), folds, arguments.train.seed)
-    found = []
+    dealt = deal_images(images, folds, arguments.train.seed)
+    scored_parts = []
     for fold in range(folds):
         say(
             accelerator,
             f"fold {fold + 1} of {folds}: {np.sum(dealt != fold)} images train, {np.sum(dealt == fold)} are scored",
         )
         training, scored = images.select(np.flatnonzero(dealt != fold)), images.select(np.flatnonzero(dealt == fold))
-        found.append(train_and_score(arguments, run_data, training, scored, parts / f"{fold + 1}-of-{folds}", signals))
+        scored_parts.append(
+            train_and_score(arguments, run_data, training, scored, parts / f"{fold + 1}-of-{folds}", signals)
+        )
     order = np.argsort(np.concatenate([np.flatnonzero(dealt == fold) for fold in range(folds)]))
     together = Scored(
         list(images.image_ids),
         images.label_names,
-        np.concatenate([part.logits for part in found])[order],
-        np.concatenate([part.targets for part in found])[order],
+        np.concatenate([part.logits for part in scored_parts])[order],
+        np.concatenate([part.targets for part in scored_parts])[order],
         dealt,
     )
     if accelerator.is_main_process:
@@ -230,8 +262,9 @@ def require_cached_maps(arguments: Arguments) -> None:
 
 
 def _of_images(found: Scored, images: LabelledImages, path: Path) -> Scored:
-    """Scores of exactly these images."""
-    if list(found.image_ids) != list(images.image_ids) or list(found.label_names) != list(images.label_names):
+    """Scores of exactly these images, with these labels."""
+    same = list(found.image_ids) == list(images.image_ids) and list(found.label_names) == list(images.label_names)
+    if not (same and np.array_equal(found.targets, images.targets())):
         raise InputError(f"{path} has scores of other images or labels: delete it, and score again")
     return found
 

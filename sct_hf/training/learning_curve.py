@@ -1,16 +1,13 @@
 """How much more images would give: scores after training on a quarter, a half and all of them."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
 
-from sct_hf.data import LabelledImages
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.metrics.functional import multilabel_metrics
@@ -21,8 +18,7 @@ from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.curve import LearningCurve
 from sct_hf.training.curve_files import write_curve_figure, write_curve_page
 from sct_hf.training.data_checks import check_run_data
-from sct_hf.training.folds import deal, require_cached_maps, train_and_score
-from sct_hf.training.identity import run_identity
+from sct_hf.training.folds import deal_images, require_cached_maps, train_and_score
 from sct_hf.training.launch import command_to_go_on
 from sct_hf.training.power_law import forecast
 from sct_hf.training.redrawing import redrawn
@@ -80,14 +76,14 @@ def _measure(
     images = run_data.all_training  # nothing is selected or scored beside the folds
     targets = images.targets()  # (N, C)
     _require_enough(len(images), folds)
-    dealt = deal(targets, folds, arguments.train.seed)
+    dealt = deal_images(images, folds, arguments.train.seed)
     kept = scored_labels(targets, dealt)
     if not kept.any():
         raise InputError(
             f"training images: no label has an image with it, and one without, in each of {folds} folds; label more "
             "images, or give fewer folds"
         )
-    parts = folder / "parts" / _digest(arguments, images)
+    parts = folder / "parts"
     logits = np.empty((len(SHARES), *targets.shape), dtype=np.float32)  # (S, N, C)
     sizes = np.empty((folds, len(SHARES)))
     for fold in range(folds):
@@ -153,14 +149,6 @@ def _require_enough(count: int, folds: int) -> None:
             f"training images: there are {count}, and a curve with {folds} folds takes at least {least}, so that a "
             f"quarter is {_LEAST}; label more images"
         )
-
-
-def _digest(arguments: Arguments, images: LabelledImages) -> str:
-    """What decides the scores of a part: the settings, and the images with their labels."""
-    told: dict[str, Any] = {"settings": run_identity(arguments), "images": list(images.image_ids)}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass"))
-    digest.update(np.ascontiguousarray(images.targets()).tobytes())
-    return digest.hexdigest()[:12]
 
 
 def _write(curve: LearningCurve, folder: Path, arguments: Arguments) -> None:

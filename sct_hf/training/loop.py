@@ -94,13 +94,7 @@ def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSi
     inner = replace(
         arguments,
         model=arguments.model.with_head(other),
-        train=replace(
-            arguments.train,
-            output_dir=str(folder.path / other),
-            resume=True,
-            overwrite_output_dir=False,
-            calibration_folds=0,
-        ),
+        train=replace(arguments.train, output_dir=str(folder.path / other), resume=True, overwrite_output_dir=False),
     )
     say(accelerator, f"\nNow the {other} head on the same data")
     with run_lock(folder.path / other, accelerator):

@@ -35,6 +35,7 @@ class Predictions(NamedTuple):
         train_positives: (C,) training images of each label, if the table should show them.
         groups: C names of frequency groups, if the table should show them.
         contents: N texts of `image_contents`, if predictions.parquet should have them.
+        calibration: `config.calibration` that gave the scores, if predictions.parquet should have it.
     """
 
     image_ids: Sequence[str]
@@ -44,6 +45,7 @@ class Predictions(NamedTuple):
     train_positives: np.ndarray | None = None
     groups: Sequence[str] | None = None
     contents: Sequence[str] | None = None
+    calibration: Mapping[str, Any] | None = None
 
 
 class RunFacts(TypedDict):
@@ -131,8 +133,11 @@ def write_scores(
     columns |= {} if predictions.contents is None else {"content": list(predictions.contents)}
     for label, name in enumerate(predictions.label_names):
         columns |= {f"score/{name}": scores[:, label], f"target/{name}": targets[:, label]}
+    table = pd.DataFrame(columns)
+    if predictions.calibration is not None:
+        table.attrs["calibration"] = _plain(predictions.calibration)
     with atomic_write(output_dir / RunFile.PREDICTIONS) as temporary:
-        pd.DataFrame(columns).to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False)
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -82,11 +82,11 @@ def _limited(predictions: Predictions, count: int, what: str) -> str:
 
 
 def _of(predictions: Predictions, columns: list[int]) -> Predictions:
-    _, scores, targets, names, counts, groups, _ = predictions
+    counts, groups = predictions.train_positives, predictions.groups
     return predictions._replace(
-        scores=scores[:, columns],
-        targets=targets[:, columns],
-        label_names=[names[column] for column in columns],
+        scores=predictions.scores[:, columns],
+        targets=predictions.targets[:, columns],
+        label_names=[predictions.label_names[column] for column in columns],
         train_positives=None if counts is None else counts[columns],
         groups=None if groups is None else [groups[column] for column in columns],
     )

@@ -27,7 +27,7 @@ def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: 
 
     Args:
         folder: A folder that reports on its checkpoint: a run's, or a published one.
-        before: The calibration of the saved scores.
+        before: The calibration of the saved scores, if they do not name theirs.
         config: The checkpoint's configuration now.
 
     Returns:
@@ -48,6 +48,7 @@ def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: 
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"the figures in {folder} cannot be read ({str(error)[:200]}): evaluate again") from error
     logits, targets = as_logits(saved.scores).astype(np.float64), saved.targets
+    before = saved.calibration or before
     if before is not None:
         logits = (logits - np.array(before["shift"])) / np.array(before["slope"])
     scores = label_scores(torch.from_numpy(logits), config).numpy()
@@ -57,7 +58,9 @@ def rescore(folder: Path, before: Mapping[str, Sequence[float]] | None, config: 
     positives = of_labels["train_positives"].to_numpy() if "train_positives" in of_labels else None
     groups = of_labels["group"].tolist() if "group" in of_labels else None
     metrics |= acting_metrics(scores, targets, config, groups)
-    predictions = saved._replace(scores=scores, train_positives=positives, groups=groups)
+    predictions = saved._replace(
+        scores=scores, train_positives=positives, groups=groups, calibration=config.calibration
+    )
     write_scores(folder, metrics=metrics, predictions=predictions)
     (folder / RunFile.REPORT).unlink(missing_ok=True)  # of the former scores; it needs the images
     return True

@@ -34,4 +34,4 @@ def read_predictions(folder: Path) -> Predictions:
         raise InputError(f"{path} cannot be read ({str(error)[:200]}): evaluate again") from error
     if not usable:
         raise InputError(f"{path} does not hold one score of each image and label: evaluate again")
-    return Predictions(ids, scores, targets, names, contents=contents)
+    return Predictions(ids, scores, targets, names, contents=contents, calibration=table.attrs.get("calibration"))

@@ -1,7 +1,5 @@
 """Score a checkpoint on any data set."""
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +25,7 @@ from sct_hf.training.data_checks import read_boxes
 from sct_hf.training.decide import read_record
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
+from sct_hf.training.finished_run import trained_on
 from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
 from sct_hf.training.loaders import make_loader
 from sct_hf.training.localisation import check_maps, format_localisation, load_cam, score_localisation
@@ -109,7 +108,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     contents = image_contents(images)
     if fitted := _fitted_on(Path(arguments.model), contents):
         metrics["scored_in_calibration"] = fitted
-    seen = len(images) if _trained_on(Path(arguments.model), data) else 0
+    seen = len(images) if trained_on(Path(arguments.model), data) else 0
     if seen:
         metrics["scored_in_training"] = seen
     if unseen is not None:
@@ -156,20 +155,6 @@ def _further_texts(metrics: Mapping[str, Any]) -> list[str]:
         "localisation": format_localisation,
     }
     return [form(metrics[name]) for name, form in formats.items() if name in metrics]
-
-
-def _trained_on(folder: Path, data: EvaluationDataArguments) -> bool:
-    """Whether the run in `folder`, if one is there, was trained on the split that is scored."""
-    try:
-        told = json.loads((folder / RunFile.ARGUMENTS).read_text(encoding="utf-8"))["arguments"]
-        there = (told["dataset"], _place(told["data_dir"]), told["train_split"], _place(told["train_file"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return there == (data.dataset, _place(data.data_dir), data.eval_split, _place(data.eval_file))
-
-
-def _place(path: str | None) -> str | None:
-    return None if path is None else os.path.abspath(path)
 
 
 def _unseen_labels(model: TaggingModel, images: LabelledImages, text: str, encoder: str | None) -> UnseenLabels:

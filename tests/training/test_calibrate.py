@@ -16,6 +16,7 @@ from sct_hf import SCTForMultiLabelClassification, image_processor
 from sct_hf.decisions import fit_decisions
 from sct_hf.errors import InputError
 from sct_hf.inference.scoring import score_images
+from sct_hf.training import calibrate
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.folds import Scored
 from sct_hf.training.loop import train
@@ -29,17 +30,23 @@ CACHED = {"freeze_backbone": True, "cache_features": True, "cached_views": 2, "h
 def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty noisy images of four colours; the last twelve are to be scored."""
     folder = tmp_path_factory.mktemp("colours")
-    rng = np.random.default_rng(0)
-    shades = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}
-    lines: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
-    for number in range(60):
-        names = [name for name in shades if rng.random() < 0.4] or ["red"]
-        pixels = rng.normal(np.mean([shades[name] for name in names], axis=0), 60, (32, 32, 3))
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
-        lines["train" if number < 48 else "test"].append({"image": f"{number}.png", "labels": names})
+    rows = draw(folder, 60, seed=0)
+    lines = {"train": rows[:48], "test": rows[48:]}
     for split, rows in lines.items():
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def draw(folder: Path, count: int, seed: int) -> list[dict[str, Any]]:
+    """Draw images into a folder; return their lines."""
+    rng, rows = np.random.default_rng(seed), []
+    shades = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}
+    for number in range(count):
+        names = [name for name in shades if rng.random() < 0.4] or ["red"]
+        pixels = rng.normal(np.mean([shades[name] for name in names], axis=0), 60, (32, 32, 3))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{seed}-{number}.png")
+        rows.append({"image": f"{seed}-{number}.png", "labels": names})
+    return rows
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -107,16 +114,48 @@ def test_the_command_fits_on_other_images_and_leaves_out_reported_ones(
     own = shutil.copytree(colours, tmp_path / "own")
     for number, row in enumerate(rows):  # other names
         (own / row["image"]).rename(own / f"other-{number}.png")
-    rows = [row | {"image": f"other-{number}.png"} for number, row in enumerate(rows)]
-    (own / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    known = [row | {"image": f"other-{number}.png"} for number, row in enumerate(rows)]
+    fresh = draw(own, 20, seed=1)
+    (own / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*known, *fresh]))
     options = ["--dataset=jsonl", f"--data_dir={own}", "--eval_split=test", "--cpu_threads=1", "--num_workers=0"]
     assert run("calibrate", f"--model={copy}", *options, "--profiles", "recall=0.8") == 0
     said = capsys.readouterr().out
-    assert "Fitted on 48 images of jsonl test; 12 more are left out" in said
+    assert "Fitted on 20 images of jsonl test; 60 more are left out" in said
     assert list(config_of(copy)["thresholds"]) == ["recall=0.8"]
-    (own / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[48:]))
+    (own / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in known[48:]))
     assert run("calibrate", f"--model={copy}", *options) == 2
     assert "all 12 images to fit calibration and thresholds on" in capsys.readouterr().err
+
+
+def test_the_split_that_trained_the_model_is_refused(
+    trained: Path, colours: Path, tmp_path: Path, capsys: Any
+) -> None:
+    options = ["--dataset=jsonl", f"--data_dir={colours}", "--eval_split=train", "--cpu_threads=1", "--num_workers=0"]
+    assert run("calibrate", f"--model={trained}", *options) == 2
+    assert "jsonl train trained the model" in capsys.readouterr().err
+    assert run("calibrate", f"--model={trained}", "--eval_split=train") == 2
+    assert "eval_split is given without images" in capsys.readouterr().err
+
+
+def test_figures_without_contents_are_not_fitted_on(trained: Path, colours: Path, tmp_path: Path, capsys: Any) -> None:
+    copy = shutil.copytree(trained, tmp_path / "run")
+    pd.read_parquet(copy / "predictions.parquet").drop(columns="content").to_parquet(copy / "predictions.parquet")
+    options = ["--dataset=jsonl", f"--data_dir={colours}", "--eval_split=test", "--cpu_threads=1", "--num_workers=0"]
+    assert run("calibrate", f"--model={copy}", *options) == 2
+    assert "are of jsonl test too, which would flatter them" in capsys.readouterr().err
+
+
+def test_a_killed_command_leaves_figures_that_the_next_one_understands(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(trained, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(calibrate, "_write_config", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            calibrate.calibrate(calibrate.CalibrationArguments(model=str(copy), profiles=["recall=0.8"]), None)
+    assert run("calibrate", f"--model={copy}") == 0
+    found = [pd.read_parquet(folder / "predictions.parquet") for folder in (copy, trained)]
+    pd.testing.assert_frame_equal(*found, atol=1e-5)
 
 
 def test_evaluating_images_of_the_fit_is_said(trained: Path, colours: Path, tmp_path: Path, capsys: Any) -> None:

@@ -1,5 +1,6 @@
 """Out-of-fold scores: who trains, who is scored, and going on after a kill."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sct_hf.errors import InputError
 from sct_hf.training import folds as folds_module
 from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import Arguments
-from sct_hf.training.folds import Scored, deal, out_of_fold, train_and_score
+from sct_hf.training.folds import Scored, deal, deal_images, out_of_fold, train_and_score
+from sct_hf.training.parsing import parse
 from sct_hf.training.run_data import RunData, load_run_data
 from sct_hf.training.stopping import StopSignals
 
@@ -46,6 +49,24 @@ def test_folds_are_equal_and_share_the_rarest_label(folds: int, count: int, labe
     of_rarest = np.bincount(dealt[targets[:, shown.argmin()] == 1], minlength=folds)
     assert of_rarest.max() - of_rarest.min() <= 1
     assert np.array_equal(dealt, deal(targets, folds, seed))
+
+
+def test_copies_of_an_image_are_in_one_fold(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(0), []
+    for number in range(30):
+        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        for copy in range(1 + number % 3):
+            Image.fromarray(pixels).save(tmp_path / f"{number}-{copy}.png")
+            rows.append({"image": f"{number}-{copy}.png", "labels": ["red"] if number % 2 else ["blue"]})
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = parse([f"--data_dir={tmp_path}", "--dataset=jsonl", "--eval_split=held_out"]).data
+    images = load_run_data(data, 0).all_training
+    dealt = deal_images(images, 3, 0)
+    folds_of: dict[str, set[int]] = {}
+    for fold, name in zip(dealt.tolist(), images.image_ids, strict=True):
+        folds_of.setdefault(name.split("-")[0], set()).add(fold)
+    assert [len(folds) for folds in folds_of.values()] == [1] * 30
+    assert np.bincount(dealt).min() > len(dealt) / 5
 
 
 def test_too_many_folds_are_refused() -> None:
@@ -103,7 +124,7 @@ def test_a_stopped_call_goes_on(tiny: Make, tmp_path: Path, monkeypatch: pytest.
     real = folds_module.Run.fit
 
     def stops_in_the_second(run: Any) -> None:
-        trained.append(run.folder.path.name)
+        trained.append(run.folder.path.parent.name)
         if len(trained) == 2:
             raise KeyboardInterrupt
         real(run)
@@ -113,6 +134,34 @@ def test_a_stopped_call_goes_on(tiny: Make, tmp_path: Path, monkeypatch: pytest.
         score(arguments, run_data, 2)
     assert score(arguments, run_data, 2).logits.tobytes() == whole.logits.tobytes()
     assert trained == ["1-of-2", "2-of-2", "2-of-2"]
+
+
+def test_other_labels_are_not_mixed_with_parts_of_a_killed_call(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, run_data = run_of(tiny, tmp_path)
+    real = folds_module.train_and_score
+
+    def stops_in_the_second(*given: Any) -> Scored:
+        if given[4].name == "2-of-2":
+            raise KeyboardInterrupt
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folds_module, "train_and_score", stops_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            score(arguments, run_data, 2)
+    marks = run_data.training.marks.copy()
+    marks[0] = 1 - np.maximum(marks[0], 0)
+    images = replace(run_data.training, marks=marks)
+    changed = replace(run_data, all_training=images, training=images)
+    mixed = score(arguments, changed, 2)
+    shutil.rmtree(tmp_path / "run")
+    alone = score(arguments, changed, 2)
+    assert mixed.logits.tobytes() == alone.logits.tobytes()
+    assert np.array_equal(mixed.targets, images.targets())
+    with pytest.raises(InputError, match="scores of other images or labels"):
+        score(arguments, run_data, 2)
 
 
 def test_a_run_without_cached_maps_is_refused(tiny: Make, tmp_path: Path) -> None:
