@@ -64,10 +64,8 @@ def audit(run: Path, output: Path, *, folds: int, most: int = MOST, shown: int =
     tell = partial(say, accelerator)
     with StopSignals(accelerator) as signals, run_lock(run, accelerator):
         scored = out_of_fold(arguments, run_data, run, folds=folds, accelerator=accelerator, signals=signals)
-        _require_same_labels(scored, run_data.training, run)
         if arguments.data.eval_split == HELD_OUT:
             held_out = _held_out(arguments, run_data, output, signals)
-            _require_same_labels(held_out, run_data.evaluation, output / _HELD_OUT)
             scored = _joined(scored, held_out)
         elif run_data.held_out is not None:
             tell(f"{len(run_data.held_out)} images that selected the model are not audited: --holdout 0 audits all")
@@ -94,13 +92,6 @@ def _require_no_decisions(path: Path) -> None:
         raise InputError(
             f"output_dir has {path}, which holds decisions ({made}): apply them by sct-hf relabel and delete it, or "
             "choose another folder"
-        )
-
-
-def _require_same_labels(scored: Scored, images: LabelledImages, folder: Path) -> None:
-    if list(scored.image_ids) != images.image_ids or not np.array_equal(scored.targets, images.targets()):
-        raise InputError(
-            f"run has scores in {folder} of other labels than its data has now: train again, and audit the new run"
         )
 
 

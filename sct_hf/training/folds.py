@@ -265,7 +265,9 @@ def _of_images(found: Scored, images: LabelledImages, path: Path) -> Scored:
     """Scores of exactly these images, with these labels."""
     same = list(found.image_ids) == list(images.image_ids) and list(found.label_names) == list(images.label_names)
     if not (same and np.array_equal(found.targets, images.targets())):
-        raise InputError(f"{path} has scores of other images or labels: delete it, and score again")
+        raise InputError(
+            f"{path} has scores of other images or labels than the data has now: train again, or delete it"
+        )
     return found
 
 
