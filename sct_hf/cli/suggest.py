@@ -11,7 +11,7 @@ from transformers.utils import logging
 from sct_hf.cli._parser import CommandParser
 from sct_hf.cli._tagging import add_images
 from sct_hf.curation.suggest import suggest
-from sct_hf.curation.suggest_files import write_suggestions
+from sct_hf.curation.suggest_files import require_no_labels, write_suggestions
 from sct_hf.curation.unlabelled import without_labelled
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
     logging.disable_progress_bar()
     if arguments.output.exists() and not arguments.output.is_dir():
         raise InputError(f"output is {str(arguments.output)!r}, a file: give a folder")
+    require_no_labels(arguments.output)
     words = None if arguments.vocabulary is None else read_names(arguments.vocabulary, "vocabulary")
     paths = find_images(arguments.images)
     if arguments.labelled is not None:

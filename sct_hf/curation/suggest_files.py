@@ -6,12 +6,33 @@ from pathlib import Path
 from sct_hf.curation.label_studio_tasks import Task, write_tasks
 from sct_hf.curation.suggest import Suggestions
 from sct_hf.curation.suggest_page import write_page_of
+from sct_hf.data.problems import Problems
+from sct_hf.data.text_files import read_lines
 from sct_hf.errors import InputError
 from sct_hf.escaping import csv_cell, in_lines
 from sct_hf.files import atomic_write
 from sct_hf.inference.files import common_folder, path_below
 from sct_hf.inference.formats import format_tags
 from sct_hf.inference.tagger import Tags
+
+
+def require_no_labels(folder: Path) -> None:
+    """Refuse a folder whose `suggestions.csv` has labels that someone filled in, with any usual separator.
+
+    Raises:
+        InputError: It has, or cannot be read.
+    """
+    path, problems = folder / "suggestions.csv", Problems()
+    if not path.exists():
+        return
+    lines = read_lines(path, problems)
+    problems.raise_if_any()
+    separator = max(",;\t", key=lines[0].count) if lines else ","
+    rows = csv.DictReader(lines, delimiter=separator)
+    if filled := sum(bool((row.get("labels") or "").strip()) for row in rows):
+        raise InputError(
+            f"output has {path}, which holds labels of images ({filled}): move the file, or give another --output"
+        )
 
 
 def write_suggestions(found: Suggestions, folder: Path, *, source: str) -> list[Path]:

@@ -109,6 +109,21 @@ def test_the_filled_table_is_a_table_for_training(checkpoint: Path, photos: Path
     assert images.targets().tolist() == [[1, 1]] * 4
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_filled_in_labels_are_not_overwritten(
+    checkpoint: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], separator: str
+) -> None:
+    table = tmp_path / "out" / "suggestions.csv"
+    table.parent.mkdir()
+    lines = [["image", "labels", "suggested", "reason"], ["a.png", "", "", ""], ["b.png", "red", "", "drawn"]]
+    table.write_text("".join(separator.join(line) + "\n" for line in lines), encoding="utf-8")
+    before = table.read_bytes()
+    assert run("suggest", str(checkpoint), str(photos), "--output", str(table.parent)) == 2
+    assert f"{table}, which holds labels of images (1): move the file, or give another" in capsys.readouterr().err
+    assert [path.name for path in table.parent.iterdir()] == ["suggestions.csv"]
+    assert table.read_bytes() == before
+
+
 def test_uncertain_images_come_first_with_their_reason(tagger: Tagger, photos: Path) -> None:
     paths = [path for path in find_images([photos]) if path.suffix == ".png"]
     found = suggest(tagger, paths, count=31, by="uncertain")
