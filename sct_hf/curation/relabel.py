@@ -1,5 +1,6 @@
 """Decisions about suspect labels, applied to the user's table, or to a copy of a run's labels as a table."""
 
+import difflib
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -67,13 +68,15 @@ def relabel_table(path: Path, audit: Path, request: Request) -> Relabelled:
         request: The table's columns and separator.
 
     Raises:
-        InputError: A file cannot be read, an image is not in the table, or the table cannot express the labels. The
-            table is then unchanged.
+        InputError: A file cannot be read, an image or a label is not in the table, or it cannot express the labels.
+            The table is then unchanged.
         OSError: A file cannot be written.
     """
     decisions, table = read_decisions(audit), Table.read(path, request)
     row_of = {record.image: row for row, record in enumerate(table.records)}
     _require_images(decisions.changes, row_of, audit, str(path))
+    added = [decision for decision in decisions.changes if decision.present]  # others may be taken out already
+    _require_labels(added, table.label_names, audit, str(path))
     changes, changed = dict[int, RowChange](), []
     for decision in decisions.changes:
         record = table.records[row_of[decision.image]]
@@ -103,7 +106,7 @@ def relabel_run(run: Path, audit: Path) -> Relabelled:
         audit: `audit.csv` with decisions.
 
     Raises:
-        InputError: A file cannot be read, an image is none of the run, or an image is no file.
+        InputError: A file cannot be read, an image or label is none of the run, or an image is no file.
         OSError: The table cannot be written.
     """
     decisions = read_decisions(audit)
@@ -112,7 +115,7 @@ def relabel_run(run: Path, audit: Path) -> Relabelled:
     row_of = {image_id: row for row, image_id in enumerate(images.image_ids)}
     column_of = {name: column for column, name in enumerate(images.label_names)}
     _require_images(decisions.changes, row_of, audit, f"the run in {run}")
-    _require_labels(decisions.changes, column_of, audit)
+    _require_labels(decisions.changes, column_of, audit, f"the run in {run}")
     marks, changed = images.targets(), []
     for decision in decisions.changes:
         place = row_of[decision.image], column_of[decision.label]
@@ -133,12 +136,15 @@ def _require_images(changes: Iterable[Decision], known: Iterable[str], audit: Pa
     problems.raise_if_any()
 
 
-def _require_labels(changes: Iterable[Decision], known: Iterable[str], audit: Path) -> None:
+def _require_labels(changes: Iterable[Decision], known: Iterable[str], audit: Path, where: str) -> None:
     known, problems = set(known), Problems()
     for change in changes:
         if change.label not in known:
-            text = f"label {change.label!r} is none of the run"
-            problems.add("unknown label", f"{audit}, line {change.line}", text, "give the audit of this run")
+            near = difflib.get_close_matches(change.label, sorted(known), n=1)
+            remedy = f"write {near[0]!r}" if near else "give the audit of these labels"
+            problems.add(
+                "unknown label", f"{audit}, line {change.line}", f"label {change.label!r} is not in {where}", remedy
+            )
     problems.raise_if_any()
 
 

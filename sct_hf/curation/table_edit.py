@@ -18,7 +18,7 @@ from sct_hf.curation.table_spans import (
     json_written,
     replaced,
 )
-from sct_hf.data.listing import Record
+from sct_hf.data.listing import Listing, Record, names_of
 from sct_hf.data.marks import ABSENT, MARKS, PRESENT
 from sct_hf.data.names import clean_name, tidy
 from sct_hf.data.problems import Problems
@@ -47,12 +47,14 @@ class Table:
         request: The columns and the separator.
         text: What is in it.
         records: Its rows, in order.
+        label_names: The labels that occur in it: its columns of marks, or those of some row, unknown ones too.
     """
 
     path: Path
     request: Request
     text: str
     records: list[Record]
+    label_names: list[str]
 
     @classmethod
     def read(cls, path: Path, request: Request) -> "Table":
@@ -63,17 +65,19 @@ class Table:
         """
         if path.suffix.lower().removeprefix(".") not in FORMATS:
             raise InputError(f"table is {str(path)!r}: give a .csv or .jsonl file, or the folder of a training run")
-        records = _records(path, path, request)
-        return cls(path, request, path.read_bytes().decode("utf-8"), records)
+        found = _listing(path, path, request)
+        names = {name for record in found.records for name in names_of(record)} | set(found.label_names or ())
+        return cls(path, request, path.read_bytes().decode("utf-8"), found.records, sorted(names))
 
     def changed(self, changes: Mapping[int, RowChange]) -> str:
         """The text with the labels of some rows changed.
 
         Args:
-            changes: By row. A label that becomes present is absent or unknown there, and the other way round.
+            changes: By row, of labels in `label_names`. One that becomes present is absent or unknown there, and the
+                other way round.
 
         Raises:
-            InputError: The table has no column for a label, or cannot express the labels.
+            InputError: The table cannot express the labels.
         """
         bom = _BOM if self.text.startswith(_BOM) else ""
         text = self.text.removeprefix(_BOM)
@@ -86,7 +90,7 @@ class Table:
         Raises:
             InputError: A row differs.
         """
-        found = _records(written, self.path, self.request)
+        found = _listing(written, self.path, self.request).records
         before = [(record.image, *_state(record)) for record in self.records]
         for row, change in changes.items():
             image, present, unknown = before[row]
@@ -96,12 +100,12 @@ class Table:
             raise InputError(f"table is {str(self.path)!r}, which cannot be changed without changing other rows")
 
 
-def _records(path: Path, original: Path, request: Request) -> list[Record]:
+def _listing(path: Path, original: Path, request: Request) -> Listing:
     problems = Problems()
     form = original.suffix.lower().removeprefix(".")
     found = read_records(path, form, original.parent, request, problems)
     problems.raise_if_any()
-    return found.records
+    return found
 
 
 def _state(record: Record) -> tuple[set[str], set[str]]:
@@ -123,11 +127,7 @@ def _csv_cells(text: str, table: Table, changes: Mapping[int, RowChange]) -> dic
                 *((one, PRESENT) for one in change.present),
                 *((one, ABSENT) for one in change.absent),
             ]:
-                place = next((at for at, name in enumerate(names) if name and clean_name(name) == label), None)
-                if place is None:
-                    raise InputError(
-                        f"label {label!r} has no column in {table.path}: add it, with 0 in all other rows"
-                    )
+                place = next(at for at, name in enumerate(names) if name and clean_name(name) == label)
                 new[place] = _mark(value, [row[place] for row in values], values)
         else:
             new[column] = _labels(values[number][column], change, signs[column], table.request.parting)

@@ -68,11 +68,13 @@ def test_tables_of_every_style_read_as_decided_and_nothing_else_changes(style: s
     ending = data.draw(st.sampled_from(["\n", "\r\n"]))
     bom = data.draw(st.sampled_from(["", "\ufeff"]))
     rows = [[f'im "{number}", é.jpg', written(labels), f"note {number}, kept"] for number, labels in enumerate(before)]
+    rows.append(["every.jpg", json.dumps(NAMES), "has each label"])
+    before.append(NAMES)
     text = io.StringIO(newline="")
     csv.writer(text, quoting=quoting, lineterminator=ending).writerows([["image", "labels", "note"], *rows])
     decisions = data.draw(
         st.lists(
-            st.tuples(st.sampled_from([row[0] for row in rows]), st.sampled_from(NAMES), st.booleans()),
+            st.tuples(st.sampled_from([row[0] for row in rows[:-1]]), st.sampled_from(NAMES), st.booleans()),
             unique_by=lambda each: each[:2],
             max_size=6,
         )
@@ -105,9 +107,10 @@ def test_tables_of_every_style_read_as_decided_and_nothing_else_changes(style: s
 
 def test_a_cell_keeps_its_signs_order_and_spaces(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text('image,labels\na.jpg,"zebra, dog,cat"\nb.jpg,"zebra, dog"\nc.jpg,\nd.jpg,dog\n')
+    path.write_text('image,labels\na.jpg,"zebra, dog,cat"\nb.jpg,"zebra, dog"\nc.jpg,\nd.jpg,dog\ne.jpg,ape\n')
     relabel(path, ("a.jpg", "dog", False), ("b.jpg", "ape", True), ("c.jpg", "ape", True), ("d.jpg", "dog", False))
-    assert path.read_text() == 'image,labels\na.jpg,"zebra,cat"\nb.jpg,"zebra, dog, ape"\nc.jpg,ape\nd.jpg,\n'
+    after = path.read_text()
+    assert after == 'image,labels\na.jpg,"zebra,cat"\nb.jpg,"zebra, dog, ape"\nc.jpg,ape\nd.jpg,\ne.jpg,ape\n'
 
 
 def test_columns_of_marks_keep_their_spelling(tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_columns_of_marks_keep_their_spelling(tmp_path: Path) -> None:
     )
     assert path.read_text() == "image,dog,cat,id\na.jpg,0.0,True,7\nb.jpg,0.0,True,8\nc.jpg,1.0,False,9\n"
     assert done.already == 1
-    with pytest.raises(InputError, match=r"label 'ape' has no column in .*: add it, with 0 in all other rows"):
+    with pytest.raises(InputError, match=r"label 'ape' is not in .*labels.csv"):
         relabel(path, ("a.jpg", "ape", True))
 
 
@@ -154,7 +157,7 @@ def test_json_lines_keep_all_but_the_labels(tmp_path: Path) -> None:
 
 def test_backups_are_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    texts = [f"image,labels\na.jpg,{names}\nb.jpg,ape\n" for names in ("dog", "dog|cat", "dog|cat|ape")]
+    texts = [f"image,labels\na.jpg,{names}\nb.jpg,ape\nc.jpg,cat\n" for names in ("dog", "dog|cat", "dog|cat|ape")]
     path.write_text(texts[0])
     first, second = relabel(path, ("a.jpg", "cat", True)), relabel(path, ("a.jpg", "ape", True))
     assert path.read_text() == texts[2]
@@ -167,7 +170,7 @@ def test_a_failure_leaves_everything_as_it_was(
     tmp_path: Path, fault: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text("image,labels\na.jpg,dog\n")
+    path.write_text("image,labels\na.jpg,dog\nb.jpg,cat\n")
     decisions = audit(tmp_path, ("a.jpg", "cat", True))
 
     def fail(*_: object) -> None:
@@ -176,7 +179,7 @@ def test_a_failure_leaves_everything_as_it_was(
     monkeypatch.setattr(Table, "require_as_meant", fail)
     with pytest.raises(type(fault)):
         relabel_table(path, decisions, REQUEST)
-    assert path.read_text() == "image,labels\na.jpg,dog\n"
+    assert path.read_text() == "image,labels\na.jpg,dog\nb.jpg,cat\n"
     assert {each.name for each in tmp_path.iterdir()} == {"labels.csv", "audit.csv"}
 
 
@@ -193,10 +196,21 @@ def test_a_change_that_would_move_other_labels_is_refused(tmp_path: Path, monkey
 
 def test_an_image_that_the_table_lacks(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    path.write_text("image,labels\na.jpg,dog\n")
+    path.write_text("image,labels\na.jpg,dog\nb.jpg,cat\n")
     with pytest.raises(DataError, match=r"audit.csv, line 3: image 'x.jpg' is not in .*labels.csv: give what the"):
         relabel(path, ("a.jpg", "cat", True), ("x.jpg", "cat", True))
-    assert path.read_text() == "image,labels\na.jpg,dog\n"
+    assert path.read_text() == "image,labels\na.jpg,dog\nb.jpg,cat\n"
+
+
+@pytest.mark.parametrize("text", ["image,labels\na.jpg,dog\nb.jpg,cat\n", "image,dog,cat\na.jpg,1,0\nb.jpg,0,1\n"])
+def test_a_label_that_the_table_lacks_is_no_new_class(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"audit.csv, line 3: label 'dgo' is not in .*labels.csv: write 'dog'"):
+        relabel(path, ("a.jpg", "cat", True), ("b.jpg", "dgo", True))
+    assert path.read_text() == text
+    assert relabel(path, ("a.jpg", "dog", False)).changes
+    assert relabel(path, ("a.jpg", "dog", False)).already == 1  # no row has it any more
 
 
 def test_other_files_and_damaged_tables_are_refused(tmp_path: Path) -> None:
