@@ -119,7 +119,9 @@ def _write(found: SuspectList, images: LabelledImages, ranks: np.ndarray, output
         for one in found.suspects
     ]
     write_audit(rows, output / CSV)
-    with atomic_write(output / PAIRS) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(output / PAIRS) as temporary, temporary.open(
+        "w", encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:  # fmt: skip
         table = csv.writer(file)
         table.writerow(["image", "other", "similarity", "labels_that_differ"])
         for pair in found.pairs:

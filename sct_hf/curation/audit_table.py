@@ -71,9 +71,14 @@ class Decisions:
 
 
 def write_audit(rows: Iterable[Row], path: Path) -> None:
-    """Write the suspects, most suspect first, with an empty column `decision`; names run in no spreadsheet."""
+    """Write the suspects, most suspect first, with an empty column `decision`; names run in no spreadsheet.
+
+    Bytes of a file's name that are not UTF-8 are written as they are.
+    """
     word = {value: name for name, value in VALUES.items()}
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open(
+        "w", encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:  # fmt: skip
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for rank, row in enumerate(rows, start=1):
@@ -88,12 +93,15 @@ def read_decisions(path: Path) -> Decisions:
         DataError: The file cannot be read, or a row has an unknown word or contradicts another; all are named.
     """
     problems = Problems()
-    lines = read_lines(path, problems)
+    lines = read_lines(path, problems, errors="surrogateescape")
     found: dict[tuple[str, str], Decision] = {}
     counts = dict.fromkeys(_WORDS.values(), 0)
     for number, cells in _rows(path, lines, problems):
         place = f"{path}, line {number}"
         image, label = from_csv_cell(cells["image"]), from_csv_cell(cells["label"])
+        if any("\ud800" <= sign <= "\udfff" for sign in label):
+            problems.add("encoding", place, f"label {shown(label)} is not UTF-8", "save the file as UTF-8")
+            continue
         word = cells["decision"].strip().casefold()
         if word not in _WORDS:
             text = f"decision is {shown(cells['decision'])}"

@@ -127,8 +127,8 @@ def _csv_cells(text: str, table: Table, changes: Mapping[int, RowChange]) -> dic
                 *((one, PRESENT) for one in change.present),
                 *((one, ABSENT) for one in change.absent),
             ]:
-                place = next(at for at, name in enumerate(names) if name and clean_name(name) == label)
-                new[place] = _mark(value, [row[place] for row in values], values)
+                at = next(each for each, name in enumerate(names) if name and clean_name(name) == label)
+                new[at] = _mark(value, [row[at] for row in values], values)
         else:
             new[column] = _labels(values[number][column], change, signs[column], table.request.parting)
         told = [*change.present, *change.absent]

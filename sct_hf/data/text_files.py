@@ -13,7 +13,7 @@ _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive", b"7z
 _TABLES = {b"PAR1": "a Parquet file", b"\xd0\xcf\x11\xe0": "a spreadsheet", b"SQLite format": "a database"}
 
 
-def read_lines(file: Path, problems: Problems) -> list[str]:
+def read_lines(file: Path, problems: Problems, errors: str = "strict") -> list[str]:
     """Read a UTF-8 file, with or without a byte order mark, as lines with their ends.
 
     A line that is not UTF-8 is a problem and is returned empty, so that line numbers stay correct.
@@ -21,6 +21,7 @@ def read_lines(file: Path, problems: Problems) -> list[str]:
     Args:
         file: The file.
         problems: Collects the errors.
+        errors: "surrogateescape" keeps bytes that are not UTF-8, as names of files have them.
     """
     data = _read(file, problems)
     if data is None:
@@ -35,7 +36,7 @@ def read_lines(file: Path, problems: Problems) -> list[str]:
     lines = []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True), start=1):
         try:
-            lines.append(line.decode("utf-8"))
+            lines.append(line.decode("utf-8", errors))
         except UnicodeDecodeError as error:
             text = f"byte 0x{line[error.start]:02x} is not UTF-8, in {shown(line.rstrip().decode('latin-1'))}"
             problems.add("encoding", f"{file}, line {number}", text, "save the file as UTF-8")

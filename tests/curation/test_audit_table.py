@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import tempfile
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_opposite_decisions_are_refused_and_equal_ones_count_once(tmp_path: Path
         (b"image,label,suggested,decision\na,dog,present\n", "line 2: 3 cells, but the header has 4"),
         (b'image,label,suggested,decision\na,"dog,present,yes\n', "line 2: the line cannot be parsed"),
         (b"image,label,suggested,decision\na,dog,there,yes\n", "suggested is 'there': write present or absent"),
-        (b"image,label,suggested,decision\nstra\xdfe,dog,present,yes\n", "is not UTF-8"),
+        (b"image,label,suggested,decision\na,stra\xdfe,present,yes\n", "is not UTF-8"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: bytes, error: str) -> None:
@@ -107,6 +108,14 @@ def test_bad_tables(tmp_path: Path, text: bytes, error: str) -> None:
     path.write_bytes(text)
     with pytest.raises(DataError, match=error):
         read_decisions(path)
+
+
+def test_a_name_of_other_bytes_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "audit.csv"
+    write_audit([Row(os.fsdecode(b"a\xe9.jpg"), "dog", False, 0.5, "missing")], path)
+    assert b",a\xe9.jpg,dog," in path.read_bytes()
+    path.write_bytes(path.read_bytes().rstrip() + b"yes\r\n")
+    assert [os.fsencode(each.image) for each in read_decisions(path).changes] == [b"a\xe9.jpg"]
 
 
 def test_no_table(tmp_path: Path) -> None:
