@@ -72,7 +72,7 @@ def audit(run: Path, output: Path, *, folds: int, most: int = MOST, shown: int =
     embeddings = run_embeddings(arguments, run_data, scored.image_ids, accelerator)
     whole = run_data.all_training
     images = whole.select(rows_of(scored.image_ids, whole)).with_marks(scored.targets, scored.label_names)
-    found = list_suspects(scored, embeddings, most)
+    found = list_suspects(scored, embeddings, most, run_data.label_parents)
     try:
         ranks = cleanlab_ranks(expit(scored.logits), scored.targets)
         tell(f"cleanlab lists {np.count_nonzero(ranks):,} labels; their ranks are in the column cleanlab of {CSV}")

@@ -1,6 +1,6 @@
 """The suspects of a data set, ranked, with what speaks for each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,29 +70,34 @@ class SuspectList:
         return float(np.nansum(self.wrong))
 
 
-def list_suspects(scored: Scored, embeddings: np.ndarray, most: int) -> SuspectList:
+def list_suspects(
+    scored: Scored, embeddings: np.ndarray, most: int, label_parents: Mapping[str, Sequence[str]] | None = None
+) -> SuspectList:
     """Rank the labels of all images.
 
     A label is suspect if the model by itself disagrees with what is given. Labels that differ between two images which
-    show nearly the same are always suspect: of the two, the one more probably wrong.
+    show nearly the same are suspect too: of the two, the one more probably wrong. A
+    parent is not suspect while a child of it is given.
 
     Args:
         scored: Out-of-fold logits and given labels.
         embeddings: (N, D₀) float32 of length 1, of the same images.
-        most: Most suspects besides the latter.
+        most: Most suspects of each of these two kinds; of the latter, those of the nearest images.
+        label_parents: {label: its parents} if the labels have a hierarchy.
     """
     given = scored.targets
     noise = fit_noise(scored.logits, given)
     wrong = noise.wrong(scored.logits, given)
     pairs = near_pairs(embeddings)
-    twins = _differing(pairs, given, wrong)
-    order = ranking(wrong)
+    implied = _implied(scored, label_parents or {})
+    twins = _differing(pairs, given, np.where(implied, -1, wrong), most)
     there = expit(noise.truth(scored.logits))
-    disagree = (given >= 0) & ((there >= 0.5) != (given == 1))
-    chosen = {*[place for place in order if disagree[place]][:most], *twins}
-    place_of = {place: rank for rank, place in enumerate(order)}
+    disagree = (given >= 0) & ((there >= 0.5) != (given == 1)) & ~implied
+    order = ranking(wrong)
+    listed = order[disagree.ravel()[order]][:most].tolist()
+    chosen = {*(divmod(place, given.shape[1]) for place in listed), *twins}
     suspects = []
-    for row, label in sorted(chosen, key=place_of.__getitem__):
+    for row, label in sorted(chosen, key=lambda place: (-wrong[place], place)):
         twin, present = twins.get((row, label)), bool(given[row, label] == 1)
         known, suggested = given[:, label] >= 0, given[:, label] == (0 if present else 1)
         around = nearest(embeddings, row, np.ones(len(given), dtype=bool), _NEIGHBOURS)
@@ -113,24 +118,34 @@ def list_suspects(scored: Scored, embeddings: np.ndarray, most: int) -> SuspectL
     return SuspectList(noise, wrong, suspects, pairs)
 
 
-def ranking(wrong: np.ndarray) -> list[tuple[int, int]]:
-    """All (row, label) with a known label, the most suspect first; equal ones in their order.
+def ranking(wrong: np.ndarray) -> np.ndarray:
+    """The places (K,) int64 of all known labels in the flat array, the most suspect first; equal ones in their order.
 
     Args:
         wrong: (N, C), see `SuspectList`.
     """
     flat = wrong.ravel()
-    order = np.argsort(-flat, kind="stable")  # NaN last
-    known = order[: np.isfinite(flat).sum()]
-    return [divmod(place, wrong.shape[1]) for place in known.tolist()]
+    return np.argsort(-flat, kind="stable")[: np.isfinite(flat).sum()]  # NaN last
 
 
-def _differing(pairs: Sequence[Pair], given: np.ndarray, wrong: np.ndarray) -> dict[tuple[int, int], int]:
-    """{(row, label): twin} for the labels that differ between two near images, of the row more probably wrong."""
+def _implied(scored: Scored, label_parents: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """(N, C) bool, whether the label and a child of it are given."""
+    column = {name: place for place, name in enumerate(scored.label_names)}
+    found = np.zeros(scored.targets.shape, dtype=bool)
+    for child, parents in label_parents.items():
+        for parent in parents:
+            found[:, column[parent]] |= scored.targets[:, column[child]] == 1
+    return found & (scored.targets == 1)
+
+
+def _differing(pairs: Sequence[Pair], given: np.ndarray, wrong: np.ndarray, most: int) -> dict[tuple[int, int], int]:
+    """{(row, label): twin} for labels that differ between two near images, of the row more probably wrong."""
     found: dict[tuple[int, int], int] = {}
     for pair in pairs:
         both = given[[pair.first, pair.second]]
         for label in np.flatnonzero((both >= 0).all(0) & (both[0] != both[1])).tolist():
+            if len(found) >= most:
+                return found
             rows = (pair.first, pair.second)
             row, twin = rows if wrong[rows[0], label] >= wrong[rows[1], label] else rows[::-1]
             found.setdefault((int(row), label), int(twin))

@@ -66,6 +66,32 @@ def test_twins_with_different_labels_are_listed_once_whatever_their_rank(case: t
     assert [(each.row, each.label, each.twin) for each in twins] == [(150, 1, 101)]
 
 
+def test_twins_are_no_more_than_asked_for(case: tuple[Scored, np.ndarray]) -> None:
+    data, embeddings = case
+    embeddings[100:110] = embeddings[100]
+    targets = data.targets.copy()
+    targets[100:110, 1] = np.arange(10) % 2
+    for most in (1, 3):
+        found = list_suspects(scored(data.logits, targets), embeddings, most=most)
+        assert sum(each.kind == "twins" for each in found.suspects) == most
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_a_parent_is_not_suspect_while_a_child_is_given(case: tuple[Scored, np.ndarray], twins: bool) -> None:
+    data, embeddings = case
+    targets = data.targets.copy()
+    targets[5, 1] = 1  # a child of label 0, which is given wrongly
+    if twins:
+        embeddings[5] = embeddings[150]
+        targets[150] = 0
+    parents = {"label 1": ["label 0"]}
+    free = list_suspects(scored(data.logits, targets), embeddings, 10)
+    assert (5, 0) in {(each.row, each.label) for each in free.suspects}
+    bound = list_suspects(scored(data.logits, targets), embeddings, 10, parents)
+    assert (150 if twins else 3, 0) in {(each.row, each.label) for each in bound.suspects}
+    assert not [each for each in bound.suspects if each.label == 0 and each.given and targets[each.row, 1] == 1]
+
+
 def test_ranking_has_every_known_label_once() -> None:
     wrong = np.array([[0.2, np.nan, 0.9], [0.2, 0.1, np.nan]])
-    assert ranking(wrong) == [(0, 2), (0, 0), (1, 0), (1, 1)]
+    assert [divmod(place, 3) for place in ranking(wrong).tolist()] == [(0, 2), (0, 0), (1, 0), (1, 1)]
