@@ -123,6 +123,10 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
     chosen = (arguments.threshold, arguments.top_k, arguments.batch_size)
     tagger = load(limits)
     found = tagger.tag(paths, *chosen, profile=arguments.profile, abstain=arguments.abstain, maps=maps, **options)
+    own = arguments.threshold is None and not options.get("labels")
+    if own and (without := tagger.labels_without_tags(arguments.profile)):
+        named = ", ".join(without)
+        print(in_line(f"no tags of {named}: the profile has no threshold for them"), file=sys.stderr)
     drawings: dict[str, Callable[[Tags], Any]] = {}
     if arguments.masks is not None:
         names = options.get("labels") or tagger.label_names

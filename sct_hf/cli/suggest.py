@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--output", type=Path, default=Path("suggestions"), help="Folder to write into (default: %(default)s)."
     )
-    made.add_argument("--profile", help="Profile of the checkpoint's thresholds for tags (default: its first).")
+    made.add_argument(
+        "--profile", help="Profile of the checkpoint's thresholds for tags (default: balanced, or the first by name)."
+    )
     made.add_argument("--seed", type=int, default=0, help="Seed of all draws (default: %(default)s).")
     made.add_argument("--device", help="Device, such as cpu or cuda:1 (default: the machine's accelerator, if any).")
     made.add_argument("--batch_size", type=int, default=16, help="Images per batch (default: %(default)s).")
@@ -94,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"{len(found.tags)} images, {bare} without a known label; {len(found.chosen)} to label next")
     for cluster in found.clusters:
         print(in_line(f"  {len(cluster.rows):5} images: {', '.join(cluster.words) or 'no words'}"))
-    print(in_line(f"Look at {written[0]}, write labels into {written[1]}, then train on its lines with labels:"))
+    print(in_line(f"Look at {written[0]}, write labels into {written[1]}, delete the lines without, and train:"))
     folder = common_folder(found.images.paths)
     print(in_line(f"  sct-hf train {shlex.quote(str(folder))} --labels {shlex.quote(str(written[1]))}"))
     return 1 if found.images.unread else 0

@@ -30,6 +30,7 @@ class Relabelled:
         changes: The labels that changed.
         already: Number of decisions that the table had already.
         decisions: All decisions.
+        emptied: Images that have no label any more.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Relabelled:
     changes: list[Decision]
     already: int
     decisions: Decisions
+    emptied: list[str]
 
     def lines(self, most: int = 20) -> list[str]:
         """What was changed, in lines of text.
@@ -48,6 +50,10 @@ class Relabelled:
         added = sum(change.present for change in self.changes)
         named = [f"{each.image}: {'+' if each.present else '−'} {each.label}" for each in self.changes[:most]]
         more = [f"… and {len(self.changes) - most} more"] if len(self.changes) > most else []
+        bare = [
+            f"{_count(len(self.emptied), 'image')} without a label now: {', '.join(self.emptied[:most])}; training "
+            "refuses them, unless --allow_unlabelled true"
+        ]
         backup = f"; as it was: {self.backup}" if self.backup else ""
         return [
             *named,
@@ -56,6 +62,7 @@ class Relabelled:
             f"and {len(self.changes) - added} taken out{backup}",
             f"{self.already} were so already; {self.decisions.kept} kept, {self.decisions.unsure} unsure, "
             f"{self.decisions.open} not decided",
+            *(bare if self.emptied else []),
         ]
 
 
@@ -86,7 +93,10 @@ def relabel_table(path: Path, audit: Path, request: Request) -> Relabelled:
         change = changes.setdefault(row_of[decision.image], RowChange())
         (change.present if decision.present else change.absent).append(decision.label)
         changed.append(decision)
-    backup = None
+    backup, emptied = None, []
+    for row, change in changes.items():
+        if not {*table.records[row].labels, *change.present} - {*change.absent}:
+            emptied.append(table.records[row].image)
     if changes:
         text = table.changed(changes)
 
@@ -95,7 +105,7 @@ def relabel_table(path: Path, audit: Path, request: Request) -> Relabelled:
             table.require_as_meant(temporary, changes)
 
         backup = _replace(path.resolve(), write)
-    return Relabelled(path, backup, changed, len(decisions.changes) - len(changed), decisions)
+    return Relabelled(path, backup, changed, len(decisions.changes) - len(changed), decisions, emptied)
 
 
 def relabel_run(run: Path, audit: Path) -> Relabelled:
@@ -124,7 +134,9 @@ def relabel_run(run: Path, audit: Path) -> Relabelled:
             changed.append(decision)
     path = audit.parent / TABLE_OF_RUN
     backup = _replace(path, lambda temporary: write_csv(images.with_marks(marks, images.label_names), temporary))
-    return Relabelled(path, backup, changed, len(decisions.changes) - len(changed), decisions)
+    rows = dict.fromkeys(row_of[decision.image] for decision in changed)
+    emptied = [images.image_ids[row] for row in rows if not (marks[row] == 1).any()]
+    return Relabelled(path, backup, changed, len(decisions.changes) - len(changed), decisions, emptied)
 
 
 def _require_images(changes: Iterable[Decision], known: Iterable[str], audit: Path, where: str) -> None:

@@ -73,7 +73,7 @@ def suggest(
         count: Images to choose.
         by: "random", or "uncertain": those whose labels would tell most, see `uncertainty`.
         words: The user's vocabulary for groups; by default WordNet's nouns for ImageNet's classes.
-        profile: Profile of the checkpoint's thresholds for tags; by default its first.
+        profile: Profile of the checkpoint's thresholds for tags; by default `balanced`, or the first by name.
         batch_size: Images per batch.
         seed: Seed of all draws.
 

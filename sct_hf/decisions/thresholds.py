@@ -61,6 +61,8 @@ def label_thresholds(
         find(column[rows], truth[rows], profile.level, CONFIDENCE) if count else None
         for column, truth, rows, count in zip(scores.T, targets.T, known.T, positives, strict=True)
     ]
+    if profile.kind == "recall":  # all images keep the promise
+        unreachable = [Chosen(0.0, f"{none.reason} but by all images") for none in unreachable]
     return [none if one is None else Chosen(one) for one, none in zip(found, unreachable, strict=True)]
 
 

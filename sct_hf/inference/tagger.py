@@ -1,5 +1,6 @@
 """From image files to tags, with any multi-label image classifier of `transformers`."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,15 @@ class Tagger:
                 "preprocessor_config.json"
             ) from error
         return tagger
+
+    def labels_without_tags(self, profile: str | None = None) -> list[str]:
+        """Labels that cannot keep what a profile promises, or the default one, and so are never tags.
+
+        Raises:
+            ValueError: The checkpoint has no such profile.
+        """
+        thresholds = self.pipeline.thresholds(None, None, profile)
+        return [name for name, least in zip(self.label_names, thresholds, strict=True) if least == math.inf]
 
     def tag(
         self,

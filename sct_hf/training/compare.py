@@ -175,6 +175,8 @@ def _facts(folder: Path) -> str:
     try:
         metrics = json.loads((folder / RunFile.METRICS).read_text(encoding="utf-8"))
         told = [f"{name} {metrics[name]}" for name in ("model", "head", "dataset", "split") if name in metrics]
+        if fitted := metrics.get("scored_in_calibration"):
+            told.append(f"{fitted} of these images set its calibration")
         told += ["calibrated" if "before" in metrics["calibration"] else "not calibrated"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return ""

@@ -51,8 +51,8 @@ def decide(
     apart = np.array([content not in evaluated for content in contents], dtype=bool)
     if not apart.any():
         raise InputError(
-            f"all {len(apart)} images to fit calibration and thresholds on are also the images that are reported on, "
-            "which would flatter the figures: give other images"
+            f"all {len(apart)} images to fit calibration and thresholds on are images of training or of the figures, "
+            "which would flatter them: give other images"
         )
     found = fit_decisions(
         scored.logits[apart], scored.targets[apart], list(scored.label_names), label_parents, profiles, seed

@@ -1,13 +1,16 @@
-"""What a run's folder says of itself: its arguments, and with them its images."""
+"""What a run's folder says of itself: its arguments, and the images that made the model."""
 
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
+from sct_hf.data.contents import image_contents
 from sct_hf.errors import InputError
+from sct_hf.files import atomic_write
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments
 from sct_hf.training.parsing import parse
+from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 
 
@@ -26,6 +29,29 @@ def arguments_of(folder: Path) -> Arguments:
         raise InputError(f"{path} does not hold the command of a training run: train again")
     arguments = parse(words[2:])
     return replace(arguments, train=replace(arguments.train, output_dir=str(folder)))
+
+
+def note_training_images(folder: Path, run_data: RunData) -> None:
+    """Write the contents of the images that train or select the model into its folder, one in a line."""
+    parts = [part for part in (run_data.training, run_data.held_out) if part is not None]
+    contents = sorted({content for part in parts for content in image_contents(part)})
+    with atomic_write(folder / RunFile.TRAINED_ON) as temporary:
+        temporary.write_text("".join(f"{content}\n" for content in contents), encoding="utf-8")
+
+
+def training_images(folder: Path) -> set[str] | None:
+    """The contents that `note_training_images` wrote; None if a folder has none.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    path = folder / RunFile.TRAINED_ON
+    try:
+        return set(path.read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): train again") from error
 
 
 def trained_on(folder: Path, data: EvaluationDataArguments) -> bool:

@@ -15,6 +15,7 @@ from sct_hf.progress import say
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.decide import decide_by_folds
+from sct_hf.training.finished_run import note_training_images
 from sct_hf.training.label_figure import label_figure
 from sct_hf.training.run import Run
 from sct_hf.training.run_data import RunData
@@ -51,6 +52,7 @@ def train_one(
     if accelerator.is_main_process:
         with room_to_save(folder.path):
             folder.claim()
+            note_training_images(folder.path, run_data)
             if run_data.label_parents:
                 write_hierarchy(folder.path / RunFile.HIERARCHY, run_data.label_parents)
             if arguments.data.hides_labels:

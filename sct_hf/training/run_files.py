@@ -38,6 +38,7 @@ class RunFile(StrEnum):
     LABELS = "labels.png", "more"
     REPORT = "report.html", "more"
     LOGS = "logs", "more"
+    TRAINED_ON = "training_images.txt", "more"
     FOLDS = "folds", "more"
     OUT_OF_FOLD = "out_of_fold.parquet", "more"
     DECISIONS = "decisions.json", "more"

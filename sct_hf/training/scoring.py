@@ -25,7 +25,7 @@ from sct_hf.training.data_checks import read_boxes
 from sct_hf.training.decide import read_record
 from sct_hf.training.devices import make_accelerator
 from sct_hf.training.evaluation import evaluate_model
-from sct_hf.training.finished_run import trained_on
+from sct_hf.training.finished_run import trained_on, training_images
 from sct_hf.training.known_labels import format_known_labels, score_with_known_labels
 from sct_hf.training.loaders import make_loader
 from sct_hf.training.localisation import check_maps, format_localisation, load_cam, score_localisation
@@ -108,7 +108,11 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
     contents = image_contents(images)
     if fitted := _fitted_on(Path(arguments.model), contents):
         metrics["scored_in_calibration"] = fitted
-    seen = len(images) if trained_on(Path(arguments.model), data) else 0
+    known = training_images(Path(arguments.model))
+    if known is None:
+        seen = len(images) if trained_on(Path(arguments.model), data) else 0
+    else:
+        seen = sum(content in known for content in contents)
     if seen:
         metrics["scored_in_training"] = seen
     if unseen is not None:

@@ -240,3 +240,11 @@ def test_the_command_says_what_changed(tmp_path: Path, capsys: pytest.CaptureFix
         f"{path}: 2 labels of 1 image changed, 1 added and 1 taken out; as it was: {path}.bak",
         "1 were so already; 0 kept, 0 unsure, 0 not decided",
     ]
+
+
+def test_images_that_lose_all_labels_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("image,labels\na.jpg,dog\nb.jpg,dog|cat\n")
+    done = relabel(path, ("a.jpg", "dog", False), ("b.jpg", "dog", False))
+    assert done.emptied == ["a.jpg"]
+    assert done.lines()[-1].startswith("1 image without a label now: a.jpg; training refuses")

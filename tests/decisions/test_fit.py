@@ -63,9 +63,10 @@ def test_guarantees_hold_on_the_images_of_the_fit_and_are_told_by_label() -> Non
             facts = told[f"{kind}=0.9"]["labels"][name]
             assert 0.9 <= facts["bound"] < facts[kind]
             assert facts["reason"] == ""
-    for profile in ("precision=0.9", "recall=0.9"):
-        assert found.thresholds[profile][3] is None
-        assert told[profile]["labels"]["d"]["reason"] == "not reachable with 20 positives"
+    assert found.thresholds["precision=0.9"][3] is None
+    assert told["precision=0.9"]["labels"]["d"]["reason"] == "not reachable with 20 positives"
+    assert found.thresholds["recall=0.9"][3] == 0  # all images have the label, so none is missed
+    assert told["recall=0.9"]["labels"]["d"]["reason"] == "not reachable with 20 positives but by all images"
     assert told["fdr=0.1"]["estimate"] <= 0.1
     assert len(set(found.thresholds["fdr=0.1"])) == 1
 

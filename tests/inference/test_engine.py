@@ -119,6 +119,15 @@ def test_every_way_gives_the_tags_of_the_pipeline(
         assert content(tags) == content(other)
 
 
+def test_predict_names_labels_that_a_profile_leaves_out(
+    folder: Path, images: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", f"--model={folder}", "--profile=strict", str(images[0])) == 0
+    assert "no tags of cat: the profile has no threshold for them" in capsys.readouterr().err
+    assert run("predict", f"--model={folder}", str(images[0])) == 0
+    assert "no threshold" not in capsys.readouterr().err
+
+
 def test_heatmaps_of_the_handler_are_those_of_the_pipeline(tagger: Tagger, folder: Path, images: list[Path]) -> None:
     found = by_handler(tagger, folder, images[:1], {})[0]
     for tag, wanted in zip(found, tagger.pipeline(str(images[0]), heatmaps=True), strict=True):

@@ -137,6 +137,19 @@ def test_the_split_that_trained_the_model_is_refused(
     assert "eval_split is given without images" in capsys.readouterr().err
 
 
+def test_training_images_stay_known_after_a_fit_on_others(
+    trained: Path, colours: Path, tmp_path: Path, capsys: Any
+) -> None:
+    copy, own = shutil.copytree(trained, tmp_path / "run"), shutil.copytree(colours, tmp_path / "own")
+    (own / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in draw(own, 20, seed=1)))
+    options = [f"--model={copy}", "--dataset=jsonl", f"--data_dir={own}", "--cpu_threads=1", "--num_workers=0"]
+    assert run("calibrate", *options, "--eval_split=test") == 0
+    assert run("calibrate", *options, "--eval_split=train") == 2
+    assert "all 48 images to fit calibration and thresholds on are images of training" in capsys.readouterr().err
+    assert run("evaluate", *options, "--eval_split=train", f"--output_dir={tmp_path / 'scores'}") == 0
+    assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["scored_in_training"] == 48
+
+
 def test_figures_without_contents_are_not_fitted_on(trained: Path, colours: Path, tmp_path: Path, capsys: Any) -> None:
     copy = shutil.copytree(trained, tmp_path / "run")
     pd.read_parquet(copy / "predictions.parquet").drop(columns="content").to_parquet(copy / "predictions.parquet")

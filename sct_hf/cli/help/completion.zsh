@@ -508,7 +508,7 @@ _shtab_sct_hf_suggest_options=(
   "--labelled[Folder or table of images that have labels already\: they are left out, by their content.]:PLACE:"
   "--vocabulary[Text file of words for groups, one per line (default\: WordNet\'s nouns for ImageNet\'s classes).]:FILE:"
   "--output[Folder to write into (default\: suggestions).]:output:"
-  "--profile[Profile of the checkpoint\'s thresholds for tags (default\: its first).]:profile:"
+  "--profile[Profile of the checkpoint\'s thresholds for tags (default\: balanced, or the first by name).]:profile:"
   "--seed[Seed of all draws (default\: 0).]:seed:"
   "--device[Device, such as cpu or cuda\:1 (default\: the machine\'s accelerator, if any).]:device:"
   "--batch_size[Images per batch (default\: 16).]:batch_size:"
