@@ -68,7 +68,7 @@ def share_kept(
         fit = fit_decisions(logits[rows], targets[rows], names, profiles=profiles)
         scores, asked = _scores(fit, logits), asked + len(names)
         for name, thresholds in fit.thresholds.items():
-            cuts = np.array([np.inf if one is None else one for one in thresholds])
+            cuts = np.array([one or np.inf for one in thresholds])  # 0 keeps its promise by tagging all images
             kept[name] += _kept(name, cuts, scores, targets)
     return {name: (float(np.mean(held)) if held else np.nan, len(held) / asked) for name, held in kept.items()}
 

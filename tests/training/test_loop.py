@@ -23,8 +23,8 @@ from sct_hf.training.models import new_model
 Tiny = Callable[..., Arguments]
 PLAIN = {"augment": "none"}
 RESULTS = {
-    *("config.json", "model.safetensors", "preprocessor_config.json", "training_args.json", "history.json"),
-    *("metrics.json", "per_label.csv", "predictions.parquet", "curves.png", "tags.png", "report.html"),
+    *("config.json", "model.safetensors", "preprocessor_config.json", "training_args.json", "training_images.txt"),
+    *("metrics.json", "per_label.csv", "predictions.parquet", "curves.png", "tags.png", "report.html", "history.json"),
 }
 
 
