@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from transformers import AutoModelForImageClassification
 
 from sct_hf.errors import InputError
 from sct_hf.training import run
@@ -23,12 +24,16 @@ def test_frozen_backbone_with_and_without_cache(tmp_path: Path, tiny: Tiny) -> N
     frozen |= PLAIN
     cached = train(tiny(output_dir=tmp_path / "cached", cache_features=True, **frozen))
     direct = train(tiny(output_dir=tmp_path / "direct", **frozen))
+    modes, pixels = ("cached", "direct"), torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for name in ("", "linear"):
-        weights, same = (load_file(tmp_path / mode / name / "model.safetensors") for mode in ("cached", "direct"))
-        for key, value in weights.items():
-            if "backbone" in key:
-                assert torch.equal(value, same[key])
-            torch.testing.assert_close(value, same[key], rtol=0.05, atol=2e-3)
+        weights, same = (load_file(tmp_path / mode / name / "model.safetensors") for mode in modes)
+        for key in weights:
+            assert "backbone" not in key or torch.equal(weights[key], same[key])
+        # Weights before a batch norm may differ: it takes their gradient away, and Adam moves them by rounding alone.
+        models = (AutoModelForImageClassification.from_pretrained(tmp_path / mode / name) for mode in modes)
+        with torch.inference_mode():
+            of_cached, of_direct = (model.eval()(pixels).logits for model in models)
+        torch.testing.assert_close(of_cached, of_direct, rtol=1e-3, atol=1e-3)
     assert cached["num_images"] == direct["num_images"]
     # The second head and the held-out part are served by the maps of the two splits.
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
