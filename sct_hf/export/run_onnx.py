@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from PIL import ExifTags, Image, ImageOps
 
 FOLDER = Path(__file__).resolve().parent
@@ -59,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--graph", default="model.onnx")
     parser.add_argument("--profile", choices=[*EXPORT["profiles"]], help="thresholds to use")
     arguments = parser.parse_args(argv)
+    import onnxruntime  # here, so that clients of a server can import this file without it
+
     session = onnxruntime.InferenceSession(FOLDER / arguments.graph, providers=["CPUExecutionProvider"])
     code = 0
     for path in arguments.images:
