@@ -2,11 +2,12 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from sct_hf.errors import InputError
+from sct_hf.inference.items import Item, read_ahead
 from sct_hf.inference.scoring import run_together
 from sct_hf.model.image_processing_sct import Limits
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, UnreadableImageError
@@ -21,13 +23,17 @@ from sct_hf.model.vocabulary_sct import LabelTexts
 from sct_hf.network import failure_reason
 from sct_hf.pretrained import load_pretrained
 
+T = TypeVar("T")
+
+_AHEAD = 2  # batches that are read or being read
+
 
 @dataclass(frozen=True)
 class Tags:
     """The tags of one image.
 
     Attributes:
-        path: The image's file, as given.
+        path: The image's file, as given; of an image without a file, its name.
         tags: (label, score in [0, 1]) by falling score.
         error: Why the file could not be read; None on success.
         maps: For each label of `tags`, its map (H', W') float32 in [0, 1]; empty unless
@@ -36,6 +42,7 @@ class Tags:
             `heatmap_box`; None unless maps are asked for.
         seen: For each label of `tags`, whether the model was trained on it; None if it was trained on all labels.
         unsure: For each label of `tags`, whether it is near its threshold; None unless `abstain` is given.
+        name: The item's name; by default the path.
     """
 
     path: Path
@@ -45,6 +52,11 @@ class Tags:
     boxes: dict[str, dict[str, int]] | None = None
     seen: dict[str, bool] | None = None
     unsure: dict[str, bool] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", str(self.path))
 
 
 class Tagger:
@@ -117,7 +129,7 @@ class Tagger:
 
     def tag(
         self,
-        paths: Sequence[str | Path],
+        images: Iterable[str | Path | Item],
         threshold: float | Mapping[str, float] | None = None,
         top_k: int | None = None,
         batch_size: int = 16,
@@ -130,13 +142,16 @@ class Tagger:
         label_encoder: str | None = None,
         label_templates: Sequence[str] | None = None,
     ) -> Iterator[Tags]:
-        """Tag image files in order. An unreadable file gets an error and does not stop the others.
+        """Tag images in order. An unreadable one gets an error and does not stop the others.
 
         Images are turned upright by their EXIF orientation and converted to RGB. Of an animation, the first frame is
         used.
 
+        Images are taken as they are needed, and threads read some ahead while the model runs: memory does not grow
+        with their number.
+
         Args:
-            paths: The files.
+            images: Files, or items. Any iterable, such as a generator of millions.
             threshold: Least score of a tag, in [0, 1], or least scores by label; by default the profile's, or 0.5.
             top_k: Most tags per image; None for no limit.
             batch_size: Images per batch.
@@ -150,7 +165,7 @@ class Tagger:
             label_templates: Prompts for their names.
 
         Yields:
-            One `Tags` for each path.
+            One `Tags` for each image.
 
         Raises:
             InputError: The pipeline refuses an argument, or `batch_size` is below 1.
@@ -171,11 +186,11 @@ class Tagger:
             )
         except ValueError as error:
             raise InputError(str(error)) from error
-        return self._tag([Path(path) for path in paths], batch_size, *stages)
+        return self._tag(map(Item.of, images), batch_size, *stages)
 
     def _tag(
         self,
-        paths: list[Path],
+        items: Iterator[Item],
         batch_size: int,
         reading: dict[str, Any],
         running: dict[str, Any],
@@ -184,34 +199,62 @@ class Tagger:
         told: dict[str, Any] = {"boxes": {} if choosing.get("maps") else None}
         told["unsure"] = {} if "abstain" in choosing else None
         told["seen"] = {} if self.pipeline.marks_seen(choosing.get("labels")) else None
-        with ThreadPoolExecutor(min(batch_size, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(paths), batch_size):
-                batch = paths[start : start + batch_size]
-                read = list(pool.map(lambda path: self._read(path, reading), batch))
-                try:
-                    outputs = run_together(self.pipeline, [item for item in read if isinstance(item, dict)], running)
-                    found = iter([self.pipeline.postprocess(output, **choosing) for output in outputs])
-                except (ValueError, RuntimeError) as error:  # of an input size that the model cannot take, say
-                    raise InputError(str(error)) from error
-                for path, item in zip(batch, read, strict=True):
-                    if isinstance(item, str):
-                        yield Tags(path, error=item, **told)
-                    else:
-                        yield _as_tags(path, next(found), told)
+        first = list(islice(items, batch_size))  # a few images need few threads
+        threads = max(1, min(len(first), os.cpu_count() or 1))
+        read = read_ahead(
+            chain(first, items), lambda item: self._read(item, reading), threads=threads, most=_AHEAD * batch_size
+        )
+        for batch in _batches(read, batch_size):
+            try:
+                outputs = run_together(self.pipeline, [one for _, one in batch if isinstance(one, dict)], running)
+                found = iter([self.pipeline.postprocess(output, **choosing) for output in outputs])
+            except (ValueError, RuntimeError) as error:  # of an input size that the model cannot take, say
+                raise InputError(str(error)) from error
+            for item, one in batch:
+                if isinstance(one, str):
+                    yield Tags(_path(item), error=one, name=item.name, **told)
+                else:
+                    yield _as_tags(item, next(found), told)
 
-    def _read(self, path: Path, reading: Mapping[str, Any]) -> dict[str, Any] | str:
-        """The pipeline's input from a file, or the reason why it cannot be read."""
+    def _read(self, item: Item, reading: Mapping[str, Any]) -> dict[str, Any] | str:
+        """The pipeline's input from an item, or the reason why it cannot be read."""
+        image = item.image
+        if item.error is not None or image is None:
+            return item.error or "no image"
         try:
-            if path.is_dir():
+            if isinstance(image, bytes):
+                return self.pipeline.preprocess(_Encoded(item), **reading) if image else "an image of 0 bytes"
+            if image.is_dir():
                 return "a folder without images"
-            if not path.exists():
+            if not image.exists():
                 return "no such file"
-            return self.pipeline.preprocess(path, **reading)
+            return self.pipeline.preprocess(image, **reading)
         except (OSError, UnreadableImageError) as error:
             return failure_reason(error.__cause__ or error)
 
 
-def _as_tags(path: Path, tags: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> Tags:
+def _path(item: Item) -> Path:
+    return item.image if isinstance(item.image, Path) else Path(item.name)
+
+
+class _Encoded(BytesIO):
+    """An item's bytes as a file, which errors of Pillow call by the item's name."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(item.image if isinstance(item.image, bytes) else b"")
+        self._item = item.name
+
+    def __repr__(self) -> str:
+        return repr(self._item)
+
+
+def _batches(read: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(read)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _as_tags(item: Item, tags: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> Tags:
     """The pipeline's results for an image, by label, with the optional fields in `told`."""
     scores = [(tag["label"], tag["score"]) for tag in tags]
     maps = {tag["label"]: tag["map"] for tag in tags if "map" in tag}
@@ -219,7 +262,7 @@ def _as_tags(path: Path, tags: Sequence[Mapping[str, Any]], told: Mapping[str, A
         field: None if told[field] is None else {tag["label"]: tag[key] for tag in tags}
         for field, key in (("boxes", "box"), ("seen", "seen"), ("unsure", "unsure"))
     }
-    return Tags(path, scores, maps=maps, **marks)
+    return Tags(_path(item), scores, maps=maps, name=item.name, **marks)
 
 
 def usable_device(device: str | None) -> torch.device:

@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
+from sct_hf.inference.items import Item
 from sct_hf.model.image_processing_sct import heatmap_box
 from tests.model.tagging import heatmaps_by_hand
 
@@ -240,3 +241,39 @@ def test_thresholds_of_the_checkpoint_are_the_default(tagger, tmp_path) -> None:
             tagger.tag([path], threshold={"horse": 0})
     finally:
         tagger.model.config.thresholds = None
+
+
+def test_items_are_tagged_as_the_files_whose_bytes_they_hold(tagger, tmp_path) -> None:
+    path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
+    items = [
+        path,
+        Item("shard.parquet#0", path.read_bytes()),
+        Item("a name", path),
+        Item("shard.parquet#1", None),
+        Item("shard.parquet#2", b""),
+        Item("shard.parquet#3", b"no image"),
+        Item("shard.tar", None, "is cut off"),
+    ]
+    found = list(tagger.tag((item for item in items), threshold=0, batch_size=2))
+    assert [result.name for result in found] == [str(path), *(item.name for item in items[1:])]
+    assert [result.path for result in found[:3]] == [path, Path("shard.parquet#0"), path]
+    expected = by_hand(tagger, PIXELS)[0]
+    assert all(dict(result.tags) == pytest.approx(expected, abs=1e-5) for result in found[:3])
+    reason = "cannot identify image file 'shard.parquet#3'"
+    assert [result.error for result in found[3:]] == ["no image", "an image of 0 bytes", reason, "is cut off"]
+
+
+def test_images_are_taken_as_they_are_needed(tagger, tmp_path) -> None:
+    path = save(tmp_path, "a.png", Image.fromarray(PIXELS))
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield path
+
+    found = tagger.tag(endless(), batch_size=4)
+    for number in range(1, 30):
+        next(found)
+        assert taken <= number + 3 * 4
