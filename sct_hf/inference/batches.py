@@ -71,7 +71,9 @@ class BatchTagger:
         for column in (self.name_column, self.image_column):
             if column not in table.schema.names:
                 given = ", ".join(table.schema.names)
-                raise InputError(f"table has no column {column!r}, only {given}: name it by name_column or image_column")
+                raise InputError(
+                    f"table has no column {column!r}, only {given}: name it by name_column or image_column"
+                )
         names, images = (table[column].to_pylist() for column in (self.name_column, self.image_column))
         items = [
             Item(str(name), image, None if image is not None else "no image")
