@@ -3,24 +3,29 @@
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
 from transformers.utils import logging
 
+from sct_hf.cli._places import Problems, open_place, place_of, summary
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
-from sct_hf.files import atomic_write
-from sct_hf.inference.files import common_folder, find_images, read_names
-from sct_hf.inference.formats import format_tags
+from sct_hf.inference.files import common_folder, read_names
 from sct_hf.inference.heatmaps import write_heatmaps
 from sct_hf.inference.limits import add_limits, limits_of
+from sct_hf.inference.lookup import Lookup
 from sct_hf.inference.mask_files import MASK_LEVEL, MaskFolder
+from sct_hf.inference.row_files import ROW_FORMATS
+from sct_hf.inference.rows import Columns, row_of
+from sct_hf.inference.settings import run_settings
+from sct_hf.inference.sources import Sources
 from sct_hf.inference.tagger import Tagger, Tags
 from sct_hf.model.image_processing_sct import LimitError, Limits
+from sct_hf.progress import progress_bar
+
+_SILENT = 1.0 if sys.stderr.isatty() else 30.0  # seconds without a progress bar
 
 EPILOG = (
     "Exit code: 0 for success; 1 if some files could not be read, or heatmaps or masks not written; 2 if nothing "
@@ -30,7 +35,16 @@ EPILOG = (
 
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Add the argument of the images."""
-    parser.add_argument("images", nargs="+", help="Files, folders (with their subfolders) or glob patterns.")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        help="Files, folders (with their subfolders), glob patterns, or @FILE, a text file with a path per line. "
+        "Parquet files, tars and data sets saved by datasets give the images in them.",
+    )
+    parser.add_argument("--image_column", help="Column of the images in Parquet files and data sets.")
+    parser.add_argument(
+        "--id_column", help="Column of the images' names there (default: images are called FILE#ROW, from 0)."
+    )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +58,16 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "--abstain", type=float, help="Mark tags as unsure within this distance of their threshold, such as 0.1."
     )
     parser.add_argument("--top_k", type=int, help="Most tags per image (default: no limit).")
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="Format of the output.")
-    parser.add_argument("--output", type=Path, help="File to write instead of printing.")
+    parser.add_argument(
+        "--format",
+        choices=("table", *(name for name in ROW_FORMATS if name != "table")),
+        help="Format of the output (default: by the file's ending, parquet for a folder, else table).",
+    )
+    parser.add_argument(
+        "--output",
+        help="File to write instead of printing, or a folder (FOLDER/), which takes parts of results as they come. A "
+        "stopped run goes on from either when the command is given again.",
+    )
     parser.add_argument(
         "--heatmaps", type=Path, help="Folder for heatmaps: one PNG per tag that shows its place in the image."
     )
@@ -98,7 +120,7 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
         InputError: No image could be tagged, or no result written.
     """
     logging.disable_progress_bar()
-    if arguments.boxes and arguments.format == "table":
+    if arguments.boxes and place_of(arguments).format == "table":
         raise InputError("boxes: a table cannot show them; give --format json or csv")
     if arguments.mask_level is not None and arguments.masks is None:
         raise InputError(f"mask_level is {arguments.mask_level}, but no masks are written: give a folder by --masks")
@@ -115,14 +137,16 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
 
 
 def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], options: dict[str, Any]) -> int:
-    results: list[Tags] = []
-    undrawn: list[str] = []
-    maps = arguments.boxes or arguments.heatmaps is not None or arguments.masks is not None
+    drawn = arguments.heatmaps is not None or arguments.masks is not None
+    place = place_of(arguments)
     limits = limits_of(arguments)
-    paths = find_images(arguments.images)
-    chosen = (arguments.threshold, arguments.top_k, arguments.batch_size)
+    sources = Sources(arguments.images, arguments.image_column, arguments.id_column, place.folder)
+    paths = sources.files() if drawn else []
     tagger = load(limits)
-    found = tagger.tag(paths, *chosen, profile=arguments.profile, abstain=arguments.abstain, maps=maps, **options)
+    choosing = {name: getattr(arguments, name) for name in ("threshold", "top_k", "profile", "abstain")} | options
+    maps = arguments.boxes or drawn
+    lookup = Lookup()
+    found = tagger.tag(sources.items(lookup.ask), batch_size=arguments.batch_size, maps=maps, **choosing)
     own = arguments.threshold is None and not options.get("labels")
     if own and (without := tagger.labels_without_tags(arguments.profile)):
         named = ", ".join(without)
@@ -135,25 +159,26 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
     if arguments.heatmaps is not None:
         arguments.heatmaps.mkdir(parents=True, exist_ok=True)
         drawings["heatmap"] = partial(_write_heatmaps, limits, arguments.heatmaps, common_folder(paths))
-    quiet = True if len(paths) <= arguments.batch_size else None  # None: unless stderr is a terminal
-    for result in tqdm(found, total=len(paths), unit=" images", disable=quiet):
-        for what, draw in drawings.items() if result.error is None else ():
-            try:
-                draw(result)
-            except (LimitError, OSError) as error:
-                undrawn.append(f"{result.path}: no {what}: {error}")
-        results.append(replace(result, maps={}))
-    text = format_tags(results, arguments.format)
-    if arguments.output is not None:
-        with atomic_write(arguments.output) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    if arguments.output is None:
-        sys.stdout.write(text)
-    unread = [f"{result.path}: {result.error}" for result in results if result.error]
-    in_table = arguments.output is None and arguments.format == "table" and sys.stdout.isatty()
-    for problem in undrawn if in_table else unread + undrawn:
-        print(in_line(problem), file=sys.stderr)
-    return 1 if unread or undrawn else 0
+    columns = Columns(tagger.pipeline.marks_seen(options.get("labels")), arguments.abstain is not None, maps)
+    settings = partial(run_settings, tagger, engine="torch", boxes=maps, **choosing)
+    problems = Problems(shown=not (place.format == "table" and place.path is None and sys.stdout.isatty()))
+    with open_place(place, arguments, columns, settings, lookup) as add:
+        tagged = 0
+        for result in progress_bar(found, shown=True, unit=" images", delay=_SILENT, leave=False):
+            for what, draw in drawings.items() if result.error is None else ():
+                try:
+                    draw(result)
+                except (LimitError, OSError) as error:
+                    problems.add(f"{result.path}: no {what}: {error}", always=True)
+            if result.error is None:
+                tagged += 1
+            else:
+                problems.add(f"{result.name}: {result.error}")
+            add(row_of(result))
+    problems.close()
+    if place.folder is not None or lookup.done or lookup.repeated:
+        print(summary(tagged, lookup, problems), file=sys.stderr)
+    return 1 if problems.count else 0
 
 
 def _write_heatmaps(limits: Limits, folder: Path, root: Path, result: Tags) -> None:

@@ -1,65 +1,170 @@
-"""Tags of images as text: a table, JSON or CSV."""
+"""Tags of images as text, row by row: a table, JSON, JSON lines or CSV."""
 
 import csv
 import io
 import json
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Protocol
 
 from sct_hf.escaping import csv_cell, in_line, in_lines
+from sct_hf.inference.rows import BOX, Columns, row_of
 from sct_hf.inference.tagger import Tags
 
-_BOX = ("xmin", "ymin", "xmax", "ymax")
+Style = Literal["table", "json", "jsonl", "csv"]
 
 
-def format_tags(results: Sequence[Tags], style: Literal["table", "json", "csv"]) -> str:
+class TextFormat(Protocol):
+    """Rows as text, in parts: `start()`, `add(…)` of some rows as often as needed, `end()`."""
+
+    def start(self) -> str:
+        """What comes before all rows."""
+        ...
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> str:
+        """The text of the next rows."""
+        ...
+
+    def end(self) -> str:
+        """What comes after all rows."""
+        ...
+
+
+class Table:
+    """One line an image, with names as wide as the widest so far.
+
+    Args:
+        columns: The rows' columns.
+        width: Width of the names at least.
+    """
+
+    def __init__(self, columns: Columns, width: int = 0) -> None:
+        self.width = width
+
+    def start(self) -> str:
+        """No text."""
+        return ""
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> str:
+        """The rows' lines; "?" follows an unsure tag."""
+        names = [in_line(row["path"]) for row in rows]
+        self.width = max([self.width, *map(len, names)])
+        return "".join(f"{name:<{self.width}}  {_tags(row)}\n" for name, row in zip(names, rows, strict=True))
+
+    def end(self) -> str:
+        """No text."""
+        return ""
+
+
+class JsonLines:
+    """One object a line: `path`, `tags` with `label` and `score` each, and `error` if the image could not be read."""
+
+    def __init__(self, columns: Columns) -> None: ...
+
+    def start(self) -> str:
+        """No text."""
+        return ""
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> str:
+        """The rows' lines."""
+        return "".join(in_lines(json.dumps(entry_of(row), ensure_ascii=False)) + "\n" for row in rows)
+
+    def end(self) -> str:
+        """No text."""
+        return ""
+
+
+class Json:
+    """One list of the objects of `JsonLines`, laid out over lines."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._joint = "["
+
+    def start(self) -> str:
+        """No text."""
+        return ""
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> str:
+        """The next objects of the list."""
+        text = ""
+        for row in rows:
+            entry = json.dumps(entry_of(row), indent=2, ensure_ascii=False).replace("\n", "\n  ")
+            text += f"{self._joint}\n  {in_lines(entry)}"
+            self._joint = ","
+        return text
+
+    def end(self) -> str:
+        """The list's end."""
+        return "[]\n" if self._joint == "[" else "\n]\n"
+
+
+class Csv:
+    """`path`, `label`, `score`, marks, box and `error`: one row a tag, and one for an image without tags."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._text = io.StringIO()
+        names = ["path", "label", "score", *columns.marks, *(BOX if columns.boxes else ()), "error"]
+        self._writer = csv.DictWriter(self._text, names, restval="", lineterminator="\n")
+
+    def start(self) -> str:
+        """The line of names."""
+        self._writer.writeheader()
+        return self._taken()
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> str:
+        """The rows' lines."""
+        for row in rows:
+            entry = entry_of(row)
+            image = {"path": entry["path"], "error": entry.get("error", "")}
+            for tag in entry["tags"] or [{}]:
+                cells = image | {key: value for key, value in tag.items() if key != "box"} | tag.get("box", {})
+                escaped = {key: csv_cell(value) if isinstance(value, str) else value for key, value in cells.items()}
+                self._writer.writerow(escaped)
+        return in_lines(self._taken())
+
+    def end(self) -> str:
+        """No text."""
+        return ""
+
+    def _taken(self) -> str:
+        text = self._text.getvalue()
+        self._text.seek(0)
+        self._text.truncate()
+        return text
+
+
+TEXTS: dict[str, type[Any]] = {"table": Table, "json": Json, "jsonl": JsonLines, "csv": Csv}
+"""The styles of text."""
+
+
+def format_tags(results: Iterable[Tags], style: Style) -> str:
     r"""Write results as text that ends with a line break.
 
     Args:
         results: The images' tags.
         style: "table": one line per image. "json": a list of {"path", "tags": [{"label", "score"}]}, with "error" if
-            a file could not be read. "csv": path, label, score, error, with one row per tag and one for an image
-            without tags. JSON and CSV also have `seen`, `unsure` and the box if the results do; a table writes "?"
-            after an unsure tag.
+            a file could not be read; "jsonl" writes each on a line. "csv": path, label, score, error, with one row per
+            tag and one for an image without tags. JSON and CSV also have `seen`, `unsure` and the box if the results
+            do; a table writes "?" after an unsure tag.
 
     Unprintable characters are escaped as in JSON, such as \u001b; text in CSV goes through `csv_cell`.
     """
-    if style == "json":
-        content = [_entry(result) for result in results]
-        return in_lines(json.dumps(content, indent=2, ensure_ascii=False)) + "\n"
-    if style == "csv":
-        return in_lines(_csv(results))
-    paths = [in_line(str(result.path)) for result in results]
-    width = max(map(len, paths), default=0)
-    lines = []
-    for path, result in zip(paths, results, strict=True):
-        unsure = result.unsure or {}
-        tags = ", ".join(f"{label} {score:.2f}{'?' * unsure.get(label, False)}" for label, score in result.tags)
-        found = in_line(f"error: {result.error}" if result.error else tags or "(no tag)")
-        lines.append(f"{path:<{width}}  {found}")
-    return "\n".join(lines) + "\n"
+    found = list(results)
+    marked = {name: any(getattr(one, name) is not None for one in found) for name in ("seen", "unsure", "boxes")}
+    text: TextFormat = TEXTS[style](Columns(**marked))
+    return text.start() + text.add([row_of(result) for result in found]) + text.end()
 
 
-def _entry(result: Tags) -> dict[str, Any]:
-    tags: list[dict[str, Any]] = [{"label": label, "score": score} for label, score in result.tags]
-    for tag in tags:
-        for field, by_label in (("seen", result.seen), ("unsure", result.unsure), ("box", result.boxes)):
-            if by_label is not None:
-                tag[field] = by_label[tag["label"]]
-    return {"path": str(result.path), "tags": tags} | ({"error": result.error} if result.error else {})
+def entry_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The object of a row in JSON: its tags one by one."""
+    parts = {"label": "labels", "score": "scores", "seen": "seen", "unsure": "unsure", "box": "boxes"}
+    held = {key: row[column] for key, column in parts.items() if column in row}
+    tags = [dict(zip(held, values, strict=True)) for values in zip(*held.values(), strict=True)]
+    return {"path": row["path"], "tags": tags} | ({"error": row["error"]} if row["error"] else {})
 
 
-def _csv(results: Sequence[Tags]) -> str:
-    boxed = any(result.boxes is not None for result in results)
-    marks = [field for field in ("seen", "unsure") if any(getattr(result, field) is not None for result in results)]
-    columns = ["path", "label", "score", *marks, *(_BOX if boxed else ()), "error"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    for result in results:
-        entry = _entry(result)
-        image = {"path": entry["path"], "error": entry.get("error", "")}
-        for tag in entry["tags"] or [{}]:
-            row = image | {key: value for key, value in tag.items() if key != "box"} | tag.get("box", {})
-            writer.writerow({key: csv_cell(value) if isinstance(value, str) else value for key, value in row.items()})
-    return text.getvalue()
+def _tags(row: dict[str, Any]) -> str:
+    if row["error"]:
+        return in_line(f"error: {row['error']}")
+    unsure = row.get("unsure") or [False] * len(row["labels"])
+    marked = zip(row["labels"], row["scores"], unsure, strict=True)
+    return in_line(", ".join(f"{label} {score:.2f}{'?' * doubt}" for label, score, doubt in marked) or "(no tag)")

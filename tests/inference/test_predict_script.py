@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -270,3 +272,64 @@ def test_a_file_is_no_folder_for_pictures(predict, models, images, tmp_path, cap
 def test_a_level_without_masks_is_refused(predict, models, images, capsys) -> None:
     assert predict([f"--model={models['sct']}", "--mask_level=0.4", str(images)]) == 2
     assert "mask_level is 0.4, but no masks are written: give a folder by --masks" in capsys.readouterr().err
+
+
+def test_a_folder_of_results_is_gone_on_with(predict, models, images, tmp_path, capsys) -> None:
+    """The second run tags what is new and what failed; a shard within the folder of images is no source."""
+    output = images / "results"
+    words = [f"--model={models['sct']}", "--threshold=0", f"--output={output}/", str(images), f"{images}/one/*.png"]
+    assert predict(words) == 1
+    broken = images / "two" / "broken.jpg"
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"{broken}: ")
+    assert errors.endswith("images: 2 tagged now, 1 named twice, 1 failed (the same command tries them again)\n")
+    Image.new("RGB", (9, 9)).save(broken)
+    assert predict(words) == 0
+    assert capsys.readouterr() == ("", "images: 1 tagged now, 2 done before, 1 named twice\n")
+    table = pq.read_table(output)
+    assert sorted(table["path"].to_pylist()) == sorted(map(str, [*images.glob("*/a.png"), broken]))
+    assert table["error"].to_pylist() == [None] * 3
+    written = sorted(path.name for path in output.iterdir())
+    assert written == ["_run.json", "part-000000.parquet", "part-000001.parquet"]
+    assert predict([*words, "--top_k=1"]) == 2
+    assert "results of other settings: --top_k (null there, 1 here)" in capsys.readouterr().err
+    assert predict([*words, "--format=table"]) == 2
+    assert "a folder takes no table; give parquet, csv or jsonl" in capsys.readouterr().err
+
+
+def test_the_ending_of_a_file_chooses_its_format(predict, models, images, tmp_path, capsys) -> None:
+    words = [f"--model={models['sct']}", "--threshold=0", str(images / "one")]
+    found = {}
+    for name in ("a.csv", "a.json", "a.jsonl", "a.PARQUET", "a.txt"):
+        assert predict([*words, f"--output={tmp_path / name}"]) == 0
+        found[name] = (tmp_path / name).read_bytes()
+    (entry,) = json.loads(found["a.json"])
+    assert [json.loads(line) for line in found["a.jsonl"].splitlines()] == [entry]
+    assert [row["label"] for row in csv.DictReader(io.StringIO(found["a.csv"].decode()))] == [
+        tag["label"] for tag in entry["tags"]
+    ]
+    (row,) = pq.read_table(tmp_path / "a.PARQUET").to_pylist()
+    assert row["scores"] == [tag["score"] for tag in entry["tags"]]
+    assert found["a.txt"].decode().startswith(str(images / "one" / "a.png"))
+    assert predict([*words, "--format=csv", f"--output={tmp_path / 'b.json'}"]) == 0
+    assert (tmp_path / "b.json").read_bytes() == found["a.csv"]
+    assert predict([*words, "--format=parquet"]) == 2
+    assert "parquet cannot be printed; give a file or a folder by --output" in capsys.readouterr().err
+
+
+def test_images_in_a_table_are_tagged_as_their_files(predict, models, images, tmp_path, capsys) -> None:
+    files = sorted(images.rglob("*.png"))
+    columns = {"key": ["x", "y"], "image": [file.read_bytes() for file in files]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    words = [f"--model={models['sct']}", "--threshold=0", "--format=json"]
+    assert predict([*words, *map(str, files)]) == 0
+    expected = [entry["tags"] for entry in json.loads(capsys.readouterr().out)]
+    for more, names in (
+        ([], [f"{tmp_path}/a.parquet#0", f"{tmp_path}/a.parquet#1"]),
+        (["--id_column=key"], ["x", "y"]),
+    ):
+        assert predict([*words, *more, str(tmp_path / "a.parquet")]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [(entry["path"], entry["tags"]) for entry in found] == list(zip(names, expected, strict=True))
+    assert predict([*words, f"--masks={tmp_path / 'masks'}", str(tmp_path / "a.parquet")]) == 2
+    assert "a.parquet#0' is no image file, but heatmaps and masks are drawn of files alone" in capsys.readouterr().err

@@ -446,13 +446,15 @@ _shtab_sct_hf_learning_curve_defaults_added=0
 
 _shtab_sct_hf_predict_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--image_column[Column of the images in Parquet files and data sets.]:image_column:"
+  "--id_column[Column of the images\' names there (default\: images are called FILE\#ROW, from 0).]:id_column:"
   "--model[Model\: a folder of training or a name on the Hub (default\: the one in the package).]:model:"
   "--threshold[Least score of a tag (default\: the profile\'s, or 0.5).]:threshold:"
   "--profile[The checkpoint\'s thresholds to use, such as precision\=0.9 (default\: balanced, or the first by name).]:profile:"
   "--abstain[Mark tags as unsure within this distance of their threshold, such as 0.1.]:abstain:"
   "--top_k[Most tags per image (default\: no limit).]:top_k:"
-  "--format[Format of the output.]:format:(table json csv)"
-  "--output[File to write instead of printing.]:output:"
+  "--format[Format of the output (default\: by the file\'s ending, parquet for a folder, else table).]:format:(table parquet csv jsonl json)"
+  "--output[File to write instead of printing, or a folder (FOLDER\/), which takes parts of results as they come. A stopped run goes on from either when the command is given again.]:output:"
   "--heatmaps[Folder for heatmaps\: one PNG per tag that shows its place in the image.]:heatmaps:"
   "--masks[Folder for masks\: one indexed PNG per image with the tag of each pixel, and labels.json.]:masks:"
   "--mask_level[Least value of a tag\'s map, from 0 to 1, at its pixels of a mask (default\: 0.6).]:mask_level:"
@@ -467,7 +469,7 @@ _shtab_sct_hf_predict_options=(
   "--label_encoder[Text encoder of such labels, if the checkpoint records no usable one.]:label_encoder:"
   "*--known[Label known to be present\; repeatable.]:known:"
   "*--known_absent[Label known to be absent\; repeatable.]:known_absent:"
-  "(*):Files, folders (with their subfolders) or glob patterns.:"
+  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars and data sets saved by datasets give the images in them.:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -503,6 +505,8 @@ _shtab_sct_hf_relabel_defaults_added=0
 
 _shtab_sct_hf_suggest_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--image_column[Column of the images in Parquet files and data sets.]:image_column:"
+  "--id_column[Column of the images\' names there (default\: images are called FILE\#ROW, from 0).]:id_column:"
   "--count[Images to choose (default\: 200).]:count:"
   "--by[Choose at random, or those whose labels the model is least sure of (default\: random).]:by:(random uncertain)"
   "--labelled[Folder or table of images that have labels already\: they are left out, by their content.]:PLACE:"
@@ -516,7 +520,7 @@ _shtab_sct_hf_suggest_options=(
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
   ":Model\: a folder of training or a name on the Hub.:"
-  "(*):Files, folders (with their subfolders) or glob patterns.:"
+  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars and data sets saved by datasets give the images in them.:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -623,6 +627,8 @@ _shtab_sct_hf_train_defaults_added=0
 
 _shtab_sct_hf_zero_shot_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--image_column[Column of the images in Parquet files and data sets.]:image_column:"
+  "--id_column[Column of the images\' names there (default\: images are called FILE\#ROW, from 0).]:id_column:"
   "--labels[Names of labels, at least two\: --labels dog \"potted plant\".]:labels:"
   "--labels_file[Text file of labels, one per line.]:labels_file:"
   "--backbone[Name of a timm model (tf_efficientnet_lite0).]:backbone:"
@@ -634,8 +640,8 @@ _shtab_sct_hf_zero_shot_options=(
   "--profile[The checkpoint\'s thresholds to use, such as precision\=0.9 (default\: balanced, or the first by name).]:profile:"
   "--abstain[Mark tags as unsure within this distance of their threshold, such as 0.1.]:abstain:"
   "--top_k[Most tags per image (default\: no limit).]:top_k:"
-  "--format[Format of the output.]:format:(table json csv)"
-  "--output[File to write instead of printing.]:output:"
+  "--format[Format of the output (default\: by the file\'s ending, parquet for a folder, else table).]:format:(table parquet csv jsonl json)"
+  "--output[File to write instead of printing, or a folder (FOLDER\/), which takes parts of results as they come. A stopped run goes on from either when the command is given again.]:output:"
   "--heatmaps[Folder for heatmaps\: one PNG per tag that shows its place in the image.]:heatmaps:"
   "--masks[Folder for masks\: one indexed PNG per image with the tag of each pixel, and labels.json.]:masks:"
   "--mask_level[Least value of a tag\'s map, from 0 to 1, at its pixels of a mask (default\: 0.6).]:mask_level:"
@@ -645,7 +651,7 @@ _shtab_sct_hf_zero_shot_options=(
   "--max_pixels[Most pixels of an image\; all images of a list may have four times as many (default 26000000).]:max_pixels:"
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
-  "(*):Files, folders (with their subfolders) or glob patterns.:"
+  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars and data sets saved by datasets give the images in them.:"
 )
 
 # guard to ensure default positional specs are added only once per session

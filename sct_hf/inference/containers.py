@@ -1,0 +1,248 @@
+"""Images within other files: rows of Parquet files and data sets, members of tars."""
+
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from lzma import LZMAError
+from pathlib import Path
+from typing import Any
+
+from sct_hf.errors import InputError
+from sct_hf.extras import install_line
+from sct_hf.files import IMAGE_SUFFIXES
+from sct_hf.inference.items import Item
+
+_BLOCK = 512  # bytes of a tar's block
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # what gzip, bzip2, xz and zstd begin with
+_ROWS = 64  # read at once
+_USUAL = "image"
+"""The column to take where several hold images: what `datasets` and its tools call it."""
+
+_BYTES = ("binary", "large_binary", "binary_view")  # types of Arrow
+_TEXTS = ("string", "large_string", "string_view")
+
+Wanted = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns that the user named: of the images, and of their names."""
+
+    image: str | None = None
+    name: str | None = None
+
+
+def parquet_items(path: Path, columns: Columns, wanted: Wanted) -> Iterator[Item]:
+    """Images of a Parquet file, row by row.
+
+    The column of images holds encoded bytes, structs of `bytes` and `path` as `datasets` writes them, or paths. A path
+    is looked up from the current folder, then from that of the Parquet file.
+
+    Args:
+        path: The file.
+        columns: The columns; by default the only one that can hold images, or that called "image".
+        wanted: Whether the image of this name is to be tagged.
+    """
+    arrow, parquet = _imported("pyarrow"), _imported("pyarrow.parquet")
+    try:
+        file = parquet.ParquetFile(path, pre_buffer=False)
+        column = columns.image or _image_column(file)
+        check_columns((column, columns.name), file.schema_arrow.names)
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        if wanted(str(path)):
+            yield Item(str(path), None, f"cannot be used: {error}")
+        return
+    with file:
+        start = 0
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            try:
+                yield from _group_items(file, path, group, start, column, columns.name, wanted)
+            except (OSError, arrow.ArrowException) as error:
+                name = f"{path}#{start}-{start + count - 1}"
+                if wanted(name):
+                    yield Item(name, None, f"these rows cannot be read: {error}")
+            start += count
+
+
+def _group_items(
+    file: Any, path: Path, group: int, start: int, column: str, naming: str | None, wanted: Wanted
+) -> Iterator[Item]:
+    """Images of a row group. Their bytes are read only if one of them is wanted."""
+    count = file.metadata.row_group(group).num_rows
+    of_paths = str(file.schema_arrow.field(column).type) in _TEXTS
+    named: list[Any] = [None] * count
+    if naming or of_paths:
+        named = file.read_row_group(group, columns=[naming or column]).column(0).to_pylist()
+    if of_paths and not naming:
+        named = [text and str(_found(text, path.parent)) for text in named]
+    names = [f"{path}#{start + row}" if text in (None, "") else str(text) for row, text in enumerate(named)]
+    asked = [wanted(name) for name in names]
+    if not any(asked):
+        return
+    rows = zip(names, asked, strict=True)
+    for batch in file.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
+        for value in batch.column(0).to_pylist():
+            name, is_asked = next(rows)
+            if is_asked:
+                yield item_of_value(name, value, path.parent)
+
+
+def item_of_value(name: str, value: Any, folder: Path) -> Item:
+    """The item of a cell: bytes, a struct of `bytes` and `path`, or a path.
+
+    Args:
+        name: The image's name.
+        value: The cell.
+        folder: Where relative paths are looked up that are not below the current folder.
+    """
+    if isinstance(value, dict):
+        value = value.get("path") if value.get("bytes") is None else value["bytes"]
+    if value is None or value == "":
+        return Item(name, None, "the row has no image")
+    if isinstance(value, str):
+        return Item(name, _found(value, folder))
+    return Item(name, value) if isinstance(value, bytes) else Item(name, None, f"a {type(value).__name__} is no image")
+
+
+def _found(text: str, folder: Path) -> Path:
+    given = Path(text)
+    beside = folder / text
+    return beside if not given.exists() and beside.exists() else given
+
+
+def _image_column(file: Any) -> str:
+    """The column of images of a Parquet file.
+
+    Raises:
+        ValueError: There is none, or several and none is called "image".
+    """
+    kinds = {field.name: str(field.type) for field in file.schema_arrow}
+    found = [
+        name for name, kind in kinds.items() if kind in _BYTES or (kind.startswith("struct<") and "bytes: " in kind)
+    ]
+    texts = [name for name, kind in kinds.items() if kind in _TEXTS]
+    if not found and texts and file.metadata.num_rows:
+        first = next(file.iter_batches(1, columns=texts, use_threads=False)).to_pylist()[0]
+        found = [name for name in texts if Path(first[name] or "").suffix.lower() in IMAGE_SUFFIXES]
+    return chosen_column(found, list(kinds))
+
+
+def chosen_column(found: list[str], names: list[str]) -> str:
+    """The column to take of those that can hold images.
+
+    Raises:
+        ValueError: There is none, or several and none is called "image".
+    """
+    if not found:
+        raise ValueError(f"it has no column of images or paths, but {', '.join(map(repr, names))}")
+    if len(found) > 1 and _USUAL not in found:
+        raise ValueError(f"it has several columns of images ({', '.join(map(repr, found))}): name one by image_column")
+    return _USUAL if _USUAL in found else found[0]
+
+
+def check_columns(wanted: Iterable[str | None], names: Sequence[str]) -> None:
+    """Check that a table has the columns.
+
+    Raises:
+        ValueError: One is missing.
+    """
+    for name in wanted:
+        if name is not None and name not in names:
+            raise ValueError(f"it has no column {name!r}, but {', '.join(map(repr, names))}")
+
+
+def tar_items(path: Path, wanted: Wanted) -> Iterator[Item]:
+    """Images of a tar, such as a shard of WebDataset, read from front to back.
+
+    Members are images by their endings; others, such as `.json` and `.txt`, are passed over.
+
+    Args:
+        path: The file, which may be compressed.
+        wanted: Whether the image of this name is to be tagged.
+    """
+    count, problem = 0, ""
+    try:
+        with tarfile.open(path, "r|*") as members:
+            for member in members:
+                file = Path(member.name)
+                if not member.isfile() or file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+                    continue
+                count += 1
+                name = f"{path}/{member.name.removeprefix('./')}"
+                if wanted(name) and (stream := members.extractfile(member)) is not None:
+                    content = stream.read()
+                    if len(content) < member.size:
+                        raise tarfile.ReadError("unexpected end of data")
+                    yield Item(name, content)
+        problem = _open_end(path)
+    except (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError) as error:
+        problem = f"cannot be read after {count} images ({error})"
+    if (problem or not count) and wanted(str(path)):
+        yield Item(str(path), None, problem or "holds no file that ends like an image")
+
+
+def _open_end(path: Path) -> str:
+    """What is wrong with the end of an uncompressed tar: blocks of zeros close it, unless it was cut off."""
+    with open(path, "rb") as file:
+        if file.read(6).startswith(_COMPRESSED):
+            return ""
+        file.seek(-_BLOCK, 2)
+        return "has no end: it was cut off" if any(file.read(_BLOCK)) else ""
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether `datasets` saved a data set, or one of several splits, to this folder."""
+    return (folder / "dataset_dict.json").is_file() or all(
+        (folder / name).is_file() for name in ("dataset_info.json", "state.json")
+    )
+
+
+def dataset_items(folder: Path, columns: Columns, wanted: Wanted) -> Iterator[Item]:
+    """Images of a folder of `datasets`, all splits of it.
+
+    Args:
+        folder: What `save_to_disk` wrote.
+        columns: The columns; by default the only one of images, or that called "image".
+        wanted: Whether the image of this name is to be tagged: `folder#17`, or `folder[test]#17` of a split.
+    """
+    datasets = _imported("datasets")
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+        splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"": loaded}
+        cells = {split: _cells(datasets, table, columns) for split, table in splits.items()}
+    except Exception as error:  # damaged files make datasets raise almost anything
+        if wanted(str(folder)):
+            yield Item(str(folder), None, f"cannot be used: {error}")
+        return
+    for split, (images, names) in cells.items():
+        place = f"{folder}[{split}]" if split else str(folder)
+        for row in range(len(images)):
+            name = f"{place}#{row}" if names is None else str(names[row])
+            if wanted(name):
+                yield item_of_value(name, images[row], folder)
+
+
+def _cells(datasets: Any, table: Any, columns: Columns) -> tuple[Any, Any]:
+    """The column of encoded images of a data set, and that of their names, if any.
+
+    Raises:
+        ValueError: There is no such column.
+    """
+    found = [name for name, kind in table.features.items() if isinstance(kind, datasets.Image)]
+    chosen = columns.image or chosen_column(found, table.column_names)
+    check_columns((chosen, columns.name), table.column_names)
+    if isinstance(table.features[chosen], datasets.Image):
+        table = table.cast_column(chosen, datasets.Image(decode=False))
+    return table[chosen], None if columns.name is None else table[columns.name]
+
+
+def _imported(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"images: {module} is needed to read them, and not installed: {install_line(module)}"
+        ) from error

@@ -1,0 +1,163 @@
+"""From what a user names to the images to tag: files, folders, patterns, lists, and files of many images."""
+
+import codecs
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sct_hf.errors import InputError
+from sct_hf.files import IMAGE_SUFFIXES
+from sct_hf.inference.containers import Columns, dataset_items, is_dataset, parquet_items, tar_items
+from sct_hf.inference.items import Item
+from sct_hf.inference.walking import files_below, matches
+
+_TARS = (".tar", ".tar.gz", ".tgz")
+_LIST = "@"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The images of files, folders, patterns, lists, and of Parquet files, tars and data sets.
+
+    Images come as they are needed, so memory does not grow with their number. What cannot be read becomes an item with
+    an error. An input that matches nothing is an item too, so that opening it reports the error.
+
+    Args:
+        inputs: What the user named. `@FILE` is a text file with a path a line.
+        image_column: Column of the images, where a file has several.
+        id_column: Column of the images' names; by default an image is called `shard.parquet#17`, by its row from 0.
+        without: A folder that is passed over: that of the output.
+
+    Raises:
+        InputError: No input matches anything.
+    """
+
+    inputs: Sequence[str | Path]
+    image_column: str | None = None
+    id_column: str | None = None
+    without: Path | None = None
+
+    def __post_init__(self) -> None:
+        empty: list[str] = []
+        for given in self.inputs:
+            if any(True for _ in self._files(given)):
+                return
+            folder = Path(given).is_dir()
+            empty.append(f"{str(given)!r} " + ("is a folder without images" if folder else "matches no file"))
+        raise InputError(f"images: {', '.join(empty)}; give files, folders or globs of images")
+
+    def items(self, wanted: Callable[[str], bool]) -> Iterator[Item]:
+        """The images.
+
+        Args:
+            wanted: Whether the image of this name is to be tagged. It is asked once for each, before bytes are read.
+        """
+        for given in self.inputs:
+            found = False
+            for file in self._files(given):
+                found = True
+                yield from self._of(file, wanted)
+            if not found and wanted(str(Path(given))):
+                yield Item.of(Path(given))
+
+    def files(self) -> list[Path]:
+        """All images, each once, where each has a file.
+
+        Raises:
+            InputError: One is in another file.
+        """
+        found: dict[Path, None] = {}
+        for item in self.items(lambda name: True):
+            if item.image is None and item.error is not None:
+                continue
+            if not isinstance(item.image, Path):
+                raise InputError(
+                    f"images: {item.name!r} is no image file, but heatmaps and masks are drawn of files alone; leave "
+                    "them out, or give image files"
+                )
+            found[item.image] = None
+        return list(found)
+
+    def _files(self, given: str | Path) -> Iterator[Path | Item]:
+        """Files and data sets of one input."""
+        text, path = str(given), Path(given)
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from self._below(path)
+        else:
+            hits = _listed(Path(text.removeprefix(_LIST))) if text.startswith(_LIST) else matches(text)
+            for hit in hits:
+                yield from self._below(hit) if isinstance(hit, Path) and hit.is_dir() else [hit]
+
+    def _below(self, folder: Path) -> Iterator[Path | Item]:
+        """Images of a folder; if it has none, its Parquet files and tars."""
+        if is_dataset(folder):
+            yield folder
+            return
+        for is_kept in (_is_image, _is_container):
+            files = files_below(folder, is_kept, self.without)
+            refused: list[Item] = []
+            for file in files:  # the first file decides
+                if isinstance(file, Path):
+                    yield from refused
+                    yield file
+                    yield from files
+                    return
+                refused.append(file)
+        yield from refused
+
+    def _of(self, file: Path | Item, wanted: Callable[[str], bool]) -> Iterator[Item]:
+        """Images of one file or data set."""
+        if isinstance(file, Item):
+            if wanted(file.name):
+                yield file
+        elif file.is_dir():
+            yield from dataset_items(file, Columns(self.image_column, self.id_column), wanted)
+        elif file.name.lower().endswith(".parquet"):
+            yield from parquet_items(file, Columns(self.image_column, self.id_column), wanted)
+        elif file.name.lower().endswith(_TARS):
+            yield from tar_items(file, wanted)
+        elif wanted(str(file)):
+            yield Item.of(file)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _is_container(name: str) -> bool:
+    return name.lower().endswith((".parquet", *_TARS))
+
+
+def _listed(file: Path) -> Iterator[Path | Item]:
+    """Paths of a text file: one a line, from the current folder or else from the list's.
+
+    Empty lines and lines that begin with # are passed over. Names may hold bytes that are not UTF-8.
+    """
+    try:
+        with open(file, "rb") as binary:
+            wide = binary.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
+        with open(file, encoding=encoding, errors=errors) as lines:
+            for line in lines:
+                text = line.rstrip("\n")
+                if text.strip() and not text.startswith("#"):
+                    yield _place(text, file.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, FileNotFoundError):
+            return
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        yield Item(f"{_LIST}{file}", None, f"the list cannot be read ({reason})")
+
+
+def _place(text: str, folder: Path) -> Path:
+    """The file of a line: as it stands, without spaces around it, or below the list's folder."""
+    for path in (Path(text), Path(text.strip()), folder / text, folder / text.strip()):
+        try:
+            if path.exists():
+                return path
+        except (OSError, ValueError):  # a name that no file can have
+            continue
+    return Path(text.strip())
