@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sct_hf.errors import InputError
 from sct_hf.inference.items import Item
 from sct_hf.inference.rows import Columns, row_of
-from sct_hf.inference.tagger import Tagger, Tags
+from sct_hf.inference.tagger import Tagger
 from sct_hf.own_checkpoint import own_checkpoint
 
 Table = TypeVar("Table", bound=Any)
@@ -79,16 +79,16 @@ class BatchTagger:
             Item(str(name), image, None if image is not None else "no image")
             for name, image in zip(names, images, strict=True)
         ]
-        rows = [row_of(result) for result in self._tag(items)]
-        return type(table).from_pylist(rows, schema=self.schema)
+        return type(table).from_pylist(self.rows(items), schema=self.schema)
 
-    def _tag(self, items: Sequence[Item]) -> list[Tags]:
-        """Tag the items; where memory does not suffice for a batch, all of them again in smaller ones."""
+    def rows(self, items: Sequence[Item]) -> list[dict[str, Any]]:
+        """The rows of items. Where memory does not suffice for a batch, all are tagged again in smaller ones."""
         from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
         while True:
             try:
-                return list(self.tagger.tag(items, batch_size=self.batch_size, **self.options))
+                found = self.tagger.tag(items, batch_size=self.batch_size, **self.options)
+                return [row_of(result) for result in found]
             except InputError as error:
                 cause = error.__cause__
                 if self.batch_size == 1 or not isinstance(cause, Exception) or not should_reduce_batch_size(cause):

@@ -53,13 +53,23 @@ class Sources:
         Args:
             wanted: Whether the image of this name is to be tagged. It is asked once for each, before bytes are read.
         """
+        for place in self.places():
+            yield from self.of(place, wanted)
+
+    def places(self) -> Iterator[Path | Item]:
+        """Image files, and files and data sets of many images; an item with an error for what cannot be read."""
         for given in self.inputs:
             found = False
-            for file in self._files(given):
+            for place in self._files(given):
                 found = True
-                yield from self._of(file, wanted)
-            if not found and wanted(str(Path(given))):
-                yield Item.of(Path(given))
+                yield place
+            if not found:
+                yield Path(given)
+
+    @staticmethod
+    def has_many(place: Path) -> bool:
+        """Whether a place is a file or data set of many images."""
+        return _is_container(place.name) or is_dataset(place)
 
     def files(self) -> list[Path]:
         """All images, each once, where each has a file.
@@ -108,12 +118,12 @@ class Sources:
                 refused.append(file)
         yield from refused
 
-    def _of(self, file: Path | Item, wanted: Callable[[str], bool]) -> Iterator[Item]:
-        """Images of one file or data set."""
+    def of(self, file: Path | Item, wanted: Callable[[str], bool]) -> Iterator[Item]:
+        """Images of one place, as `items` gives them."""
         if isinstance(file, Item):
             if wanted(file.name):
                 yield file
-        elif file.is_dir():
+        elif is_dataset(file):
             yield from dataset_items(file, Columns(self.image_column, self.id_column), wanted)
         elif file.name.lower().endswith(".parquet"):
             yield from parquet_items(file, Columns(self.image_column, self.id_column), wanted)

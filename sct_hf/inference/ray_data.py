@@ -1,0 +1,193 @@
+"""Tagging by Ray Data, on this machine or on a cluster.
+
+Ray reads the images in its tasks, sends their bytes to actors that hold the model, and starts again what is lost with
+a worker. Names go out from here, and rows come back.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sct_hf.errors import InputError
+from sct_hf.extras import install_line
+from sct_hf.inference.batches import BatchTagger
+from sct_hf.inference.items import Item
+from sct_hf.inference.row_files import Row
+from sct_hf.inference.sources import Sources
+
+CHUNK = 256
+"""Images that an actor gets at once: a multiple of usual batches, so that these are those of one process."""
+
+_NOT_UTF8 = "its name is not UTF-8, and Ray cannot send it: tag it without ray"
+_WINDOW = 100_000  # images that are given to Ray at once, so that memory here does not grow with their number
+
+Unit = dict[str, Any]
+"""What one task reads: `names` of images, and the `file` that has them all, or None if each is a file."""
+
+
+def tag_by_ray(
+    sources: Sources, wanted: Callable[[str], bool], *, batch_size: int | None = None, **options: Any
+) -> Iterator[Row]:
+    """Tag images on the cluster of the environment variable `RAY_ADDRESS`, or else on all cores of this machine.
+
+    Every machine must see the images, and the model's folder, under the same paths. An actor has one GPU if the
+    cluster has any, else one core.
+
+    Args:
+        sources: The images.
+        wanted: Whether the image of this name is to be tagged; asked once for each.
+        batch_size: Images in one run of the model; None to find it, see `BatchTagger`.
+        **options: The model and further options of `BatchTagger`.
+
+    Yields:
+        The row of each image, as they are done.
+
+    Raises:
+        InputError: Ray is not installed, or a worker found an option or the model unusable.
+    """
+    ray = _ray()
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # an actor that is started again is no error
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    units, count = [], 0
+    for unit in _units(sources, wanted):
+        if "error" in unit:
+            yield unit
+            continue
+        units.append(unit)
+        count += len(unit["names"])
+        if count >= _WINDOW:
+            yield from _tagged(ray, units, {"batch_size": batch_size, **options})
+            units, count = [], 0
+    if units:
+        yield from _tagged(ray, units, {"batch_size": batch_size, **options})
+
+
+class ChunkTagger:
+    """A `BatchTagger` of chunks: a table with a row for each chunk gives a table with a row for each image."""
+
+    def __init__(self, **options: Any) -> None:
+        self.tagger = BatchTagger(**options)
+
+    def __call__(self, chunks: Any) -> Any:
+        """Tag the images of chunks that `_read` made."""
+        import pyarrow
+
+        rows = [row for chunk in chunks.to_pylist() for row in self.tagger.rows(list(_received(chunk)))]
+        return pyarrow.Table.from_pylist(rows, schema=self.tagger.schema)
+
+
+def _tagged(ray: Any, units: list[Unit], options: dict[str, Any]) -> Iterator[Row]:
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or int(resources["CPU"])))
+    chunks = ray.data.from_items(units, override_num_blocks=len(units)).flat_map(_read)
+    tags = chunks.map_batches(
+        ChunkTagger,
+        fn_constructor_kwargs=options,
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=actors,
+        num_gpus=1 if gpus else None,
+    )
+    try:
+        for table in tags.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from table.to_pylist()
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise error.cause from error
+        raise
+
+
+def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | Row]:
+    """The images that are wanted, by what one task reads; rows of what cannot be. No image is read here."""
+    files: list[str] = []
+
+    def unit(names: list[str], file: Path | None = None) -> Unit:
+        within = {"image_column": sources.image_column, "id_column": sources.id_column}
+        return {"names": names, "file": file and str(file), "folder": os.getcwd(), **within}
+
+    for place in sources.places():
+        if isinstance(place, Item):
+            yield from [_failed(place.name, place.error)] * wanted(place.name)
+        elif not _is_utf8(str(place)):
+            yield from [_failed(str(place), _NOT_UTF8)] * wanted(str(place))
+        elif sources.has_many(place):
+            names = _wanted_of(place, sources, wanted)
+            yield from [unit(names, place)] * bool(names)
+        elif wanted(str(place)):
+            files.append(str(place))
+            if len(files) == CHUNK:
+                yield unit(files)
+                files = []
+    if files:
+        yield unit(files)
+
+
+def _wanted_of(place: Path, sources: Sources, wanted: Callable[[str], bool]) -> list[str]:
+    names: list[str] = []
+
+    def note(name: str) -> bool:
+        if wanted(name):
+            names.append(name)
+        return False  # so that no bytes are read
+
+    for _ in sources.of(place, note):
+        pass
+    return names
+
+
+def _failed(name: str, error: str | None) -> Row:
+    return {"path": name, "labels": [], "scores": [], "error": error or "no image"}
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read(unit: Unit) -> Iterator[dict[str, list[Any]]]:
+    """Chunks of a unit, see `_sent`. Runs in a task of Ray."""
+    os.chdir(unit["folder"])  # where relative paths begin
+    names = list(unit["names"])
+    items: Iterator[Item] = map(Item.of, names)
+    if unit["file"] is not None and not os.path.exists(unit["file"]):
+        items = (Item(name, None, f"{unit['file']} is gone") for name in names)
+    elif unit["file"] is not None:
+        sources = Sources([unit["file"]], unit["image_column"], unit["id_column"])
+        items = sources.items(set(names).__contains__)
+    sent = map(_sent, items)
+    while chunk := list(islice(sent, CHUNK)):
+        yield {key: [row[key] for row in chunk] for key in chunk[0]}
+
+
+def _sent(item: Item) -> dict[str, Any]:
+    """What travels of an item: its `name`, its bytes as `image`, and a `file` that cannot be read or its `error`."""
+    image, file = item.image, None
+    if isinstance(image, Path):
+        try:
+            image = image.read_bytes()
+        except OSError:
+            image, file = None, str(image)  # whoever tags it says why
+    return {"name": item.name, "image": image, "file": file, "error": item.error}
+
+
+def _received(chunk: dict[str, list[Any]]) -> Iterator[Item]:
+    for name, image, file, error in zip(*(chunk[key] for key in ("name", "image", "file", "error")), strict=True):
+        yield Item(name, image if file is None else Path(file), error)
+
+
+def _ray() -> Any:
+    try:
+        import ray.data
+    except ModuleNotFoundError as error:
+        raise InputError(f"engine is 'ray', which is not installed: {install_line('ray')}") from error
+    return ray
