@@ -29,11 +29,18 @@ class Place:
         format: Name of their format.
         path: The file or folder; None to print them.
         is_folder: Whether `path` is a folder of parts.
+        is_beside: Whether results go into sidecars alone.
     """
 
     format: str
     path: Path | None = None
     is_folder: bool = False
+    is_beside: bool = False
+
+    @property
+    def says_counts(self) -> bool:
+        """Whether a run always ends with a line of what it did."""
+        return self.is_folder or self.is_beside
 
     @property
     def folder(self) -> Path | None:
@@ -48,6 +55,13 @@ def place_of(arguments: argparse.Namespace) -> Place:
         InputError: The format does not fit the place.
     """
     given: str | None = arguments.format
+    if arguments.sidecars is not None:
+        for name in ("output", "format"):
+            if (value := getattr(arguments, name)) is not None:
+                raise InputError(
+                    f"{name} is {value!r}, but sidecars take the tags: give one of --{name} and --sidecars"
+                )
+        return Place("json", is_beside=True)
     if arguments.output is None:
         if given == "parquet":
             raise InputError("format: parquet cannot be printed; give a file or a folder by --output")
@@ -80,7 +94,9 @@ def open_place(
         settings: Makes the settings of the run, which places that go on compare.
         lookup: It learns what is done.
     """
-    if place.path is None:
+    if place.is_beside:
+        yield lambda row: None
+    elif place.path is None:
         with printed(sys.stdout, place.format, columns) as add:
             yield add
     elif place.is_folder:

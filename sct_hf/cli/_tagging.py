@@ -12,6 +12,7 @@ from transformers.utils import logging
 from sct_hf.cli._places import Problems, open_place, place_of, summary
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
+from sct_hf.files import sha256_of_file
 from sct_hf.inference.files import common_folder, read_names
 from sct_hf.inference.heatmaps import write_heatmaps
 from sct_hf.inference.limits import add_limits, limits_of
@@ -20,11 +21,13 @@ from sct_hf.inference.mask_files import MASK_LEVEL, MaskFolder
 from sct_hf.inference.row_files import ROW_FORMATS
 from sct_hf.inference.rows import Columns, row_of
 from sct_hf.inference.settings import run_settings
+from sct_hf.inference.sidecars import KINDS, Sidecars
 from sct_hf.inference.sources import Sources
 from sct_hf.inference.tagger import Tagger, Tags
 from sct_hf.model.image_processing_sct import LimitError, Limits
 from sct_hf.progress import progress_bar
 
+_MODEL = "torch"  # the engine that is the model itself
 _SILENT = 1.0 if sys.stderr.isatty() else 30.0  # seconds without a progress bar
 
 EPILOG = (
@@ -69,6 +72,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "stopped run goes on from either when the command is given again.",
     )
     parser.add_argument(
+        "--sidecars",
+        choices=KINDS,
+        help="Write tags beside each image instead: photo.jpg.json, or photo.jpg.xmp, whose keywords photo managers "
+        "read. What other programs wrote there stays.",
+    )
+    parser.add_argument(
         "--heatmaps", type=Path, help="Folder for heatmaps: one PNG per tag that shows its place in the image."
     )
     parser.add_argument(
@@ -85,6 +94,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "--boxes", action="store_true", help="Add each tag's box to json and csv; implied by --heatmaps and --masks."
     )
     parser.add_argument("--device", help="Device, such as cpu or cuda:1 (default: the machine's accelerator, if any).")
+    parser.add_argument(
+        "--engine",
+        default=_MODEL,
+        help="What runs the model: torch, onnxruntime or openvino on the CPU, or a file that sct-hf export wrote "
+        "(default: %(default)s).",
+    )
     parser.add_argument("--batch_size", type=int, default=16, help="Images per batch (default: %(default)s).")
     add_limits(parser)
 
@@ -139,19 +154,35 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
 def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], options: dict[str, Any]) -> int:
     drawn = arguments.heatmaps is not None or arguments.masks is not None
     place = place_of(arguments)
+    if arguments.engine != _MODEL:
+        if arguments.device not in (None, "cpu"):
+            raise InputError(
+                f"device is {arguments.device!r}, but the engine runs on the CPU: leave out one of the two"
+            )
+        arguments.device = "cpu"
     limits = limits_of(arguments)
     sources = Sources(arguments.images, arguments.image_column, arguments.id_column, place.folder)
     paths = sources.files() if drawn else []
     tagger = load(limits)
+    if arguments.engine != _MODEL:
+        from sct_hf.export.engine import make_engine
+
+        tagger.engine = make_engine(arguments.engine, tagger.model)
     choosing = {name: getattr(arguments, name) for name in ("threshold", "top_k", "profile", "abstain")} | options
     maps = arguments.boxes or drawn
     lookup = Lookup()
-    found = tagger.tag(sources.items(lookup.ask), batch_size=arguments.batch_size, maps=maps, **choosing)
+    settings = partial(run_settings, tagger, engine=_engine_name(arguments.engine), boxes=maps, **choosing)
+    drawings: dict[str, Callable[[Tags], Any]] = {}
+    wanted = lookup.ask
+    if arguments.sidecars is not None:
+        sidecars = Sidecars(arguments.sidecars, settings())
+        drawings["sidecar"] = sidecars.write
+        wanted = partial(lookup.ask, is_done=sidecars.is_done)
+    found = tagger.tag(sources.items(wanted), batch_size=arguments.batch_size, maps=maps, **choosing)
     own = arguments.threshold is None and not options.get("labels")
     if own and (without := tagger.labels_without_tags(arguments.profile)):
         named = ", ".join(without)
         print(in_line(f"no tags of {named}: the profile has no threshold for them"), file=sys.stderr)
-    drawings: dict[str, Callable[[Tags], Any]] = {}
     if arguments.masks is not None:
         names = options.get("labels") or tagger.label_names
         level = MASK_LEVEL if arguments.mask_level is None else arguments.mask_level
@@ -160,7 +191,6 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
         arguments.heatmaps.mkdir(parents=True, exist_ok=True)
         drawings["heatmap"] = partial(_write_heatmaps, limits, arguments.heatmaps, common_folder(paths))
     columns = Columns(tagger.pipeline.marks_seen(options.get("labels")), arguments.abstain is not None, maps)
-    settings = partial(run_settings, tagger, engine="torch", boxes=maps, **choosing)
     problems = Problems(shown=not (place.format == "table" and place.path is None and sys.stdout.isatty()))
     with open_place(place, arguments, columns, settings, lookup) as add:
         tagged = 0
@@ -168,7 +198,7 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
             for what, draw in drawings.items() if result.error is None else ():
                 try:
                     draw(result)
-                except (LimitError, OSError) as error:
+                except (InputError, LimitError, OSError) as error:
                     problems.add(f"{result.path}: no {what}: {error}", always=True)
             if result.error is None:
                 tagged += 1
@@ -176,9 +206,15 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
                 problems.add(f"{result.name}: {result.error}")
             add(row_of(result))
     problems.close()
-    if place.folder is not None or lookup.done or lookup.repeated:
+    if place.says_counts or lookup.done or lookup.repeated:
         print(summary(tagged, lookup, problems), file=sys.stderr)
     return 1 if problems.count else 0
+
+
+def _engine_name(engine: str) -> str:
+    """An engine in the settings of a run; a file by its content too."""
+    path = Path(engine)
+    return f"{path.name} {sha256_of_file(path)}" if path.is_file() else engine
 
 
 def _write_heatmaps(limits: Limits, folder: Path, root: Path, result: Tags) -> None:

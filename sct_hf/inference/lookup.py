@@ -32,11 +32,19 @@ class Lookup:
         """Mark an image as done before."""
         self._table.execute("INSERT OR IGNORE INTO names VALUES (?, 1)", (_digest(name),))
 
-    def ask(self, name: str) -> bool:
-        """Whether the image is neither done nor asked for before."""
+    def ask(self, name: str, is_done: Callable[[str], bool] | None = None) -> bool:
+        """Whether the image is neither done nor asked for before.
+
+        Args:
+            name: The image's name.
+            is_done: Tells in another way whether it is done, if it was not marked.
+        """
         digest = _digest(self.key(name))
         if self._table.execute("INSERT OR IGNORE INTO names VALUES (?, 0)", (digest,)).rowcount:
-            return True
+            if is_done is None or not is_done(name):
+                return True
+            self.done += 1
+            return False
         if self._table.execute("UPDATE names SET is_done = 0 WHERE digest = ? AND is_done", (digest,)).rowcount:
             self.done += 1
         else:

@@ -1,7 +1,7 @@
 """Scoring several images in one pass of the pipeline."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,24 @@ def run_together(
         {name: value[row : row + 1] if torch.is_tensor(value) else value[row] for name, value in outputs.items()}
         for row in range(len(inputs))
     ]
+
+
+def run_by(engine: Callable[[np.ndarray], np.ndarray], inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Run another engine for several images.
+
+    Args:
+        engine: From `pixel_values` (B, 3, H, W) float32 to calibrated scores (B, C) float32.
+        inputs: The result of the pipeline's `preprocess` for each image.
+
+    Returns:
+        The input of the pipeline's `postprocess` for each image.
+    """
+    if not inputs:
+        return []
+    pixels = torch.cat([each["pixel_values"] for each in inputs]).float().numpy()
+    scores = torch.from_numpy(np.ascontiguousarray(engine(pixels)))
+    rest = [{name: value for name, value in each.items() if name != "pixel_values"} for each in inputs]
+    return [each | {"scores": scores[row : row + 1]} for row, each in enumerate(rest)]
 
 
 def score_images(

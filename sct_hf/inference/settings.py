@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def run_settings(tagger: Tagger, *, engine: str, boxes: bool, **options: Any) ->
     thresholds = tagger.pipeline.thresholds(labels, given.pop("threshold", None), given.pop("profile", None))
     return {
         "schema": SCHEMA_VERSION,
-        NAMED: str(getattr(tagger.model, "name_or_path", "")),
+        NAMED: _name(str(getattr(tagger.model, "name_or_path", ""))),
         "weights": model_digest(tagger.model, tagger.processor),
         "labels": labels,
         "thresholds": [None if math.isinf(least) else least for least in thresholds],
@@ -67,6 +68,11 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     """Hex SHA-256 of settings that decide tags."""
     kept = {name: value for name, value in settings.items() if name != NAMED}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _name(model: str) -> str:
+    """A model's name: of a folder on this machine only its own."""
+    return Path(model).name if Path(model).is_dir() else model
 
 
 def _both(found: Any, wanted: Any) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import chain, islice
@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 
 from sct_hf.errors import InputError
 from sct_hf.inference.items import Item, read_ahead
-from sct_hf.inference.scoring import run_together
+from sct_hf.inference.scoring import run_by, run_together
 from sct_hf.model.image_processing_sct import Limits
 from sct_hf.model.pipeline_sct import MultiLabelImageClassificationPipeline, UnreadableImageError
 from sct_hf.model.vocabulary_sct import LabelTexts
@@ -69,6 +69,8 @@ class Tagger:
 
     Attributes:
         pipeline: The pipeline, on the model's device.
+        engine: What computes scores (B, C) float32 from `pixel_values` (B, 3, H, W) float32, such as an exported
+            graph; None for the model. Reading and choosing stay the pipeline's.
         label_names: The names of the checkpoint's labels.
 
     Raises:
@@ -85,6 +87,7 @@ class Tagger:
         self.model = model
         self.processor = processor
         self.label_names = self.pipeline.label_names
+        self.engine: Callable[[np.ndarray], np.ndarray] | None = None
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | None = None, limits: Limits | None = None) -> "Tagger":
@@ -170,6 +173,12 @@ class Tagger:
         Raises:
             InputError: The pipeline refuses an argument, or `batch_size` is below 1.
         """
+        needs = {"maps": maps, "known_labels": known_labels, "labels": labels}
+        if self.engine is not None and (given := [name for name, value in needs.items() if value]):
+            raise InputError(
+                f"engine: it only gives scores of the checkpoint's labels, no {given[0]}; leave out the engine, or "
+                "heatmaps, boxes, masks, known labels and other labels"
+            )
         if not (isinstance(batch_size, int) and batch_size >= 1):
             raise InputError(f"batch_size is {batch_size!r}: give a whole number from 1")
         try:
@@ -206,7 +215,8 @@ class Tagger:
         )
         for batch in _batches(read, batch_size):
             try:
-                outputs = run_together(self.pipeline, [one for _, one in batch if isinstance(one, dict)], running)
+                inputs = [one for _, one in batch if isinstance(one, dict)]
+                outputs = self._scored(inputs, running)
                 found = iter([self.pipeline.postprocess(output, **choosing) for output in outputs])
             except (ValueError, RuntimeError) as error:  # of an input size that the model cannot take, say
                 raise InputError(str(error)) from error
@@ -215,6 +225,9 @@ class Tagger:
                     yield Tags(_path(item), error=one, name=item.name, **told)
                 else:
                     yield _as_tags(item, next(found), told)
+
+    def _scored(self, inputs: list[dict[str, Any]], running: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return run_together(self.pipeline, inputs, running) if self.engine is None else run_by(self.engine, inputs)
 
     def _read(self, item: Item, reading: Mapping[str, Any]) -> dict[str, Any] | str:
         """The pipeline's input from an item, or the reason why it cannot be read."""

@@ -333,3 +333,23 @@ def test_images_in_a_table_are_tagged_as_their_files(predict, models, images, tm
         assert [(entry["path"], entry["tags"]) for entry in found] == list(zip(names, expected, strict=True))
     assert predict([*words, f"--masks={tmp_path / 'masks'}", str(tmp_path / "a.parquet")]) == 2
     assert "a.parquet#0' is no image file, but heatmaps and masks are drawn of files alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["json", "xmp"])
+def test_sidecars_are_written_once_and_what_fails_is_said(predict, models, images, capsys, kind: str) -> None:
+    words = [f"--model={models['sct']}", "--threshold=0", f"--sidecars={kind}", str(images)]
+    (images / "two" / f"a.png.{kind}").write_text("of another program")
+    assert predict(words) == 1
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert f"two/a.png: no sidecar: 'a.png.{kind}' was left as it is: it is " in errors
+    assert (images / "two" / f"a.png.{kind}").read_text() == "of another program"
+    (images / "two" / f"a.png.{kind}").unlink()
+    (images / "two" / "broken.jpg").unlink()
+    assert predict(words) == 0
+    assert capsys.readouterr() == ("", "images: 1 tagged now, 1 done before\n")
+    assert sorted(path.name for path in images.rglob("*.*")) == ["a.png", "a.png", f"a.png.{kind}", f"a.png.{kind}"]
+    assert predict(words) == 0
+    assert capsys.readouterr() == ("", "images: 0 tagged now, 2 done before\n")
+    assert predict([*words, "--output=tags.csv"]) == 2
+    assert "--output is 'tags.csv', but sidecars take the tags" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""A checkpoint run by another engine while tagging: pixels in, scores out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from sct_hf.errors import InputError
+from sct_hf.export.formats import FORMATS
+from sct_hf.export.graph import SCORES, make_graph
+from sct_hf.export.onnx_file import write_onnx
+from sct_hf.export.optional import require
+from sct_hf.export.runners import Runner, onnx_runner, openvino_runner
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+
+Engine = Callable[[np.ndarray], np.ndarray]
+"""From `pixel_values` (B, channels, H, W) float32 to scores (B, C) float32."""
+
+ENGINES: dict[str, Callable[[Path, int], Runner]] = {"onnxruntime": onnx_runner, "openvino": openvino_runner}
+"""What opens an ONNX file, by the engine's name."""
+
+_PLACE = 1  # of the scores among a graph's outputs, see `Graph`
+
+
+def make_engine(name: str, model: PreTrainedModel) -> Engine:
+    """Export a model to a temporary ONNX file in float32, or take an exported file, and open it on the CPU.
+
+    Args:
+        name: One of `ENGINES`, or a file that `sct-hf export` wrote, such as `exported/model_int8.onnx`.
+        model: The model, on the CPU. It has the number of labels and the input's size.
+
+    Returns:
+        The engine, with torch's number of threads.
+
+    Raises:
+        InputError: There is no such engine or file, a package is missing, or the model has no export or another one.
+    """
+    if not isinstance(model, BackbonePreTrainedModel):
+        raise InputError(
+            f"engine is {name!r}, but a model of type {model.config.model_type!r} has no export: give torch"
+        )
+    if name in ENGINES:
+        require(name, "onnx", "onnxscript", purpose=f"the engine {name}")
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            write_onnx(make_graph(model.float()), path)
+            run = ENGINES[name](path, torch.get_num_threads())
+    else:
+        run = _opened(name)
+    _check(name, run, model)
+    return lambda pixels: run(pixels)[_PLACE]
+
+
+def _opened(name: str) -> Runner:
+    path = Path(name)
+    forms = [form for form in FORMATS.values() if form.suffix == path.suffix]
+    if not (forms and path.is_file()):
+        endings = ", ".join(form.suffix for form in FORMATS.values())
+        raise InputError(
+            f"engine is {name!r}: give torch, {', '.join(ENGINES)} or a file that sct-hf export wrote ({endings})"
+        )
+    return forms[0].run(path, torch.get_num_threads())
+
+
+def _check(name: str, run: Runner, model: BackbonePreTrainedModel) -> None:
+    """Refuse a graph that does not take the model's images or give its labels' scores."""
+    shape = (1, model.config.num_channels, *model.config.input_size)
+    wanted = (1, model.config.num_labels)
+    try:
+        outputs = run(np.zeros(shape, dtype=np.float32))
+        found = outputs[_PLACE].shape
+    except Exception as error:  # each engine has errors of its own
+        raise InputError(f"engine is {name!r}, whose {SCORES} cannot be computed ({error})") from error
+    if found != wanted:
+        raise InputError(f"engine is {name!r}, which gives scores of shape {found}, where the model has {wanted}")

@@ -1,0 +1,93 @@
+"""Sidecars: a file with its tags beside each image, `photo.jpg.json` or `photo.jpg.xmp`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sct_hf.errors import InputError
+from sct_hf.files import atomic_write
+from sct_hf.inference.formats import entry_of
+from sct_hf.inference.rows import row_of
+from sct_hf.inference.settings import NAMED, settings_digest
+from sct_hf.inference.tagger import Tags
+from sct_hf.inference.xmp import merged, own_fact
+
+KINDS = ("json", "xmp")
+_SETTINGS = "settings"
+
+
+class Sidecars:
+    """Writes sidecars, and knows by those that are there which images are done.
+
+    The name is the image's with one more ending, as darktable and digiKam have it for XMP. The image itself is never
+    touched. An XMP file of another program is added to, see `xmp.merged`; a JSON file of another program is left as it
+    is.
+
+    Args:
+        kind: "json" or "xmp".
+        settings: What decides tags, see `run_settings`.
+    """
+
+    def __init__(self, kind: str, settings: dict[str, Any]) -> None:
+        self.kind = kind
+        self._digest = settings_digest(settings)
+        self._model = str(settings[NAMED])
+
+    def path_of(self, image: Path) -> Path:
+        """The sidecar of an image."""
+        return image.with_name(f"{image.name}.{self.kind}")
+
+    def is_done(self, name: str) -> bool:
+        """Whether the image of this name has a sidecar with the tags of these settings."""
+        try:
+            content = self.path_of(Path(name)).read_bytes()
+        except (OSError, ValueError):
+            return False
+        if self.kind == "xmp":
+            return own_fact(content, "Settings") == self._digest
+        found = _own_json(content)
+        return found is not None and found[_SETTINGS] == self._digest
+
+    def write(self, result: Tags) -> Path:
+        """Write the sidecar of an image, whole or not at all.
+
+        Args:
+            result: The image's tags, without error.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: The image is no file, or the sidecar is another program's and cannot be added to.
+            OSError: The sidecar cannot be written.
+        """
+        if str(result.path) != result.name or not result.path.is_file():
+            raise InputError("it is no file that could have a sidecar; give --output")
+        path = self.path_of(result.path)
+        before = path.read_bytes() if path.exists() else None
+        try:
+            content = self._json(result, before) if self.kind == "json" else self._xmp(result, before)
+        except InputError as error:
+            raise InputError(f"{path.name!r} was left as it is: {error}") from error
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+        return path
+
+    def _json(self, result: Tags, before: bytes | None) -> bytes:
+        if before is not None and _own_json(before) is None:
+            raise InputError("it is another program's file; give --sidecars xmp, or --output")
+        entry = {"path": result.path.name, "tags": entry_of(row_of(result))["tags"]}
+        content = entry | {"model": self._model, _SETTINGS: self._digest}
+        return (json.dumps(content, indent=2, ensure_ascii=True) + "\n").encode()
+
+    def _xmp(self, result: Tags, before: bytes | None) -> bytes:
+        return merged(before, result.tags, {"Model": self._model, "Settings": self._digest})
+
+
+def _own_json(content: bytes) -> dict[str, Any] | None:
+    """What this class wrote, or None if another program did."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and {_SETTINGS, "tags", "model"} <= found.keys() else None
