@@ -12,8 +12,8 @@ from xml.parsers import expat
 
 from sct_hf.errors import InputError
 
-OWN = "https://pypi.org/project/sct_hf/xmp/1.0/"
-"""The namespace of this project: a name, not an address to open."""
+OWN = "urn:sct_hf:xmp:1.0#"
+"""The namespace of this project."""
 
 _DC = "http://purl.org/dc/elements/1.1/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
