@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from sct_hf.model.image_processing_sct import LimitError, Limits
 from sct_hf.progress import progress_bar
 
 _MODEL = "torch"  # the engine that is the model itself
+_BATCH = 16
+_RAY = "ray"  # the model itself, in the workers of Ray
 _SILENT = 1.0 if sys.stderr.isatty() else 30.0  # seconds without a progress bar
 
 EPILOG = (
@@ -97,10 +99,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default=_MODEL,
-        help="What runs the model: torch, onnxruntime or openvino on the CPU, or a file that sct-hf export wrote "
-        "(default: %(default)s).",
+        help="What runs the model: torch, onnxruntime or openvino on the CPU, a file that sct-hf export wrote, or "
+        "ray, for all cores, GPUs or machines of a cluster (default: %(default)s).",
     )
-    parser.add_argument("--batch_size", type=int, default=16, help="Images per batch (default: %(default)s).")
+    parser.add_argument(
+        "--batch_size", type=int, help="Images per batch (default: 16; with ray, on a GPU, as many as fit)."
+    )
     add_limits(parser)
 
 
@@ -137,6 +141,10 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
     logging.disable_progress_bar()
     if arguments.boxes and place_of(arguments).format == "table":
         raise InputError("boxes: a table cannot show them; give --format json or csv")
+    if arguments.engine == _RAY and (arguments.heatmaps or arguments.masks):
+        raise InputError(
+            "engine is 'ray', which brings back tags and boxes, but no maps: leave out heatmaps and masks"
+        )
     if arguments.mask_level is not None and arguments.masks is None:
         raise InputError(f"mask_level is {arguments.mask_level}, but no masks are written: give a folder by --masks")
     for name in ("heatmaps", "masks"):
@@ -154,7 +162,7 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
 def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], options: dict[str, Any]) -> int:
     drawn = arguments.heatmaps is not None or arguments.masks is not None
     place = place_of(arguments)
-    if arguments.engine != _MODEL:
+    if arguments.engine not in (_MODEL, _RAY):
         if arguments.device not in (None, "cpu"):
             raise InputError(
                 f"device is {arguments.device!r}, but the engine runs on the CPU: leave out one of the two"
@@ -164,7 +172,7 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
     sources = Sources(arguments.images, arguments.image_column, arguments.id_column, place.folder)
     paths = sources.files() if drawn else []
     tagger = load(limits)
-    if arguments.engine != _MODEL:
+    if arguments.engine not in (_MODEL, _RAY):
         from sct_hf.export.engine import make_engine
 
         tagger.engine = make_engine(arguments.engine, tagger.model)
@@ -178,7 +186,7 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
         sidecars = Sidecars(arguments.sidecars, settings())
         drawings["sidecar"] = sidecars.write
         wanted = partial(lookup.ask, is_done=sidecars.is_done)
-    found = tagger.tag(sources.items(wanted), batch_size=arguments.batch_size, maps=maps, **choosing)
+    found = _found(arguments, partial(load, limits), tagger, sources, wanted, {"maps": maps, **choosing})
     own = arguments.threshold is None and not options.get("labels")
     if own and (without := tagger.labels_without_tags(arguments.profile)):
         named = ", ".join(without)
@@ -211,8 +219,27 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
     return 1 if problems.count else 0
 
 
+def _found(
+    arguments: argparse.Namespace,
+    load: Callable[[], Tagger],
+    tagger: Tagger,
+    sources: Sources,
+    wanted: Callable[[str], bool],
+    options: dict[str, Any],
+) -> Iterator[Tags]:
+    """The tags of the images that are wanted, by this process or the workers of Ray."""
+    size = arguments.batch_size
+    local = tagger.tag(sources.items(wanted), batch_size=_BATCH if size is None else size, **options)  # checks options
+    if arguments.engine != _RAY:
+        return local
+    from sct_hf.inference.ray_data import tag_by_ray
+
+    return tag_by_ray(sources, wanted, load, batch_size=size, **options)
+
+
 def _engine_name(engine: str) -> str:
-    """An engine in the settings of a run; a file by its content too."""
+    """An engine in the settings of a run; a file by its content too. Ray runs the model itself."""
+    engine = _MODEL if engine == _RAY else engine
     path = Path(engine)
     return f"{path.name} {sha256_of_file(path)}" if path.is_file() else engine
 

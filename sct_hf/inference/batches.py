@@ -22,7 +22,7 @@ class BatchTagger:
     decoded image is about ten times as large.
 
     Args:
-        model: A folder of training or a name on the Hub; None for the checkpoint in the package.
+        model: A folder of training, a name on the Hub, or a tagger; None for the checkpoint in the package.
         device: Such as "cpu" or "cuda:1"; by default the machine's accelerator, if it has one.
         batch_size: Images in one run of the model. By default 16 on a CPU; on an accelerator 256, halved as often as
             its memory does not suffice.
@@ -36,7 +36,7 @@ class BatchTagger:
 
     def __init__(
         self,
-        model: str | Path | None = None,
+        model: str | Path | Tagger | None = None,
         device: str | None = None,
         batch_size: int | None = None,
         *,
@@ -44,7 +44,8 @@ class BatchTagger:
         image_column: str = "bytes",
         **options: Any,
     ) -> None:
-        self.tagger = Tagger.from_pretrained(model or own_checkpoint(), device)
+        loaded = isinstance(model, Tagger)
+        self.tagger = model if loaded else Tagger.from_pretrained(model or own_checkpoint(), device)
         on_cpu = self.tagger.model.device.type == "cpu"
         self.batch_size = batch_size or (_ON_CPU if on_cpu else _ON_ACCELERATOR)
         self.name_column, self.image_column, self.options = name_column, image_column, options

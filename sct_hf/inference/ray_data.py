@@ -15,8 +15,9 @@ from sct_hf.errors import InputError
 from sct_hf.extras import install_line
 from sct_hf.inference.batches import BatchTagger
 from sct_hf.inference.items import Item
-from sct_hf.inference.row_files import Row
+from sct_hf.inference.rows import tags_of
 from sct_hf.inference.sources import Sources
+from sct_hf.inference.tagger import Tagger, Tags
 
 CHUNK = 256
 """Images that an actor gets at once: a multiple of usual batches, so that these are those of one process."""
@@ -29,8 +30,8 @@ Unit = dict[str, Any]
 
 
 def tag_by_ray(
-    sources: Sources, wanted: Callable[[str], bool], *, batch_size: int | None = None, **options: Any
-) -> Iterator[Row]:
+    sources: Sources, wanted: Callable[[str], bool], load: Callable[[], Tagger], **options: Any
+) -> Iterator[Tags]:
     """Tag images on the cluster of the environment variable `RAY_ADDRESS`, or else on all cores of this machine.
 
     Every machine must see the images, and the model's folder, under the same paths. An actor has one GPU if the
@@ -39,11 +40,11 @@ def tag_by_ray(
     Args:
         sources: The images.
         wanted: Whether the image of this name is to be tagged; asked once for each.
-        batch_size: Images in one run of the model; None to find it, see `BatchTagger`.
-        **options: The model and further options of `BatchTagger`.
+        load: Makes the tagger, in each worker.
+        **options: Options of `BatchTagger`, such as `batch_size`, and of `Tagger.tag`.
 
     Yields:
-        The row of each image, as they are done.
+        The tags of each image, as they are done. Boxes come with them, but no maps.
 
     Raises:
         InputError: Ray is not installed, or a worker found an option or the model unusable.
@@ -54,25 +55,24 @@ def tag_by_ray(
         ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    units, count = [], 0
+    units: list[Unit] = []
     for unit in _units(sources, wanted):
-        if "error" in unit:
+        if isinstance(unit, Tags):
             yield unit
             continue
         units.append(unit)
-        count += len(unit["names"])
-        if count >= _WINDOW:
-            yield from _tagged(ray, units, {"batch_size": batch_size, **options})
-            units, count = [], 0
+        if sum(len(unit["names"]) for unit in units) >= _WINDOW:
+            yield from _tagged(ray, units, load, options)
+            units = []
     if units:
-        yield from _tagged(ray, units, {"batch_size": batch_size, **options})
+        yield from _tagged(ray, units, load, options)
 
 
 class ChunkTagger:
     """A `BatchTagger` of chunks: a table with a row for each chunk gives a table with a row for each image."""
 
-    def __init__(self, **options: Any) -> None:
-        self.tagger = BatchTagger(**options)
+    def __init__(self, load: Callable[[], Tagger], **options: Any) -> None:
+        self.tagger = BatchTagger(load(), **options)
 
     def __call__(self, chunks: Any) -> Any:
         """Tag the images of chunks that `_read` made."""
@@ -82,13 +82,14 @@ class ChunkTagger:
         return pyarrow.Table.from_pylist(rows, schema=self.tagger.schema)
 
 
-def _tagged(ray: Any, units: list[Unit], options: dict[str, Any]) -> Iterator[Row]:
+def _tagged(ray: Any, units: list[Unit], load: Callable[[], Tagger], options: dict[str, Any]) -> Iterator[Tags]:
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     actors = ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or int(resources["CPU"])))
     chunks = ray.data.from_items(units, override_num_blocks=len(units)).flat_map(_read)
     tags = chunks.map_batches(
         ChunkTagger,
+        fn_constructor_args=[load],
         fn_constructor_kwargs=options,
         batch_size=1,
         batch_format="pyarrow",
@@ -97,15 +98,15 @@ def _tagged(ray: Any, units: list[Unit], options: dict[str, Any]) -> Iterator[Ro
     )
     try:
         for table in tags.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from table.to_pylist()
+            yield from map(tags_of, table.to_pylist())
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise error.cause from error
         raise
 
 
-def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | Row]:
-    """The images that are wanted, by what one task reads; rows of what cannot be. No image is read here."""
+def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | Tags]:
+    """The images that are wanted, by what one task reads; the errors of what cannot be. No image is read here."""
     files: list[str] = []
 
     def unit(names: list[str], file: Path | None = None) -> Unit:
@@ -114,9 +115,9 @@ def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | R
 
     for place in sources.places():
         if isinstance(place, Item):
-            yield from [_failed(place.name, place.error)] * wanted(place.name)
+            yield from [Tags(Path(place.name), error=place.error or "no image")] * wanted(place.name)
         elif not _is_utf8(str(place)):
-            yield from [_failed(str(place), _NOT_UTF8)] * wanted(str(place))
+            yield from [Tags(place, error=_NOT_UTF8)] * wanted(str(place))
         elif sources.has_many(place):
             names = _wanted_of(place, sources, wanted)
             yield from [unit(names, place)] * bool(names)
@@ -140,10 +141,6 @@ def _wanted_of(place: Path, sources: Sources, wanted: Callable[[str], bool]) -> 
     for _ in sources.of(place, note):
         pass
     return names
-
-
-def _failed(name: str, error: str | None) -> Row:
-    return {"path": name, "labels": [], "scores": [], "error": error or "no image"}
 
 
 def _is_utf8(text: str) -> bool:

@@ -1,6 +1,7 @@
 """The tags of an image as a row: one schema for all outputs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sct_hf.inference.tagger import Tags
@@ -61,3 +62,13 @@ def row_of(result: Tags) -> dict[str, Any]:
         if by_label is not None:
             row[name] = [by_label[label] for label in labels]
     return row | {"error": result.error}
+
+
+def tags_of(row: dict[str, Any]) -> Tags:
+    """The result that a row says, without maps: what `row_of` makes a row of. The name is taken as the path."""
+    labels = row["labels"]
+    by_label = {
+        name: dict(zip(labels, row[name], strict=True)) for name in (*_MARKS, "boxes") if row.get(name) is not None
+    }
+    tags = list(zip(labels, row["scores"], strict=True))
+    return Tags(Path(row["path"]), tags, error=row["error"], name=row["path"], **by_label)

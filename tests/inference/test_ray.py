@@ -11,6 +11,7 @@ import torch
 
 from sct_hf.inference.batches import BatchTagger
 from sct_hf.inference.ray_data import tag_by_ray
+from sct_hf.inference.rows import row_of
 from sct_hf.inference.sources import Sources
 from sct_hf.inference.tagger import Tagger
 from sct_hf.own_checkpoint import own_checkpoint
@@ -66,9 +67,9 @@ def test_a_killed_worker_changes_no_digit(tmp_path: Path) -> None:
     sources = Sources(many_images(tmp_path))
     found: dict[str, Any] = {}
     killed = False
-    for row in tag_by_ray(sources, lambda name: True, batch_size=16, top_k=3):
-        assert row["path"] not in found
-        found[row["path"]] = row
+    for result in tag_by_ray(sources, lambda name: True, load, batch_size=16, top_k=3):
+        assert result.name not in found
+        found[result.name] = row_of(result)
         if not killed:
             workers = [process for process in psutil.process_iter(["cmdline"]) if is_tagging(process)]
             workers[0].kill()
@@ -83,6 +84,10 @@ def test_a_killed_worker_changes_no_digit(tmp_path: Path) -> None:
     assert len(expected) == len(found) == 448 + 64 + 1
     assert pyarrow.Table.from_pylist(expected, tagger.schema).to_pylist() == [found[row["path"]] for row in expected]
     assert sum(row["error"] is not None for row in expected) == 3
+
+
+def load() -> Tagger:
+    return Tagger.from_pretrained(own_checkpoint())
 
 
 def is_tagging(process: psutil.Process) -> bool:

@@ -1,10 +1,11 @@
 """Rows of results, and their schema, against rows written by hand and by pyarrow."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from sct_hf.inference.rows import Columns, row_of
+from sct_hf.inference.rows import Columns, row_of, tags_of
 from sct_hf.inference.tagger import Tags
 
 BOX = {"xmin": 0, "ymin": 1, "xmax": 20, "ymax": 31}
@@ -43,3 +44,12 @@ def test_the_schema_holds_the_rows_and_is_what_pyarrow_makes_of_them() -> None:
     assert Columns.of(FULL) == Columns(seen=True, unsure=True, boxes=True)
     assert Columns(unsure=True).marks == ["unsure"]
     assert Columns().schema().field("scores").type == pa.list_(pa.float32())
+
+
+def test_a_row_gives_its_result_back() -> None:
+    named = replace(FULL, path=Path(FULL.name))
+    failed = Tags(Path("c.png"), error="no such file", boxes={}, unsure={})
+    for result in (PLAIN, named, failed):
+        assert tags_of(row_of(result)) == result
+        schema = Columns.of(result).schema()
+        assert tags_of(pa.Table.from_pylist([row_of(result)], schema=schema).to_pylist()[0]) == result
