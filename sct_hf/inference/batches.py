@@ -44,8 +44,9 @@ class BatchTagger:
         image_column: str = "bytes",
         **options: Any,
     ) -> None:
-        loaded = isinstance(model, Tagger)
-        self.tagger = model if loaded else Tagger.from_pretrained(model or own_checkpoint(), device)
+        if not isinstance(model, Tagger):
+            model = Tagger.from_pretrained(model or own_checkpoint(), device)
+        self.tagger = model
         on_cpu = self.tagger.model.device.type == "cpu"
         self.batch_size = batch_size or (_ON_CPU if on_cpu else _ON_ACCELERATOR)
         self.name_column, self.image_column, self.options = name_column, image_column, options
