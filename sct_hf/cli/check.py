@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sct_hf.cli._wording import in_options
+from sct_hf.data import LabelledImages
 from sct_hf.data.problems import DataError
+from sct_hf.data.shards.images import StreamedImages
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.escaping import in_lines
 from sct_hf.options import CheckedOptions, option
@@ -59,8 +61,14 @@ def main(argv: Sequence[str]) -> int:
         count = len(error.problems)
         print(f"error: {count} problem{'s' if count > 1 else ''} in the data", file=sys.stderr)
         return 2
-    summaries = [summarise(images) for images in (run_data.all_training, run_data.evaluation)]
-    for summary, noted in zip(summaries, [*listings.notes, []], strict=False):
+    parts = (run_data.all_training, run_data.evaluation)
+    summaries = [summarise(images) for images in parts if isinstance(images, LabelledImages)]
+    notes = listings.notes
+    if isinstance(run_data.all_training, StreamedImages):
+        index, streamed = run_data.all_training.index, notes.pop(0)
+        print(f"{index.folder}: {index.rows} images in {len(index.shards)} shards, {len(index.label_names)} labels")
+        print("".join(in_lines(f"note: {note}") + "\n" for note in streamed))
+    for summary, noted in zip(summaries, [*notes, []], strict=False):
         print(format_summary(summary, noted) + "\n")
     if arguments.plot is not None:
         label_figure(summaries, Path(arguments.plot))

@@ -18,6 +18,7 @@ from sct_hf.curation.embeddings import rows_of, run_embeddings
 from sct_hf.curation.label_studio_tasks import Task, write_tasks
 from sct_hf.curation.suspect_list import SuspectList, list_suspects
 from sct_hf.data import LabelledImages
+from sct_hf.data.shards.images import listed
 from sct_hf.errors import InputError
 from sct_hf.escaping import csv_cell
 from sct_hf.files import atomic_write
@@ -70,7 +71,7 @@ def audit(run: Path, output: Path, *, folds: int, most: int = MOST, shown: int =
         elif run_data.held_out is not None:
             tell(f"{len(run_data.held_out)} images that selected the model are not audited: --holdout 0 audits all")
     embeddings = run_embeddings(arguments, run_data, scored.image_ids, accelerator)
-    whole = run_data.all_training
+    whole = listed(run_data.all_training, "an audit")
     images = whole.select(rows_of(scored.image_ids, whole)).with_marks(scored.targets, scored.label_names)
     found = list_suspects(scored, embeddings, most, run_data.label_parents)
     try:
@@ -96,7 +97,8 @@ def _require_no_decisions(path: Path) -> None:
 
 
 def _held_out(arguments: Arguments, run_data: RunData, output: Path, signals: StopSignals) -> Scored:
-    scored = train_and_score(arguments, run_data, run_data.training, run_data.evaluation, output / _HELD_OUT, signals)
+    training = listed(run_data.training, "an audit")
+    scored = train_and_score(arguments, run_data, training, run_data.evaluation, output / _HELD_OUT, signals)
     return replace(scored, folds=np.full(len(scored.image_ids), -1))
 
 

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from sct_hf.data import LabelledImages
 from sct_hf.data.feature_cache import cached_feature_maps
+from sct_hf.data.shards.images import listed
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.models import new_model
 from sct_hf.training.run_data import RunData
@@ -36,7 +37,7 @@ def run_embeddings(
     Raises:
         InputError: The cache cannot be written.
     """
-    images = run_data.all_training
+    images = listed(run_data.all_training, "an audit")
     model = new_model(arguments, images.label_names, accelerator, run_data.label_parents).to(accelerator.device)
     maps = cached_feature_maps(
         model,

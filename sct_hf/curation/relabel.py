@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sct_hf.curation.audit_table import Decision, Decisions, read_decisions
 from sct_hf.curation.table_edit import RowChange, Table
-from sct_hf.data import LabelledImages
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request
+from sct_hf.data.shards.images import listed
 from sct_hf.data.write_csv import write_csv
 from sct_hf.files import atomic_write
 from sct_hf.training.finished_run import arguments_of
@@ -121,7 +121,7 @@ def relabel_run(run: Path, audit: Path) -> Relabelled:
     """
     decisions = read_decisions(audit)
     arguments = arguments_of(run)
-    images: LabelledImages = load_run_data(arguments.data, arguments.train.seed).all_training
+    images = listed(load_run_data(arguments.data, arguments.train.seed).all_training, "relabelling")
     row_of = {image_id: row for row, image_id in enumerate(images.image_ids)}
     column_of = {name: column for column, name in enumerate(images.label_names)}
     _require_images(decisions.changes, row_of, audit, f"the run in {run}")

@@ -11,6 +11,7 @@ from sct_hf.data.load import load_data
 from sct_hf.data.loading import ImageDataset
 from sct_hf.data.registry import READERS, register_reader
 from sct_hf.data.scenes import SCENE_LABELS
+from sct_hf.data.shards import reader as _  # noqa: F401
 from sct_hf.data.transforms import eval_transform, train_transform
 
 __all__ = [

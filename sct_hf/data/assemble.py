@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sct_hf.data.base import LabelledImages
-from sct_hf.data.image_sources import ImageColumn, ImageFiles, ImageSource
+from sct_hf.data.image_sources import ImageFiles, ImageSource
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.looks import examine, none_there
 from sct_hf.errors import InputError
@@ -58,8 +58,10 @@ def labelled_images(
     kept = [index for index in range(len(records)) if index not in faults]
     source: ImageSource = (
         ImageFiles([str(records[index].path) for index in kept])
-        if listing.column is None
-        else ImageColumn(listing.column if len(kept) == len(records) else listing.column.select(kept))
+        if listing.images is None
+        else listing.images
+        if len(kept) == len(records)
+        else listing.images.select(np.array(kept, dtype=np.int64))
     )
     return LabelledImages(
         source,

@@ -11,6 +11,7 @@ from PIL import Image as PilImage
 
 from sct_hf.data.decoding import decode_image
 from sct_hf.data.image_sources import ImageSource
+from sct_hf.data.label_counts import LabelCounts
 from sct_hf.errors import InputError
 
 
@@ -58,6 +59,10 @@ class LabelledImages:
     def targets(self) -> np.ndarray:
         """Return (N, C) int8: 1 present, 0 absent, -1 unknown; a copy."""
         return self.marks.copy()
+
+    def counts(self) -> LabelCounts:
+        """Counts of each label."""
+        return LabelCounts.of(self.marks)
 
     def encoded(self, index: int) -> dict[str, Any]:
         """Return the undecoded image: its `bytes`, or None, and the `path` of its file, or None."""

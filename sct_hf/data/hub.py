@@ -8,10 +8,12 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Image, List, load_dataset, load_from_disk
 
+from sct_hf.data.image_sources import ImageColumn
 from sct_hf.data.label_columns import label_lists
 from sct_hf.data.listing import Listing, Record, declared_names
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import ANY_PLACE, Request, register_reader
+from sct_hf.data.shards.index import INDEX
 from sct_hf.data.tables import LABEL_COLUMNS, UNKNOWN_COLUMN
 from sct_hf.errors import InputError
 
@@ -19,7 +21,9 @@ _PAIR = 2
 
 
 def _sign(place: Path) -> dict[str, Path] | None:
-    """A folder of `save_to_disk`, or one with Parquet files."""
+    """A folder of `save_to_disk`, or one with Parquet files that are no shards."""
+    if (place / INDEX).is_file():
+        return None
     saved = any((place / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
     tables = place.is_dir() and any(next(place.glob(kind), None) for kind in ("*.parquet", "data/*.parquet"))
     return {"dataset": place} if saved or tables else None
@@ -90,7 +94,7 @@ def list_hub(request: Request, problems: Problems) -> Listing:
         Record(place, image_id, None, labels or [], without or [])
         for place, image_id, labels, without in zip(places, ids, lists.labels, lists.unknown, strict=True)
     ]
-    listing.column = images
+    listing.images = ImageColumn(images)
     return listing
 
 

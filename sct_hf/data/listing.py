@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
-
+from sct_hf.data.image_sources import ImageSource
 from sct_hf.data.names import MOST_LABELS, UnusableError, clean_name, plain_name, shown, some
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
@@ -23,7 +22,7 @@ class Record:
     Attributes:
         place: The file, and the line or entry in it.
         image: The image's name as written there, its id in the data set.
-        path: Its file; None for an image in a column of the listing.
+        path: Its file; None for one of the listing's `images`.
         labels: Names of the labels it shows.
         unknown: Names of its unknown labels.
         difficult: Names of labels with only difficult objects: absent or unknown, as the user chooses.
@@ -59,7 +58,7 @@ class Listing:
         records: The images.
         label_names: All labels in order, if the source declares them.
         notes: What the reader left out on purpose, and other facts for the user.
-        column: The undecoded images if they are not files: column `image`, one row per record.
+        images: The undecoded images if they are not files, one for each record.
         is_sound: The reader made the images itself, so they need no check.
         one_image_by_content: Records with equal images are one image with all their labels.
         looks: The look of each record's image, after `sct_hf.data.looks.look_at`.
@@ -69,7 +68,7 @@ class Listing:
     records: list[Record] = field(default_factory=list)
     label_names: list[str] | None = None
     notes: list[str] = field(default_factory=list)
-    column: Dataset | None = None
+    images: ImageSource | None = None
     is_sound: bool = False
     one_image_by_content: bool = False
     looks: list[Look] | None = None
@@ -81,10 +80,10 @@ class Listing:
         return sorted({label for record in self.records for label in names_of(record)})
 
     def file_of(self, index: int) -> str:
-        """The file of a record's image, or "<no file>" for an image in the column."""
+        """The file of a record's image, or "<no file>" for an image without one."""
         path: str | Path | None = self.records[index].path
-        if self.column is not None:
-            path = (self.column[index]["image"] or {}).get("path")
+        if self.images is not None:
+            path = self.images[index]["path"]
         return str(path) if path else "<no file>"
 
     def declare(self, names: Iterable[str]) -> None:

@@ -71,7 +71,7 @@ def _looks(listing: Listing) -> list[Look]:
         return iter(step_bar(looks, total=count, desc="opening images", unit="image"))
 
     with ThreadPoolExecutor() as pool:
-        if listing.column is not None:
+        if listing.images is not None:
             return [*seen((look for rows in _rows(listing) for look in pool.map(look_at, rows)), len(listing.records))]
         paths = dict.fromkeys(record.path for record in listing.records)
         encoded = [{"bytes": None, "path": None if path is None else str(path)} for path in paths]
@@ -80,17 +80,15 @@ def _looks(listing: Listing) -> list[Look]:
 
 
 def _rows(listing: Listing) -> Iterator[list[dict[str, Any]]]:
-    assert listing.column is not None
-    batches = listing.column.iter(_ROWS)
-    while True:
+    images = listing.images
+    assert images is not None
+    for start in range(0, len(images), _ROWS):
         try:
-            batch = next(batches, None)
+            rows = [images[row] for row in range(start, min(start + _ROWS, len(images)))]
         except Exception as error:  # pyarrow raises almost anything on damaged files
             text = f"{listing.source}: the column of images is damaged ({error}): save or download it again"
             raise InputError(text) from error
-        if batch is None:
-            return
-        yield [row or {"bytes": None, "path": None} for row in batch["image"]]
+        yield rows
 
 
 def _merged(listing: Listing) -> Listing:

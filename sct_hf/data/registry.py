@@ -60,6 +60,7 @@ class Request:
 Lister = Callable[[Request, Problems], Listing]
 Sign = Callable[[Path], dict[str, Any] | None]
 Boxer = Callable[[Request, Problems], dict[str, BoxedImage]]
+Streamer = Callable[[Request, Problems], Any]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Reader:
         sign: Tells whether a file or folder is in this format: the options of training that name it, or None.
         layout: What `sign` looks for, in a few words; shown where no format is recognised.
         boxer: Function that reads the boxes of the split of a request, by image id; None if the format has none.
+        streamer: Function that opens the split of a request for training without listing its images, as
+            `sct_hf.data.shards.images.StreamedImages`; None if training lists them.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Reader:
     sign: Sign | None
     layout: str
     boxer: Boxer | None
+    streamer: Streamer | None
 
 
 READERS: dict[str, Reader] = {}
@@ -108,6 +112,7 @@ def register_reader(
     sign: Sign | None = None,
     layout: str = "",
     boxer: Boxer | None = None,
+    streamer: Streamer | None = None,
 ) -> Callable[[Lister], Lister]:
     """Register a function as the reader of a format, under its name in `--dataset`.
 
@@ -125,6 +130,7 @@ def register_reader(
         sign: How a file or folder of this format is recognised; None if it is only read by name.
         layout: What `sign` looks for, in a few words.
         boxer: How its boxes are read; None if it has none.
+        streamer: How training streams it; None if training lists its images.
 
     Raises:
         ValueError: Another reader has this name, or an option is not a field of `Request`.
@@ -136,7 +142,8 @@ def register_reader(
 
     def register(lister: Lister) -> Lister:
         options = frozenset({*takes, *needs})
-        READERS[name] = Reader(name, title, lister, options, frozenset(needs), published, sign, layout, boxer)
+        required = frozenset(needs)
+        READERS[name] = Reader(name, title, lister, options, required, published, sign, layout, boxer, streamer)
         return lister
 
     return register
@@ -200,6 +207,25 @@ def list_boxes(dataset: str, split: str, problems: Problems, **options: Any) -> 
         having = ", ".join(name for name, each in READERS.items() if each.boxer is not None)
         raise InputError(f"dataset is {dataset!r}, which has no boxes: give one of {having}")
     return reader.boxer(_request(reader, dataset, split, options), problems)
+
+
+def open_stream(dataset: str, split: str, problems: Problems, **options: Any) -> Any:
+    """Open one split of a data set for training, if its format is streamed.
+
+    Args:
+        dataset: A name of `READERS`, a name on the Hub, or a folder.
+        split: Name of the split.
+        problems: Collects the errors of the data.
+        **options: As in `list_data`.
+
+    Returns:
+        `sct_hf.data.shards.images.StreamedImages`, or None for a format whose images are listed.
+
+    Raises:
+        InputError: The data set does not exist, or an option is missing or not accepted.
+    """
+    reader = find_reader(dataset)
+    return reader.streamer and reader.streamer(_request(reader, dataset, split, options), problems)
 
 
 def _request(reader: Reader, dataset: str, split: str, options: dict[str, Any]) -> Request:

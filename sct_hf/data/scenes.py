@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, List, NamedSplit, Value
-from datasets import Image as ImageColumn
+from datasets import Image as ImageFeature
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from sct_hf.data.boxes import BoxedImage
+from sct_hf.data.image_sources import ImageColumn
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
@@ -38,7 +39,7 @@ SCENE_SIZES: dict[str, int] = {"train": 3000, "test": 1000}
 
 _VERSION = 1
 _LABELS = List(ClassLabel(names=SCENE_LABELS))
-_FEATURES = Features({"image_id": Value("string"), "image": ImageColumn(), "labels": _LABELS, "unknown": _LABELS})
+_FEATURES = Features({"image_id": Value("string"), "image": ImageFeature(), "labels": _LABELS, "unknown": _LABELS})
 _OVERSAMPLING = 2
 _MASK_SIDE = 64
 _FEWEST, _CHUNK = 200, 20  # images that are worth a process; those it is given at a time
@@ -111,7 +112,7 @@ def list_scenes(request: Request, problems: Problems) -> Listing:
         Record(f"scenes {split}, image {number}", image_id, None, [SCENE_LABELS[label] for label in labels])
         for number, (image_id, labels) in enumerate(zip(dataset["image_id"], dataset["labels"], strict=True))
     ]
-    return Listing("scenes", records, label_names=list(SCENE_LABELS), column=dataset, is_sound=True)
+    return Listing("scenes", records, label_names=list(SCENE_LABELS), images=ImageColumn(dataset), is_sound=True)
 
 
 def _size(request: Request) -> int:

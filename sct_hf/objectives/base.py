@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 from torch import Tensor, nn
 
+from sct_hf.data.label_counts import LabelCounts
 from sct_hf.model.outputs_sct import weighted_sum
 from sct_hf.options import CheckedOptions
 from sct_hf.peers.registry import require_free_name
@@ -56,7 +56,7 @@ class Context:
     Attributes:
         model: The model to train, not wrapped for several processes.
         teacher: Returns the model with the averaged weights, in evaluation mode.
-        targets: Targets (N, C) of all training images: 1, 0, soft values, −1 or NaN unknown.
+        counts: How often each label is present, absent and unknown in the training images.
         label_names: The C labels.
         options: Options of all objectives by name; missing ones get their defaults.
         seed: Seed of the run.
@@ -66,7 +66,7 @@ class Context:
 
     model: Any
     teacher: Callable[[], Any]
-    targets: np.ndarray
+    counts: LabelCounts
     label_names: Sequence[str]
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0

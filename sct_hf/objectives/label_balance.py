@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sct_hf.data.label_counts import LabelCounts
 from sct_hf.errors import InputError
 from sct_hf.escaping import from_csv_cell
 from sct_hf.options import CheckedOptions, option
@@ -41,28 +42,6 @@ class BalanceOptions(CheckedOptions):
         within=">= 0",
         unset="off",
     )
-
-
-@dataclass(frozen=True)
-class LabelCounts:
-    """How often each of C labels is present and absent in the known training targets.
-
-    Attributes:
-        positives: (C,) int64.
-        negatives: (C,) int64.
-    """
-
-    positives: np.ndarray
-    negatives: np.ndarray
-
-    @classmethod
-    def of(cls, targets: np.ndarray) -> "LabelCounts":
-        """Count in targets (N, C): 1 present, 0 absent, -1 or NaN unknown."""
-        return cls((targets == 1).sum(axis=0), (targets == 0).sum(axis=0))
-
-    def log_odds(self) -> np.ndarray:
-        """Log-odds (C,) float64: log of positives over negatives; a count of 0 is taken as 1."""
-        return np.log(np.maximum(self.positives, 1) / np.maximum(self.negatives, 1))
 
 
 def label_focus(

@@ -44,7 +44,7 @@ class Recovery(Objective):
     treat unknown labels as absent; else "present" everywhere would fit the known labels.
 
     Args:
-        context: Provides the teacher, the weights of the branches' losses, and the training targets.
+        context: Provides the teacher, the weights of the branches' losses, and the counts of the training labels.
         options: Weight, temperature and warm-up.
     """
 
@@ -55,7 +55,7 @@ class Recovery(Objective):
 
     def __init__(self, context: Context, options: RecoveryOptions) -> None:
         super().__init__()
-        self.options, self.only_present = options, not (context.targets == 0).any()
+        self.options, self.only_present = options, not context.counts.negatives.any()
         self._teacher: Callable[[], Any] = context.teacher
         self._branch_weights = dict(context.model.loss_weights)
 
@@ -79,7 +79,7 @@ class Recovery(Objective):
     def asked(cls, context: Context) -> bool:
         """Whether options ask for this treatment and some labels are unknown."""
         treatment = context.options_of("unknown_labels").unknown_labels
-        return treatment == cls.treatment and not (context.targets >= 0).all()
+        return treatment == cls.treatment and bool(context.counts.unknown.any())
 
     def prepare(self, inputs: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Treat unknown targets (B, C) as absent if no label is known to be absent."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sct_hf.objectives.base import Context, Objective, Step, register_objective
-from sct_hf.objectives.label_balance import BalanceOptions, LabelCounts, label_focus
-from sct_hf.objectives.unknown_labels import counted_targets
+from sct_hf.objectives.label_balance import BalanceOptions, label_focus
+from sct_hf.objectives.unknown_labels import label_counts
 
 
 @register_objective("supervised")
@@ -37,8 +37,7 @@ class Supervised(Objective):
         Raises:
             InputError: A file of weights or exponents is missing or cannot be used.
         """
-        counts = LabelCounts.of(counted_targets(context))
-        focus = label_focus(options, counts, context.label_names, context.model.config.focus)
+        focus = label_focus(options, label_counts(context), context.label_names, context.model.config.focus)
         return cls(context.model.loss_weights, focus)
 
     def focus(self, focus: dict[str, Any]) -> dict[str, Any]:

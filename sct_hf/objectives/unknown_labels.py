@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from sct_hf.data.label_counts import LabelCounts
 from sct_hf.objectives.base import OBJECTIVES, Context, Objective, register_objective
 from sct_hf.options import CheckedOptions, option, require
 
@@ -54,12 +54,15 @@ def assume_negative(labels: Tensor) -> Tensor:
     return torch.where(labels >= 0, labels, 0.0)
 
 
-def counted_targets(context: Context) -> np.ndarray:
-    """The training targets (N, C) for counting labels: unknown ones are absent if training treats them so.
+def unknown_are_negative(context: Context) -> bool:
+    """Whether unknown labels count as absent: if training treats them so, or if no label is known to be absent.
 
-    If no label is known to be absent, unknown ones always count as absent; else every label would always be present.
+    In the latter case every label would else always be present.
     """
-    targets = torch.as_tensor(context.targets)
     asked = context.options_of("unknown_labels").unknown_labels == AssumeNegative.treatment
-    negative = asked or not (targets == 0).any()
-    return (assume_negative(targets) if negative else targets).numpy()
+    return asked or not context.counts.negatives.any()
+
+
+def label_counts(context: Context) -> LabelCounts:
+    """The counts of the training labels; unknown ones count as `unknown_are_negative` says."""
+    return context.counts.assuming_negative() if unknown_are_negative(context) else context.counts

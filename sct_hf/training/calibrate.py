@@ -12,6 +12,7 @@ from transformers import AutoConfig
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.contents import image_contents
 from sct_hf.data.hierarchies import with_parents
+from sct_hf.data.shards.images import listed
 from sct_hf.decisions import Decisions
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
@@ -98,8 +99,9 @@ def _of_run(arguments: CalibrationArguments, folder: Path, run: Arguments, accel
     run_data = load_run_data(run.data, run.train.seed, check_run_data(run.data) if run.data.check_data else None)
     with StopSignals(accelerator) as signals:
         scored = out_of_fold(run, run_data, folder, folds=arguments.folds, accelerator=accelerator, signals=signals)
-    facts = {"dataset": run_data.training.name, "split": run_data.training.split, "folds": int(scored.folds.max()) + 1}
-    contents, evaluated = image_contents(run_data.training), set(image_contents(run_data.evaluation))
+    images = listed(run_data.training, "calibration")
+    facts = {"dataset": images.name, "split": images.split, "folds": int(scored.folds.max()) + 1}
+    contents, evaluated = image_contents(images), set(image_contents(run_data.evaluation))
     return scored, contents, evaluated, facts, run_data.label_parents
 
 

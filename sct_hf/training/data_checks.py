@@ -7,7 +7,9 @@ from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.checks import check_listings
 from sct_hf.data.listing import Listing, read_label_names
 from sct_hf.data.problems import Problems
-from sct_hf.data.registry import find_reader, list_boxes, list_data
+from sct_hf.data.registry import find_reader, list_boxes, list_data, open_stream
+from sct_hf.data.shards.images import StreamedImages
+from sct_hf.data.shards.notes import notes_of_stream
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArguments
 
@@ -17,17 +19,19 @@ class RunListings:
     """The listings of a run, input of `load_run_data`.
 
     Attributes:
-        training: The training split.
+        training: The training split, or its shards.
         evaluation: The split to score; None if a held-out part of training is scored.
     """
 
-    training: Listing
+    training: Listing | StreamedImages
     evaluation: Listing | None
 
     @property
     def notes(self) -> list[list[str]]:
         """The readers' notes for each split."""
-        return [listing.notes for listing in (self.training, self.evaluation) if listing is not None]
+        training, evaluation = self.training, self.evaluation
+        first = notes_of_stream(training, evaluation) if isinstance(training, StreamedImages) else training.notes
+        return [first, *([evaluation.notes] if evaluation else [])]
 
 
 def check_run_data(data: DataArguments) -> RunListings:
@@ -46,7 +50,10 @@ def check_run_data(data: DataArguments) -> RunListings:
     label_names = None if data.labels_file is None else read_label_names(data.labels_file)
     names = None if label_names is None else list(label_names)
     problems = Problems()
-    training = _listing(data, data.train_split, data.train_file, names, problems, size=data.train_size or None)
+    stream = stream_training(data, names, problems)
+    training = None
+    if stream is None:
+        training = _listing(data, data.train_split, data.train_file, names, problems, size=data.train_size or None)
     evaluation = None
     if data.eval_split != HELD_OUT:
         evaluation = _listing(data, data.eval_split, data.eval_file, names, problems)
@@ -61,8 +68,20 @@ def check_run_data(data: DataArguments) -> RunListings:
     )
     found = [listing for listing in (training, evaluation) if listing is not None]
     problems.raise_if_any([note for listing in found for note in listing.notes])
-    assert training is not None
-    return RunListings(training, evaluation)
+    listed_or_streamed = stream or training
+    assert listed_or_streamed is not None
+    return RunListings(listed_or_streamed, evaluation)
+
+
+def stream_training(data: DataArguments, label_names: list[str] | None, problems: Problems) -> StreamedImages | None:
+    """Open the training split if its format is streamed, else return None.
+
+    Raises:
+        InputError: An option is missing or not accepted by the reader.
+    """
+    options = _reader_options(data) | {"files": data.train_file, "label_names": label_names}
+    found: StreamedImages | None = open_stream(data.dataset, data.train_split, problems, **options)
+    return found
 
 
 def list_split(

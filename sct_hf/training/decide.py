@@ -9,6 +9,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from sct_hf.data.contents import image_contents
+from sct_hf.data.shards.images import listed
 from sct_hf.decisions import DEFAULT_PROFILES, Decisions, fit_decisions
 from sct_hf.errors import InputError
 from sct_hf.model.configuration_sct import BackboneConfig
@@ -88,7 +89,7 @@ def decide_by_folds(
         accelerator: The accelerator of this process.
         signals: Signals that stop it.
     """
-    folder, images = Path(arguments.train.output_dir), run_data.training
+    folder, images = Path(arguments.train.output_dir), listed(run_data.training, "calibration_folds")
     folds = min(arguments.train.calibration_folds, len(images))
     evaluated = set(image_contents(run_data.evaluation))
     contents = image_contents(images)

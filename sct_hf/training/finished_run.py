@@ -5,7 +5,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sct_hf.data.contents import image_contents
+from sct_hf.data.shards.images import StreamedImages, listed
+from sct_hf.data.shards.index import read_contents
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments
@@ -33,8 +37,11 @@ def arguments_of(folder: Path) -> Arguments:
 
 def note_training_images(folder: Path, run_data: RunData) -> None:
     """Write the contents of the images that train or select the model into its folder, one in a line."""
-    parts = [part for part in (run_data.training, run_data.held_out) if part is not None]
-    contents = sorted({content for part in parts for content in image_contents(part)})
+    if isinstance(run_data.all_training, StreamedImages):
+        contents = [f"{content:016x}" for content in np.unique(read_contents(run_data.all_training.index))]
+    else:
+        parts = [run_data.training, *([run_data.held_out] if run_data.held_out else [])]
+        contents = sorted({content for part in parts for content in image_contents(listed(part, RunFile.TRAINED_ON))})
     with atomic_write(folder / RunFile.TRAINED_ON) as temporary:
         temporary.write_text("".join(f"{content}\n" for content in contents), encoding="utf-8")
 

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from sct_hf.data import LabelledImages
 from sct_hf.data.contents import image_contents
+from sct_hf.data.shards.images import listed
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.progress import say, silence
@@ -219,7 +220,7 @@ def out_of_fold(
         InputError: The run caches no maps, there are fewer images than folds, or a folder has another run.
     """
     target, parts = folder / RunFile.OUT_OF_FOLD, folder / RunFile.FOLDS
-    images = run_data.training
+    images = listed(run_data.training, "scores of folds")
     if target.exists():
         found = _of_images(Scored.load(target), images, target)
         say(accelerator, f"the scores in {target} are used, of {found.folds.max() + 1} folds")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 
+from sct_hf.data.shards.images import listed
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
 from sct_hf.metrics.functional import multilabel_metrics
@@ -73,7 +74,7 @@ def _measure(
     with accelerator.main_process_first():
         listings = check_run_data(arguments.data) if arguments.data.check_data else None
         run_data = load_run_data(arguments.data, arguments.train.seed, listings)
-    images = run_data.all_training  # nothing is selected or scored beside the folds
+    images = listed(run_data.all_training, "a learning curve")  # nothing is selected or scored beside the folds
     targets = images.targets()  # (N, C)
     _require_enough(len(images), folds)
     dealt = deal_images(images, folds, arguments.train.seed)

@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader, Sampler
 
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform, train_transform
 from sct_hf.data.feature_cache import CachedDataset, cached_feature_maps, collate_cached
+from sct_hf.data.loading import StreamedDataset
+from sct_hf.data.shards.images import StreamedImages, listed
+from sct_hf.data.shards.stream import ShardBatches
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, Arguments, EvaluationDataArguments
 from sct_hf.training.models import TaggingModel
 from sct_hf.training.resampling import WeightedSampler, class_aware_weights, repeat_factors
 from sct_hf.training.run_data import RunData
 
-TrainingDataset = ImageDataset | CachedDataset
+ListedDataset = ImageDataset | CachedDataset
 
 WATCHED = 256
 """Most training images that are scored after each epoch."""
@@ -25,17 +29,47 @@ WATCHED = 256
 
 @dataclass(frozen=True)
 class Loaders:
-    """Prepared loaders of the parts of `RunData`, and the data set behind `training`.
+    """Prepared loaders of the parts of `RunData`.
 
     `watched` has up to `WATCHED` training images. Their cached maps are scored after each epoch for `curves.png`, if
     it is drawn and nothing is held out to select by.
     """
 
-    dataset: TrainingDataset
-    training: DataLoader[Any]
+    training: "TrainingLoader"
     held_out: DataLoader[Any] | None
     evaluation: DataLoader[Any]
     watched: DataLoader[Any] | None = None
+
+
+class TrainingLoader:
+    """Batches of training images, from any batch of any epoch on.
+
+    Args:
+        loader: Prepared loader of the batches of this process.
+        images: Images of an epoch, over all processes.
+        accelerator: The accelerator of this process.
+        stream: The batches of a stream, which find their place themselves; None for listed images.
+    """
+
+    def __init__(
+        self, loader: DataLoader[Any], images: int, accelerator: Accelerator, stream: ShardBatches | None = None
+    ) -> None:
+        self.images = images
+        self._loader, self._accelerator, self._stream = loader, accelerator, stream
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def batches(self, epoch: int, first: int) -> DataLoader[Any]:
+        """The batches of `epoch` from number `first` on."""
+        loader: Any = self._loader
+        loader.set_epoch(epoch)
+        loader.dataset.set_epoch(epoch)
+        if self._stream is not None:
+            self._stream.start(epoch, first)
+            return self._loader
+        rest: DataLoader[Any] = self._accelerator.skip_first_batches(loader, first) if first else loader
+        return rest
 
 
 def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator) -> Loaders:
@@ -62,9 +96,14 @@ def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, a
     dataset, held_out, evaluation = make(run_data, model, arguments, accelerator)
     drawn = arguments.train.figures and held_out is None
     watched = dataset.spread(WATCHED) if isinstance(dataset, CachedDataset) and drawn else None
+    sampler = _sampler(run_data, arguments)
+    if isinstance(run_data.training, StreamedImages):
+        training = _streamed(dataset, run_data.training, arguments, accelerator)
+    else:
+        loader = make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=sampler)
+        training = TrainingLoader(loader, len(loader) * size, accelerator)
     return Loaders(
-        dataset,
-        make_loader(dataset, arguments.data, size, accelerator, shuffle=True, sampler=_sampler(run_data, arguments)),
+        training,
         make_loader(held_out, arguments.data, size, accelerator) if held_out else None,
         make_loader(evaluation, arguments.data, size, accelerator),
         make_loader(watched, arguments.data, size, accelerator) if watched else None,
@@ -72,7 +111,7 @@ def make_loaders(run_data: RunData, model: TaggingModel, arguments: Arguments, a
 
 
 def make_loader(
-    dataset: TrainingDataset,
+    dataset: ListedDataset,
     data: EvaluationDataArguments,
     batch_size: int,
     accelerator: Accelerator,
@@ -91,7 +130,6 @@ def make_loader(
         sampler: Source of the order; if None, every image appears once.
     """
     cached = isinstance(dataset, CachedDataset)
-    workers = 0 if cached else data.num_workers
     collate: Any = collate_cached if cached else None
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -99,15 +137,34 @@ def make_loader(
         shuffle=shuffle and sampler is None,
         sampler=sampler,
         drop_last=shuffle and len(dataset) >= batch_size,
-        num_workers=workers,
-        persistent_workers=workers > 0,  # the data set's epoch reaches running workers as well
         collate_fn=collate,
-        worker_init_fn=_leave_group,
-        pin_memory=accelerator.device.type == "cuda",
-        # An own generator: making an iterator must not draw from the one that dropout uses.
-        generator=torch.Generator().manual_seed(0),
+        **_reading(0 if cached else data.num_workers, accelerator),
     )
     return accelerator.prepare_data_loader(loader)
+
+
+def _streamed(dataset: Any, images: StreamedImages, arguments: Arguments, accelerator: Accelerator) -> TrainingLoader:
+    """The loader of a stream. This process has its own batches already, so accelerate must not share them out."""
+    processes, seed = accelerator.num_processes, arguments.train.seed
+    size = arguments.train.batch_size // processes
+    batches = ShardBatches(images.index, size, seed, accelerator.process_index, processes)
+    loader: DataLoader[Any] = DataLoader(
+        dataset, batch_sampler=batches, **_reading(arguments.data.num_workers, accelerator)
+    )
+    own = prepare_data_loader(loader, accelerator.device, 1, 0, put_on_device=True, non_blocking=True)
+    return TrainingLoader(own, len(images), accelerator, batches)
+
+
+def _reading(workers: int, accelerator: Accelerator) -> dict[str, Any]:
+    """Options of loaders that read in other processes."""
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,  # the data set's epoch reaches running workers as well
+        "worker_init_fn": _leave_group,
+        "pin_memory": accelerator.device.type == "cuda",
+        # An own generator: making an iterator must not draw from the one that dropout uses.
+        "generator": torch.Generator().manual_seed(0),
+    }
 
 
 def _leave_group(_: int) -> None:
@@ -121,7 +178,7 @@ def _sampler(run_data: RunData, arguments: Arguments) -> WeightedSampler | None:
     data = arguments.data
     if data.resampling == "none":
         return None
-    targets = run_data.training.targets()
+    targets = listed(run_data.training, f"resampling is {data.resampling!r}").targets()
     if data.resampling == "class_aware":
         return WeightedSampler(class_aware_weights(targets), arguments.train.seed)
     return WeightedSampler(repeat_factors(targets, data.repeat_threshold), arguments.train.seed)
@@ -129,14 +186,17 @@ def _sampler(run_data: RunData, arguments: Arguments) -> WeightedSampler | None:
 
 def _image_datasets(
     run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
-) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
+) -> tuple[Any, ListedDataset | None, ListedDataset]:
     config, data = model.config, arguments.data
     look = (config.image_size, config.image_mean, config.image_std)
     changes: Any = data.augmentations
     augment = train_transform(*look, **changes)
     plain = eval_transform(*look)
+    training, drawing = run_data.training, {"seed": arguments.train.seed, "draft_side": max(config.input_size)}
     return (
-        ImageDataset(run_data.training, augment, arguments.train.seed, draft_side=max(config.input_size)),
+        StreamedDataset(augment, **drawing)
+        if isinstance(training, StreamedImages)
+        else ImageDataset(training, augment, **drawing),
         ImageDataset(run_data.held_out, plain) if run_data.held_out else None,
         ImageDataset(run_data.evaluation, plain),
     )
@@ -144,7 +204,7 @@ def _image_datasets(
 
 def _cached_datasets(
     run_data: RunData, model: TaggingModel, arguments: Arguments, accelerator: Accelerator
-) -> tuple[TrainingDataset, TrainingDataset | None, TrainingDataset]:
+) -> tuple[Any, ListedDataset | None, ListedDataset]:
     train = arguments.train
 
     def maps(images: LabelledImages, views: int) -> np.ndarray:
@@ -157,8 +217,9 @@ def _cached_datasets(
             num_workers=arguments.data.num_workers,
         )
 
-    feature_maps, views = maps(run_data.all_training, train.cached_views), train.cached_views
-    row_of = {image_id: row for row, image_id in enumerate(run_data.all_training.image_ids)}
+    whole, training = (listed(part, "cache_features is True") for part in (run_data.all_training, run_data.training))
+    feature_maps, views = maps(whole, train.cached_views), train.cached_views
+    row_of = {image_id: row for row, image_id in enumerate(whole.image_ids)}
 
     def part(images: LabelledImages, views: int) -> CachedDataset:
         rows = np.array([row_of[image_id] for image_id in images.image_ids])
@@ -166,9 +227,9 @@ def _cached_datasets(
 
     evaluation = run_data.evaluation
     if arguments.data.eval_split == HELD_OUT:
-        return part(run_data.training, views), None, part(evaluation, 1)
+        return part(training, views), None, part(evaluation, 1)
     return (
-        part(run_data.training, views),
+        part(training, views),
         part(run_data.held_out, 1) if run_data.held_out else None,
         CachedDataset(maps(evaluation, 1), np.arange(len(evaluation)), evaluation.targets(), views=1),
     )

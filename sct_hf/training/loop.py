@@ -7,6 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from sct_hf.data import LabelledImages
 from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
@@ -79,7 +80,8 @@ def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSi
         over = dict.fromkeys(parent for above in parents.values() for parent in above)
         say(accelerator, f"{len(parents)} labels with a parent; the parents: {', '.join(over)}")
     own = not find_reader(arguments.data.dataset).published and not folder.finished
-    summaries = [summarise(images) for images in (run_data.all_training, run_data.evaluation)] if own else []
+    parts = (run_data.all_training, run_data.evaluation) if own else ()
+    summaries = [summarise(images) for images in parts if isinstance(images, LabelledImages)]
     notes = listings.notes if listings else []
     for summary, noted in zip(summaries, [*notes, [], []], strict=False):
         say(accelerator, format_summary(summary, noted) + "\n")

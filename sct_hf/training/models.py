@@ -13,6 +13,7 @@ from transformers import AutoModelForImageClassification
 
 from sct_hf.backbone_classifier import BackboneClassifier, load_backbone_classifier, with_names
 from sct_hf.backbone_weights import load_backbone_weights
+from sct_hf.data.shards.images import TrainingImages, listed
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model, image_processor, needs_label_text
 from sct_hf.files import PARTIAL, atomic_write
@@ -26,7 +27,9 @@ from sct_hf.label_text.prototypes import (
     make_label_prototypes,
 )
 from sct_hf.label_text.vectors import LabelVectors
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.objectives.unknown_labels import assume_negative
 from sct_hf.peers.backbone_classes import BackboneClassesHead
 from sct_hf.peers.modeling_peer import PeerForMultiLabelClassification
 from sct_hf.peers.registry import MODELS, holds_classes
@@ -182,6 +185,17 @@ def load_model(name: str, *, field: str) -> TaggingModel:
     if not isinstance(model, TaggingModel):
         raise InputError(f"{field} is {name!r}, a {type(model).__name__}: give a checkpoint of SCT or of a peer head")
     return model
+
+
+def observe_training(model: TaggingModel, images: TrainingImages, *, unknown_are_negative: bool) -> None:
+    """Let a model read the training targets, if its class does; unknown ones may count as absent.
+
+    Raises:
+        InputError: It does, and the images are streamed.
+    """
+    if type(model).observe_targets is not BackbonePreTrainedModel.observe_targets:
+        targets = torch.from_numpy(listed(images, f"head is {model.config.model_type!r}").targets())
+        model.observe_targets(assume_negative(targets) if unknown_are_negative else targets)
 
 
 def set_train_mode(objective: nn.Module, model: TaggingModel, freeze_backbone: bool, freeze_batch_norm: bool) -> None:

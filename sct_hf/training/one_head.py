@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from sct_hf.data.hierarchies import write_hierarchy
 from sct_hf.data.masks import save_known
+from sct_hf.data.shards.images import listed
 from sct_hf.data.summary import Summary
 from sct_hf.errors import InputError
 from sct_hf.progress import say
@@ -21,6 +22,7 @@ from sct_hf.training.run import Run
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
+from sct_hf.training.run_report import report_run
 from sct_hf.training.stopping import StopSignals
 
 
@@ -56,7 +58,7 @@ def train_one(
             if run_data.label_parents:
                 write_hierarchy(folder.path / RunFile.HIERARCHY, run_data.label_parents)
             if arguments.data.hides_labels:
-                save_known(run_data.training, folder.path / RunFile.KNOWN_LABELS)
+                save_known(listed(run_data.training, "known_proportion"), folder.path / RunFile.KNOWN_LABELS)
             if summaries and arguments.train.figures:
                 label_figure(summaries, folder.path / RunFile.LABELS)
     accelerator.wait_for_everyone()
@@ -64,6 +66,6 @@ def train_one(
     run.fit()
     if arguments.train.calibration_folds:
         decide_by_folds(arguments, run_data, run.average.model.config, accelerator, signals)
-    metrics = run.report()
+    metrics = report_run(run)
     accelerator.free_memory()  # lets go of the model and of the processes that read images
     return metrics

@@ -58,7 +58,7 @@ def write_report_page(
     thresholds = np.full(len(predictions.label_names), 0.5) if limits is None else np.array(limits)  # (C,)
     best, worst = best_and_worst(predictions.scores, predictions.targets)
     shown: Any = {"images": images, "predictions": predictions, "model": model, "thresholds": thresholds}
-    summaries = [summarise(part) for part in (training, images) if part is not None]
+    summaries = [summarise(part) for part in (training, images) if isinstance(part, LabelledImages)]
     note = training_note(int(metrics.get("scored_in_training", 0)), len(images))
     content = {
         "figures": headline_figures(metrics, predictions, thresholds),

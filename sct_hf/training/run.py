@@ -1,4 +1,4 @@
-"""Training of one head, from the first step to the report."""
+"""Training of one head, from the first step to the scores of the selected weights."""
 
 import math
 import time
@@ -10,48 +10,34 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from sct_hf.data.contents import image_contents
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write, sha256_of_file
-from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
-from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.objectives.base import Context, make_objective
-from sct_hf.objectives.label_balance import LabelCounts
-from sct_hf.objectives.unknown_labels import counted_targets
+from sct_hf.objectives.unknown_labels import label_counts, unknown_are_negative
 from sct_hf.progress import progress_bar, say
-from sct_hf.training.acting import acting_metrics
 from sct_hf.training.arguments import HELD_OUT, Arguments
 from sct_hf.training.checkpoints import Trained, load_checkpoint, newest_checkpoint, room_to_save, save_checkpoint
 from sct_hf.training.collage import collage, require_double_width
-from sct_hf.training.devices import describe_machine
 from sct_hf.training.ema import AveragedModel, load_weights, save_weights
 from sct_hf.training.evaluation import evaluate_model, model_inputs
-from sct_hf.training.figures import sample_images
 from sct_hf.training.loaders import Loaders, make_loaders
 from sct_hf.training.manifest import require_unchanged
-from sct_hf.training.models import new_model, round_weights, save_model, set_train_mode
+from sct_hf.training.models import new_model, observe_training, round_weights, set_train_mode
 from sct_hf.training.optim import one_cycle, parameter_groups
 from sct_hf.training.report import (
-    Predictions,
-    RunFacts,
-    format_table,
-    labels_not_judged,
-    training_note,
     write_json,
-    write_report,
 )
-from sct_hf.training.report_page import write_report_page
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.starting import classifier_source
-from sct_hf.training.step_losses import NotFiniteError, StepLosses
+from sct_hf.training.step_losses import IMAGES, NotFiniteError, StepLosses
 from sct_hf.training.stopping import StopSignals
 from sct_hf.training.trainer_state import RunLength, TrainerState
 from sct_hf.training.waiting import TimedLoader
-from sct_hf.training.zero_shot import UnseenLabels, format_zero_shot
+from sct_hf.training.zero_shot import UnseenLabels
 
 
 class Run:
@@ -80,11 +66,10 @@ class Run:
         self.state = TrainerState()
         self.losses = StepLosses()
         self.model = new_model(arguments, run_data.all_training.label_names, accelerator, run_data.label_parents)
-        names, targets = run_data.all_training.label_names, run_data.training.targets()
-        context = Context(self.model, self._averaged, targets, names, arguments.objectives, options.seed, self.tell)
-        targets = counted_targets(context)
-        self.counts = LabelCounts.of(targets)
-        self.model.observe_targets(torch.from_numpy(targets))
+        names, counts = run_data.all_training.label_names, run_data.training.counts()
+        context = Context(self.model, self._averaged, counts, names, arguments.objectives, options.seed, self.tell)
+        self.counts = label_counts(context)
+        observe_training(self.model, run_data.training, unknown_are_negative=unknown_are_negative(context))
         self.unseen: UnseenLabels | None = None
         if run_data.split is not None and self.model.takes_new_labels:
             split, options_of_model = run_data.split, arguments.model
@@ -148,7 +133,7 @@ class Run:
                 for name, value in self.arguments.to_dict().items()
             }
             self.accelerator.init_trackers(RunFile.LOGS.value, config=settings)
-        an_epoch = len(self.loaders.training) * options.batch_size
+        an_epoch = self.loaders.training.images
         progress_of_all = progress_bar(
             total=options.epochs * an_epoch,
             initial=state.epoch * an_epoch + state.images,
@@ -170,13 +155,11 @@ class Run:
 
     def _epoch(self, progress: Any) -> None:
         """Train the rest of the current epoch."""
-        options, state, loader = self.arguments.train, self.state, self.loaders.training
-        loader.set_epoch(state.epoch)  # type: ignore[attr-defined]
-        self.loaders.dataset.set_epoch(state.epoch)
-        batches, window = len(loader), options.gradient_accumulation
+        options, state = self.arguments.train, self.state
+        batches, window = self.length.batches, options.gradient_accumulation
         progress.set_description(f"epoch {state.epoch + 1}/{options.epochs}")
         set_train_mode(self.objective, self.model, options.freeze_backbone, options.freeze_batch_norm)
-        rest = TimedLoader(self.accelerator.skip_first_batches(loader, state.batch) if state.batch else loader)
+        rest = TimedLoader(self.loaders.training.batches(state.epoch, state.batch))
         started = time.perf_counter()
         for batch in rest:
             # A last, shorter window counts its own batches.
@@ -185,7 +168,6 @@ class Run:
             with self.accelerator.accumulate(self.objective):
                 self._step(batch, share, count)
             state.batch += 1
-            state.images += count
             progress.update(count)
             if not self.accelerator.sync_gradients:
                 continue
@@ -262,14 +244,16 @@ class Run:
         )
 
     def _fold(self, started: float) -> float:
-        """Add losses and time of all processes to the state; return the current time."""
+        """Add images, losses and time of all processes to the state; return the current time."""
         self._read_losses()
         sums = self.losses.sums
         names = sorted(sums)
         values = torch.tensor([sums[name] for name in names], dtype=torch.float64)
         if self.accelerator.num_processes > 1:
             values = self.accelerator.reduce(values.to(self.accelerator.device), "mean").cpu()
-        for name, value in zip(names, values.tolist(), strict=True):
+        found = dict(zip(names, values.tolist(), strict=True))
+        self.state.images += round(found.pop(IMAGES, 0))
+        for name, value in found.items():
             self.state.loss_sums[name] = self.state.loss_sums.get(name, 0.0) + value
         sums.clear()
         now = time.perf_counter()
@@ -337,73 +321,3 @@ class Run:
         round_weights(self.average.model, self.arguments.train.save_dtype)
         scores, targets, _ = self._score(self.loaders.evaluation, self.run_data.evaluation.split)
         return scores, targets
-
-    def report(self) -> dict[str, Any]:
-        """Score the selected weights on the evaluation split, once; save and report them; return the metrics."""
-        arguments, state, run_data, path = self.arguments, self.state, self.run_data, self.folder.path
-        evaluation, names = run_data.evaluation, run_data.all_training.label_names
-        scores, targets = self.score()
-        metrics = multilabel_metrics(scores, targets, label_names=names)
-        if run_data.label_parents:
-            metrics |= hierarchical_metrics(scores, targets, run_data.label_parents, names)
-        facts: RunFacts = {
-            "head": arguments.model.head,
-            "dataset": evaluation.name,
-            "split": evaluation.split,
-            "selected_epoch": state.best_epoch or arguments.train.epochs,
-            "holdout_mAP": state.best_mAP if state.best_epoch else None,
-            "train_images": len(run_data.training),
-            "labels_not_judged": labels_not_judged(targets, names),
-            "train_seconds": round(state.total_seconds, 1),
-            "machine": describe_machine(self.accelerator),
-            "skipped_images": {
-                part.split: list(part.skipped) for part in (run_data.all_training, evaluation) if part.skipped
-            },
-        }
-        metrics |= facts
-        if seen := run_data.scored_in_training():
-            metrics["scored_in_training"] = seen
-        positives = groups = None
-        if (text := arguments.data.frequency_groups) is not None:
-            positives = self.counts.positives
-            limits = frequency_limits(text, positives)
-            groups = frequency_groups(positives, limits)
-            metrics |= {"frequency_limits": limits, **group_metrics(metrics["AP"], names, groups)}
-        metrics |= acting_metrics(scores, targets, self.average.model.config, groups)
-        if self.unseen is not None and run_data.with_unseen is not None:
-            truth = run_data.with_unseen.targets()
-            metrics["zero_shot"] = self.unseen.score(
-                self.average.model, self.loaders.evaluation, truth, self.accelerator
-            )
-        if self.accelerator.is_main_process:
-            contents = image_contents(evaluation)
-            predictions = Predictions(evaluation.image_ids, scores, targets, names, positives, groups, contents)
-            samples = sample_images(evaluation) if arguments.train.figures else []
-            with room_to_save(path):
-                save_model(self.average.model, path, arguments.train.save_dtype)
-                metrics["weights_sha256"] = sha256_of_file(path / RunFile.WEIGHTS)
-                write_report(
-                    path,
-                    metrics=metrics,
-                    history=state.history if arguments.train.figures else [],
-                    predictions=predictions,
-                    model=self.average.model,
-                    samples=samples,
-                )
-                if arguments.train.figures:
-                    write_report_page(
-                        path, metrics, predictions, self.average.model, self.folder.record, run_data, state.history
-                    )
-                self.folder.finish()
-            table = format_table(metrics, names, predictions=predictions)
-            minutes = state.total_seconds / 60
-            self.tell(f"\n{evaluation.name} {evaluation.split}, trained in {minutes:.1f} min\n\n{table}")
-            if "zero_shot" in metrics:
-                self.tell(f"\n{format_zero_shot(metrics['zero_shot'])}")
-            if seen:
-                self.tell(f"\n{training_note(seen, len(evaluation))}")
-            if missing := metrics["labels_not_judged"]:
-                self.tell(f"\nnot judged in any image of the data set: {', '.join(missing)}")
-            self.tell(f"\nThe model and its report are in {path}")
-        self.accelerator.wait_for_everyone()
-        return metrics

@@ -15,9 +15,11 @@ from sct_hf.data.listing import Listing, check_names, read_label_names
 from sct_hf.data.looks import examine
 from sct_hf.data.masks import hide_labels
 from sct_hf.data.problems import Problems
+from sct_hf.data.shards.images import ShardImages, StreamedImages, TrainingImages, listed
+from sct_hf.data.shards.reader import listing_of
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArguments
-from sct_hf.training.data_checks import RunListings, list_split
+from sct_hf.training.data_checks import RunListings, list_split, stream_training
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class RunData:
         with_unseen: The images of `evaluation` with the seen, then the unseen labels, if there are any.
     """
 
-    all_training: LabelledImages
-    training: LabelledImages
+    all_training: TrainingImages
+    training: TrainingImages
     held_out: LabelledImages | None
     evaluation: LabelledImages
     label_parents: dict[str, list[str]] | None = None
@@ -47,14 +49,18 @@ class RunData:
 
         Images of the Hub count if both are from one split.
         """
-        known = {key for part in (self.training, self.held_out) if part for key in _keys(part)}
-        return sum(key in known for key in _keys(self.evaluation))
+        parts = [part for part in (self.training, self.held_out) if isinstance(part, LabelledImages)]
+        known = {key for part in parts for key in _keys(part)}
+        streamed = self.training.holds(self.evaluation.source) if isinstance(self.training, StreamedImages) else 0
+        return streamed + sum(key in known for key in _keys(self.evaluation))
 
 
 def _keys(images: LabelledImages) -> list[object]:
     """What an image is known by, across splits where it is a file."""
     if isinstance(images.source, ImageFiles):
         return list(images.source.paths)
+    if isinstance(images.source, ShardImages):
+        return [(images.source.index.folder, number) for number in images.source.numbers.tolist()]
     return [(images.split, image_id) for image_id in images.image_ids]
 
 
@@ -91,18 +97,20 @@ def load_run_data(data: DataArguments, seed: int, listings: RunListings | None =
     run_data = _read_images(data, seed, listings)
     if data.unseen_labels is not None:
         run_data = _without_unseen(run_data, data.unseen_labels, data.unseen_images)
-    run_data = replace(run_data, training=_hidden(run_data.training, data, seed))
+    if data.hides_labels:
+        shown = listed(run_data.training, f"known_proportion is {data.known_proportion}")
+        run_data = replace(run_data, training=_hidden(shown, data, seed))
     if data.hierarchy is not None:
         run_data = _with_parents(run_data, data.hierarchy)
     if data.shots:
-        training = run_data.training
+        training = listed(run_data.training, f"shots is {data.shots}")
         drawn = training.select(few_shot_rows(training.targets(), data.shots, seed))
         run_data = replace(run_data, training=drawn)
     return run_data
 
 
 def load_training_images(data: DataArguments, seed: int) -> LabelledImages:
-    """Read the training images with hidden labels; options that change labels in other ways are refused.
+    """List the training images with hidden labels; options that change labels in other ways are refused.
 
     Raises:
         InputError: The reader found errors, or an option changes labels in another way.
@@ -112,7 +120,8 @@ def load_training_images(data: DataArguments, seed: int) -> LabelledImages:
             raise InputError(
                 f"{name} is {value!r}, which sct-hf train applies itself: leave it out here, and give it there"
             )
-    return _hidden(_read_training_images(data, seed, None)[1], data, seed)
+    images = listed(_read_training_images(data, seed, None)[1], f"dataset is {data.dataset!r}")
+    return _hidden(images, data, seed)
 
 
 def _hidden(training: LabelledImages, data: DataArguments, seed: int) -> LabelledImages:
@@ -130,8 +139,8 @@ def _with_parents(run_data: RunData, hierarchy: str) -> RunData:
     held_out = run_data.held_out
     return replace(
         run_data,
-        all_training=with_parents(run_data.all_training, parents),
-        training=with_parents(run_data.training, parents),
+        all_training=with_parents(listed(run_data.all_training, f"hierarchy is {hierarchy!r}"), parents),
+        training=with_parents(listed(run_data.training, f"hierarchy is {hierarchy!r}"), parents),
         held_out=None if held_out is None else with_parents(held_out, parents),
         evaluation=with_parents(run_data.evaluation, parents),
         label_parents=parents,
@@ -140,20 +149,23 @@ def _with_parents(run_data: RunData, hierarchy: str) -> RunData:
 
 def _without_unseen(run_data: RunData, unseen: str, showing_them: str) -> RunData:
     """Drop the unseen labels; if `showing_them` is "drop", also drop training images that show one."""
-    training, evaluation = run_data.training, run_data.evaluation
+    whole, training = (
+        listed(part, f"unseen_labels is {unseen!r}") for part in (run_data.all_training, run_data.training)
+    )
+    evaluation = run_data.evaluation
     split = split_labels(unseen, training.label_names, evaluation.label_names)
     if showing_them == "drop":
         columns = [training.label_names.index(name) for name in split.unseen if name in training.label_names]
         shown = (training.targets()[:, columns] == 1).any(axis=1)  # (N,)
         training = training.select(np.flatnonzero(~shown).tolist())
     both = [*split.seen, *split.unseen]
-    strange = set(evaluation.label_names) - {*run_data.all_training.label_names, *split.unseen}
+    strange = set(evaluation.label_names) - {*whole.label_names, *split.unseen}
     if strange:
         evaluation.aligned_to(both)  # says which labels the model does not know
     with_unseen = evaluation.with_labels([name for name in both if name in evaluation.label_names]).aligned_to(both)
     return replace(
         run_data,
-        all_training=run_data.all_training.with_labels(split.seen),
+        all_training=whole.with_labels(split.seen),
         training=training.with_labels(split.seen),
         held_out=run_data.held_out and run_data.held_out.with_labels(split.seen),
         evaluation=with_unseen.with_labels(split.seen),
@@ -174,9 +186,16 @@ def _read_images(data: DataArguments, seed: int, listings: RunListings | None) -
 
 
 def _read_training_images(
-    data: DataArguments, seed: int, listing: Listing | None
-) -> tuple[LabelledImages, LabelledImages, LabelledImages | None]:
+    data: DataArguments, seed: int, listing: Listing | StreamedImages | None
+) -> tuple[TrainingImages, TrainingImages, LabelledImages | None]:
     """`all_training`, `training` and `held_out` of `RunData`, with all labels of the data set."""
+    if listing is None:
+        problems = Problems()
+        names = None if data.labels_file is None else list(read_label_names(data.labels_file))
+        listing = stream_training(data, names, problems)
+        problems.raise_if_any()
+    if isinstance(listing, StreamedImages):
+        return _parted(listing, data, seed)
     listing = listing or _list(data, data.train_split, data.train_file, size=data.train_size or None)
 
     def read(difficult_unknown: bool) -> LabelledImages:
@@ -197,6 +216,21 @@ def _read_training_images(
     if data.draw_from_rest:
         training = draw(training)
     return all_training, training, held_out
+
+
+def _parted(
+    images: StreamedImages, data: DataArguments, seed: int
+) -> tuple[StreamedImages, StreamedImages, LabelledImages | None]:
+    """As `_read_training_images`, with whole shards held out, whose images are listed."""
+    for name in ("max_train_samples", "holdout_stratified"):
+        if value := getattr(data, name):
+            listed(images, f"{name} is {value}")
+    if not data.holdout:
+        return images, images, None
+    rest, out = images.index.holdout(data.holdout, seed if data.holdout_seed is None else data.holdout_seed)
+    split = f"{images.split}[holdout]"
+    held_out = labelled_images(listing_of(out), out.label_names, name=images.name, split=split)
+    return images, replace(images, index=rest, split=f"{images.split}[rest]"), held_out
 
 
 def _list(data: EvaluationDataArguments, split: str, file: str | None, **options: Any) -> Listing:

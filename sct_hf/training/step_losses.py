@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+IMAGES = "images"
+"""Name of the number of images among the sums."""
+
 
 class NotFiniteError(Exception):
     """A loss or a gradient is not finite.
@@ -34,7 +37,7 @@ class StepLosses:
     """Losses of one process, which stay on the device until `read`.
 
     Attributes:
-        sums (`Counter`): Sum over the images of all read batches, by name of the loss.
+        sums (`Counter`): Sum over the images of all read batches, by name of the loss; and their number, `IMAGES`.
     """
 
     def __init__(self) -> None:
@@ -76,5 +79,5 @@ class StepLosses:
                 raise NotFiniteError("loss", batch.step, losses)
             if not math.isfinite(norm):
                 raise NotFiniteError("gradient", batch.step, losses)
-            self.sums.update({name: value * batch.images for name, value in losses.items()})
+            self.sums.update({name: value * batch.images for name, value in losses.items()} | {IMAGES: batch.images})
         return losses

@@ -52,6 +52,12 @@ LAYOUTS: dict[str, list[dict[str, Any]]] = {
         {"train/labels.json": INSTANCES, "train/data/a.png": None},
         {"result.json": INSTANCES, "images/a.png": None},
     ],
+    "shards": [
+        {"shards.json": "{}", "shard-0.parquet": "", "contents.txt": ""},
+        {"train/shards.json": "{}", "train/shard-0.parquet": "", "test/shards.json": "{}"},
+        {"train-0.tar": "", "test-0.tar": ""},
+        {"train/0.tar": "", "train/1.tar": ""},
+    ],
     "nuswide": [{"NUS_WID_Tags/TagList1k.txt": "", "ImageList/TrainImagelist.txt": ""}],
 }
 

@@ -17,7 +17,7 @@ from sct_hf.training.run_data import load_run_data
 def test_the_names() -> None:
     tools = {"labelstudio", "cvat", "fiftyone", "yolo", "labelme", "voc"}
     own = {"csv", "jsonl", "imagefolder", "labelfolders", *tools}
-    assert set(READERS) == {"scenes", "voc2007", "voc2012", "coco", "nuswide", ANY_PLACE, *own}
+    assert set(READERS) == {"scenes", "voc2007", "voc2012", "coco", "nuswide", "shards", ANY_PLACE, *own}
     assert {name for name, reader in READERS.items() if not reader.published} == own
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sct_hf.data.label_counts import LabelCounts
 from sct_hf.objectives.base import OBJECTIVES, Context, TrainingObjective, make_objective
 from sct_hf.options import options_of
 
@@ -24,7 +25,7 @@ def make_context(
         options[name] = objective.Options(**given)
     assert not values, f"no objective has the options {', '.join(values)}"
     teacher = teacher or (lambda: model)
-    return Context(model, teacher, targets, model.config.label_names, options, say=lambda text: None)
+    return Context(model, teacher, LabelCounts.of(targets), model.config.label_names, options, say=lambda text: None)
 
 
 def objective_of(

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sct_hf.data.label_counts import LabelCounts
 from sct_hf.errors import InputError
-from sct_hf.objectives.label_balance import BalanceOptions, LabelCounts, label_focus
+from sct_hf.objectives.label_balance import BalanceOptions, label_focus
 
 NAMES = ["ant", "bee", "cow", "dog"]
 # Positives and negatives by hand: 1 and 3; 2 and 1; 0 and 4; 2 and 2.
@@ -69,7 +70,7 @@ def test_gammas_follow_the_log_odds_and_keep_their_mean(made: Made) -> None:
     rarity = [math.log(3), 0, math.log(4), 0]  # the second label is present more often than absent
     assert losses["gamma_neg"] == pytest.approx([2 * value * 4 / sum(rarity) for value in rarity])
     assert np.mean(losses["gamma_neg"]) == pytest.approx(2)
-    balanced = LabelCounts(np.array([5, 5]), np.array([5, 5]))
+    balanced = LabelCounts(np.array([5, 5]), np.array([5, 5]), np.zeros(2))
     same = label_focus(BalanceOptions(label_gammas="auto"), balanced, ["a", "b"], FOCUS)
     assert same.keys() == {"gamma_neg"}
     assert same["gamma_neg"].tolist() == [2, 2]
@@ -85,14 +86,14 @@ def test_a_file_of_weights_and_one_of_exponents(made: Made, file: Callable[[str]
 
 
 def test_a_label_may_begin_like_a_formula(file: Callable[[str], str]) -> None:
-    counts = LabelCounts(np.ones(2), np.ones(2))
+    counts = LabelCounts(np.ones(2), np.ones(2), np.zeros(2))
     options = BalanceOptions(positive_weights=file("label,weight\n'=x,2\n+y,3\n"))
     made = label_focus(options, counts, ["=x", "+y"], FOCUS)
     assert made["positive_weight"].tolist() == [2, 3]
 
 
 def test_a_label_may_be_called_like_a_missing_value(file: Callable[[str], str]) -> None:
-    counts = LabelCounts(np.ones(2), np.ones(2))
+    counts = LabelCounts(np.ones(2), np.ones(2), np.zeros(2))
     options = BalanceOptions(positive_weights=file("label,weight\nNA,2\n"))
     assert label_focus(options, counts, ["NA", "01"], FOCUS)["positive_weight"].tolist() == [2, 1]
 

@@ -11,10 +11,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from sct_hf.errors import InputError
-from sct_hf.training import run
+from sct_hf.training import one_head, run
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
-from sct_hf.training.step_losses import NotFiniteError, StepLosses
+from sct_hf.training.step_losses import IMAGES, NotFiniteError, StepLosses
 
 
 def scalars(**values: float) -> dict[str, torch.Tensor]:
@@ -30,7 +30,11 @@ def test_sums_weigh_by_images_and_do_not_depend_on_when_they_are_read() -> None:
             losses.add(step, images, scalars(total=total, part=part), norm)
             if number in reads:
                 assert losses.read() == {"total": total, "part": part}
-        assert losses.sums == {"total": 4 * 0.25 + 4 * 0.5 + 3 * 2.0, "part": 4 * 1.5 + 4 * 1.25 + 3 * 0.125}
+        assert losses.sums == {
+            "total": 4 * 0.25 + 4 * 0.5 + 3 * 2.0,
+            "part": 4 * 1.5 + 4 * 1.25 + 3 * 0.125,
+            IMAGES: 11,
+        }
     assert losses.read() == {}
 
 
@@ -99,7 +103,7 @@ def test_a_step_reads_nothing_off_the_device(
         steps.append(self.state.step)
 
     monkeypatch.setattr(run.Run, "_step", watched)
-    monkeypatch.setattr(run.Run, "report", lambda self: {})
+    monkeypatch.setattr(one_head, "report_run", lambda _: {})
     options = {"known_proportion": 0.5, "unknown_labels": unknown_labels, "gradient_accumulation": accumulation}
     train(tiny(output_dir=tmp_path, epochs=1, holdout=0, head=head, **options))
     assert len(steps) == 7  # batches of 4 of 30 images, the last two left out

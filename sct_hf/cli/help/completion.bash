@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/sct-hf
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_sct_hf_subparsers=(audit benchmark calibrate check compare completion demo embed evaluate export hide learning-curve predict publish relabel suggest train zero-shot)
+_shtab_sct_hf_subparsers=(audit benchmark calibrate check compare completion demo embed evaluate export hide learning-curve predict publish relabel shard suggest train zero-shot)
 
 _shtab_sct_hf_audit_option_strings=(-h --help --output_dir --folds --most --shown)
 _shtab_sct_hf_benchmark_option_strings=(-h --help --options)
@@ -22,6 +22,7 @@ _shtab_sct_hf_learning_curve_option_strings=(-h --help --labels --recipe --folds
 _shtab_sct_hf_predict_option_strings=(-h --help --image_column --id_column --model --threshold --profile --abstain --top_k --format --output --sidecars --heatmaps --masks --mask_level --boxes --device --engine --batch_size --max_pixels --max_images --max_labels --labels --labels_file --label_encoder --known --known_absent)
 _shtab_sct_hf_publish_option_strings=(-h --help --dry_run --private --create_pr --revision --examples --evaluation --space)
 _shtab_sct_hf_relabel_option_strings=(-h --help --image_column --label_column --separator)
+_shtab_sct_hf_shard_option_strings=(-h --help --labels --output --format --shards --seed --dataset --data_dir --data-dir --eval_split --eval-split --eval_file --eval-file --image_column --image-column --label_column --label-column --separator --labels_file --labels-file --skip_missing_images --skip-missing-images --max_eval_samples --max-eval-samples --unseen_labels --unseen-labels --num_workers --num-workers --train_split --train-split --train_file --train-file --check_data --check-data --allow_unlabelled --allow-unlabelled --train_size --train-size --difficult_in_training --difficult-in-training --hierarchy --holdout --holdout_seed --holdout-seed --holdout_stratified --holdout-stratified --known_proportion --known-proportion --single_positive --single-positive --mask_seed --mask-seed --max_train_samples --max-train-samples --unseen_images --unseen-images --shots --draw_from_rest --draw-from-rest --augment --collage --resampling --repeat_threshold --repeat-threshold --frequency_groups --frequency-groups)
 _shtab_sct_hf_suggest_option_strings=(-h --help --image_column --id_column --count --by --labelled --vocabulary --output --profile --seed --device --batch_size --max_pixels --max_images --max_labels)
 _shtab_sct_hf_train_option_strings=(-h --help --labels --recipe --dataset --data_dir --data-dir --eval_split --eval-split --eval_file --eval-file --image_column --image-column --label_column --label-column --separator --labels_file --labels-file --skip_missing_images --skip-missing-images --max_eval_samples --max-eval-samples --unseen_labels --unseen-labels --num_workers --num-workers --train_split --train-split --train_file --train-file --check_data --check-data --allow_unlabelled --allow-unlabelled --train_size --train-size --difficult_in_training --difficult-in-training --hierarchy --holdout --holdout_seed --holdout-seed --holdout_stratified --holdout-stratified --known_proportion --known-proportion --single_positive --single-positive --mask_seed --mask-seed --max_train_samples --max-train-samples --unseen_images --unseen-images --shots --draw_from_rest --draw-from-rest --augment --collage --resampling --repeat_threshold --repeat-threshold --frequency_groups --frequency-groups --head --compare_head --compare-head --backbone --backbone_weights --backbone-weights --init_checkpoint --init-checkpoint --image_size --image-size --hidden_size --hidden-size --label_encoder --label-encoder --label_template --label-template --label_prototypes --label-prototypes --scorer --transport_loss_weight --transport-loss-weight --set --output_dir --output-dir --overwrite_output_dir --overwrite-output-dir --resume --epochs --batch_size --batch-size --gradient_accumulation --gradient-accumulation --learning_rate --learning-rate --backbone_learning_rate --backbone-learning-rate --weight_decay --weight-decay --pct_start --pct-start --max_grad_norm --max-grad-norm --ema_decay --ema-decay --ema_warmup --ema-warmup --mixed_precision --mixed-precision --seed --freeze_backbone --freeze-backbone --freeze_stages --freeze-stages --freeze_batch_norm --freeze-batch-norm --cache_features --cache-features --cache_dir --cache-dir --cached_views --cached-views --calibration_folds --calibration-folds --channels_last --channels-last --cpu_threads --cpu-threads --save_dtype --save-dtype --figures --report_to --report-to --checkpoint_every --checkpoint-every --log_every --log-every --unknown_labels --unknown-labels --recovery_weight --recovery-weight --recovery_temperature --recovery-temperature --recovery_warmup --recovery-warmup --contrast_loss_weight --contrast-loss-weight --contrast_temperature --contrast-temperature --erasing_loss_weight --erasing-loss-weight --erasing_share --erasing-share --hierarchy_loss_weight --hierarchy-loss-weight --known_share_max --known-share-max --positive_weights --positive-weights --label_gammas --label-gammas --logit_adjustment --logit-adjustment)
 _shtab_sct_hf_zero_shot_option_strings=(-h --help --image_column --id_column --labels --labels_file --backbone --backbone_weights --label_encoder --image_size --output_dir --threshold --profile --abstain --top_k --format --output --sidecars --heatmaps --masks --mask_level --boxes --device --engine --batch_size --max_pixels --max_images --max_labels)
@@ -68,6 +69,14 @@ _shtab_sct_hf_learning_curve___save_dtype_choices=(float32 float16 bfloat16)
 _shtab_sct_hf_predict___format_choices=(table parquet csv jsonl json)
 _shtab_sct_hf_predict___sidecars_choices=(json xmp)
 _shtab_sct_hf_relabel___separator_choices=(comma pipe semicolon space none)
+_shtab_sct_hf_shard___format_choices=(parquet tar)
+_shtab_sct_hf_shard___separator_choices=(auto comma pipe semicolon space none)
+_shtab_sct_hf_shard___difficult_in_training_choices=(negative ignore)
+_shtab_sct_hf_shard___difficult_in_training_choices=(negative ignore)
+_shtab_sct_hf_shard___unseen_images_choices=(keep drop)
+_shtab_sct_hf_shard___unseen_images_choices=(keep drop)
+_shtab_sct_hf_shard___augment_choices=(flip cutout rand_augment none)
+_shtab_sct_hf_shard___resampling_choices=(none repeat_factor class_aware)
 _shtab_sct_hf_suggest___by_choices=(random uncertain)
 _shtab_sct_hf_train___separator_choices=(auto comma pipe semicolon space none)
 _shtab_sct_hf_train___difficult_in_training_choices=(negative ignore)
@@ -82,7 +91,7 @@ _shtab_sct_hf_train___save_dtype_choices=(float32 float16 bfloat16)
 _shtab_sct_hf_train___save_dtype_choices=(float32 float16 bfloat16)
 _shtab_sct_hf_zero_shot___format_choices=(table parquet csv jsonl json)
 _shtab_sct_hf_zero_shot___sidecars_choices=(json xmp)
-_shtab_sct_hf_pos_0_choices=(audit benchmark calibrate check compare completion demo embed evaluate export hide learning-curve predict publish relabel suggest train zero-shot)
+_shtab_sct_hf_pos_0_choices=(audit benchmark calibrate check compare completion demo embed evaluate export hide learning-curve predict publish relabel shard suggest train zero-shot)
 
 _shtab_sct_hf_audit__h_nargs=0
 _shtab_sct_hf_audit___help_nargs=0
@@ -217,6 +226,21 @@ _shtab_sct_hf_publish___create_pr_nargs=0
 _shtab_sct_hf_publish___examples_nargs=+
 _shtab_sct_hf_relabel__h_nargs=0
 _shtab_sct_hf_relabel___help_nargs=0
+_shtab_sct_hf_shard__h_nargs=0
+_shtab_sct_hf_shard___help_nargs=0
+_shtab_sct_hf_shard___skip_missing_images_nargs='?'
+_shtab_sct_hf_shard___skip_missing_images_nargs='?'
+_shtab_sct_hf_shard___check_data_nargs='?'
+_shtab_sct_hf_shard___check_data_nargs='?'
+_shtab_sct_hf_shard___allow_unlabelled_nargs='?'
+_shtab_sct_hf_shard___allow_unlabelled_nargs='?'
+_shtab_sct_hf_shard___holdout_stratified_nargs='?'
+_shtab_sct_hf_shard___holdout_stratified_nargs='?'
+_shtab_sct_hf_shard___single_positive_nargs='?'
+_shtab_sct_hf_shard___single_positive_nargs='?'
+_shtab_sct_hf_shard___draw_from_rest_nargs='?'
+_shtab_sct_hf_shard___draw_from_rest_nargs='?'
+_shtab_sct_hf_shard___augment_nargs=+
 _shtab_sct_hf_suggest_pos_1_nargs=+
 _shtab_sct_hf_suggest__h_nargs=0
 _shtab_sct_hf_suggest___help_nargs=0

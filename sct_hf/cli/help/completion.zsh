@@ -25,6 +25,7 @@ _shtab_sct_hf_commands() {
     predict:'Tag images.'
     publish:'Publish a trained model on the Hugging Face Hub.'
     relabel:'Apply the decisions about suspect labels to a table of labels.'
+    shard:'Write labelled images as shards, which training streams from.'
     suggest:'Choose which images to label next, and group what the labels do not cover.'
     train:'Train a model on labelled images.'
     zero-shot:'Tag images with any labels, by their names alone.'
@@ -505,6 +506,53 @@ _shtab_sct_hf_relabel_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_sct_hf_relabel_defaults_added=0
 
+_shtab_sct_hf_shard_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--labels[Table of labels, for a folder of only images\: one line per image, with the columns image and labels.]:TABLE:"
+  "--output[Folder to make. Name it after the split\: training finds shards\/test as split test of data_dir shards. (default\: shards\/train)]:output:"
+  "--format[Parquet files, or tar archives in the layout of WebDataset. (default\: parquet)]:format:(parquet tar)"
+  "--shards[Number of shards\; 0 makes one of each 2,000 images, and 16 at least. Give at least one to each process of training. (default\: 0)]:shards:"
+  "--seed[Seed of the order of the images, and of other draws. (default\: 0)]:seed:"
+  "--dataset[Format or data set\: voc2007, coco, csv, \…, or a data set on the Hub. Own images that a command starts with\: the format that is recognised. (default\: scenes)]:dataset:"
+  {--data_dir,--data-dir}"[Folder of the data set. (default\: the data set\'s usual one)]:data_dir:"
+  {--eval_split,--eval-split}"[Split to score. Own images\: the one that is found, or held_out. (default\: test)]:eval_split:"
+  {--eval_file,--eval-file}"[Table or export with the images to score, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:eval_file:"
+  {--image_column,--image-column}"[Column with the images, in tables and Hub data sets. (default\: found by name)]:image_column:"
+  {--label_column,--label-column}"[Column with the labels, in tables and Hub data sets. (default\: found by name)]:label_column:"
+  "--separator[Separator between labels in a cell. auto accepts \| \; or comma\; none reads the cell as one label. (default\: auto)]:separator:(auto comma pipe semicolon space none)"
+  {--labels_file,--labels-file}"[Text file with all labels, one per line. Any other label in the data is an error. (default\: the labels found in the data)]:labels_file:"
+  {--skip_missing_images,--skip-missing-images}"[Skip images that are missing or broken. (default\: false)]:true|false:"
+  {--max_eval_samples,--max-eval-samples}"[Score this many images, drawn at random\; 0 scores all. (default\: 0)]:max_eval_samples:"
+  {--unseen_labels,--unseen-labels}"[Labels left out of training and scored by their text alone\: names with commas, a text file with one per line, or voc5, coco17, nus81. Needs --scorer label\; other models neither train on nor score them. (default\: none)]:unseen_labels:"
+  {--num_workers,--num-workers}"[Processes that load images. (default\: 2)]:num_workers:"
+  {--train_split,--train-split}"[Split to train on. (default\: train)]:train_split:"
+  {--train_file,--train-file}"[Table or export with the training images, for csv, jsonl, cvat, \…. (default\: found by the split\'s name)]:train_file:"
+  {--check_data,--check-data}"[Check labels and look for duplicate images before training. (default\: true)]:true|false:"
+  {--allow_unlabelled,--allow-unlabelled}"[Accept images without any label\; by default they are an error. (default\: false)]:true|false:"
+  {--train_size,--train-size}"[Images to render for the training split of scenes\; 0 renders its usual number. (default\: 0)]:train_size:"
+  {--difficult_in_training,--difficult-in-training}"[How training treats a label with only difficult objects in an image. (default\: negative)]:difficult_in_training:(negative ignore)"
+  "--hierarchy[Parents of the labels\: a CSV file of child,parent rows, wordnet (or wordnet\:LEXICON), or voc. Parents that the data set lacks become labels. (default\: none)]:hierarchy:"
+  "--holdout[Share of the training split held out to select the best epoch\; 0 keeps the last epoch. With --eval_split held_out it is scored once instead, and the last epoch is kept. Own images\: 0.2. (default\: 0.1)]:holdout:"
+  {--holdout_seed,--holdout-seed}"[Seed that draws the held-out part. (default\: the seed of training)]:holdout_seed:"
+  {--holdout_stratified,--holdout-stratified}"[Hold out the same share of every label. Needs pip install \"sct_hf\[stratified\]\". (default\: false)]:true|false:"
+  {--known_proportion,--known-proportion}"[Probability that a label of an image stays known in training. The held-out part stays complete. (default\: 1.0)]:known_proportion:"
+  {--single_positive,--single-positive}"[Keep one present label of each training image and hide all others. (default\: false)]:true|false:"
+  {--mask_seed,--mask-seed}"[Seed that draws the hidden labels. (default\: the seed of training)]:mask_seed:"
+  {--max_train_samples,--max-train-samples}"[Train on this many images, drawn at random\; 0 uses all. (default\: 0)]:max_train_samples:"
+  {--unseen_images,--unseen-images}"[Training images that show an unseen label\: keep them without that label, or drop them as the COCO 48\/17 protocol does. (default\: keep)]:unseen_images:(keep drop)"
+  "--shots[Train on this many images per label, drawn by --seed\; 0 uses all. (default\: 0)]:shots:"
+  {--draw_from_rest,--draw-from-rest}"[Take held-out part and cache from the full split, and draw max_train_samples from the rest. Runs with other draws then share both. (default\: false)]:true|false:"
+  "--augment[Random changes to each training image\: flip mirrors it, cutout covers a box, rand_augment applies RandAugment\; or none. (default\: flip cutout rand_augment)]:augment:(flip cutout rand_augment none)"
+  "--collage[Share of batches in which images are joined in pairs and carry the labels of both. (default\: 0.0)]:collage:"
+  "--resampling[Draw images of rare labels more often\; epochs keep their length. (default\: none)]:resampling:(none repeat_factor class_aware)"
+  {--repeat_threshold,--repeat-threshold}"[repeat_factor counts a label as rare below this share of the images\; LVIS uses 0.001. (default\: 0.1)]:repeat_threshold:"
+  {--frequency_groups,--frequency-groups}"[Report mAP of rare, common and frequent labels separately\: lvis (limits of 10 and 100 training positives), thirds of the labels, or two limits such as 10,100. (default\: no groups)]:frequency_groups:"
+  ":Folder of labelled images, or a file that lists them. It comes first\; the format is recognised.:"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_sct_hf_shard_defaults_added=0
+
 _shtab_sct_hf_suggest_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--image_column[Column of the images in Parquet files and data sets.]:image_column:"
@@ -695,6 +743,7 @@ _shtab_sct_hf() {
         predict) _arguments -C -s $_shtab_sct_hf_predict_options ;;
         publish) _arguments -C -s $_shtab_sct_hf_publish_options ;;
         relabel) _arguments -C -s $_shtab_sct_hf_relabel_options ;;
+        shard) _arguments -C -s $_shtab_sct_hf_shard_options ;;
         suggest) _arguments -C -s $_shtab_sct_hf_suggest_options ;;
         train) _arguments -C -s $_shtab_sct_hf_train_options ;;
         zero-shot) _arguments -C -s $_shtab_sct_hf_zero_shot_options ;;

@@ -1,0 +1,98 @@
+"""Write labelled images as shards, in random order."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sct_hf.data.base import LabelledImages
+from sct_hf.data.problems import Problems
+from sct_hf.data.shards.formats import FORMATS
+from sct_hf.data.shards.index import ShardIndex, read_index, write_index
+from sct_hf.data.shards.rows import Row
+from sct_hf.data.shards.scan import index_shards
+from sct_hf.errors import InputError
+from sct_hf.files import PARTIAL, atomic_write, remove_partial, sync
+from sct_hf.progress import step_bar
+
+_ROWS = 2000  # of a shard, about 200 MB of photographs
+_FEWEST = 16  # shards, so that a tenth of them can be held out
+_PLAN = "plan.json"
+
+
+def write_shards(images: LabelledImages, folder: Path, *, kind: str, count: int, seed: int) -> ShardIndex:
+    """Write a folder of shards and its index, whole or not at all; bytes of images stay as they are.
+
+    Shards are made in a hidden folder beside it, where a later call with equal images and arguments goes on. Their
+    index is counted from what was written, so a shard that cannot be read back is found here.
+
+    Args:
+        images: The images and their labels.
+        folder: The folder to make; it does not exist, or is empty.
+        kind: "parquet" or "tar".
+        count: Number of shards, of equal size but for one image; 0 makes one of each 2,000 images, and 16 at least.
+        seed: Seed of the order.
+
+    Raises:
+        InputError: The folder has files, an image cannot be read, or there are fewer images than shards.
+        OSError: A file cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"output is {str(folder)!r}, which has files: name another folder, or remove it")
+    total = len(images)
+    count = count or min(max(-(-total // _ROWS), _FEWEST), total)
+    if count > total:
+        raise InputError(f"shards is {count}, but there are {total} images: give at most as many")
+    partial = folder.with_name(f"{PARTIAL}{folder.name}")
+    _begin(partial, _plan(images, kind, count, seed))
+    order = np.random.default_rng(seed).permutation(total)
+    files = []
+    for number, rows in enumerate(step_bar(np.array_split(order, count), desc="writing shards", unit="shard")):
+        files.append(partial / f"shard-{number:05d}.{kind}")
+        if not files[-1].exists():
+            with atomic_write(files[-1]) as temporary:
+                FORMATS[f".{kind}"].write(temporary, _rows(images, rows), images.label_names)
+    problems = Problems()
+    index, contents = index_shards(files, problems, home=partial, columns={}, label_names=images.label_names)
+    problems.raise_if_any()
+    write_index(index, contents)
+    (partial / _PLAN).unlink()
+    sync(partial)
+    if folder.exists():
+        folder.rmdir()
+    os.replace(partial, folder)
+    return read_index(folder, folder)
+
+
+def _rows(images: LabelledImages, rows: np.ndarray) -> Iterator[Row]:
+    for row in rows.tolist():
+        labels, unknown = (np.flatnonzero(images.marks[row] == mark).tolist() for mark in (1, -1))
+        encoded = images.encoded(row)
+        data, path = encoded["bytes"], encoded["path"]
+        try:
+            data = Path(path).read_bytes() if data is None else data
+        except (OSError, TypeError) as error:
+            raise InputError(f"image {images.image_ids[row]!r} cannot be read ({error}): save it as a file") from error
+        yield Row(images.image_ids[row], {"bytes": data, "path": None}, labels, unknown)
+
+
+def _plan(images: LabelledImages, kind: str, count: int, seed: int) -> str:
+    """What decides the content of the shards, as a digest."""
+    digest = hashlib.sha256(json.dumps([images.label_names, images.image_ids, kind, count, seed]).encode())
+    digest.update(np.ascontiguousarray(images.marks).data)
+    return json.dumps({"sha256": digest.hexdigest()})
+
+
+def _begin(partial: Path, plan: str) -> None:
+    """Make the hidden folder, or go on in one that was left by a killed call with an equal plan."""
+    there = partial / _PLAN
+    if partial.exists() and not (there.is_file() and there.read_text(encoding="utf-8") == plan):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    remove_partial(partial)
+    with atomic_write(there) as temporary:
+        temporary.write_text(plan, encoding="utf-8")
