@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from sct_hf.benchmark.tables import markdown_table, write_rows
 from sct_hf.benchmark.timing import Case, columns, interleaved
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
-from sct_hf.export.checkpoint import exported_files, file_size
-from sct_hf.export.formats import open_file
+from sct_hf.export.checkpoint import file_size
+from sct_hf.export.formats import exported_files, open_file
 from sct_hf.export.runners import eager_runner
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel

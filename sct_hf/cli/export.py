@@ -1,4 +1,4 @@
-"""Export a checkpoint to ONNX, OpenVINO or torch.export."""
+"""Export a checkpoint to ONNX, OpenVINO or torch.export, or as a page that tags in the browser."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from sct_hf.training.models import load_model
 from sct_hf.training.parsing import parse_into, parser_of
 from sct_hf.training.run_data import load_evaluation_images
 
-EXTRAS = {"": "export", "onnx": "export", "openvino": "openvino", "torch_export": "train"}
+EXTRAS = {"": "export", "onnx": "export", "browser": "export", "openvino": "openvino", "torch_export": "train"}
 
 _OPTIONS = (ExportArguments, EvaluationDataArguments)
 

@@ -16,14 +16,17 @@ class ExportArguments(CheckedOptions):
     output_dir: str = option("outputs/export", "Folder for the graphs and export.json.", group=_GROUP, folder=True)
     overwrite_output_dir: bool = option(False, "Replace an export in the output folder.", group=_GROUP)
     format: list[str] = option(["onnx"], f"One or more of {', '.join(FORMATS)}.", group=_GROUP)
-    maps: bool = option(
-        False, "Add the region-to-label transport plan as a further output, for heatmaps.", group=_GROUP
+    web_runtime: str = option(
+        "", "Folder of the npm package onnxruntime-web, for the format browser; npm fetches it if empty.", group=_GROUP
     )
+    maps: bool = option(False, "Add the region-to-label transport plan as a further output.", group=_GROUP)
     fixed_size: bool = option(False, "Fix height and width to the model's, even if they could vary.", group=_GROUP)
     int8: bool = option(
         False, "Also write ONNX and OpenVINO files with int8 convolutions and linear layers.", group=_GROUP
     )
-    calibration_images: list[str] = option([], "Image files, folders or globs to calibrate int8 on.", group=_GROUP)
+    calibration_images: list[str] = option(
+        [], "Image files, folders or globs to calibrate int8 and the format browser on.", group=_GROUP
+    )
     calibration_count: int = option(300, "Calibrate on this many images, drawn at random.", group=_GROUP, within="> 0")
     evaluate: bool = option(False, "Also score and time all formats on the evaluation split.", group=_GROUP)
     cpu_threads: int = option(1, "CPU threads of the benchmark.", group=_GROUP, within="> 0")

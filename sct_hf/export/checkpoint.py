@@ -1,6 +1,5 @@
 """A checkpoint as a folder of graphs, each compared with the model."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -10,22 +9,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
 from sct_hf.errors import InputError
 from sct_hf.export.agreement import agreement, difference
 from sct_hf.export.arguments import ExportArguments
 from sct_hf.export.calibration import CalibrationImages
-from sct_hf.export.formats import FORMATS, INT8, open_file
-from sct_hf.export.graph import INPUT, LOGITS, PLAN, SCORES, Graph, make_graph
-from sct_hf.export.onnx_file import OPSET, write_onnx
-from sct_hf.export.openvino_file import write_openvino
+from sct_hf.export.formats import FORMATS, exported_files, format_of, open_file, precision_of
+from sct_hf.export.graph import HEATMAP, INPUT, LOGITS, PLAN, SCORES, Graph, gives_heatmaps
+from sct_hf.export.onnx_file import OPSET
 from sct_hf.export.optional import require
-from sct_hf.export.output_folder import check_output_folder, copy_example, whole_folder, write_metadata
-from sct_hf.export.quantise import quantise
+from sct_hf.export.output_folder import check_output_folder, whole_folder, write_metadata
 from sct_hf.export.runners import Runner, eager_runner
+from sct_hf.export.sources import Sources
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
-from sct_hf.model.outputs_sct import label_thresholds
+from sct_hf.model.outputs_sct import default_profile, label_thresholds
 from sct_hf.progress import progress_bar
 from sct_hf.training.devices import cpu_name, has_vnni
 
@@ -63,66 +60,88 @@ def export_checkpoint(model: BackbonePreTrainedModel, arguments: ExportArguments
         images = CalibrationImages(
             arguments.calibration_images, model.config, count=arguments.calibration_count, seed=arguments.seed
         )
-    with progress_bar(total=3, shown=sys.stderr.isatty(), leave=False, desc="tracing the model", unit="step") as steps:
-        graph = make_graph(model, maps=arguments.maps, fixed_size=arguments.fixed_size)
-        _next(steps, "writing the files")
-        with whole_folder(folder, overwrite=arguments.overwrite_output_dir) as made:
-            _write_files(graph, arguments, images, made)
-            _next(steps, "comparing the files with the model")
-            content = _description(model, graph, arguments)
-            batches = list(_compared(model, graph, images))
-            expected = eager_runner(model, maps=arguments.maps)
-            runners = {name: open_file(name, path, 0) for name, path in exported_files(made).items()}
-            quantised = {name: run for name, run in runners.items() if name.endswith(INT8)}
-            agreed = (
-                agreement(quantised, expected, images or (), graph.outputs, _thresholds(model.config))
-                if quantised
-                else {}
-            )
-            for name, path in exported_files(made).items():
-                differences = _differences(runners[name], expected, batches, graph.outputs)
-                found = agreed.get(name, {"max_difference": differences})
-                _check(name, differences, found["max_difference"])
-                content["files"][name] = {
-                    "file": path.name,
-                    "precision": "int8" if name in quantised else "float32",
-                    "megabytes": file_size(path) / 1e6,
-                    **found,
-                }
-            write_metadata(made, content)
-            steps.update()
+    with (
+        progress_bar(total=2, shown=sys.stderr.isatty(), leave=False, desc="writing the files", unit="step") as steps,
+        whole_folder(folder, overwrite=arguments.overwrite_output_dir) as made,
+    ):
+        graphs = _write_files(model, arguments, images, made)
+        steps.set_description("comparing the files with the model", refresh=False)
+        steps.update()
+        content = _description(model, graphs, arguments)
+        files = exported_files(made)
+        for maps, graph in graphs.items():
+            names = [name for name in files if _maps(name, model, arguments) == maps]
+            runners = {name: open_file(name, files[name], 0) for name in names}
+            content["files"] |= _compare(model, graph, runners, images)
+        for name, path in files.items():
+            place = {"file": path.relative_to(made).as_posix(), "megabytes": file_size(path) / 1e6}
+            content["files"][name] = place | content["files"][name]
+        write_metadata(made, content)
+        steps.update()
     return content
 
 
-def _next(steps: Any, description: str) -> None:
-    steps.set_description(description, refresh=False)
-    steps.update()
-    steps.refresh()
+def _maps(name: str, model: BackbonePreTrainedModel, arguments: ExportArguments) -> tuple[str, ...]:
+    """Which maps a format's graph has as further outputs."""
+    if format_of(name).heatmaps:
+        return (HEATMAP,) if gives_heatmaps(model) else ()
+    return (PLAN,) if arguments.maps else ()
+
+
+def _write_files(
+    model: BackbonePreTrainedModel, arguments: ExportArguments, images: CalibrationImages | None, folder: Path
+) -> dict[tuple[str, ...], Graph]:
+    """Write the files of all formats; the graphs that they were made from, by their maps."""
+    sources: dict[tuple[str, ...], Sources] = {}
+    with TemporaryDirectory(dir=folder) as temporary:
+        for name in arguments.format:
+            maps = _maps(name, model, arguments)
+            if maps not in sources:
+                scratch = Path(temporary, *maps, "files")
+                scratch.mkdir(parents=True)
+                options = (arguments.fixed_size, images, arguments.int8, arguments.web_runtime)
+                sources[maps] = Sources(model, maps, *options, scratch)
+            FORMATS[name].write(sources[maps], folder)
+    return {maps: made.graph for maps, made in sources.items()}
+
+
+def _compare(
+    model: BackbonePreTrainedModel, graph: Graph, runners: dict[str, Runner], images: CalibrationImages | None
+) -> dict[str, dict[str, Any]]:
+    """How far files with the same outputs are from the model, by format.
+
+    Raises:
+        InputError: A file is too far.
+    """
+    expected = eager_runner(model, graph.outputs[2:])
+    batches = list(_compared(model, graph, images))
+    rounded = {name: run for name, run in runners.items() if precision_of(name) != "float32"}
+    seen = images if images is not None and rounded else None
+    agreed = {} if seen is None else agreement(rounded, expected, seen, graph.outputs, _thresholds(model.config))
+    made = {}
+    for name, run in runners.items():
+        differences = _differences(run, expected, batches, graph.outputs)
+        found = agreed.get(name, {"max_difference": differences})
+        _check(name, differences, found["max_difference"])
+        made[name] = {"precision": precision_of(name), **found}
+    return made
 
 
 def _check(name: str, differences: dict[str, float], on_images: dict[str, float]) -> None:
-    is_int8 = name.endswith(INT8)
+    rounded = precision_of(name) != "float32"
     worst = max(*differences.values(), *on_images.values())
-    if np.isinf(worst) or not (is_int8 or worst <= MAX_DIFFERENCE):
-        allowed = "any finite number" if is_int8 else f"at most {MAX_DIFFERENCE}"
+    if np.isinf(worst) or not (rounded or worst <= MAX_DIFFERENCE):
+        allowed = "any finite number" if rounded else f"at most {MAX_DIFFERENCE}"
         raise InputError(
             f"format: {name} differs from the model: by {differences}, where {allowed} is "
             "allowed; leave it out, or try other versions of its packages"
         )
-    if is_int8 and on_images.get(PLAN, 0) > MAX_PLAN_DIFFERENCE:
+    if rounded and on_images.get(PLAN, 0) > MAX_PLAN_DIFFERENCE:
         raise InputError(
             f"maps is True: the transport plan of {name} is up to {on_images[PLAN]:.2f} from the model's on the "
             f"calibration images, where {MAX_PLAN_DIFFERENCE} is allowed. Leave out --maps here, and export the graph "
             "for heatmaps without --int8, to another folder"
         )
-
-
-def exported_files(folder: Path) -> dict[str, Path]:
-    """Files of an export by format, such as "onnx" and "onnx_int8"."""
-    names = {
-        f"{name}{kind}": folder / f"model{kind}{form.suffix}" for name, form in FORMATS.items() for kind in ("", INT8)
-    }
-    return {name: path for name, path in names.items() if path.is_file()}
 
 
 def file_size(path: Path) -> int:
@@ -132,26 +151,6 @@ def file_size(path: Path) -> int:
 
 def _belongs(file: Path, path: Path) -> bool:
     return file == path or file.name in (f"{path.name}.data", f"{path.stem}.bin" if path.suffix == ".xml" else "")
-
-
-def _write_files(graph: Graph, arguments: ExportArguments, images: CalibrationImages | None, folder: Path) -> None:
-    wanted = arguments.format
-    if "torch_export" in wanted:
-        torch.export.save(graph.program, folder / "model.pt2")
-    if not {"onnx", "openvino"} & set(wanted):
-        return
-    with TemporaryDirectory(dir=folder) as temporary:
-        scratch = Path(temporary)
-        write_onnx(graph, scratch / "model.onnx")
-        if arguments.int8 and images is not None:
-            quantise(scratch / "model.onnx", scratch / f"model{INT8}.onnx", images)
-        for path in sorted(scratch.glob("*.onnx")):
-            if "openvino" in wanted:
-                write_openvino(path, folder / f"{path.stem}.xml")
-        if "onnx" in wanted:
-            for path in scratch.glob("model*.onnx*"):
-                shutil.move(path, folder)
-            copy_example(folder)
 
 
 def _compared(model: BackbonePreTrainedModel, graph: Graph, images: CalibrationImages | None) -> Iterator[np.ndarray]:
@@ -180,20 +179,25 @@ def _differences(
     return worst
 
 
-def _description(model: BackbonePreTrainedModel, graph: Graph, arguments: ExportArguments) -> dict[str, Any]:
+def _description(
+    model: BackbonePreTrainedModel, graphs: dict[tuple[str, ...], Graph], arguments: ExportArguments
+) -> dict[str, Any]:
+    graph, *_ = graphs.values()  # they differ in their maps alone
     config = model.config
     labels = config.label_names
+    profiles = [*config.thresholds] if isinstance(config.thresholds, dict) else []
     shape: list[Any] = [None, config.num_channels, *config.input_size]
     shape = [graph.open_axes.get(axis, length) for axis, length in enumerate(shape)]
     outputs: dict[str, list[Any]] = {name: ["batch", len(labels)] for name in (LOGITS, SCORES)}
-    if arguments.maps:
+    if any(PLAN in maps for maps in graphs):
         outputs[PLAN] = ["batch", len(labels), "rows", "columns"]
     return {
         "model": arguments.model,
         "backbone": config.backbone,
         "labels": labels,
         "thresholds": _or_null(_thresholds(config)),
-        "profiles": {name: _or_null(_thresholds(config, name)) for name in _profiles(config)},
+        "profile": default_profile(profiles) if profiles else None,
+        "profiles": {name: _or_null(_thresholds(config, name)) for name in profiles},
         "input": {"name": INPUT, "dtype": "float32", "shape": shape},
         "outputs": outputs,
         "preprocessing": {
@@ -213,10 +217,6 @@ def _description(model: BackbonePreTrainedModel, graph: Graph, arguments: Export
 
 def _thresholds(config: Any, profile: str | None = None) -> list[float]:
     return label_thresholds(config, profile) or [0.5] * len(config.label_names)
-
-
-def _profiles(config: Any) -> list[str]:
-    return [*config.thresholds] if isinstance(config.thresholds, dict) else []
 
 
 def _or_null(thresholds: list[float]) -> list[float | None]:

@@ -14,6 +14,7 @@ INPUT = "pixel_values"
 LOGITS = "logits"
 SCORES = "scores"
 PLAN = "transport_plan"
+HEATMAP = "heatmap"
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Graph:
 
     Attributes:
         program: From `pixel_values` (B, channels, H, W) float32 to `outputs`.
-        outputs: Names of the outputs: "logits" and "scores" (B, C), then "transport_plan" (B, C, H', W') if asked
-            for. Scores are calibrated if the checkpoint is.
+        outputs: Names of the outputs: "logits" and "scores" (B, C), then maps (B, C, H', W') if asked for. Scores are
+            calibrated if the checkpoint is.
         open_axes: Names of the input's axes with variable length, by position.
     """
 
@@ -40,34 +41,38 @@ class Graph:
 class _Outputs(nn.Module):
     """A tagger that returns plain tensors."""
 
-    def __init__(self, model: BackbonePreTrainedModel, maps: bool) -> None:
+    def __init__(self, model: BackbonePreTrainedModel, maps: tuple[str, ...]) -> None:
         super().__init__()
         self.model = model
         self.maps = maps
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
-        out = self.model(pixel_values, return_dict=True, **({"output_maps": True} if self.maps else {}))
-        scored = out.logits, label_scores(out.logits, self.model.config)  # (B, C) each
-        return (*scored, out.transport_plan) if self.maps else scored  # (B, C, H', W')
+        return plain_outputs(self.model, pixel_values, self.maps)
 
 
-def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size: bool = False) -> Graph:
+def plain_outputs(model: BackbonePreTrainedModel, pixel_values: Tensor, maps: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """What a graph computes, by the model itself: logits and scores (B, C), and maps (B, C, H', W')."""
+    out = model(pixel_values, return_dict=True, **({"output_maps": True} if maps else {}))
+    return out.logits, label_scores(out.logits, model.config), *(getattr(out, name) for name in maps)
+
+
+def make_graph(model: BackbonePreTrainedModel, *, maps: tuple[str, ...] = (), fixed_size: bool = False) -> Graph:
     """Trace a model with `torch.export`. The batch size may vary, and height and width if the backbone allows it.
 
     Args:
         model: The model, on the CPU in float32. It is set to evaluation mode.
-        maps: Whether the region-to-label transport plan is a second output.
+        maps: Further outputs: "transport_plan", the region-to-label plan, or "heatmap", see `MultiLabelOutput`.
         fixed_size: Whether to fix height and width to the model's input size.
 
     Raises:
-        InputError: `maps` is given for a model without a transport plan.
+        InputError: The plan is asked of a model that has none.
     """
-    if maps and not capability(model, "gives_maps"):
+    if PLAN in maps and not capability(model, "gives_maps"):
         raise InputError(
             f"maps: a model of type {model.config.model_type!r} has no transport plan; leave out maps, or use SCT"
         )
     model.eval()
-    outputs = (LOGITS, SCORES, PLAN) if maps else (LOGITS, SCORES)
+    outputs = (LOGITS, SCORES, *maps)
     height, width = model.config.input_size
     channels = model.config.num_channels
 
@@ -89,6 +94,11 @@ def make_graph(model: BackbonePreTrainedModel, *, maps: bool = False, fixed_size
         except (torch._dynamo.exc.UserError, AssertionError, RuntimeError, TypeError, ValueError):
             pass  # a backbone that computes with its input's size, or takes only larger ones so
     return traced(torch.zeros(2, channels, height, width), {0: "batch"})
+
+
+def gives_heatmaps(model: nn.Module) -> bool:
+    """Whether a model has a map of each label over the image."""
+    return capability(model, "gives_maps") or capability(model, "scores_regions")
 
 
 def _pads_by_size(backbone: nn.Module) -> bool:

@@ -28,7 +28,8 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
     least to the greatest value seen: that pair of types runs fastest on x86. x86 CPUs without VNNI add two products in
     16 bits and cut the sum off at 32,767. So weights take 7 bits, from -64 to 64, and no sum of two can pass
     2 · 255 · 64 = 32,640: the file means the same on every CPU. The backbone's first layers, products of two
-    activations (attention, cosine similarity, transport), softmax, norms and the sums of the head stay in float32.
+    activations (attention, cosine similarity, transport) or with shares, softmax, norms and the sums of the head stay
+    in float32. The notes of torch's exporter on every node go.
 
     Args:
         source: A float32 file that `write_onnx` made.
@@ -52,12 +53,13 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
 
     graph = onnx.load(source, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
+    shares = {node.output[0] for node in graph.node if node.op_type == "Softmax"}
 
     def in_backbone(node: Any) -> bool:
         return ".backbone" in {item.key: item.value for item in node.metadata_props}.get(_SCOPES, "")
 
     def is_layer(node: Any) -> bool:
-        return node.op_type in _LAYERS and node.input[1] in weights
+        return node.op_type in _LAYERS and node.input[1] in weights and node.input[0] not in shares
 
     first = [node.name for node in graph.node if is_layer(node) and in_backbone(node)][:_FIRST_FLOAT]
 
@@ -83,3 +85,13 @@ def quantise(source: Path, target: Path, images: Iterable[np.ndarray]) -> None:
         )
     finally:
         root.setLevel(level)
+    made = onnx.load(target)
+    remove_notes(made)
+    onnx.save(made, target)
+
+
+def remove_notes(model: Any) -> None:
+    """Remove from an ONNX model what torch's exporter notes on every node: modules, lines of code, shapes."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    del model.graph.value_info[:]

@@ -1,6 +1,7 @@
 """A tiny checkpoint, images, and one export of it in every format."""
 
 import importlib.util
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from PIL import Image
 
 from sct_hf import build_model, encode_labels, image_processor
+from sct_hf.export.web_runtime import VERSION
 from sct_hf_cli import run
-from tests.export.tiny import CALIBRATION, LABELS, PROFILES
+from tests.export.tiny import CALIBRATION, LABELS, PROFILES, RUNTIME_FILES
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +62,39 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def web_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stand-in for the unpacked npm package onnxruntime-web, which runs nothing."""
+    folder = tmp_path_factory.mktemp("package")
+    (folder / "dist").mkdir()
+    for name in (*RUNTIME_FILES, "ort.webgl.js"):
+        (folder / "dist" / name).write_text(name)
+    (folder / "package.json").write_text(json.dumps({"name": "onnxruntime-web", "version": VERSION}))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def exported(
-    script: Callable[..., int], checkpoint: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
+    script: Callable[..., int],
+    checkpoint: Path,
+    images: Path,
+    web_package: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder of an export with maps and int8, in all formats whose packages are there."""
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("exports") / "all"
-    formats = ["onnx", "torch_export", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
-    words = ["--maps", "--int8", "--calibration_images", images, "--calibration_count", 5]
+    formats = ["onnx", "torch_export", "browser", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
+    words = [
+        "--maps",
+        "--int8",
+        "--calibration_images",
+        images,
+        "--calibration_count",
+        5,
+        "--web_runtime",
+        web_package,
+    ]
     assert script("--model", checkpoint, "--output_dir", folder, "--format", *formats, *words) == 0
     return folder

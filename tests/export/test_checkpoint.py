@@ -1,6 +1,7 @@
 """Exported files, opened by the libraries themselves, against the model loaded from the checkpoint."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +16,9 @@ from torch import Tensor
 from transformers import AutoModelForImageClassification
 
 from sct_hf.data import eval_transform
-from sct_hf.export.checkpoint import exported_files, file_size
-from tests.export.tiny import CALIBRATION, LABELS, PROFILES, SCRIPT, THRESHOLDS
+from sct_hf.export.checkpoint import file_size
+from sct_hf.export.formats import exported_files
+from tests.export.tiny import CALIBRATION, LABELS, PROFILES, RUNTIME_FILES, SCRIPT, THRESHOLDS
 
 SHAPES = [(1, 64, 64), (4, 64, 64), (2, 96, 64), (1, 64, 160)]
 
@@ -173,19 +175,55 @@ def test_metadata(exported: Path, checkpoint: Path) -> None:
     assert content["versions"]["torch"] == torch.__version__.split("+")[0]
     assert set(content["files"]) == set(exported_files(exported))
     for name, file in content["files"].items():
-        assert file["precision"] == ("int8" if name.endswith("_int8") else "float32")
+        kind = "int8 weights" if name == "browser" else "int8" if name.endswith("_int8") else "float32"
+        assert file["precision"] == kind
         assert file["megabytes"] == file_size(exported / file["file"]) / 1e6
-        bounds = (
-            {"logits": 0.1, "scores": 0.1, "transport_plan": 0.1}
-            if file["precision"] == "int8"
-            else dict.fromkeys(("logits", "scores", "transport_plan"), 1e-4)
+        map_name = "heatmap" if name == "browser" else "transport_plan"
+        assert set(file["max_difference"]) == {"logits", "scores", map_name}
+        assert all(
+            0 <= difference <= (1e-4 if kind == "float32" else 0.1) for difference in file["max_difference"].values()
         )
-        assert set(file["max_difference"]) == set(bounds)
-        assert all(0 <= difference <= bounds[name] for name, difference in file["max_difference"].items())
         assert file.get("images", 5) == 5
+    assert set(content["outputs"]) == {"logits", "scores", "transport_plan"}
+    assert content["profile"] == "balanced"
     assert content["measured_on"]["cpu"]
     assert content["measured_on"]["vnni"] in (True, False, None)
     assert not list(exported.parent.glob(".*"))
+
+
+def test_a_folder_for_browsers_has_all_that_its_page_names(exported: Path, checkpoint: Path, pixels: Tensor) -> None:
+    named = set().union(
+        *(
+            re.findall(r'"(?:\./)?([\w/.-]+\.(?:m?js|css|svg|json))"', (exported / page).read_text())
+            for page in ("index.html", "app.js", "tagger.js")
+        )
+    )
+    assert {"app.js", "tagger.js", "heatmap.js", "style.css", "icon.svg", "export.json"} <= named
+    assert {name for name in named if not (exported / name).is_file()} == set()
+    assert {path.name for path in (exported / "runtime").iterdir()} == RUNTIME_FILES | {
+        "LICENSE",
+        "ThirdPartyNotices.txt",
+    }
+    assert "sdk: static" in (exported / "README.md").read_text()
+    logits, scores, heatmaps = run_onnx(exported / "onnx" / "model_quantized.onnx", pixels)
+    model = AutoModelForImageClassification.from_pretrained(checkpoint).eval()
+    with torch.no_grad():
+        out = model(pixels, output_maps=True)
+    np.testing.assert_allclose(logits, out.logits.numpy(), rtol=0, atol=0.05)
+    np.testing.assert_allclose(heatmaps, out.heatmap.numpy(), rtol=0, atol=0.1)
+    expected = expit(np.array(CALIBRATION["slope"]) * logits + np.array(CALIBRATION["shift"]))
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+
+
+def test_what_depends_on_no_image_is_computed_once(exported: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    for name in ("model.onnx", "model_int8.onnx"):
+        graph = onnx.load(exported / name).graph
+        seen = {graph.input[0].name}
+        for node in graph.node:
+            seen |= set(node.output) if seen & set(node.input) else set()
+            rounding = node.op_type == "DequantizeLinear"  # of weights
+            assert rounding or seen & set(node.input) or node.op_type == "Constant", node
 
 
 def test_sizes_count_weights_beside_the_graph(exported: Path) -> None:

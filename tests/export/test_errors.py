@@ -32,7 +32,7 @@ def refused(script: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format=tflite"], "format is ['tflite']: give one or more of onnx, openvino, torch_export"),
+        (["--format=tflite"], "format is ['tflite']: give one or more of onnx, openvino, torch_export, browser"),
         (["--int8"], "calibration_images is []"),
         (["--int8", "--format=torch_export", "--calibration_images=x"], "it needs onnx or openvino"),
         (["--model=/no/such/folder"], "there is no such folder"),

@@ -19,7 +19,7 @@ _shtab_sct_hf_commands() {
     demo:'Serve a page to try a model in the browser.'
     embed:'Embed label names as text vectors, in a file for --label_encoder.'
     evaluate:'Score a checkpoint on labelled images.'
-    export:'Export a checkpoint to ONNX, OpenVINO or torch.export.'
+    export:'Export a checkpoint to ONNX, OpenVINO or torch.export, or as a page that tags in the browser.'
     hide:'Write a table of a run'"'"'s training images, with some labels marked unknown.'
     learning-curve:'Measure what fewer images give, and forecast what twice as many would.'
     predict:'Tag images.'
@@ -220,11 +220,12 @@ _shtab_sct_hf_export_options=(
   "--model[Checkpoint to export\: a folder or a name on the Hub. (default\: none)]:model:"
   {--output_dir,--output-dir}"[Folder for the graphs and export.json. (default\: outputs\/export)]:output_dir:"
   {--overwrite_output_dir,--overwrite-output-dir}"[Replace an export in the output folder. (default\: false)]:true|false:"
-  "--format[One or more of onnx, openvino, torch_export. (default\: onnx)]:format:"
-  "--maps[Add the region-to-label transport plan as a further output, for heatmaps. (default\: false)]:true|false:"
+  "--format[One or more of onnx, openvino, torch_export, browser. (default\: onnx)]:format:"
+  {--web_runtime,--web-runtime}"[Folder of the npm package onnxruntime-web, for the format browser\; npm fetches it if empty. (default\: none)]:web_runtime:"
+  "--maps[Add the region-to-label transport plan as a further output. (default\: false)]:true|false:"
   {--fixed_size,--fixed-size}"[Fix height and width to the model\'s, even if they could vary. (default\: false)]:true|false:"
   "--int8[Also write ONNX and OpenVINO files with int8 convolutions and linear layers. (default\: false)]:true|false:"
-  {--calibration_images,--calibration-images}"[Image files, folders or globs to calibrate int8 on. (default\: none)]:calibration_images:"
+  {--calibration_images,--calibration-images}"[Image files, folders or globs to calibrate int8 and the format browser on. (default\: none)]:calibration_images:"
   {--calibration_count,--calibration-count}"[Calibrate on this many images, drawn at random. (default\: 300)]:calibration_count:"
   "--evaluate[Also score and time all formats on the evaluation split. (default\: false)]:true|false:"
   {--cpu_threads,--cpu-threads}"[CPU threads of the benchmark. (default\: 1)]:cpu_threads:"
