@@ -57,8 +57,9 @@ def make_engine(name: str, model: PreTrainedModel) -> Engine:
 def _opened(name: str) -> Runner:
     path = Path(name)
     forms = [form for form in FORMATS.values() if form.suffix == path.suffix]
+    forms.sort(key=lambda form: Path(form.file).name != path.name)  # the browser's graph is an ONNX file too
     if not (forms and path.is_file()):
-        endings = ", ".join(form.suffix for form in FORMATS.values())
+        endings = ", ".join(dict.fromkeys(form.suffix for form in FORMATS.values()))
         raise InputError(
             f"engine is {name!r}: give torch, {', '.join(ENGINES)} or a file that sct-hf export wrote ({endings})"
         )

@@ -36,6 +36,11 @@ class Format:
     precision: str = "float32"
     heatmaps: bool = False
 
+    @property
+    def suffix(self) -> str:
+        """Ending of its file."""
+        return Path(self.file).suffix
+
 
 def _write_onnx(sources: Sources, folder: Path) -> None:
     for path in sources.onnx_files:
