@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_sct import SCTConfig
-from .outputs_sct import as_map
-from .transport_sct import full_precision
+from .outputs_sct import ALL, aggregate, as_map, in_parts, pool_features, scored_at_once
+from .transport_sct import full_precision, outnumbered
 
 _FINE_WIDTH = 64
 _PROTOTYPE_SCALE = 0.5  # weight of the prototypes' scores in the semantic map; this project's choice
@@ -128,8 +128,28 @@ class SemanticFeatures(nn.Module):
         else:  # an adapter has further weights, can be switched off, and is merged by a write that goes unseen
             self._kept_text.clear()
             text = self._text(label_embeddings)  # (C, D_t + D)
-        fused = text + self.image_proj(image_feature).unsqueeze(1)  # (B, C, D_t + D)
+        image = self.image_proj(image_feature)  # (B, D_t + D)
+        if not scored_at_once(image, text):
+            text, image = self._normalised(text, image)
+            return in_parts(lambda _, part: self.out(F.gelu(part + image.unsqueeze(1))), image, text)
+        fused = text + image.unsqueeze(1)  # (B, C, D_t + D)
         return self.out(F.gelu(self.norm(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])))
+
+    def _normalised(self, text: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Terms (C, F) and (B, F) whose sums are the normalised sums of two such: means and variances add up."""
+        norm, dtype = cast(Any, self.norm), image.dtype
+        text, image = full_precision(text), full_precision(image)
+        mean, variance = norm.running_mean, norm.running_var
+        if norm.training:
+            moments = (torch.var_mean(each, 0, correction=0) for each in (text, image))
+            variance, mean = (one + other for one, other in zip(*moments, strict=True))  # (D_t + D,) each
+        if norm.training and norm.track_running_stats:
+            unbiased = variance / (1 - 1 / (len(text) * len(image)))
+            for kept, value in ((norm.running_mean, mean), (norm.running_var, unbiased)):
+                kept.lerp_(value.detach().to(kept), norm.momentum)
+            norm.num_batches_tracked.add_(1)
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        return ((text - mean) * scale + norm.bias).to(dtype), (image * scale).to(dtype)
 
     def _text(self, label_embeddings: Tensor) -> Tensor:
         return self.text_proj(F.rms_norm(label_embeddings, label_embeddings.shape[-1:]))
@@ -152,12 +172,12 @@ class LinearScores(nn.Module):
         """Score tokens (B, P, N) to (B, P, C)."""
         return self.proj(tokens)
 
-    def own(self, tokens: Tensor, centred: Tensor) -> Tensor:
-        """Score one token per label (B, C, N), each for its own label only, to (B, C)."""
+    def own(self, tokens: Tensor, centred: Tensor, k: slice = ALL) -> Tensor:
+        """Score one token for each of the labels k (B, c, N), each for its own label only, to (B, c)."""
         if not _plain(self.proj):
-            return self.proj(tokens).diagonal(dim1=1, dim2=2)
+            return self.proj(tokens)[..., k].diagonal(dim1=1, dim2=2)
         # A product of matrices, since OpenVINO adds a bias wrongly to a plain sum over N where B > 1.
-        return torch.einsum("bcn,cn->bc", tokens, self.proj.weight.to(tokens.dtype)) + self.proj.bias
+        return torch.einsum("bcn,cn->bc", tokens, self.proj.weight[k].to(tokens.dtype)) + self.proj.bias[k]
 
 
 class LabelScores(nn.Module):
@@ -176,7 +196,12 @@ class LabelScores(nn.Module):
 
     def forward(self, tokens: Tensor, label_features: Tensor) -> Tensor:
         """Score tokens (B, P, N) against label features (B, C, D) to (B, P, C)."""
-        return tokens @ self.proj(label_features).transpose(1, 2) * tokens.shape[-1] ** -0.5 + self.bias
+        if outnumbered(tokens, label_features) and _plain(self.proj):  # the fewer are projected
+            projected, shift = tokens @ self.proj.weight, tokens @ self.proj.bias  # (B, P, D), (B, P)
+            scores = projected @ label_features.transpose(1, 2) + shift.unsqueeze(-1)  # (B, P, C)
+        else:
+            scores = tokens @ self.proj(label_features).transpose(1, 2)  # (B, P, C)
+        return scores * tokens.shape[-1] ** -0.5 + self.bias
 
 
 class TextScores(nn.Module):
@@ -199,9 +224,9 @@ class TextScores(nn.Module):
         """Score tokens (B, P, N) against label text (C, D_t) to (B, P, C)."""
         return tokens @ self._vectors(centred).T + self.bias
 
-    def own(self, tokens: Tensor, centred: Tensor) -> Tensor:
-        """Score one token per label (B, C, N), each against its own label's text (C, D_t) only, to (B, C)."""
-        return torch.einsum("bcn,cn->bc", tokens, self._vectors(centred)) + self.bias
+    def own(self, tokens: Tensor, centred: Tensor, k: slice = ALL) -> Tensor:
+        """Score one token for each of the labels k (B, c, N), each against its own text of (C, D_t), to (B, c)."""
+        return torch.einsum("bcn,cn->bc", tokens, self._vectors(centred[k])) + self.bias
 
     def _vectors(self, centred: Tensor) -> Tensor:
         """Scaled before the product with tokens, which would not fit float16 (C, N)."""
@@ -284,7 +309,10 @@ class FineMap(nn.Module):
 
     def pool(self, fine_map: Tensor) -> Tensor:
         """Pool F (B, 4·P, C) to float32 (B, C): half its mean, half its mean weighted by its softmax."""
-        return torch.lerp(full_precision(fine_map).mean(1), aggregate(fine_map), 0.5)
+        return in_parts(
+            lambda _, part: torch.lerp(full_precision(part).mean(2), aggregate(part.transpose(1, 2)), 0.5),
+            *(fine_map, fine_map.transpose(1, 2)),
+        )
 
 
 class RegionScorer(nn.Module):
@@ -308,7 +336,9 @@ class RegionScorer(nn.Module):
 
     def align(self, plan: Tensor, label_features: Tensor) -> Tensor:
         """Label features (B, C, D) moved to regions by a plan (B, P, C), projected: W₃ˢ·(π→·Fˢ), (B, P, 2D)."""
-        return plan.to(label_features.dtype) @ self.label_proj(label_features)
+        plan = plan.to(label_features.dtype)
+        many = outnumbered(plan, label_features)  # the fewer are projected
+        return self.label_proj(plan @ label_features) if many else plan @ self.label_proj(label_features)
 
     def forward(
         self, regions: Tensor, label_features: Tensor, plan: Tensor, centred: Tensor, aligned: Tensor | None = None
@@ -344,24 +374,26 @@ class PooledScorer(nn.Module):
 
     def forward(self, pooled_features: Tensor, label_features: Tensor, centred: Tensor) -> Tensor:
         """Score pooled features (B, C, D₀) with label features (B, C, D) and text (C, D_t) to float32 (B, C)."""
-        hidden = self.embed(pooled_features) + self.label_proj(label_features)  # (B, C, 2D)
-        return full_precision(self.scores.own(self.dropout(F.gelu(hidden)), centred))
+        return self._score(self.embed(pooled_features), label_features, centred)
+
+    def by_regions(self, features: Tensor, pooling: Tensor, label_features: Tensor, centred: Tensor) -> Tensor:
+        """As `forward`, from features (B, P, D₀) and the weights (B, P, C) that pool them."""
+        if not outnumbered(features, label_features):
+            return self(pool_features(pooling, features), label_features, centred)
+        embedded = self.embed(features)  # (B, P, 2D): the fewer are projected
+
+        def score(k: slice, pooling: Tensor, label_features: Tensor) -> Tensor:
+            return self._score(pooling @ embedded, label_features, centred, k)
+
+        return in_parts(score, features, pooling.transpose(1, 2).to(embedded.dtype), label_features)
+
+    def _score(self, image: Tensor, label_features: Tensor, centred: Tensor, k: slice = ALL) -> Tensor:
+        hidden = F.gelu(image + self.label_proj(label_features))  # (B, C, 2D)
+        return full_precision(self.scores.own(self.dropout(hidden), centred, k))
 
     def embed(self, pooled_features: Tensor) -> Tensor:
         """The image's share of the label features: U·f (B, C, 2D) for f (B, C, D₀)."""
         return self.pooled_proj(pooled_features)
-
-
-def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:
-    """Image scores z[k] = Σ_p w[p,k]·R[p,k] in float32, from R (B, P, C) to (B, C).
-
-    The weights w are softmax_p(R[·,k]), mixed with a `share` of a plan (B, P, C) over regions, if given.
-    """
-    region_scores = full_precision(region_scores)
-    weights = region_scores.softmax(dim=1)  # (B, P, C)
-    if plan is not None:
-        weights = torch.lerp(weights, plan.to(weights.dtype), share)
-    return (weights * region_scores).sum(dim=1)
 
 
 __all__ = ["EncoderLayer", "FineMap", "LabelScores", "PooledScorer", "RegionScorer", "SemanticFeatures", "SemanticMap"]

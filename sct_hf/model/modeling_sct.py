@@ -29,7 +29,7 @@ from .layers_sct import (
     aggregate,
 )
 from .outputs_sct import Match, MultiLabelOutput, SCTModelOutput, Seen, asymmetric_loss, known_targets, weighted_sum
-from .transport_sct import cosine_similarity, full_precision, plan_logits, tau, transport_loss, transport_plan
+from .transport_sct import cosine_similarity, full_precision, plan_logits, slices, tau, transport_loss, transport_plan
 from .vocabulary_sct import (
     LabelTexts,
     Vocabulary,
@@ -154,9 +154,8 @@ class SCTModel(SCTPreTrainedModel):
         if vocabulary.prototypes is not None:
             prototype_plan = plan_of_prototypes(features, vocabulary.prototypes)  # (B, P, C)
             pooling = torch.lerp(backward_plan, prototype_plan, self.config.prototype_pooling)
-        pooled_features = pooling.transpose(1, 2).to(features.dtype) @ features  # (B, C, D₀)
         made: tuple[Any, ...] = (label_features, semantic_map, log_prior, fine_map, similarity, temperature)
-        return Match(*seen, vocabulary, *(*made, plan, backward_plan, prototype_plan, pooled_features))
+        return Match(*seen, vocabulary, *(*made, plan, backward_plan, prototype_plan, pooling))
 
     def log_prior(self, semantic_map: Tensor) -> Tensor | None:
         """The log-prior M (B, P, C), without gradient; a plan's softmax cancels its difference from log softmax."""
@@ -276,7 +275,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         branches = {
             "region": aggregate(cast(Tensor, match.region_scores), plan, share),
             "map": self.sct.semantic_map.pool(match.semantic_map, plan),
-            "pooled": self.pooled_scorer(match.pooled_features, match.label_features, centred),
+            "pooled": self.pooled_scorer.by_regions(match.features, match.pooling, match.label_features, centred),
         }
         branches = vocabulary.with_evidence(branches, match.features)
         fine = self.sct.fine_map
@@ -332,7 +331,7 @@ class SCTForMultiLabelClassification(SCTPreTrainedModel):
         if size < 1 or not self.scores_in_parts:
             raise ValueError(f"size={size} cannot be used: give one >= 1, to scorer='label' without label attention.")
         seen = self.sct.region_features(pixel_values, backbone_features)
-        parts = [vocabulary[start : start + size] for start in range(0, len(vocabulary), size)]
+        parts = [vocabulary[k] for k in slices(len(vocabulary), size)]
         mass = brought = None  # (B, P, 1), (B, P, 2D): log Σ exp of the plan's logits so far, and what it brings
         for part in parts:
             match = self.sct.compare(seen, part)

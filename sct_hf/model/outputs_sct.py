@@ -2,22 +2,72 @@
 
 import math
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput
 
-from .transport_sct import full_precision
+from .transport_sct import full_precision, slices
 from .vocabulary_sct import Vocabulary
+
+ALL = slice(None)
+_PAIRS_AT_ONCE = 2**14  # features of 16,384 pairs take 42 MB at a width of 640
 
 
 def as_map(regions: Tensor, grid: torch.Size) -> Tensor:
     """Arrange values of regions (B, P, C) on their grid (H, W): (B, C, H, W)."""
     return regions.transpose(1, 2).unflatten(2, tuple(grid))
+
+
+def pool_features(pooling: Tensor, features: Tensor) -> Tensor:
+    """Pool features (B, P, N) for each label by weights (B, P, C): (B, C, N)."""
+    return pooling.transpose(1, 2).to(features.dtype) @ features
+
+
+def aggregate(region_scores: Tensor, plan: Tensor | None = None, share: float = 0.0) -> Tensor:
+    """Image scores z[k] = Σ_p w[p,k]·R[p,k] in float32, from R (B, P, C) to (B, C).
+
+    The weights w are softmax_p(R[·,k]), mixed with a `share` of a plan (B, P, C) over regions, if given.
+    """
+    region_scores = full_precision(region_scores)
+    weights = region_scores.softmax(dim=1)  # (B, P, C)
+    if plan is not None:
+        weights = torch.lerp(weights, plan.to(weights.dtype), share)
+    return (weights * region_scores).sum(dim=1)
+
+
+def scored_at_once(images: Tensor, labels: Tensor) -> bool:
+    """Whether pairs of images (B, …) and labels (…, C, N) are so few that all their features stay in memory.
+
+    So it is in an exported graph, whose batch is open: its size is not looked at.
+    """
+    return torch.compiler.is_exporting() or images.shape[0] * labels.shape[-2] <= _PAIRS_AT_ONCE
+
+
+def in_parts(compute: Callable[..., Tensor], images: Tensor, *by_label: Tensor) -> Tensor:
+    """Join `compute(k, *parts)` (B, c, …) over slices k of many labels, each computed again in the backward pass.
+
+    Args:
+        compute: A function of a slice of the labels, and of the parts of `by_label` for it.
+        images: A tensor (B, …).
+        *by_label: Tensors (…, C, N), cut along their labels.
+
+    Returns:
+        (B, C, …), as from one call with all labels, which few labels get.
+    """
+    if scored_at_once(images, by_label[0]):
+        return compute(ALL, *by_label)
+    labels, size = by_label[0].shape[-2], max(1, _PAIRS_AT_ONCE // images.shape[0])
+    parts = zip(slices(labels, size), *(each.split(size, -2) for each in by_label), strict=True)
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(compute, *part, use_reentrant=False) for part in parts], dim=1)
+    return torch.cat([compute(*part) for part in parts], dim=1)
 
 
 class Seen(NamedTuple):
@@ -47,8 +97,13 @@ class Match:
     plan: Tensor  # (B, P, C), sums to 1 over C
     backward_plan: Tensor  # (B, P, C), sums to 1 over P
     prototype_plan: Tensor | None  # (B, P, C), sums to 1 over P
-    pooled_features: Tensor  # (B, C, D₀)
+    pooling: Tensor  # (B, P, C), sums to 1 over P
     region_scores: Tensor | None = None  # (B, P, C)
+
+    @cached_property
+    def pooled_features(self) -> Tensor:
+        """The backbone's features pooled for each label, (B, C, D₀); the model itself does not need them."""
+        return pool_features(self.pooling, self.features)
 
     def maps(self) -> dict[str, Tensor]:
         """Semantic map, plans and region scores, (B, C, H, W) each; the finer map is (B, C, 2·H, 2·W)."""
@@ -299,4 +354,5 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
 
 
 __all__ = ["Match", "MultiLabelOutput", "SCTModelOutput", "Seen", "as_map", "asymmetric_loss", "known_targets"]
-__all__ += ["default_profile", "label_scores", "label_thresholds", "weighted_sum"]
+__all__ += ["ALL", "aggregate", "default_profile", "in_parts", "label_scores", "label_thresholds", "pool_features"]
+__all__ += ["scored_at_once", "weighted_sum"]

@@ -57,8 +57,15 @@ def cosine_similarity(regions: Tensor, labels: Tensor) -> Tensor:
     dtype = torch.promote_types(torch.promote_types(regions.dtype, labels.dtype), torch.float32)
     with without_autocast(regions.device.type):
         u = F.normalize(regions.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, P, D)
-        v = F.normalize(labels.to(dtype), dim=-1, eps=_MIN_NORM)  # (B, C, D)
-        return u @ v.transpose(1, 2)  # (B, P, C)
+        v = labels.to(dtype)  # (B, C, D)
+        if outnumbered(regions, labels):  # the product is smaller than a copy of the labels
+            return u @ v.transpose(1, 2) / v.norm(dim=-1).clamp(min=_MIN_NORM).unsqueeze(1)  # (B, P, C)
+        return u @ F.normalize(v, dim=-1, eps=_MIN_NORM).transpose(1, 2)  # (B, P, C)
+
+
+def outnumbered(regions: Tensor, labels: Tensor) -> bool:
+    """Whether there are fewer regions (B, P, N) than labels (B, C, D); False where a graph is open to both."""
+    return not torch.compiler.is_exporting() and labels.shape[1] > regions.shape[1]
 
 
 def without_autocast(device: str) -> AbstractContextManager[object]:
@@ -286,7 +293,7 @@ class TransportCost(torch.autograd.Function):
         forward_cost = torch.zeros_like(similarity[..., :1])  # (B, P, 1): c̄→ over them
         backward_sum = similarity.new_empty(batch, 1, num_labels)  # (B, 1, C): log Σ_p exp z←
         backward_cost = torch.empty_like(backward_sum)  # (B, 1, C): c̄←
-        for k in _chunks(num_labels, labels_at_once):
+        for k in slices(num_labels, labels_at_once):
             cost = 1 - similarity[..., k]  # (B, P, c), as all that follow
             unweighted = plan_logits(similarity[..., k], tau, _part(label_log_prior, k))
             logits = weighted(unweighted, _part(q, k))
@@ -325,7 +332,7 @@ class TransportCost(torch.autograd.Function):
         # By a share of the mass, and below by the plan that it changes.
         d_a = scale * ctx.rho * forward_cost * _reachable(q) if ctx.needs_input_grad[4] else None  # (B, P, 1)
         d_q = scale * (1 - ctx.rho) * backward_cost * _reachable(a) if ctx.needs_input_grad[5] else None  # (B, 1, C)
-        for k in _chunks(similarity.shape[2], ctx.labels_at_once):
+        for k in slices(similarity.shape[2], ctx.labels_at_once):
             cost = 1 - similarity[..., k]  # (B, P, c), as all that follow
             unweighted = plan_logits(similarity[..., k], tau, _part(label_log_prior, k))
             moved = _exp(weighted(unweighted, _part(q, k)) - forward_sum).mul_(forward_share)
@@ -378,7 +385,8 @@ def _exp(logits: Tensor) -> Tensor:
     return logits.mul_(_LOG2_E).exp2_()
 
 
-def _chunks(count: int, size: int) -> list[slice]:
+def slices(count: int, size: int) -> list[slice]:
+    """Slices of at most `size` that cover `count` places in order."""
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
@@ -386,14 +394,5 @@ def _part(log_prior: Tensor | None, labels: slice) -> Tensor | None:
     return None if log_prior is None else log_prior[..., labels]
 
 
-__all__ = [
-    "ConditionalTransport",
-    "conditional_transport",
-    "cosine_similarity",
-    "full_precision",
-    "plan_logits",
-    "tau",
-    "transport_loss",
-    "transport_plan",
-    "without_autocast",
-]
+__all__ = ["ConditionalTransport", "conditional_transport", "cosine_similarity", "full_precision", "outnumbered"]
+__all__ += ["plan_logits", "slices", "tau", "transport_loss", "transport_plan", "without_autocast"]

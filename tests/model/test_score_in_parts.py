@@ -100,8 +100,9 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def test_ten_thousand_labels_in_the_memory_of_a_few(make_model) -> None:
-    model = make_model(scorer="label", label_prototypes=True)
+@pytest.mark.parametrize("prototypes", [True, False])
+def test_ten_thousand_labels_in_the_memory_of_a_few(make_model, prototypes) -> None:
+    model = make_model(scorer="label", label_prototypes=prototypes)
     pixels = torch.randn(2, 3, 64, 64)
 
     @torch.no_grad()
@@ -115,10 +116,11 @@ def test_ten_thousand_labels_in_the_memory_of_a_few(make_model) -> None:
         assert logits.shape == (2, count)
         return largest.most
 
-    wide = model.backbone.num_features
+    config = model.config
+    widest = model.backbone.num_features if prototypes else config.label_embedding_size
     # Prototypes and text are given, a row a label; a dispatched view of them counts with the whole storage.
-    assert most(10_000, size=100) <= max(10_000 * wide, most(100))
-    assert most(10_000) >= 2 * 10_000 * wide
+    assert most(10_000, size=100) <= max(10_000 * widest, most(100))
+    assert most(10_000) >= 2 * 10_000 * config.hidden_size
 
 
 def test_what_cannot_be_scored_in_parts_is_refused(make_model) -> None:
