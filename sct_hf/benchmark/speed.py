@@ -12,15 +12,18 @@ from sct_hf.benchmark.speed_figure import speed_figure
 from sct_hf.benchmark.speed_heads import ALL_HEADS, DTYPES, LEAN, MODES, REFERENCE, Condition, Setting, measure_heads
 from sct_hf.benchmark.speed_metrics import measure_metrics
 from sct_hf.benchmark.speed_pipeline import measure_pipeline
+from sct_hf.benchmark.speed_tagging import MODEL, measure_tagging
 from sct_hf.benchmark.speed_transport import measure_transport
 from sct_hf.benchmark.tables import write_rows
 from sct_hf.errors import InputError
 from sct_hf.options import CheckedOptions, option
+from sct_hf.own_checkpoint import own_checkpoint
 from sct_hf.training.devices import cpu_name
 
 Rows = list[dict[str, Any]]
 FIGURE = "speed.png"
 _ALL, _HEADS, _OTHER, _PIPELINE = "benchmark", "heads", "transport losses and metrics", "input pipeline"
+_TAGGING = "tagging"
 
 
 @dataclass
@@ -30,7 +33,7 @@ class SpeedArguments(CheckedOptions):
     output_dir: str = option("outputs/speed", "Folder for tables and figure.", group=_ALL, folder=True)
     parts: list[str] = option(
         ["heads", "transport", "metrics"],
-        "Parts to measure: heads, transport, metrics, pipeline. pipeline needs --images.",
+        "Parts to measure: heads, transport, metrics, pipeline, tagging. The last two need --images.",
         group=_ALL,
     )
     device: str | None = option(
@@ -67,7 +70,9 @@ class SpeedArguments(CheckedOptions):
         40137, "Images of the metrics; those of COCO's val2014 with annotations.", group=_OTHER, within="> 0"
     )
     metrics_labels: int = option(80, "Labels of the metrics.", group=_OTHER, within="> 0")
-    images: str | None = option(None, "Folder with images for the input pipeline.", group=_PIPELINE, unset="none")
+    images: str | None = option(
+        None, "Folder with images for the input pipeline and tagging.", group=_PIPELINE, unset="none"
+    )
     pipeline_backbone: str = option(
         "tf_efficientnet_lite0", "Backbone of the training steps that images are for.", group=_PIPELINE
     )
@@ -78,6 +83,11 @@ class SpeedArguments(CheckedOptions):
         ["linear"], "Heads of the training steps; sct is the lean one.", group=_PIPELINE
     )
     workers: list[int] = option([0, 1, 2], "Numbers of processes that read images.", group=_PIPELINE, within=">= 0")
+
+    model: str | None = option(None, "Checkpoint that tags.", group=_TAGGING, unset="the checkpoint of the package")
+    engines: list[str] = option([MODEL, "onnxruntime"], "What runs it, as in sct-hf predict --engine.", group=_TAGGING)
+    tagging_images: int = option(5000, "Images to tag at most.", group=_TAGGING, within="> 0")
+    tagging_batch_size: int = option(16, "Images in a batch.", group=_TAGGING, within="> 0")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,8 +101,10 @@ class SpeedArguments(CheckedOptions):
             for value in getattr(self, name):
                 if value not in known:
                     raise InputError(f"{name} has {value!r}: choose from {', '.join(known)}")
-        if "pipeline" in self.parts and not self.images:
-            raise InputError("images is missing: give a folder with images, or leave pipeline out of parts")
+        if {"pipeline", "tagging"} & {*self.parts} and not self.images:
+            raise InputError(
+                "images is missing: give a folder with images, or leave pipeline and tagging out of parts"
+            )
 
     @property
     def lean(self) -> dict[str, Any]:
@@ -184,6 +196,17 @@ def _metrics(arguments: SpeedArguments, device: str) -> Rows:
     )
 
 
+def _tagging(arguments: SpeedArguments, device: str) -> Rows:
+    assert arguments.images is not None
+    return measure_tagging(
+        arguments.images,
+        arguments.model or own_checkpoint(),
+        count=arguments.tagging_images,
+        batch_size=arguments.tagging_batch_size,
+        engines=arguments.engines,
+    )
+
+
 def _pipeline(arguments: SpeedArguments, device: str) -> Rows:
     return measure_pipeline(
         arguments.images or "",
@@ -210,6 +233,11 @@ PARTS: dict[str, tuple[Callable[[SpeedArguments, str], Rows], str]] = {
         "conditional transport in the same rounds; peak memory on top of the features.",
     ),
     "metrics": (_metrics, "Metrics of random scores. Medians over rounds; ratios to this package in the same rounds."),
+    "tagging": (
+        _tagging,
+        "Tagging of files on the CPU; floor: decoding and backbone alone, as many threads. Ratios are medians over "
+        "rounds of 250 images, by the wall clock and by time on the CPU.",
+    ),
     "pipeline": (_pipeline, "Training's input pipeline, second epochs; wait_share is a fraction of the time."),
 }
 """Each part's measurement, and the caption of its table."""

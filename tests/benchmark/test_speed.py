@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sct_hf.benchmark import speed_heads, speed_transport
+from sct_hf import build_model, image_processor
+from sct_hf.benchmark import speed_heads, speed_tagging, speed_transport
 from sct_hf.benchmark.speed import SpeedArguments, speed
 from sct_hf.benchmark.speed_pipeline import images_in
 from sct_hf.errors import InputError
@@ -129,6 +130,27 @@ def test_pipeline(tmp_path: Path) -> None:
     assert rows[0]["ratio_to_decode"] == pytest.approx(rows[0]["loader_images_per_s"] / rows[0]["decode_images_per_s"])
     assert 0 < rows[0]["sct_wait_share"] < 1
     assert rows[0]["sct_images_per_s"] > 0
+
+
+def test_tagging_tags_every_image_in_turns_with_the_floor(tmp_path: Path, monkeypatch) -> None:
+    for number in range(9):
+        Image.new("RGB", (50, 40), (9 * number, 50, 90)).save(tmp_path / f"{number}.jpg")
+    model = build_model("test_resnet", ["dog", "cat"], image_size=32, head="csra")
+    model.save_pretrained(tmp_path / "model")
+    image_processor(model.config).save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(speed_tagging, "_ROUND", 4)
+    arguments = SpeedArguments(
+        **TINY | {"parts": ["tagging"], "engines": ["torch"], "tagging_batch_size": 2},
+        output_dir=str(tmp_path / "out"),
+        images=str(tmp_path),
+        model=str(tmp_path / "model"),
+    )
+    floor, torch_row = speed(arguments)["tagging"]
+    assert [row["tagging"] for row in (floor, torch_row)] == ["floor", "torch"]
+    assert [row["images"] for row in (floor, torch_row)] == [9, 9]
+    assert (floor["ratio_to_floor"], floor["cpu_ratio_to_floor"]) == (1, 1)
+    assert torch_row["images_per_s"] > 0
+    assert "ratio_to_floor" in (tmp_path / "out" / "tagging.md").read_text()
 
 
 def test_images_are_spread_over_the_folder(tmp_path: Path) -> None:
