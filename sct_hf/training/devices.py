@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate import Accelerator, DataLoaderConfiguration, DistributedType
 
 from sct_hf.errors import InputError
 
@@ -23,7 +23,8 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
         **options: Further arguments of `Accelerator`.
 
     Raises:
-        InputError: The device does not support the number format, or the tracker does not exist.
+        InputError: The device does not support the number format, the tracker does not exist, or accelerate is to
+            shard weights (FSDP).
     """
     loading = DataLoaderConfiguration(
         split_batches=True,
@@ -36,6 +37,11 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
     except ValueError as error:
         trackers = f" and report_to {options['log_with']}" if options.get("log_with") else ""
         raise InputError(f"mixed_precision is {mixed_precision!r}{trackers}: {error}") from error
+    if accelerator.distributed_type == DistributedType.FSDP:
+        raise InputError(
+            "accelerate's configuration has distributed_type FSDP, but averaging and checkpoints need whole weights "
+            "in each process: give MULTI_GPU, and --freeze_backbone or a smaller batch_size if memory is short"
+        )
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(cpu_threads or max(usable_cores() // local, 1))
