@@ -7,7 +7,6 @@ a worker. Names go out from here, and rows come back.
 import logging
 import os
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ CHUNK = 256
 """Images that an actor gets at once: a multiple of usual batches, so that these are those of one process."""
 
 _NOT_UTF8 = "its name is not UTF-8, and Ray cannot send it: tag it without ray"
+_BYTES = 2**28  # of a chunk at most, but for its last image: a cell of Arrow holds less than 2 GB
 _WINDOW = 100_000  # images that are given to Ray at once, so that memory here does not grow with their number
 
 Unit = dict[str, Any]
@@ -106,7 +106,7 @@ def _tagged(ray: Any, units: list[Unit], load: Callable[[], Tagger], options: di
 
 
 def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | Tags]:
-    """The images that are wanted, by what one task reads; the errors of what cannot be. No image is read here."""
+    """The images that are wanted, by what one task reads; the errors of what cannot be. Only names are read here."""
     files: list[str] = []
 
     def unit(names: list[str], file: Path | None = None) -> Unit:
@@ -119,7 +119,8 @@ def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | T
         elif not _is_utf8(str(place)):
             yield from [Tags(place, error=_NOT_UTF8)] * wanted(str(place))
         elif sources.has_many(place):
-            names = _wanted_of(place, sources, wanted)
+            names, broken = _wanted_of(place, sources, wanted)
+            yield from (Tags(Path(name), error=_NOT_UTF8, name=name) for name in broken)
             yield from [unit(names, place)] * bool(names)
         elif wanted(str(place)):
             files.append(str(place))
@@ -130,17 +131,19 @@ def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | T
         yield unit(files)
 
 
-def _wanted_of(place: Path, sources: Sources, wanted: Callable[[str], bool]) -> list[str]:
+def _wanted_of(place: Path, sources: Sources, wanted: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Names in a place that are wanted: those that Ray can send, and the others."""
     names: list[str] = []
+    broken: list[str] = []
 
     def note(name: str) -> bool:
         if wanted(name):
-            names.append(name)
-        return False  # so that no bytes are read
+            (names if _is_utf8(name) else broken).append(name)
+        return False  # so that no images are read
 
     for _ in sources.of(place, note):
         pass
-    return names
+    return names, broken
 
 
 def _is_utf8(text: str) -> bool:
@@ -154,16 +157,35 @@ def _is_utf8(text: str) -> bool:
 def _read(unit: Unit) -> Iterator[dict[str, list[Any]]]:
     """Chunks of a unit, see `_sent`. Runs in a task of Ray."""
     os.chdir(unit["folder"])  # where relative paths begin
-    names = list(unit["names"])
-    items: Iterator[Item] = map(Item.of, names)
-    if unit["file"] is not None and not os.path.exists(unit["file"]):
-        items = (Item(name, None, f"{unit['file']} is gone") for name in names)
-    elif unit["file"] is not None:
-        sources = Sources([unit["file"]], unit["image_column"], unit["id_column"])
-        items = sources.items(set(names).__contains__)
-    sent = map(_sent, items)
-    while chunk := list(islice(sent, CHUNK)):
+    items = map(Item.of, unit["names"]) if unit["file"] is None else _items_in(unit)
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for sent in map(_sent, items):
+        chunk.append(sent)
+        size += len(sent["image"] or b"")
+        if len(chunk) == CHUNK or size >= _BYTES:
+            yield {key: [row[key] for row in chunk] for key in chunk[0]}
+            chunk, size = [], 0
+    if chunk:
         yield {key: [row[key] for row in chunk] for key in chunk[0]}
+
+
+def _items_in(unit: Unit) -> Iterator[Item]:
+    """The images of a unit that are in one file, each once; those that do not come have an error."""
+    left, found = set(unit["names"]), set()
+
+    def take(name: str) -> bool:
+        is_left = name in left
+        left.discard(name)
+        return is_left
+
+    if os.path.exists(unit["file"]):
+        for item in Sources([unit["file"]], unit["image_column"], unit["id_column"]).items(take):
+            found.add(item.name)
+            yield item
+    for name in unit["names"]:
+        if name not in found:
+            yield Item(name, None, f"it cannot be read from {unit['file']}")
 
 
 def _sent(item: Item) -> dict[str, Any]:
