@@ -4,11 +4,11 @@ import json
 import shutil
 import subprocess
 import tarfile
-from importlib.metadata import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sct_hf.errors import InputError
+from sct_hf.export.optional import require
 from sct_hf.network import failure_reason
 
 VERSION = "1.30.0"
@@ -36,9 +36,11 @@ def copy_web_runtime(package: str, folder: Path) -> None:
     else:
         with TemporaryDirectory(dir=folder.parent) as temporary:
             _copy(_fetched(Path(temporary)), folder)
-    for path in files("onnxruntime") or ():
-        if path.name in _LICENSES and path.parent.name == "onnxruntime":
-            shutil.copyfile(path.locate(), folder / path.name)
+    require("onnxruntime", purpose="the format browser")
+    import onnxruntime
+
+    for name in _LICENSES:
+        shutil.copyfile(Path(onnxruntime.__file__).parent / name, folder / name)
 
 
 def _copy(package: Path, folder: Path) -> None:
@@ -64,7 +66,7 @@ def _fetched(folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise InputError(f"format: browser needs {_NAME}, which npm fetches, and there is no npm: {remedy}")
-    command = [npm, "pack", f"{_NAME}@{VERSION}", "--prefer-offline", "--loglevel=error"]
+    command = [npm, "pack", f"{_NAME}@{VERSION}", "--prefer-offline", "--ignore-scripts", "--loglevel=error"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE, cwd=folder)
         (archive,) = folder.glob("*.tgz")

@@ -87,7 +87,9 @@ export async function readImage(file) {
   const shrink = Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height));
   if (shrink < 1) {
     const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((side) => Math.floor(side * shrink));
-    bitmap = await createImageBitmap(bitmap, { ...options, resizeWidth, resizeHeight, resizeQuality: "high" });
+    const whole = bitmap;
+    bitmap = await createImageBitmap(whole, { ...options, resizeWidth, resizeHeight, resizeQuality: "high" });
+    whole.close();
   }
   const canvas = document.createElement("canvas");
   Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
@@ -95,7 +97,9 @@ export async function readImage(file) {
   context.drawImage(bitmap, 0, 0);
   const image = context.getImageData(0, 0, canvas.width, canvas.height);
   const opaque = image.data.every((value, place) => place % 4 !== 3 || value === 255);
-  return (opaque ? null : withHiddenColours(bitmap)) ?? image;
+  const shown = (opaque ? null : withHiddenColours(bitmap)) ?? image;
+  bitmap.close();
+  return shown;
 }
 
 /** Pixels of a bitmap with transparency: a 2D canvas loses the colours of transparent pixels, WebGL keeps them. */
