@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         InputError: Options or data cannot be used, or the folder has files.
     """
-    words, recognised = place_words(argv, recipe=False)
+    words, recognised = place_words(argv, recipe=False, scores=False)
     if recognised is not None:
         print(recognised)
     arguments, data = parse_into(words, *_OPTIONS)

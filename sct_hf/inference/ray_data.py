@@ -17,6 +17,7 @@ from sct_hf.inference.items import Item
 from sct_hf.inference.rows import tags_of
 from sct_hf.inference.sources import Sources
 from sct_hf.inference.tagger import Tagger, Tags
+from sct_hf.network import failure_reason
 
 CHUNK = 256
 """Images that an actor gets at once: a multiple of usual batches, so that these are those of one process."""
@@ -47,12 +48,18 @@ def tag_by_ray(
         The tags of each image, as they are done. Boxes come with them, but no maps.
 
     Raises:
-        InputError: Ray is not installed, or a worker found an option or the model unusable.
+        InputError: Ray is not installed or does not start, or a worker found an option or the model unusable.
     """
     ray = _ray()
     if not ray.is_initialized():
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # an actor that is started again is no error
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        except Exception as error:  # a late node raises no class of its own
+            raise InputError(
+                f"engine is 'ray', which does not start ({failure_reason(error)}): try again on a less busy machine, "
+                "or set RAY_ADDRESS to a cluster that runs"
+            ) from error
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
     units: list[Unit] = []

@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 
 from sct_hf.data.recognise import Place, place_of, recognise
+from sct_hf.data.registry import find_reader
 from sct_hf.errors import InputError
 from sct_hf.extras import missing_of
 from sct_hf.training.data_arguments import HELD_OUT
 from sct_hf.training.parsing import options_on_command_line
 
 _RECIPE = "small"
+_STREAMED = {"cache_features": "false", "calibration_folds": "0"}  # of the recipe: what needs a list of all images
 _HELD_OUT = {"eval_split": HELD_OUT, "holdout": "0.2"}
 _ALL = {"data_dir"}  # options of a place that training and scoring have
 
@@ -34,7 +36,9 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def place_words(argv: Sequence[str], *, recipe: bool, trains: bool = True) -> tuple[list[str], str | None]:
+def place_words(
+    argv: Sequence[str], *, recipe: bool, trains: bool = True, scores: bool = True
+) -> tuple[list[str], str | None]:
     """Turn a command line that starts with a place of images into options; explicit options override them.
 
     `--dataset` sets the format; else it is recognised. If the place has no split to score, a fifth of its images is
@@ -44,6 +48,7 @@ def place_words(argv: Sequence[str], *, recipe: bool, trains: bool = True) -> tu
         argv: The arguments: a file or folder, `--labels FILE` for a folder with only images, and options.
         recipe: Whether the command takes a recipe.
         trains: Whether the command takes the options of training data; else only those of the images to score.
+        scores: Whether the command scores or checks a split, or holds images out to score.
 
     Returns:
         The arguments as options, and a line on the recognised format; None for a command line without a place.
@@ -73,7 +78,7 @@ def place_words(argv: Sequence[str], *, recipe: bool, trains: bool = True) -> tu
         name: place.options[name] for name in place.options if trains or name in _ALL
     }
     line = f"{source} is read as {place.dataset}"
-    if not said & {"eval_split", "eval_file"}:
+    if scores and not said & {"eval_split", "eval_file"}:
         found |= place.evaluation or (_HELD_OUT if trains else _all_of(place))
         scored = ", ".join(f"{name} {value}" for name, value in place.evaluation.items())
         line += f", scored on {scored or ('a fifth of the images, held out' if trains else 'all images')}"
@@ -85,6 +90,9 @@ def place_words(argv: Sequence[str], *, recipe: bool, trains: bool = True) -> tu
             )
         found["recipe"] = _RECIPE
         line += f", recipe {_RECIPE}"
+        if find_reader(place.dataset).streamer is not None:
+            found |= _STREAMED
+            line += " without cached maps"
     return [*(f"--{name}={value}" for name, value in found.items()), *words], line
 
 

@@ -165,6 +165,23 @@ def test_words_of_images_to_score(tmp_path: Path) -> None:
     assert words == ["--dataset=labelfolders", f"--data_dir={split}", "--eval_split=train"]
 
 
+def test_words_of_shards_leave_out_what_needs_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe for a CPU caches maps and trains folds; shards are streamed. Options that are given still win."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    lay_out(tmp_path, {"train/shards.json": {}})
+    words, line = place_words([str(tmp_path), "--cache_features=true"], recipe=True)
+    assert {"--recipe=small", "--cache_features=false", "--calibration_folds=0"} < set(words)
+    assert words.index("--cache_features=false") < words.index("--cache_features=true")
+    assert line.endswith("scored on a fifth of the images, held out, recipe small without cached maps")
+
+
+def test_words_of_a_command_that_scores_nothing(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"dog/a.png": None, "cat/b.png": None})
+    words, line = place_words([str(tmp_path)], recipe=False, scores=False)
+    assert words == ["--dataset=labelfolders", f"--data_dir={tmp_path}"]
+    assert line == f"{tmp_path} is read as labelfolders"
+
+
 def test_the_split_of_a_yaml_file_is_found(tmp_path: Path) -> None:
     files = {"data.yaml": "names: [dog]\ntrain: images\nval: images\n", "images/a.png": None, "labels/a.txt": ""}
     for place in (root := lay_out(tmp_path, files), root / "data.yaml"):

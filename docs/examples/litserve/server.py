@@ -7,6 +7,7 @@ its batch their tags. The form of a request is that of Inference Endpoints.
 """
 
 import argparse
+import signal
 from typing import Any
 
 import litserve
@@ -83,6 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     api = TaggingAPI(arguments.model, max_batch_size=arguments.batch_size, batch_timeout=arguments.wait)
     server = litserve.LitServer(api, accelerator="auto")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the workers too, as Ctrl-C does
     server.run(host=arguments.host, port=arguments.port, generate_client_file=False)
 
 
