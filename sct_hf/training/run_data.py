@@ -60,7 +60,7 @@ def _keys(images: LabelledImages) -> list[object]:
     if isinstance(images.source, ImageFiles):
         return list(images.source.paths)
     if isinstance(images.source, ShardImages):
-        return [(images.source.index.folder, number) for number in images.source.numbers.tolist()]
+        return [(images.source.index.home, number) for number in images.source.numbers.tolist()]
     return [(images.split, image_id) for image_id in images.image_ids]
 
 

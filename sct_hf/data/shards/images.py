@@ -70,7 +70,7 @@ class StreamedImages:
 
     def holds(self, source: object) -> int:
         """How many images of a source are rows of these shards."""
-        if not isinstance(source, ShardImages) or source.index.folder != self.index.folder:
+        if not isinstance(source, ShardImages) or source.index.home != self.index.home:
             return 0
         return int(np.isin(source.numbers, self.index.numbers).sum())
 

@@ -20,7 +20,6 @@ CONTENTS = "contents.txt"
 """Name of the file with the content of each image, one in a line, in the order of the rows; see `data.contents`."""
 
 _VERSION = 1
-_REMEDY = "restore it, or remove shards.json to have the folder indexed again"
 
 
 @dataclass(frozen=True)
@@ -113,14 +112,18 @@ class ShardIndex:
         return self.only(sorted(set(range(count)) - set(drawn.tolist()))), self.only(drawn.tolist())
 
 
-def write_index(index: ShardIndex, contents: Sequence[str]) -> None:
+def write_index(index: ShardIndex, contents: np.ndarray) -> None:
     """Write `shards.json`, after the contents of the images, so that it is there only if all is.
+
+    Args:
+        index: The index.
+        contents: Contents (N,) uint64 of the images.
 
     Raises:
         OSError: A file cannot be written.
     """
-    with atomic_write(index.home / CONTENTS) as temporary:
-        temporary.write_text("".join(f"{content}\n" for content in contents), encoding="utf-8")
+    with atomic_write(index.home / CONTENTS) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(f"{content:016x}\n" for content in contents)
     shards = [{name: value for name, value in asdict(shard).items() if name != "start"} for shard in index.shards]
     content = {
         "version": _VERSION,
@@ -144,6 +147,7 @@ def read_index(folder: Path, home: Path) -> ShardIndex:
         InputError: It cannot be read, or a shard is missing or has another size.
     """
     path = home / INDEX
+    remedy = f"restore it, or remove {path} to have the folder indexed again"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["version"] != _VERSION:
@@ -159,9 +163,9 @@ def read_index(folder: Path, home: Path) -> ShardIndex:
         try:
             size = (folder / shard.file).stat().st_size
         except OSError as error:
-            raise InputError(f"shard {folder / shard.file} cannot be read ({error.strerror}): {_REMEDY}") from error
+            raise InputError(f"shard {folder / shard.file} cannot be read ({error.strerror}): {remedy}") from error
         if size != shard.size:
-            raise InputError(f"shard {folder / shard.file} has {size} bytes, but {shard.size} in {path}: {_REMEDY}")
+            raise InputError(f"shard {folder / shard.file} has {size} bytes, but {shard.size} in {path}: {remedy}")
     if not any(shard.rows for shard in shards):
         raise InputError(f"{path} lists no image: remove it to have the folder indexed again")
     return ShardIndex(folder, names, shards, columns, home)
@@ -179,7 +183,7 @@ def read_contents(index: ShardIndex) -> np.ndarray:
         return lines[index.numbers]
     except (OSError, ValueError, IndexError) as error:
         raise InputError(
-            f"{path} cannot be read ({error}): remove {INDEX} to have the folder indexed again"
+            f"{path} cannot be read ({error}): remove {index.home / INDEX} to have the folder indexed again"
         ) from error
 
 

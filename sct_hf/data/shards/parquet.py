@@ -1,5 +1,6 @@
 """Shards as Parquet files, read in a stream by `datasets`."""
 
+import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -49,7 +50,8 @@ class ParquetShards:
     def rows(self, files: Sequence[Path], columns: Mapping[str, str], *, skip: int = 0) -> Iterator[Row]:
         """See `ShardFormat`."""
         names = [columns.get("image", "image"), *_beside(files[0], columns)]
-        stream: Any = load_dataset("parquet", data_files=list(map(str, files)), split="train", streaming=True)
+        patterns = [glob.escape(str(file)) for file in files]  # `datasets` takes each for a pattern
+        stream: Any = load_dataset("parquet", data_files=patterns, split="train", streaming=True)
         stream = stream.select_columns(names).cast_column(names[0], Image(decode=False))
         for row in stream.skip(skip) if skip else stream:
             yield _row(row, columns, row[names[0]] or {"bytes": None, "path": None})

@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from sct_hf.data.listing import are_too_many, declared_names
 from sct_hf.data.looks import look_at
@@ -21,10 +24,11 @@ from sct_hf.files import sha256_of_file
 from sct_hf.progress import step_bar
 
 _AT_ONCE = 64  # rows in memory whose images are opened together
+_BY_SPLIT = ".shards"  # folder of the indices where one folder has several splits; hidden, so that it is no data file
 
 
-def shards_in(folder: Path, split: str) -> tuple[Path, list[Path]]:
-    """The shards of a split, in the order of their names, and their folder.
+def shards_in(folder: Path, split: str) -> tuple[list[Path], Path]:
+    """The shards of a split, in the order of their names, and the folder for their index.
 
     They are in `folder/split`; or in `folder` or `folder/data`, with names that begin with the split; or, for the
     split train, or one with the folder's name, in `folder` itself if it has `shards.json`.
@@ -34,12 +38,12 @@ def shards_in(folder: Path, split: str) -> tuple[Path, list[Path]]:
     """
     inner = folder / split
     if inner.is_dir():
-        return inner, _files(inner, "")
+        return _files(inner, ""), inner
     if (folder / INDEX).is_file() and split in ("train", folder.name):
-        return folder, _files(folder, "")
+        return _files(folder, ""), folder
     for place in (folder, folder / "data"):
         if place.is_dir() and (found := _files(place, f"{split}-")):
-            return place, found
+            return found, place / _BY_SPLIT / split
     raise InputError(
         f"split is {split!r}, but {folder} has no shards of it: give a folder with {INDEX}, with the folder {split}, "
         f"or with files such as {split}-00000.parquet or {split}-00000.tar"
@@ -68,10 +72,11 @@ def open_index(
     Raises:
         InputError: There are no shards, or they are not those of their index.
     """
-    place, files = shards_in(folder, split)
-    home = place if (place / INDEX).is_file() or os.access(place, os.W_OK) else _kept(place, files, cache_dir)
+    files, home = shards_in(folder, split)
+    place = files[0].parent
+    if not (home / INDEX).is_file() and not os.access(place, os.W_OK):
+        home = _kept(place, files, cache_dir)
     if not (home / INDEX).is_file():
-        home.mkdir(parents=True, exist_ok=True)
         index, contents = index_shards(files, problems, home=home, columns=columns or {}, label_names=label_names)
         if problems.found:
             return index
@@ -107,7 +112,7 @@ def index_shards(
     home: Path,
     columns: Mapping[str, str],
     label_names: Sequence[str] | None = None,
-) -> tuple[ShardIndex, list[str]]:
+) -> tuple[ShardIndex, np.ndarray]:
     """Read all shards once: open each image, count labels, and note contents.
 
     Args:
@@ -118,14 +123,14 @@ def index_shards(
         label_names: All labels in order; by default those declared, or those found, sorted.
 
     Returns:
-        The index, and the content of each image (16 hexadecimal digits, see `sct_hf.data.contents`).
+        The index, and the contents (N,) uint64 of the images, see `sct_hf.data.contents`.
     """
     form = format_of(files[0])
     read = form.columns(files[0], columns)
     given = label_names if label_names is not None else form.names(files[0], read)
     names = None if given is None else declared_names(given, f"{files[0]}, names of its labels", problems)
     found: list[_Found] = []
-    contents: list[str] = []
+    contents = array("Q")
     with ThreadPoolExecutor() as pool, step_bar(desc="indexing shards", unit="image") as bar:
         for file in files:
             part = _Found()
@@ -134,7 +139,7 @@ def index_shards(
                 if fault:
                     problems.add("broken image", place, f"image {row.image_id!r} is {fault}", "take the row out")
                 _count(row, names, place, part, problems)
-                contents.append(content)
+                contents.append(int(content or "0", 16))
                 bar.update()
             found.append(part)
     labels = names if names is not None else sorted({name for part in found for name in part.positives + part.unknown})
@@ -153,7 +158,7 @@ def index_shards(
         )
         for file, part in zip(files, found, strict=True)
     ]
-    return ShardIndex(files[0].parent, labels, tuple(shards), read, home), contents
+    return ShardIndex(files[0].parent, labels, tuple(shards), read, home), np.asarray(contents)
 
 
 def _looked_at(rows: Iterator[Row], pool: ThreadPoolExecutor) -> Iterator[tuple[Row, str | None, str]]:

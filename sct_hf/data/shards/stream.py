@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from sct_hf.data.shards.formats import format_of
-from sct_hf.data.shards.index import Shard, ShardIndex
+from sct_hf.data.shards.index import INDEX, Shard, ShardIndex
 from sct_hf.data.shards.rows import names_of_cell
 from sct_hf.errors import InputError
 
@@ -101,8 +101,8 @@ class ShardBatches(Sampler[list[StreamedRow]]):
             found = list(islice(rows, size))
             if len(found) != min(size, total - block * size):
                 raise InputError(
-                    f"{self._index.folder} has fewer images than its index says: remove shards.json to have the "
-                    "folder indexed again"
+                    f"{self._index.folder} has fewer images than its index says: remove {self._index.home / INDEX} "
+                    "to have the folder indexed again"
                 )
             order = np.random.default_rng((self._seed, epoch, self._process, block)).permutation(len(found))
             return [found[place] for place in order]

@@ -7,7 +7,7 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image as PilImage
 
@@ -16,6 +16,7 @@ from sct_hf.errors import InputError
 from sct_hf.files import IMAGE_SUFFIXES
 
 _NO_SUFFIX = ".img"
+_ENDINGS = IMAGE_SUFFIXES | {_NO_SUFFIX}
 
 
 class TarShards:
@@ -66,55 +67,66 @@ class TarShards:
         number = 0
         for file in files:
             with _opened(file) as archive:
-                for key, members in _samples(archive):
+                for sample in _samples(file, archive):
                     reads = skip is not None and number >= skip
                     number += 1
-                    yield _row(archive, file, key, members, columns, reads=reads)
+                    yield _row(archive, file, sample, columns, reads=reads)
 
 
-def _row(
-    archive: tarfile.TarFile,
-    file: Path,
-    key: str,
-    members: dict[str, tarfile.TarInfo],
-    columns: Mapping[str, str],
-    *,
-    reads: bool,
-) -> Row:
-    def content(suffix: str) -> bytes:
-        opened = archive.extractfile(members[suffix])
+class _Sample(NamedTuple):
+    """One image of an archive: the name that its members share, the image itself, and its labels."""
+
+    key: str
+    image: tarfile.TarInfo
+    labels: tarfile.TarInfo | None
+
+
+def _row(archive: tarfile.TarFile, file: Path, sample: _Sample, columns: Mapping[str, str], *, reads: bool) -> Row:
+    def content(member: tarfile.TarInfo) -> bytes:
+        opened = archive.extractfile(member)
         return opened.read() if opened else b""
 
+    key = sample.key
     try:
-        told = json.loads(content(".json"))
+        told = json.loads(content(sample.labels)) if sample.labels else None
         labels, unknown, image_id = (
             told.get(name) for name in (columns.get("labels", "labels"), "unknown", "image_id")
         )
-    except (KeyError, ValueError, AttributeError, RecursionError) as error:
-        what = "no member" if isinstance(error, KeyError) else "no JSON object in"
+    except (ValueError, AttributeError, RecursionError) as error:
+        what = "no JSON object in" if sample.labels else "no member"
         raise InputError(
             f"{file}: image {key!r} has {what} {key}.json, which has its labels: add it, or make shards by "
             "sct-hf shard"
         ) from error
-    image = {"bytes": content(_of_image(members)), "path": None} if reads else {}
+    image = {"bytes": content(sample.image), "path": None} if reads else {}
     return Row(key if image_id is None else str(image_id), image, labels, unknown)
 
 
-def _samples(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """Members by their endings for each image of an archive."""
+def _samples(file: Path, archive: tarfile.TarFile) -> Iterator[_Sample]:
+    """The images of an archive. As in WebDataset, an ending is all from the first dot on: a.mask.png is no a.png."""
+    members = ((*_parts(member.name), member) for member in archive if member.isfile())
+    for key, group in groupby((part for part in members if part[0]), lambda part: part[0]):
+        found = [(ending, member) for _, ending, member in group]
+        images = [member for ending, member in found if ending in _ENDINGS]
+        if len(images) > 1:
+            names = " and ".join(member.name for member in images)
+            raise InputError(
+                f"{file}: image {key!r} has several members, {names}: keep one, or name another such as {key}.mask.png"
+            )
+        if images:
+            yield _Sample(key, images[0], dict(found).get(".json"))
+        elif other := next((member for ending, member in found if Path(ending).suffix in _ENDINGS), None):
+            raise InputError(
+                f"{file}: {other.name} has two endings, and image {key!r} has no member with one: name the image such "
+                f"as {key}{Path(other.name).suffix}, or take it out"
+            )
 
-    def key(member: tarfile.TarInfo) -> str:
-        folder, _, name = member.name.rpartition("/")
-        return f"{folder}/{name.partition('.')[0]}".lstrip("/")
 
-    for name, group in groupby((member for member in archive if member.isfile()), key):
-        members = {Path(member.name).suffix.lower(): member for member in group}
-        if _of_image(members) in members:
-            yield name, members
-
-
-def _of_image(members: Iterable[str]) -> str:
-    return next((suffix for suffix in members if suffix in IMAGE_SUFFIXES or suffix == _NO_SUFFIX), "")
+def _parts(name: str) -> tuple[str, str]:
+    """The name that all members of an image share, and the ending; no name for hidden files."""
+    folder, _, file = name.rpartition("/")
+    stem, dot, ending = file.partition(".")
+    return f"{folder}/{stem}".lstrip("/") if stem else "", f"{dot}{ending}".lower()
 
 
 def _suffix(data: bytes) -> str:
@@ -138,5 +150,4 @@ def _opened(file: Path) -> tarfile.TarFile:
 def _places(file: str) -> list[tuple[int, int]]:
     """Offset and size of each image in an archive, from its headers alone."""
     with _opened(Path(file)) as archive:
-        found = (members[_of_image(members)] for _, members in _samples(archive))
-        return [(member.offset_data, member.size) for member in found]
+        return [(sample.image.offset_data, sample.image.size) for sample in _samples(Path(file), archive)]

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,16 @@ def write_shards(images: LabelledImages, folder: Path, *, kind: str, count: int,
         seed: Seed of the order.
 
     Raises:
-        InputError: The folder has files, an image cannot be read, or there are fewer images than shards.
+        InputError: The folder has files or is the current one, an image cannot be read, or there are fewer images than
+            shards.
         OSError: A file cannot be written.
     """
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"output is {str(folder)!r}, which has files: name another folder, or remove it")
+    if folder.absolute() == Path.cwd():
+        raise InputError(
+            f"output is {str(folder)!r}, the folder that you are in: name one to make in it, such as train"
+        )
     total = len(images)
     count = count or min(max(-(-total // _ROWS), _FEWEST), total)
     if count > total:
@@ -84,7 +90,20 @@ def _plan(images: LabelledImages, kind: str, count: int, seed: int) -> str:
     """What decides the content of the shards, as a digest."""
     digest = hashlib.sha256(json.dumps([images.label_names, images.image_ids, kind, count, seed]).encode())
     digest.update(np.ascontiguousarray(images.marks).data)
+    for row in range(len(images)):
+        digest.update(_state(images.encoded(row)))
     return json.dumps({"sha256": digest.hexdigest()})
+
+
+def _state(encoded: dict[str, Any]) -> bytes:
+    """What changes if an image does: size and time of its file, or its bytes if it has none."""
+    if encoded["bytes"] is not None:
+        return hashlib.sha256(encoded["bytes"]).digest()
+    try:
+        found = os.stat(encoded["path"])
+    except (OSError, TypeError):  # said when the image is written
+        return b"\n"
+    return f"{found.st_size} {found.st_mtime_ns}\n".encode()
 
 
 def _begin(partial: Path, plan: str) -> None:

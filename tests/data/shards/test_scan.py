@@ -10,14 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 from PIL import Image
 
 from sct_hf.data import load_data
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.problems import DataError
 from sct_hf.data.recognise import recognise
+from sct_hf.data.shards.images import ShardImages, StreamedImages
+from sct_hf.data.shards.stream import ShardBatches
 from sct_hf.data.shards.write import write_shards
 from sct_hf.errors import InputError
+from sct_hf.training.run_data import RunData
 
 
 def encoded(number: int, kind: str = "png") -> bytes:
@@ -72,6 +76,49 @@ def test_tables_of_another_program(tmp_path: Path) -> None:
     assert images.encoded(3)["bytes"] == encoded(1)
 
 
+@pytest.mark.parametrize("inner", ["", "data"])
+def test_splits_in_one_folder_have_their_own_index(tmp_path: Path, inner: str) -> None:
+    """The first image of each split has number 0, and is not the same image."""
+    write_parquet(tmp_path / inner / "train-00000-of-00001.parquet", [["a", "b"], ["b"]], image_id=["x", "y"])
+    write_parquet(tmp_path / inner / "test-00000-of-00001.parquet", [["b"], ["a"]], image_id=["t", "u"])
+    for _ in range(2):
+        assert load_data("shards", "train", data_dir=tmp_path).image_ids == ["x", "y"]
+        assert load_data("shards", "test", data_dir=tmp_path).image_ids == ["t", "u"]
+    train, test = (load_data("shards", split, data_dir=tmp_path) for split in ("train", "test"))
+    assert isinstance(train.source, ShardImages)
+    streamed = StreamedImages(train.source.index, "shards", "train")
+    assert (streamed.holds(train.source), streamed.holds(test.source)) == (2, 0)
+    for training in (streamed, train):
+        assert RunData(training, training, None, test).scored_in_training() == 0
+    others = load_dataset(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))  # indices are no data files
+    assert others["image_id"] == ["x", "y"]
+
+
+def test_a_folder_with_signs_of_a_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "my[set]*?"
+    write_parquet(folder / "train-[0].parquet", [["a"], ["b"]], image_id=["x", "y"])
+    write_parquet(folder / "train-[1].parquet", [["b"]], image_id=["z"])
+    images = load_data("shards", "train", data_dir=folder)
+    assert isinstance(images.source, ShardImages)
+    rows = [row for batch in ShardBatches(images.source.index, 2, 0) for row in batch]
+    assert {row.number: row.image["bytes"] for row in rows} == {0: encoded(0), 1: encoded(1), 2: encoded(0)}
+
+
+def test_members_with_two_endings_are_other_images(tmp_path: Path) -> None:
+    """A key ends at the first dot, so `0.depth.png` is no image `0.png`, and `0.meta.json` no labels `0.json`."""
+    samples = {
+        f"v1.0/{number}": {"depth.png": encoded(50 + number)}
+        | sample(number, "a", "b", kind="jpg")
+        | {"meta.json": b'{"labels": ["x"]}'}
+        for number in range(3)
+    }
+    samples["v1.0/"] = {"_1.png": b"what macOS adds"}
+    write_tar(tmp_path / "train-0.tar", samples)
+    images = load_data("shards", "train", data_dir=tmp_path)
+    assert (images.label_names, images.image_ids) == (["a", "b"], ["v1.0/0", "v1.0/1", "v1.0/2"])
+    assert [images.encoded(row)["bytes"] for row in range(3)] == [encoded(row, "jpeg") for row in range(3)]
+
+
 def test_a_folder_is_indexed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tar(tmp_path / "train" / "0.tar", {f"{number}": sample(number, "a", "b") for number in range(3)})
     first = load_data("shards", "train", data_dir=tmp_path)
@@ -95,6 +142,8 @@ def test_the_index_of_a_read_only_folder_is_kept_in_the_cache(tmp_path: Path, mo
         ({"0": sample(0, "a")}, "there is 1 label: give at least two"),
         ({"0": {"png": encoded(0)}}, "image '0' has no member 0.json"),
         ({"0": {"png": encoded(0), "json": b"[1]"}}, "image '0' has no JSON object in 0.json"),
+        ({"0": sample(0, "a", "b") | {"JPG": encoded(1)}}, "image '0' has several members, 0.png and 0.JPG"),
+        ({"0.v1": sample(0, "a", "b")}, "0.v1.png has two endings, and image '0' has no member with one"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, samples: dict[str, dict[str, bytes]], message: str) -> None:
@@ -102,7 +151,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, samples: dict[str, dict[st
     with pytest.raises(InputError) as caught:
         load_data("shards", "train", data_dir=tmp_path)
     assert message in str(caught.value)
-    assert not (tmp_path / "shards.json").exists()
+    assert not [*tmp_path.rglob("shards.json")]
 
 
 def test_labels_of_a_file(tmp_path: Path) -> None:

@@ -2,16 +2,21 @@
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
+from PIL import Image
 
 from sct_hf.data import load_data
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.contents import image_contents
+from sct_hf.data.image_sources import ImageColumn
 from sct_hf.data.shards import write
 from sct_hf.data.shards.write import write_shards
 from sct_hf.errors import InputError
@@ -114,6 +119,44 @@ def test_another_plan_starts_again(tmp_path: Path, images: LabelledImages, monke
     write_shards(images, tmp_path / "other", kind="parquet", count=4, seed=1)
     one, two = (load_data("shards", "train", data_dir=tmp_path / name).image_ids for name in ("train", "other"))
     assert one == two
+
+
+@pytest.mark.parametrize("column", [False, True], ids=["files", "column"])
+def test_changed_images_start_again(
+    tmp_path: Path, images: LabelledImages, monkeypatch: pytest.MonkeyPatch, column: bool
+) -> None:
+    """Images with the same names and labels, but other content, are not mixed with those of a stopped call."""
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def read() -> LabelledImages:
+        if not column:
+            return images
+        cells = [{"bytes": data, "path": None} for data, _ in as_rows(images).values()]
+        column_of_bytes = Dataset.from_dict({"image": cells}, features=Features({"image": ImageFeature()}))
+        return replace(images, source=ImageColumn(column_of_bytes))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "index_shards", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write_shards(read(), tmp_path / "train", kind="parquet", count=4, seed=0)
+    changed = Path(images.encoded(5)["path"])
+    Image.new("RGB", (9, 9)).save(changed)
+    assert as_rows(read())["p5"][0] == changed.read_bytes()
+    write_shards(read(), tmp_path / "train", kind="parquet", count=4, seed=0)
+    assert as_rows(load_data("shards", "train", data_dir=tmp_path)) == as_rows(images)
+
+
+def test_the_current_folder_is_refused(
+    tmp_path: Path, images: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for folder in (Path("."), Path.cwd()):
+        with pytest.raises(InputError, match="the folder that you are in"):
+            write_shards(images, folder, kind="parquet", count=2, seed=0)
+    write_shards(images, Path("train"), kind="parquet", count=2, seed=0)
 
 
 def test_a_folder_with_files_is_not_touched(tmp_path: Path, images: LabelledImages) -> None:
