@@ -88,7 +88,7 @@ def _row(archive: tarfile.TarFile, file: Path, sample: _Sample, columns: Mapping
 
     key = sample.key
     try:
-        told = json.loads(content(sample.labels)) if sample.labels else None
+        told: Any = json.loads(content(sample.labels)) if sample.labels else None
         labels, unknown, image_id = (
             told.get(name) for name in (columns.get("labels", "labels"), "unknown", "image_id")
         )
