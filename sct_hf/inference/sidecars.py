@@ -1,11 +1,13 @@
 """Sidecars: a file with its tags beside each image, `photo.jpg.json` or `photo.jpg.xmp`."""
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sct_hf.errors import InputError
-from sct_hf.files import atomic_write
+from sct_hf.files import PARTIAL, atomic_write
 from sct_hf.inference.formats import entry_of
 from sct_hf.inference.rows import row_of
 from sct_hf.inference.settings import NAMED, settings_digest
@@ -32,6 +34,8 @@ class Sidecars:
         self.kind = kind
         self._digest = settings_digest(settings)
         self._model = str(settings[NAMED])
+        self._since = time.time()
+        self._tidied: set[Path] = set()
 
     def path_of(self, image: Path) -> Path:
         """The sidecar of an image."""
@@ -69,9 +73,24 @@ class Sidecars:
             content = self._json(result, before) if self.kind == "json" else self._xmp(result, before)
         except InputError as error:
             raise InputError(f"{path.name!r} was left as it is: {error}") from error
+        self._remove_leftovers(path.parent)
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
         return path
+
+    def _remove_leftovers(self, folder: Path) -> None:
+        """Remove, once, what a run that was killed left half-written beside images of a folder.
+
+        A file that is younger than this run may be another run's, and stays.
+        """
+        if folder in self._tidied:
+            return
+        self._tidied.add(folder)
+        with suppress(OSError):
+            for path in folder.glob(f"{PARTIAL}*-????????.{self.kind}"):
+                image = path.with_name(path.stem[len(PARTIAL) : -len("-????????")])
+                if image.is_file() and path.stat().st_mtime < self._since:
+                    path.unlink()
 
     def _json(self, result: Tags, before: bytes | None) -> bytes:
         if before is not None and _own_json(before) is None:
@@ -88,6 +107,6 @@ def _own_json(content: bytes) -> dict[str, Any] | None:
     """What this class wrote, or None if another program did."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and {_SETTINGS, "tags", "model"} <= found.keys() else None

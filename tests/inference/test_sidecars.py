@@ -1,17 +1,20 @@
 """Sidecars: what exiftool reads of them, what stays of other programs' files, and which images are done."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sct_hf import InputError
 from sct_hf.inference.sidecars import Sidecars
 from sct_hf.inference.tagger import Tags
-from sct_hf.inference.xmp import merged
+from sct_hf.inference.xmp import OWN, merged, own_fact
 
 SETTINGS = {"model": "org/tagger", "weights": "a1", "top_k": 3}
 TAGS = [("dog", 0.75), ("potted <plant> & \u2603", 0.5)]
@@ -32,9 +35,20 @@ FOREIGN = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 needs_exiftool = pytest.mark.skipif(shutil.which("exiftool") is None, reason="needs exiftool")
 
 
-def exif(path: Path) -> dict[str, object]:
-    done = subprocess.run(["exiftool", "-json", "-struct", "-all", path], capture_output=True, text=True, check=True)
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+SUBJECT = "<dc:subject><r:Bag>{}</r:Bag></dc:subject>"
+
+
+def exif(path: Path, *options: str) -> dict[str, object]:
+    command = ["exiftool", "-json", "-struct", "-all", *options, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)[0]
+
+
+def xmp(properties: str, attributes: str = "") -> bytes:
+    """An XMP file of another program, with another prefix for RDF."""
+    spaces = f'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:own="{OWN}" xmlns:p="urn:p"'
+    return f'<r:RDF xmlns:r="{RDF}"><r:Description {spaces} {attributes}>{properties}</r:Description></r:RDF>'.encode()
 
 
 def keywords(content: bytes) -> list[str | None]:
@@ -84,6 +98,89 @@ def test_fields_and_keywords_of_other_programs_stay(photo) -> None:
     assert exif(file)["Subject"] == ["work", "dog"]
 
 
+@needs_exiftool
+@pytest.mark.parametrize("layout", ["Compact=NoIndent", "Compact=Shorthand"])
+def test_tags_can_be_replaced_after_exiftool_changed_the_file(photo, layout: str) -> None:
+    sidecars = Sidecars("xmp", SETTINGS)
+    file = sidecars.write(Tags(photo, TAGS))
+    edit = ["exiftool", "-overwrite_original", "-api", layout, "-XMP:Rating=3", "-XMP-dc:Subject+=holiday", file]
+    subprocess.run(edit, capture_output=True, check=True)
+    assert sidecars.is_done(str(photo))
+    changed = Sidecars("xmp", SETTINGS | {"top_k": 1})
+    for _ in range(2):
+        changed.write(Tags(photo, [("cat", 0.9)]))
+        assert changed.is_done(str(photo))
+        assert not sidecars.is_done(str(photo))
+        found = exif(file, "-validate", "-warning", "-error", "-a")
+        assert "Error" not in found
+        assert "Warning" not in found
+        assert found["Subject"] == ["holiday", "cat"]
+        assert [found[name] for name in ("Rating", "Labels", "Scores", "Model")] == [3, ["cat"], [0.9], "org/tagger"]
+        ElementTree.fromstring(file.read_bytes())
+
+
+def test_own_properties_in_any_layout_are_read_and_replaced() -> None:
+    written = xmp(
+        SUBJECT.format("<r:li>dog</r:li><r:li>holiday</r:li>")
+        + "<own:Keywords><r:Bag><r:li>dog</r:li></r:Bag></own:Keywords>",
+        'own:Model="m" own:Settings="s"',
+    )
+    split = written.replace(b"<own:", f'</r:Description><r:Description xmlns:own="{OWN}"><own:'.encode(), 1)
+    for text in (written, split):
+        assert own_fact(text, "Settings") == "s"
+        again = merged(text, [("cat", 0.5)], {"Settings": "t"})
+        assert keywords(again) == ["holiday", "cat"]
+        assert own_fact(again, "Settings") == "t"
+        assert b'"s"' not in again
+        assert again.count(b"Settings") == 2  # one element
+        assert merged(again, [("cat", 0.5)], {"Settings": "t"}) == again
+
+
+def test_no_prefix_is_taken_for_granted() -> None:
+    unprefixed = f'<RDF xmlns="{RDF}"/>'.encode()
+    others = f'<x xmlns:rdf="urn:1" xmlns:dc="urn:2" xmlns:sct="urn:3">{unprefixed.decode()}</x>'.encode()
+    held = xmp(f"<dc:subject><Bag xmlns='{RDF}'><li>holiday</li></Bag></dc:subject>")
+    for text, words in ((unprefixed, ["dog"]), (others, ["dog"]), (held, ["holiday", "dog"])):
+        found = merged(text, TAGS[:1], {"Settings": "s"})
+        assert keywords(found) == words
+        assert own_fact(found, "Settings") == "s"
+
+
+def test_what_other_programs_wrote_stays_node_by_node() -> None:
+    qualified = (
+        '<r:li r:parseType="Resource"><r:value>holiday</r:value><p:by>me</p:by></r:li><r:li p:by="me">dog</r:li>'
+    )
+    short = '<r:li r:value="work" p:by="me"/>'
+    inner = (
+        f"<p:Pantry><r:Bag><r:li><r:Description>{SUBJECT.format('<r:li>cat</r:li>')}</r:Description></r:li></r:Bag>"
+    )
+    text = xmp(SUBJECT.format(qualified + short) + inner + "</p:Pantry>")
+    tags = [(label, 0.5) for label in ("holiday", "work", "dog", "cat")]
+    for facts in ({"Settings": "s"}, {"Settings": "t"}):
+        found = merged(text, tags, facts).decode()
+        for part in (qualified, short, inner):
+            assert part in found
+        assert found.count(">cat</rdf:li>") == 2  # in Keywords and Labels
+        assert found.count("<r:li>cat</r:li>") == 2  # in the inner list and, added, in the outer
+        assert own_fact(found.encode(), "Settings") == facts["Settings"]
+        text = found.encode()
+    assert "<r:li>cat</r:li>" in merged(text, [], {}).decode()
+
+
+def test_a_keyword_that_another_program_added_too_stays() -> None:
+    once = merged(None, TAGS[:1], {})
+    twice = once.replace(b"<rdf:li>dog</rdf:li>", b"<rdf:li>dog</rdf:li><rdf:li>dog</rdf:li>", 1)
+    assert keywords(merged(twice, TAGS[:1], {})) == ["dog"]
+    assert keywords(merged(merged(twice, TAGS[:1], {}), [], {})) == ["dog"]
+
+
+@given(st.text("a\r\n\t <>&\"'\u2028\ue000", max_size=8))
+def test_text_of_other_programs_stays_to_the_character(text: str) -> None:
+    escaped = "".join(f"&#{ord(character)};" for character in text)
+    found = ElementTree.fromstring(merged(xmp(f"<p:b>{escaped}</p:b>", f'p:a="{escaped}"'), TAGS, {}))
+    assert (found[0].get("{urn:p}a"), found[0].findtext("{urn:p}b")) == (text, text)
+
+
 def test_writing_twice_changes_nothing_and_replaces_old_tags() -> None:
     facts = {"Model": "m", "Settings": "s"}
     once = merged(None, TAGS, facts)
@@ -102,10 +199,14 @@ DAMAGED = {
     BOMB: "it declares a document type",
     "<x/>": "it has no RDF of XMP",
     "": "it is no XML",
+    "<x>" * 2000 + "</x>" * 2000: "it is nested more than 100 deep",
+    '<?xml version="1.0" encoding="klingon"?><x/>': "it is no XML",
+    xmp("<dc:subject>holiday</dc:subject>").decode(): "its dc:subject is no list of keywords",
+    xmp("", 'dc:subject="holiday"').decode(): "its dc:subject is no list of keywords",
 }
 
 
-@pytest.mark.parametrize("text", DAMAGED)
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
 def test_what_is_no_xmp_is_left_as_it_is(photo, text: str) -> None:
     file = photo.with_name("a b.JPG.xmp")
     file.write_text(text)
@@ -119,8 +220,9 @@ def test_what_is_no_xmp_is_left_as_it_is(photo, text: str) -> None:
 def test_a_json_file_of_another_program_is_left_as_it_is(photo) -> None:
     file = photo.with_name("a b.JPG.json")
     sidecars = Sidecars("json", SETTINGS)
-    for text in ('{"title": "a b.JPG", "photoTakenTime": {}}', "[1]", "no json", "\xff"):
+    for text in ('{"title": "a b.JPG", "photoTakenTime": {}}', "[1]", "no json", "\xff", "[" * 100_000):
         file.write_text(text, encoding="latin-1")
+        assert not sidecars.is_done(str(photo))
         with pytest.raises(InputError, match=r"it is another program's file; give --sidecars xmp, or --output"):
             sidecars.write(Tags(photo, TAGS))
         assert file.read_text(encoding="latin-1") == text
@@ -140,3 +242,21 @@ def test_an_image_is_done_by_a_sidecar_of_the_same_settings(photo, kind: str) ->
     assert not Sidecars(kind, SETTINGS | {"top_k": 4}).is_done(str(photo))
     with pytest.raises(InputError, match="no file that could have a sidecar"):
         sidecars.write(Tags(Path("shard.parquet#1"), TAGS))
+
+
+@pytest.mark.parametrize("kind", ["json", "xmp"])
+def test_what_a_killed_run_left_half_written_is_removed(photo, kind: str) -> None:
+    names = [
+        f".partial-{photo.name}-abcd_123.{kind}",
+        f".partial-no image-abcd_123.{kind}",
+        f".partial-{photo.name}-abcd_123.csv",
+        f"{photo.name}-abcd_123.{kind}",
+        f".partial-{photo.name}-young_12.{kind}",
+    ]
+    for name in names:
+        photo.with_name(name).write_text("half")
+        changed = 4e9 if "young" in name else 1  # a young one is of a run that goes on beside this one
+        os.utime(photo.with_name(name), (changed, changed))
+    sidecars = Sidecars(kind, SETTINGS)
+    written = sidecars.write(Tags(photo, TAGS))
+    assert sorted(path.name for path in photo.parent.iterdir()) == sorted([*names[1:], photo.name, written.name])
