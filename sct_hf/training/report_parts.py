@@ -161,8 +161,9 @@ def _reliability(name: str, scores: np.ndarray, targets: np.ndarray) -> Curve:
 
 def confusion_table(predictions: Predictions, thresholds: np.ndarray) -> Table:
     """For labels that are predicted wrongly: what the images show, most first."""
-    _, scores, targets, names, *_ = predictions
-    wrong, there, missed = confusions(scores, targets, thresholds)
+    caption, columns = _limited(predictions, _ROWS, "others take no part."), _most_frequent(predictions, _ROWS)
+    _, scores, targets, names, *_ = _of(predictions, columns)  # counts of pairs grow with the square of the labels
+    wrong, there, missed = confusions(scores, targets, thresholds[columns])
     shares = (targets == 1).mean(axis=0)
     rate = there / np.maximum(wrong, 1)[:, None]
     excess = there - wrong[:, None] * shares  # images beyond what the label's frequency explains
@@ -172,7 +173,7 @@ def confusion_table(predictions: Predictions, thresholds: np.ndarray) -> Table:
         if there[row, column] and excess[row, column] > 0:
             counts = (there[row, column], rate[row, column], shares[column], missed[row, column])
             rows.append([names[row], wrong[row], names[column], *counts])
-    columns = [
+    shown = [
         Column("predicted wrongly"),
         Column("images", "count", help="Images where the label is predicted, but absent"),
         Column("there instead"),
@@ -181,7 +182,7 @@ def confusion_table(predictions: Predictions, thresholds: np.ndarray) -> Table:
         Column("usual share", "percent", help="Share of all images that show the other label"),
         Column("missed", "count", help="How many of them show the other label, which is not predicted"),
     ]
-    return Table(columns, rows)
+    return Table(shown, rows, caption)
 
 
 def label_counts(summaries: Sequence[Summary]) -> Table:

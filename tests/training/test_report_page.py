@@ -13,12 +13,13 @@ from sct_hf import build_model
 from sct_hf.data import LabelledImages
 from sct_hf.data.image_sources import ImageFiles
 from sct_hf.metrics.functional import multilabel_metrics
+from sct_hf.training import report_parts
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.loop import train
 from sct_hf.training.report import Predictions, write_scores
 from sct_hf.training.report_images import best_and_worst
 from sct_hf.training.report_page import write_report_page
-from sct_hf.training.report_parts import training_charts
+from sct_hf.training.report_parts import confusion_table, training_charts
 from sct_hf.training.rescore import rescore
 from tests.hostile import HOSTILE_NAMES
 from tests.page_checks import ReadPage, harmless_page
@@ -167,3 +168,13 @@ def test_a_report_of_scores_before_calibration_does_not_stay(tmp_path: Path) -> 
     (tmp_path / "report.html").write_text("of the former scores")
     assert rescore(tmp_path, None, build_model("test_resnet", names, image_size=32, head="linear").config)
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "per_label.csv", "predictions.parquet"}
+
+
+def test_confusions_are_of_the_most_frequent_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix of all pairs of 20,000 labels would take gigabytes."""
+    monkeypatch.setattr(report_parts, "_ROWS", 2)
+    targets = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 1]], dtype=np.int8)  # cat and dog twice, bird once
+    scores = np.array([[0.9, 0.1, 0.9], [0.8, 0.3, 0.1], [0.2, 0.7, 0.6], [0.1, 0.2, 0.1]], dtype=np.float32)
+    table = confusion_table(Predictions(list("abcd"), scores, targets, LABELS), np.full(3, 0.5))
+    assert [row[:4] for row in table.rows] == [["cat", 1, "dog", 1]]
+    assert "The 2 labels with the most images, of 3" in table.caption
