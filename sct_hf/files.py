@@ -1,5 +1,6 @@
 """Files: atomic writing, digests, and image endings."""
 
+import glob
 import hashlib
 import os
 import shutil
@@ -15,6 +16,8 @@ IMAGE_SUFFIXES = frozenset(
 
 PARTIAL = ".partial-"
 """Prefix of incomplete files and folders; the final name follows it."""
+
+_RANDOM = 8  # letters that tempfile.mkstemp adds to a name
 
 
 @contextmanager
@@ -43,9 +46,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove incomplete files of killed processes from `folder`, while no other process writes there."""
-    for path in folder.glob(f"{PARTIAL}*"):
+def remove_partial(folder: Path, only: Path | None = None) -> None:
+    """Remove incomplete files of killed processes from `folder`, while no other process writes there.
+
+    Args:
+        folder: The folder.
+        only: The file whose incomplete ones go, if others may be written to the folder meanwhile.
+    """
+    pattern = "*"
+    if only is not None:
+        pattern = f"{glob.escape(only.stem)}-{'?' * _RANDOM}{glob.escape(only.suffix)}"
+    for path in folder.glob(f"{PARTIAL}{pattern}"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -112,7 +112,7 @@ class Problems:
     """What could not be read or written, said one by one on stderr up to a number, then counted.
 
     Args:
-        shown: Whether what could not be read is said; tables in a terminal show it already.
+        shown: Whether they are said; tables in a terminal show them already.
 
     Attributes:
         count: How many there are.
@@ -123,10 +123,10 @@ class Problems:
         self._shown = shown
         self._said = self._silent = 0
 
-    def add(self, text: str, *, always: bool = False) -> None:
-        """Say and count one; `always` says it in any case."""
+    def add(self, text: str) -> None:
+        """Say and count one."""
         self.count += 1
-        if not (self._shown or always):
+        if not self._shown:
             return
         if self._said == _SHOWN:
             self._silent += 1

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -152,14 +153,17 @@ def tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], **optio
         if folder is not None and folder.exists() and not folder.is_dir():
             raise InputError(f"{name} is {str(folder)!r}, a file: give a folder")
     try:
-        return _tag(arguments, load, options)
+        with closing(Lookup()) as lookup:
+            return _tag(arguments, load, options, lookup)
     except BrokenPipeError:
         raise
     except OSError as error:  # a folder that cannot be written, or a full disk
         raise InputError(str(error)) from error
 
 
-def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], options: dict[str, Any]) -> int:
+def _tag(
+    arguments: argparse.Namespace, load: Callable[[Limits], Tagger], options: dict[str, Any], lookup: Lookup
+) -> int:
     drawn = arguments.heatmaps is not None or arguments.masks is not None
     place = place_of(arguments)
     if arguments.engine not in (_MODEL, _RAY):
@@ -178,13 +182,16 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
         tagger.engine = make_engine(arguments.engine, tagger.model)
     choosing = {name: getattr(arguments, name) for name in ("threshold", "top_k", "profile", "abstain")} | options
     maps = arguments.boxes or drawn
-    lookup = Lookup()
-    settings = partial(run_settings, tagger, engine=_engine_name(arguments.engine), boxes=maps, **choosing)
+    level = MASK_LEVEL if arguments.mask_level is None else arguments.mask_level
+    pictures: dict[str, Any] = {
+        name: str(folder) for name in ("heatmaps", "masks") if (folder := getattr(arguments, name)) is not None
+    }
+    pictures |= {"mask_level": level} if "masks" in pictures else {}
+    settings = partial(run_settings, tagger, engine=_engine_name(arguments.engine), boxes=maps, **choosing, **pictures)
     drawings: dict[str, Callable[[Tags], Any]] = {}
     wanted = lookup.ask
     if arguments.sidecars is not None:
         sidecars = Sidecars(arguments.sidecars, settings())
-        drawings["sidecar"] = sidecars.write
         wanted = partial(lookup.ask, is_done=sidecars.is_done)
     found = _found(arguments, partial(load, limits), tagger, sources, wanted, {"maps": maps, **choosing})
     own = arguments.threshold is None and not options.get("labels")
@@ -193,30 +200,39 @@ def _tag(arguments: argparse.Namespace, load: Callable[[Limits], Tagger], option
         print(in_line(f"no tags of {named}: the profile has no threshold for them"), file=sys.stderr)
     if arguments.masks is not None:
         names = options.get("labels") or tagger.label_names
-        level = MASK_LEVEL if arguments.mask_level is None else arguments.mask_level
         drawings["mask"] = MaskFolder(arguments.masks, paths, names, level).write
     if arguments.heatmaps is not None:
         arguments.heatmaps.mkdir(parents=True, exist_ok=True)
         drawings["heatmap"] = partial(_write_heatmaps, limits, arguments.heatmaps, common_folder(paths))
+    if arguments.sidecars is not None:
+        drawings["sidecar"] = sidecars.write  # the last, as it says that the image is done
     columns = Columns(tagger.pipeline.marks_seen(options.get("labels")), arguments.abstain is not None, maps)
     problems = Problems(shown=not (place.format == "table" and place.path is None and sys.stdout.isatty()))
     with open_place(place, arguments, columns, settings, lookup) as add:
         tagged = 0
         for result in progress_bar(found, shown=True, unit=" images", delay=_SILENT, leave=False):
-            for what, draw in drawings.items() if result.error is None else ():
-                try:
-                    draw(result)
-                except (InputError, LimitError, OSError) as error:
-                    problems.add(f"{result.path}: no {what}: {error}", always=True)
-            if result.error is None:
+            if (error := result.error or _draw(result, drawings)) is None:
                 tagged += 1
             else:
-                problems.add(f"{result.name}: {result.error}")
-            add(row_of(result))
+                problems.add(f"{result.name}: {error}")
+            add(row_of(result) | {"error": error})
+    for folder, name in sources.passed_over.items():
+        said = f"{folder}: it has images, so {name!r} and other files of many images were passed over; name them too"
+        print(in_line(said), file=sys.stderr)
     problems.close()
     if place.says_counts or lookup.done or lookup.repeated:
         print(summary(tagged, lookup, problems), file=sys.stderr)
     return 1 if problems.count else 0
+
+
+def _draw(result: Tags, drawings: dict[str, Callable[[Tags], Any]]) -> str | None:
+    """Write what belongs to an image, up to the first that fails; why it failed."""
+    for what, draw in drawings.items():
+        try:
+            draw(result)
+        except (InputError, LimitError, OSError) as error:
+            return f"no {what}: {error}"
+    return None
 
 
 def _found(

@@ -1,6 +1,8 @@
 """A checkpoint run by another engine while tagging: pixels in, scores out."""
 
+import json
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +15,7 @@ from sct_hf.export.formats import FORMATS
 from sct_hf.export.graph import SCORES, make_graph
 from sct_hf.export.onnx_file import write_onnx
 from sct_hf.export.optional import require
+from sct_hf.export.output_folder import METADATA
 from sct_hf.export.runners import Runner, onnx_runner, openvino_runner
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
@@ -50,6 +53,7 @@ def make_engine(name: str, model: PreTrainedModel) -> Engine:
             run = ENGINES[name](path, torch.get_num_threads())
     else:
         run = _opened(name)
+        _check_labels(Path(name), model)
     _check(name, run, model)
     return lambda pixels: run(pixels)[_PLACE]
 
@@ -77,3 +81,20 @@ def _check(name: str, run: Runner, model: BackbonePreTrainedModel) -> None:
         raise InputError(f"engine is {name!r}, whose {SCORES} cannot be computed ({error})") from error
     if found != wanted:
         raise InputError(f"engine is {name!r}, which gives scores of shape {found}, where the model has {wanted}")
+
+
+def _check_labels(path: Path, model: BackbonePreTrainedModel) -> None:
+    """Refuse a file whose export has other labels, by the metadata of its folder if they are there."""
+    places = (path.parents[len(Path(form.file).parts) - 1] for form in FORMATS.values() if path.match(form.file))
+    try:
+        content = json.loads((next(places, path.parent) / METADATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    labels = content.get("labels") if isinstance(content, dict) else None
+    if isinstance(labels, list) and labels != model.config.label_names:
+        differing = zip_longest(labels, model.config.label_names)
+        found, wanted = next((one, other) for one, other in differing if one != other)
+        raise InputError(
+            f"engine is {str(path)!r}, an export of another checkpoint: it has the label {found!r} where the model "
+            f"has {wanted!r}. Give its own checkpoint by model, or export this one"
+        )

@@ -3,7 +3,7 @@
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from lzma import LZMAError
 from pathlib import Path
@@ -13,6 +13,7 @@ from sct_hf.errors import InputError
 from sct_hf.extras import install_line
 from sct_hf.files import IMAGE_SUFFIXES
 from sct_hf.inference.items import Item
+from sct_hf.inference.lookup import Owners
 
 _BLOCK = 512  # bytes of a tar's block
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # what gzip, bzip2, xz and zstd begin with
@@ -28,10 +29,30 @@ Wanted = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns that the user named: of the images, and of their names."""
+    """Columns that the user named: of the images, and of their names.
+
+    Attributes:
+        image: Of the images.
+        name: Of their names.
+        owners: Whose each of these names is, in all tables of a run.
+    """
 
     image: str | None = None
     name: str | None = None
+    owners: Owners = field(default_factory=Owners)
+
+    def item(self, place: str, named: Any, wanted: Wanted) -> Item | None:
+        """The item of a row, without its image yet; None if it is not wanted.
+
+        `place` is the row's, such as `shard.parquet#17`, and `named` the cell of its name. A name that another row
+        has is an error, since results could not tell the two apart.
+        """
+        name, error = place if named in (None, "") else str(named), None
+        if isinstance(named, Exception):
+            name, error = place, f"its name cannot be read: {named}"
+        elif self.name is not None and name != place and not self.owners.claim(name, place):
+            name, error = place, f"its name, {name!r} in {self.name!r}, is that of another row: give one that differs"
+        return Item(name, None, error) if wanted(name) else None
 
 
 def parquet_items(path: Path, columns: Columns, wanted: Wanted) -> Iterator[Item]:
@@ -59,8 +80,8 @@ def parquet_items(path: Path, columns: Columns, wanted: Wanted) -> Iterator[Item
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
             try:
-                yield from _group_items(file, path, group, start, column, columns.name, wanted)
-            except (OSError, arrow.ArrowException) as error:
+                yield from _group_items(file, path, group, start, column, columns, wanted)
+            except (OSError, ValueError, arrow.ArrowException) as error:
                 name = f"{path}#{start}-{start + count - 1}"
                 if wanted(name):
                     yield Item(name, None, f"these rows cannot be read: {error}")
@@ -68,26 +89,40 @@ def parquet_items(path: Path, columns: Columns, wanted: Wanted) -> Iterator[Item
 
 
 def _group_items(
-    file: Any, path: Path, group: int, start: int, column: str, naming: str | None, wanted: Wanted
+    file: Any, path: Path, group: int, start: int, column: str, columns: Columns, wanted: Wanted
 ) -> Iterator[Item]:
     """Images of a row group. Their bytes are read only if one of them is wanted."""
     count = file.metadata.row_group(group).num_rows
     of_paths = str(file.schema_arrow.field(column).type) in _TEXTS
     named: list[Any] = [None] * count
-    if naming or of_paths:
-        named = file.read_row_group(group, columns=[naming or column]).column(0).to_pylist()
-    if of_paths and not naming:
-        named = [text and str(_found(text, path.parent)) for text in named]
-    names = [f"{path}#{start + row}" if text in (None, "") else str(text) for row, text in enumerate(named)]
-    asked = [wanted(name) for name in names]
+    if columns.name or of_paths:
+        named = _values(file.read_row_group(group, columns=[columns.name or column]).column(0))
+    if of_paths and not columns.name:
+        named = [str(_found(text, path.parent)) if text and isinstance(text, str) else text for text in named]
+    asked = [columns.item(f"{path}#{start + row}", text, wanted) for row, text in enumerate(named)]
     if not any(asked):
         return
-    rows = zip(names, asked, strict=True)
+    rows = iter(asked)
     for batch in file.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
-        for value in batch.column(0).to_pylist():
-            name, is_asked = next(rows)
-            if is_asked:
-                yield item_of_value(name, value, path.parent)
+        for value in _values(batch.column(0)):
+            if (item := next(rows)) is not None:
+                yield item if item.error else item_of_value(item.name, value, path.parent)
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a column of Arrow; the error in place of one that is none, such as text that is not UTF-8."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except ValueError:
+        values = [_value(cell) for cell in column]
+    return values
+
+
+def _value(cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except ValueError as error:
+        return error
 
 
 def item_of_value(name: str, value: Any, folder: Path) -> Item:
@@ -100,6 +135,8 @@ def item_of_value(name: str, value: Any, folder: Path) -> Item:
     """
     if isinstance(value, dict):
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
+    if isinstance(value, Exception):
+        return Item(name, None, f"the row cannot be read: {value}")
     if value is None or value == "":
         return Item(name, None, "the row has no image")
     if isinstance(value, str):
@@ -110,7 +147,10 @@ def item_of_value(name: str, value: Any, folder: Path) -> Item:
 def _found(text: str, folder: Path) -> Path:
     given = Path(text)
     beside = folder / text
-    return beside if not given.exists() and beside.exists() else given
+    try:
+        return beside if not given.exists() and beside.exists() else given
+    except (OSError, ValueError):  # a name that no file can have
+        return given
 
 
 def _image_column(file: Any) -> str:
@@ -125,9 +165,17 @@ def _image_column(file: Any) -> str:
     ]
     texts = [name for name, kind in kinds.items() if kind in _TEXTS]
     if not found and texts and file.metadata.num_rows:
-        first = next(file.iter_batches(1, columns=texts, use_threads=False)).to_pylist()[0]
-        found = [name for name in texts if Path(first[name] or "").suffix.lower() in IMAGE_SUFFIXES]
+        found = [name for name in texts if Path(_first_text(file, name)).suffix.lower() in IMAGE_SUFFIXES]
     return chosen_column(found, list(kinds))
+
+
+def _first_text(file: Any, name: str) -> str:
+    """The first text of a column, or "" if there is none."""
+    for batch in file.iter_batches(_ROWS, columns=[name], use_threads=False):
+        for value in _values(batch.column(0)):
+            if value and isinstance(value, str):
+                return value
+    return ""
 
 
 def chosen_column(found: list[str], names: list[str]) -> str:
@@ -168,11 +216,17 @@ def tar_items(path: Path, wanted: Wanted) -> Iterator[Item]:
         with tarfile.open(path, "r|*") as members:
             for member in members:
                 file = Path(member.name)
-                if not member.isfile() or file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+                is_link = member.issym() or member.islnk()
+                if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+                    continue
+                if not (member.isfile() or is_link):
                     continue
                 count += 1
                 name = f"{path}/{member.name.removeprefix('./')}"
-                if wanted(name) and (stream := members.extractfile(member)) is not None:
+                if is_link:
+                    error = f"it is a link to {member.linkname!r}: pack the archive with copies instead of links"
+                    yield from [Item(name, None, error)] * wanted(name)
+                elif wanted(name) and (stream := members.extractfile(member)) is not None:
                     content = stream.read()
                     if len(content) < member.size:
                         raise tarfile.ReadError("unexpected end of data")
@@ -220,9 +274,17 @@ def dataset_items(folder: Path, columns: Columns, wanted: Wanted) -> Iterator[It
     for split, (images, names) in cells.items():
         place = f"{folder}[{split}]" if split else str(folder)
         for row in range(len(images)):
-            name = f"{place}#{row}" if names is None else str(names[row])
-            if wanted(name):
-                yield item_of_value(name, images[row], folder)
+            named = None if names is None else _cell(names, row)
+            if (item := columns.item(f"{place}#{row}", named, wanted)) is not None:
+                yield item if item.error else item_of_value(item.name, _cell(images, row), folder)
+
+
+def _cell(column: Any, row: int) -> Any:
+    """A cell of a data set, or the error that reading it gives."""
+    try:
+        return column[row]
+    except Exception as error:  # damaged files make datasets raise almost anything
+        return error
 
 
 def _cells(datasets: Any, table: Any, columns: Columns) -> tuple[Any, Any]:

@@ -56,7 +56,7 @@ class Table:
 
 
 class JsonLines:
-    """One object a line: `path`, `tags` with `label` and `score` each, and `error` if the image could not be read."""
+    """One object a line: `path`, `tags` with `label` and `score` each, and `error` if anything failed."""
 
     def __init__(self, columns: Columns) -> None: ...
 
@@ -163,8 +163,8 @@ def entry_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tags(row: dict[str, Any]) -> str:
-    if row["error"]:
-        return in_line(f"error: {row['error']}")
     unsure = row.get("unsure") or [False] * len(row["labels"])
     marked = zip(row["labels"], row["scores"], unsure, strict=True)
-    return in_line(", ".join(f"{label} {score:.2f}{'?' * doubt}" for label, score, doubt in marked) or "(no tag)")
+    said = [f"{label} {score:.2f}{'?' * doubt}" for label, score, doubt in marked]
+    said += [f"error: {row['error']}"] if row["error"] else []
+    return in_line(", ".join(said) or "(no tag)")

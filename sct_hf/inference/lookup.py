@@ -1,4 +1,4 @@
-"""Which images are done: names in a temporary file, so that memory does not grow with their number."""
+"""Names of images in temporary files, so that memory does not grow with their number: which are done, and whose."""
 
 import hashlib
 import sqlite3
@@ -18,15 +18,7 @@ class Lookup:
         self.done = 0
         self.repeated = 0
         self.key: Callable[[str], str] = str
-        self._table = sqlite3.connect("", isolation_level=None)  # a file without a name, gone with the process
-        for command in (
-            "PRAGMA journal_mode = OFF",
-            "PRAGMA synchronous = OFF",
-            "PRAGMA cache_size = -16000",  # 16 MB
-            "CREATE TABLE names (digest BLOB PRIMARY KEY, is_done INTEGER) WITHOUT ROWID",
-            "BEGIN",
-        ):
-            self._table.execute(command)
+        self._table = _table("digest BLOB PRIMARY KEY, is_done INTEGER")
 
     def mark_done(self, name: str) -> None:
         """Mark an image as done before."""
@@ -54,6 +46,34 @@ class Lookup:
     def close(self) -> None:
         """Free the file."""
         self._table.close()
+
+
+class Owners:
+    """Which row has which name."""
+
+    def __init__(self) -> None:
+        self._table = _table("digest BLOB PRIMARY KEY, owner BLOB")
+
+    def claim(self, name: str, owner: str) -> bool:
+        """Take a name for a row, such as `shard.parquet#17`; whether no other row has it."""
+        entry = (_digest(name), _digest(owner))
+        if self._table.execute("INSERT OR IGNORE INTO names VALUES (?, ?)", entry).rowcount:
+            return True
+        return bool(self._table.execute("SELECT 1 FROM names WHERE digest = ? AND owner = ?", entry).fetchone())
+
+
+def _table(columns: str) -> sqlite3.Connection:
+    """An empty table `names` in a file without a name, gone with the process."""
+    table = sqlite3.connect("", isolation_level=None)
+    for command in (
+        "PRAGMA journal_mode = OFF",
+        "PRAGMA synchronous = OFF",
+        "PRAGMA cache_size = -16000",  # 16 MB
+        f"CREATE TABLE names ({columns}) WITHOUT ROWID",
+        "BEGIN",
+    ):
+        table.execute(command)
+    return table
 
 
 def _digest(name: str) -> bytes:

@@ -1,12 +1,12 @@
 """Where rows go: a stream, a file, or a folder of parts. Each is a context that gives a function to add a row."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from sct_hf.files import remove_partial
 from sct_hf.inference.formats import TEXTS, TextFormat
 from sct_hf.inference.lookup import Lookup
 from sct_hf.inference.parts import Parts
@@ -77,16 +77,17 @@ def in_file(path: Path, form: str, columns: Columns, settings: dict[str, Any], l
         lookup: It learns what is done.
     """
     hidden = hidden_folder(path)
-    with Parts(hidden, ROW_FORMATS["jsonl"], columns, settings, lookup) as parts:
+    with Parts(hidden, ROW_FORMATS["jsonl"], columns, settings, lookup, file=path) as parts:
+        remove_partial(path.parent, path)
         try:
             yield parts.add
             parts.write()
             write_whole(parts.rows(), columns, ROW_FORMATS[form], path)
         except BaseException:
             if parts.is_empty:
-                shutil.rmtree(hidden)
+                parts.clear()
             raise
-        shutil.rmtree(hidden)
+        parts.clear()
 
 
 def hidden_folder(path: Path) -> Path:

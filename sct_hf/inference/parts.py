@@ -1,9 +1,12 @@
 """Results in a folder of parts: each is written whole, and together they say what is done."""
 
+import csv
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +30,9 @@ ROWS = 10_000
 SECONDS = 60.0
 """Time after which a part is written with fewer rows: what a killed run loses at most."""
 
+# what reading a file that is not ours raises; pyarrow's errors are among them
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error)
+
 
 class Parts:
     """A folder of parts: `part-000000.parquet` and so on, and `_run.json` with the settings.
@@ -40,7 +46,8 @@ class Parts:
         columns: The rows' columns.
         settings: What decides tags, see `run_settings`.
         lookup: It learns what is done.
-        field: Name of the option that gives the folder.
+        field: Name of the option that gives the folder, or the file.
+        file: The file whose parts these are, if it is not the folder that the user gave.
         clock: Seconds, of a clock that never goes back.
 
     Raises:
@@ -57,11 +64,18 @@ class Parts:
         lookup: Lookup,
         *,
         field: str = "output",
+        file: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.form, self.columns = folder, form, columns
         self._settings = {"format": form.name, **settings}
-        self._name = f"{field} is {str(folder)!r}"
+        self._name = f"{field} is {str(folder)!r}" if file is None else f"{field} is {str(file)!r}"
+        self._other = "a new or empty folder" if file is None else "another file"
+        self._instead = self._other
+        if file is not None:
+            self._name += f", with its parts in {str(folder)!r}"
+            self._instead += ", or remove the folder of parts"
+        self._is_cleared = False
         self._lookup, self._clock = lookup, clock
         lookup.key = form.key
         self._rows: list[Row] = []
@@ -72,7 +86,7 @@ class Parts:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise InputError(
-                f"{self._name}, where another run is working: wait until it ends, or choose another folder"
+                f"{self._name}, where another run is working: wait until it ends, or choose {self._other}"
             ) from error
         try:
             self._open()
@@ -117,6 +131,16 @@ class Parts:
         if os.name != "nt":  # Windows removes no open file; filelock does so there
             (self.folder / LOCK).unlink(missing_ok=True)
         self._lock.release()
+        if self._is_cleared:
+            with suppress(OSError):  # another run has begun there
+                self.folder.rmdir()
+
+    def clear(self) -> None:
+        """Remove all parts. The folder goes when the context ends: until then its lock keeps other runs out."""
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._is_cleared = True
 
     def _open(self) -> None:
         remove_partial(self.folder)
@@ -124,19 +148,18 @@ class Parts:
         if not file.exists() or not any(self.folder.glob("part-*")):
             if other := [path.name for path in self.folder.iterdir() if path.name not in (LOCK, RUN_FILE)]:
                 raise InputError(
-                    f"{self._name}, which holds {other[0]!r} but no results of an earlier run: give a new or empty "
-                    "folder"
+                    f"{self._name}, which holds {other[0]!r} but no results of an earlier run: give {self._instead}"
                 )
             with atomic_write(file) as temporary:
                 temporary.write_text(json.dumps(self._settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{self._name}, whose {RUN_FILE} is damaged ({error}): give another folder") from error
-        if others := differing(found, self._settings):
+            others = differing(json.loads(file.read_text(encoding="utf-8")), self._settings)
+        except _DAMAGED as error:
+            raise InputError(f"{self._name}, whose {RUN_FILE} is damaged ({error}): give {self._instead}") from error
+        if others:
             raise InputError(
-                f"{self._name}, which holds results of other settings: {', '.join(others)}. Give another folder, or "
-                "the same settings"
+                f"{self._name}, which holds results of other settings: {', '.join(others)}. Give the same settings, "
+                f"or {self._instead}"
             )
         for part in self._parts():
             self._take_over(part)
@@ -159,7 +182,7 @@ class Parts:
         assert self.form.read is not None
         try:
             yield from self.form.read(part)
-        except (ValueError, KeyError, OSError) as error:  # pyarrow's errors are among them
+        except (*_DAMAGED, OSError) as error:
             raise InputError(
                 f"{self._name}, whose {part.name!r} cannot be read ({error}): remove it, and its images are tagged "
                 "again"

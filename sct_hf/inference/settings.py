@@ -24,7 +24,7 @@ def run_settings(tagger: Tagger, *, engine: str, boxes: bool, **options: Any) ->
         tagger: The tagger.
         engine: What runs the model.
         boxes: Whether results have boxes.
-        **options: Options of `Tagger.tag` that decide tags.
+        **options: Options of `Tagger.tag` that decide tags, and the folders of pictures that belong to them.
 
     Returns:
         "model", its name; "weights", its `model_digest`; the names of "labels" and their "thresholds", null where a

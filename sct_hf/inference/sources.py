@@ -3,7 +3,8 @@
 import codecs
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from sct_hf.errors import InputError
@@ -29,6 +30,9 @@ class Sources:
         id_column: Column of the images' names; by default an image is called `shard.parquet#17`, by its row from 0.
         without: A folder that is passed over: that of the output.
 
+    Attributes:
+        passed_over: The first file of many images in each folder that has images too, and so gives those alone.
+
     Raises:
         InputError: No input matches anything.
     """
@@ -37,6 +41,7 @@ class Sources:
     image_column: str | None = None
     id_column: str | None = None
     without: Path | None = None
+    passed_over: dict[str, str] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
         empty: list[str] = []
@@ -89,6 +94,10 @@ class Sources:
             found[item.image] = None
         return list(found)
 
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self.image_column, self.id_column)
+
     def _files(self, given: str | Path) -> Iterator[Path | Item]:
         """Files and data sets of one input."""
         text, path = str(given), Path(given)
@@ -106,7 +115,14 @@ class Sources:
         if is_dataset(folder):
             yield folder
             return
-        for is_kept in (_is_image, _is_container):
+        skipped: list[str] = []
+
+        def is_image(name: str) -> bool:
+            if not skipped and _is_container(name) and not name.startswith("."):
+                skipped.append(name)
+            return _is_image(name)
+
+        for is_kept in (is_image, _is_container):
             files = files_below(folder, is_kept, self.without)
             refused: list[Item] = []
             for file in files:  # the first file decides
@@ -114,6 +130,7 @@ class Sources:
                     yield from refused
                     yield file
                     yield from files
+                    self.passed_over.update((str(folder), name) for name in skipped)
                     return
                 refused.append(file)
         yield from refused
@@ -124,9 +141,9 @@ class Sources:
             if wanted(file.name):
                 yield file
         elif is_dataset(file):
-            yield from dataset_items(file, Columns(self.image_column, self.id_column), wanted)
+            yield from dataset_items(file, self._columns, wanted)
         elif file.name.lower().endswith(".parquet"):
-            yield from parquet_items(file, Columns(self.image_column, self.id_column), wanted)
+            yield from parquet_items(file, self._columns, wanted)
         elif file.name.lower().endswith(_TARS):
             yield from tar_items(file, wanted)
         elif wanted(str(file)):

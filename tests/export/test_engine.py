@@ -79,5 +79,13 @@ def test_what_an_engine_cannot_do_is_refused(exported, images) -> None:
             make_engine(name, tagger.model)
     with pytest.raises(InputError, match=r"gives scores of shape \(1, 3\), where the model has \(1, 4\)"):
         make_engine(str(exported), made([*LABELS, "sheep"]).model)
+    metadata = exported.with_name("export.json")
+    for content in ('{"labels": ["dog", "cat", "boat"]}', "[1]", "no JSON", '{"labels": 3}'):
+        metadata.write_text(content)
+        make_engine(str(exported), tagger.model)
+    metadata.write_text('{"labels": ["dog", "cow", "boat"]}')
+    with pytest.raises(InputError, match=r"another checkpoint: it has the label 'cow' where the model has 'cat'"):
+        make_engine(str(exported), tagger.model)
+    metadata.unlink()
     with pytest.raises(InputError, match=r"a model of type 'vit' has no export"):
         make_engine("onnxruntime", ViTForImageClassification(ViTConfig(hidden_size=32, num_attention_heads=4)))

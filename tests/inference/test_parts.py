@@ -1,6 +1,7 @@
 """Folders of parts: what is in them after runs that end, fail and are stopped, against the rows that were given."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sct_hf import InputError
+from sct_hf.files import atomic_write, remove_partial
 from sct_hf.inference import parts as module
 from sct_hf.inference.lookup import Lookup
 from sct_hf.inference.outputs import hidden_folder, in_file, in_folder, printed
@@ -142,6 +144,24 @@ def test_folders_that_are_not_to_be_gone_on_with_are_refused_and_stay(tmp_path) 
         begin()
 
 
+@pytest.mark.parametrize("content", ["1", "[1]", '{"path": "a", "tags": [1]}', "[" * 100_000])
+def test_a_part_that_is_not_ours_is_named(tmp_path, content: str) -> None:
+    with in_folder(tmp_path, "jsonl", COLUMNS, SETTINGS, Lookup()) as add:
+        add(row("a"))
+    (tmp_path / "part-000000.jsonl").write_text(content)
+    with (
+        pytest.raises(InputError, match=r"'part-000000.jsonl' cannot be read .*: remove it"),
+        in_folder(tmp_path, "jsonl", COLUMNS, SETTINGS, Lookup()),
+    ):
+        pass
+    (tmp_path / "_run.json").write_text(content)
+    with (
+        pytest.raises(InputError, match=r"_run.json is damaged|results of other settings"),
+        in_folder(tmp_path, "jsonl", COLUMNS, SETTINGS, Lookup()),
+    ):
+        pass
+
+
 def test_a_part_that_only_has_failures_goes(tmp_path) -> None:
     for _ in range(2):
         with in_folder(tmp_path, "parquet", COLUMNS, SETTINGS, Lookup()) as add:
@@ -168,6 +188,52 @@ def test_a_file_is_whole_or_absent_and_a_stopped_run_goes_on(tmp_path, form: str
         assert pq.read_table(path)["scores"].to_pylist() == [one["scores"] for one in ROWS]
     else:
         assert path.read_bytes() == (tmp_path / "at once").read_bytes()
+
+
+def test_a_stopped_file_of_other_settings_says_what_to_remove(tmp_path) -> None:
+    path = tmp_path / "tags.csv"
+    with pytest.raises(KeyError):
+        stop_after(ROWS[:2], path, "csv")
+    told = r"output is '.*/tags\.csv', with its parts in '.*/\.tags\.csv\.parts', .*top_k \(3 there, 4 here\)"
+    with (
+        pytest.raises(InputError, match=told + r".*another file, or remove the folder of parts$"),
+        in_file(path, "csv", COLUMNS, SETTINGS | {"top_k": 4}, Lookup()),
+    ):
+        pass
+
+
+def test_the_end_of_a_run_leaves_the_lock_of_the_next(tmp_path, monkeypatch) -> None:
+    """Another run begins at once when the lock of this one is gone."""
+    lock = hidden_folder(tmp_path / "a.csv") / module.LOCK
+
+    def then_another(remove):
+        def removed(*arguments, **options) -> None:
+            remove(*arguments, **options)
+            if not lock.exists():
+                lock.parent.mkdir(exist_ok=True)
+                lock.write_text("of another run")
+
+        return removed
+
+    with in_file(tmp_path / "a.csv", "csv", COLUMNS, SETTINGS, Lookup()) as add:
+        add(row("a"))
+        monkeypatch.setattr(shutil, "rmtree", then_another(shutil.rmtree))
+        monkeypatch.setattr(Path, "unlink", then_another(Path.unlink))
+    assert lock.read_text() == "of another run"
+
+
+def test_what_a_killed_run_left_beside_its_file_goes(tmp_path) -> None:
+    """Only what was to be this file: another run may be writing the others."""
+    kept = [".partial-tags-more-abcdefgh.csv", ".partial-tags-abcdefgh.json", ".partial-other-abcdefgh.csv"]
+    for name in [".partial-tags-abcdef_1.csv", *kept]:
+        (tmp_path / name).touch()
+    with in_file(tmp_path / "tags.csv", "csv", COLUMNS, SETTINGS, Lookup()) as add:
+        add(row("a"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "tags.csv"])
+    with atomic_write(tmp_path / "tags.csv") as temporary:
+        remove_partial(tmp_path, tmp_path / "tags.csv")
+        assert not temporary.exists()  # the pattern fits the names that atomic_write gives
+        temporary.touch()
 
 
 def test_nothing_stays_of_a_file_without_rows(tmp_path) -> None:

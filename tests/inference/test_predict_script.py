@@ -297,6 +297,54 @@ def test_a_folder_of_results_is_gone_on_with(predict, models, images, tmp_path, 
     assert "a folder takes no table; give parquet, csv or jsonl" in capsys.readouterr().err
 
 
+def test_pictures_belong_to_the_results_of_a_folder(predict, models, images, tmp_path, capsys) -> None:
+    """Results without pictures are not gone on with; an image whose picture failed is tried again."""
+    (images / "two" / "broken.jpg").unlink()
+    maps = tmp_path / "maps"
+    words = [f"--model={models['sct']}", "--threshold=0", f"--output={tmp_path}/results/", str(images)]
+    assert predict([*words, "--boxes"]) == 0
+    for option in ("heatmaps", "masks"):
+        assert predict([*words, f"--{option}={maps}"]) == 2
+        assert f"results of other settings: {option}" in capsys.readouterr().err
+    words[2] = f"--output={tmp_path}/drawn/"
+    maps.mkdir(exist_ok=True)
+    (maps / "one").write_text("where a folder is to be")
+    assert predict([*words, f"--heatmaps={maps}"]) == 1
+    rows = pq.read_table(tmp_path / "drawn").to_pylist()
+    assert [len(row["labels"]) for row in rows] == [3, 3]
+    assert [bool(row["error"]) for row in rows] == [True, False]
+    assert rows[0]["error"].startswith("no heatmap: [Errno")
+    (maps / "one").unlink()
+    capsys.readouterr()
+    assert predict([*words, f"--heatmaps={maps}"]) == 0
+    assert capsys.readouterr() == ("", "images: 1 tagged now, 1 done before\n")
+    assert len(list(maps.glob("*/*.png"))) == 6
+
+
+def test_a_sidecar_waits_for_the_pictures(predict, models, images, tmp_path, capsys) -> None:
+    (images / "two" / "broken.jpg").unlink()
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    (maps / "one").write_text("where a folder is to be")
+    words = [f"--model={models['sct']}", "--threshold=0", "--sidecars=json", f"--heatmaps={maps}", str(images)]
+    assert predict(words) == 1
+    assert [path.parent.name for path in images.rglob("*.json")] == ["two"]
+    (maps / "one").unlink()
+    capsys.readouterr()
+    assert predict(words) == 0
+    assert capsys.readouterr() == ("", "images: 1 tagged now, 1 done before\n")
+    assert len(list(maps.glob("*/*.png"))) == 6
+
+
+def test_files_that_are_passed_over_are_said_in_a_line(predict, models, images, capsys) -> None:
+    (images / "one" / "s.parquet").write_bytes(b"x")
+    assert predict([f"--model={models['sct']}", "--threshold=0", "--format=csv", str(images / "one")]) == 0
+    told = (
+        f"{images}/one: it has images, so 's.parquet' and other files of many images were passed over; name them too"
+    )
+    assert capsys.readouterr().err == f"{told}\n"
+
+
 def test_the_ending_of_a_file_chooses_its_format(predict, models, images, tmp_path, capsys) -> None:
     words = [f"--model={models['sct']}", "--threshold=0", str(images / "one")]
     found = {}

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from sct_hf import InputError
-from sct_hf.inference import walking
+from sct_hf.inference import containers, walking
 from sct_hf.inference.items import Item
+from sct_hf.inference.lookup import Lookup
 from sct_hf.inference.sources import Sources
 
 BYTES = [f"image {number}".encode() for number in range(6)]
@@ -172,6 +173,83 @@ def test_rows_that_cannot_be_read_leave_the_others() -> None:
         "a.parquet#5",
     ]
     assert found[2].error.startswith("these rows cannot be read: ")
+
+
+def test_a_bad_row_leaves_the_others() -> None:
+    cells = pa.array([None, b"a.jpg", b"\xff.jpg", b"x" * 5000 + b".jpg", b"c.jpg"])
+    texts = pa.Array.from_buffers(pa.string(), len(cells), cells.buffers())
+    pq.write_table(pa.table({"file": texts}), "paths.parquet")
+    found = items("paths.parquet")
+    named = [f"paths.parquet#{row}" if row in (0, 2) else cells[row].as_py().decode() for row in range(5)]
+    assert [item.name for item in found] == named
+    assert [item.image for item in found] == [None if row in (0, 2) else Path(named[row]) for row in range(5)]
+    assert "'utf-8' codec can't decode byte 0xff" in found[2].error
+    pq.write_table(pa.table({"image": BYTES[:5], "key": texts}), "keys.parquet")
+    found = items("keys.parquet", id_column="key")
+    assert [item.image for item in found] == [*BYTES[:2], None, *BYTES[3:5]]
+    assert (found[0].name, found[1].name) == ("keys.parquet#0", "a.jpg")
+    assert found[2].error.startswith("its name cannot be read: 'utf-8' codec")
+
+
+def test_a_row_of_a_data_set_that_cannot_be_read_leaves_the_others(monkeypatch) -> None:
+    class Broken(list):
+        def __getitem__(self, row):
+            if row == 1:
+                raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+            return super().__getitem__(row)
+
+    datasets.Dataset.from_dict({"image": BYTES[:3]}).save_to_disk("one")
+    monkeypatch.setattr(containers, "_cells", lambda *_: (Broken(BYTES[:3]), None))
+    found = items("one")
+    assert [item.image for item in found] == [BYTES[0], None, BYTES[2]]
+    assert found[1].name == "one#1"
+    assert found[1].error.startswith("the row cannot be read: 'utf-8' codec")
+
+
+def test_a_name_of_two_rows_is_an_error_of_the_second() -> None:
+    """A file that is given twice has its images twice, which is none."""
+    for file, start in (("1.parquet", 0), ("2.parquet", 3)):
+        pq.write_table(pa.table({"image": BYTES[start : start + 3], "key": list("aab")}), file)
+    lookup = Lookup()
+    given = ["1.parquet", "2.parquet", "1.parquet"]
+    found = list(Sources(given, id_column="key").items(lookup.ask))
+    told = "its name, '{}' in 'key', is that of another row: give one that differs"
+    assert found == [
+        Item("a", BYTES[0]),
+        Item("1.parquet#1", None, told.format("a")),
+        Item("b", BYTES[2]),
+        *(Item(f"2.parquet#{row}", None, told.format(key)) for row, key in enumerate("aab")),
+    ]
+    assert lookup.repeated == 3
+
+
+def test_files_of_many_images_beside_images_are_said() -> None:
+    touch("in/cover.jpg", "in/a/s.parquet", "in/a/t.tar", "in/.hidden.tar", "images/1.jpg", "images/.t.tar")
+    write_tar("tars.tar", {"1.jpg": b"one"})
+    sources = Sources(["in", "images", "tars.tar"])
+    assert [item.name for item in sources.items(lambda name: True)] == [
+        "in/cover.jpg",
+        "images/1.jpg",
+        "tars.tar/1.jpg",
+    ]
+    assert list(sources.passed_over) == ["in"]
+    assert sources.passed_over["in"] in ("s.parquet", "t.tar")
+
+
+def test_links_in_a_tar_are_errors() -> None:
+    touch("t/a.jpg")
+    os.link("t/a.jpg", "t/b.jpg")
+    os.symlink("a.jpg", "t/c.jpg")
+    os.symlink("a.txt", "t/c.txt")
+    with tarfile.open("t.tar", "w") as tar:
+        for name in ("a.jpg", "b.jpg", "c.jpg", "c.txt"):
+            tar.add(f"t/{name}")
+    first, *links = items("t.tar")
+    assert first == Item("t.tar/t/a.jpg", b"x")
+    told = "it is a link to '{}': pack the archive with copies instead of links"
+    assert links == [
+        Item(f"t.tar/t/{name}", None, told.format(of)) for name, of in (("b.jpg", "t/a.jpg"), ("c.jpg", "a.jpg"))
+    ]
 
 
 def write_tar(path: str, members: dict[str, bytes], mode: str = "w") -> None:
