@@ -71,8 +71,12 @@ def _fetched(folder: Path) -> Path:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE, cwd=folder)
         (archive,) = folder.glob("*.tgz")
         with tarfile.open(archive) as packed:
-            packed.extractall(folder, filter="data")
-    except (subprocess.SubprocessError, OSError, ValueError, tarfile.TarError) as error:
+            for name in ("package.json", *(f"dist/{file}" for file in _FILES)):
+                target = folder / "package" / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                stream = packed.extractfile(f"package/{name}")
+                target.write_bytes(stream.read() if stream else b"")
+    except (subprocess.SubprocessError, OSError, ValueError, KeyError, tarfile.TarError) as error:
         said = getattr(error, "stderr", None) or failure_reason(error)
         reason = next((line for line in said.splitlines() if line.strip()), "it says nothing").strip()
         raise InputError(f"format: npm cannot fetch {_NAME} {VERSION} ({reason}): {remedy}") from error

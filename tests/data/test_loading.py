@@ -102,5 +102,5 @@ def test_broken_bytes_are_named_by_their_image() -> None:
     column = Dataset.from_list([{"image": {"bytes": b"nothing", "path": None}}], features=Features(image=Image()))
     marks = np.zeros((1, 2), dtype=np.int8)
     broken = LabelledImages(ImageColumn(column), marks, ["ant", "bee"], ["q"], "made", "train")
-    with pytest.raises(InputError, match="the bytes of image 'q'"):
+    with pytest.raises(InputError, match=r"image 'q' .* cannot be decoded: its bytes"):
         ImageDataset(broken, eval_transform(16, MEAN, STD))[0]

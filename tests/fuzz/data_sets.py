@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Features, Image, List
+from datasets import ClassLabel, Dataset, Features, Image, List, Value
 from PIL import Image as PilImage
 
 from sct_hf.data.nus_wide import NUS_CONCEPTS
@@ -224,6 +224,16 @@ def _saved(root: Path) -> Sound:
     return Sound({"dataset": str(root / "set")}, files)
 
 
+def _shards(root: Path) -> Sound:
+    names = [[NAMES[place] for place in labels] for labels in _rows(root / "images")["labels"]]
+    content = {"image": _rows(root / "images")["image"], "labels": names}
+    features = Features({"image": Image(), "labels": List(Value("string"))})
+    paths = [root / "set" / f"train-0000{number}.parquet" for number in range(2)]
+    for number, path in enumerate(paths):
+        Dataset.from_dict(content, features=features).shard(2, number).to_parquet(path)
+    return Sound({"dataset": "shards", "data_dir": root / "set"}, {path: path.read_bytes() for path in paths})
+
+
 DATA_SETS: dict[str, list[Callable[[Path], Sound]]] = {
     "csv": [_csv, _marks],
     "jsonl": [_json_lines],
@@ -239,6 +249,7 @@ DATA_SETS: dict[str, list[Callable[[Path], Sound]]] = {
     "fiftyone": [_fiftyone, _fiftyone_samples],
     "yolo": [_yolo],
     "labelme": [_labelme],
+    "shards": [_shards],
     ANY_PLACE: [_parquet, _saved],
 }
 """Makers of data sets by the reader's name."""

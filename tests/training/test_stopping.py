@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sct_hf.training import run
+from sct_hf.training import run, run_report
 from sct_hf.training.arguments import Arguments
 from sct_hf.training.checkpoints import newest_checkpoint
 from sct_hf.training.loop import train
@@ -101,7 +101,7 @@ def test_a_signal_while_reporting_ends_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: Tiny, undisturbed: Path
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_report", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(run_report, "write_report", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(StoppedError):
             train(tiny(output_dir=tmp_path))
     assert f"{tmp_path / 'checkpoint-00000012'} is whole; to continue: " in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Read a folder of shards: streamed for training, listed for all else."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sct_hf.data.listing import Listing, Look, Record
@@ -10,6 +12,7 @@ from sct_hf.data.shards.images import ShardImages, StreamedImages
 from sct_hf.data.shards.index import INDEX, ShardIndex, read_contents
 from sct_hf.data.shards.rows import names_of_cell
 from sct_hf.data.shards.scan import open_index
+from sct_hf.errors import InputError
 
 
 def _sign(place: Path) -> dict[str, Path] | None:
@@ -59,26 +62,42 @@ def listing_of(index: ShardIndex) -> Listing:
     Raises:
         InputError: `contents.txt` is damaged.
     """
-    form, names = format_of(index.files[0]), index.label_names
-    records = []
-    for shard in index.shards:
-        file = index.folder / shard.file
-        for row, cells in enumerate(form.labels([file], index.columns)):
-            labels, unknown = (names_of_cell(cell, names) for cell in (cells.labels, cells.unknown))
-            place = f"{file}, row {row}"
-            records.append(Record(place, cells.image_id or f"{shard.file}#{row}", None, labels, unknown))
-    looks = [Look(None, int(content).to_bytes(8, "big")) for content in read_contents(index)]
-    return Listing(str(index.folder), records, list(names), images=ShardImages(index), looks=looks)
+    with _reading(index.folder):
+        form, names = format_of(index.files[0]), index.label_names
+        records = []
+        for shard in index.shards:
+            file = index.folder / shard.file
+            for row, cells in enumerate(form.labels([file], index.columns)):
+                labels, unknown = (names_of_cell(cell, names) for cell in (cells.labels, cells.unknown))
+                place = f"{file}, row {row}"
+                records.append(Record(place, cells.image_id or f"{shard.file}#{row}", None, labels, unknown))
+        looks = [Look(None, int(content).to_bytes(8, "big")) for content in read_contents(index)]
+        return Listing(str(index.folder), records, list(names), images=ShardImages(index), looks=looks)
 
 
 def _index(request: Request, problems: Problems) -> ShardIndex:
     assert request.data_dir is not None
     columns = {"image": request.image_column, "labels": request.label_column}
-    return open_index(
-        request.data_dir,
-        request.split,
-        problems,
-        columns={role: column for role, column in columns.items() if column is not None},
-        label_names=request.label_names,
-        cache_dir=request.cache_dir,
-    )
+    with _reading(request.data_dir):
+        return open_index(
+            request.data_dir,
+            request.split,
+            problems,
+            columns={role: column for role, column in columns.items() if column is not None},
+            label_names=request.label_names,
+            cache_dir=request.cache_dir,
+        )
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Name the folder in the error of a library that cannot read a shard."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # datasets and pyarrow raise almost anything on damaged files
+        reason = str(error) or type(error).__name__
+        raise InputError(
+            f"data_dir is {str(folder)!r}, where a shard cannot be read ({reason}): replace it, or take it out"
+        ) from error
