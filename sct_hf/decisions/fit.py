@@ -10,7 +10,7 @@ from scipy.special import expit
 from ..errors import InputError
 from ..metrics.calibration import calibration_metrics, reliability_curve
 from ..metrics.functional import check_scores_and_targets
-from .platt import STRENGTHS, choose_platt, log_loss
+from .platt import STRENGTHS, choose_platt, total_log_loss, uncalibrated
 from .profiles import DEFAULT_PROFILES, parse_profile
 from .thresholds import keep_order, label_thresholds, profile_facts
 
@@ -56,15 +56,14 @@ def fit_decisions(
     wanted = list(dict.fromkeys(map(parse_profile, profiles)))
     own = choose_platt(logits, targets, strengths=STRENGTHS, seed=seed)
     used = choose_platt(logits, targets, strengths=STRENGTHS[:1], seed=seed) if label_parents else own
-    scores = used.calibration.scores(logits)
     thresholds, facts = {}, {}
     for profile in wanted:
         found = label_thresholds(profile, logits, targets, used.calibration, own.calibration)
         if label_parents:
             found = keep_order(profile, found, label_names, label_parents)
         thresholds[profile.name] = [one.threshold for one in found]
-        facts[profile.name] = profile_facts(profile, found, scores, targets, label_names)
-    before = expit(logits)
+        facts[profile.name] = profile_facts(profile, found, used.calibration, logits, targets, label_names)
+    before = total_log_loss(uncalibrated(len(label_names)), logits, targets) / int((targets >= 0).sum())
     return Decisions(
         calibration={"slope": used.calibration.slope.tolist(), "shift": used.calibration.shift.tolist()},
         thresholds=thresholds,
@@ -76,8 +75,8 @@ def fit_decisions(
                     {"shrinkage": _number(strength), "log_loss": loss}
                     for strength, loss in zip(used.strengths, used.log_losses, strict=True)
                 ],
-                "before": _figures(before, targets, label_names),
-                "after": _figures(used.held_out, targets, label_names),
+                "before": _figures(expit(logits), targets, label_names, before),
+                "after": _figures(used.held_out, targets, label_names, min(used.log_losses)),
             },
             "profiles": facts,
         },
@@ -95,14 +94,15 @@ def _check(logits: ArrayLike, targets: ArrayLike, label_names: Sequence[str]) ->
         raise InputError(f"logits has infinity, the first at row {row}, label {label}: give finite numbers")
     if not ((targets == 1).any() and (targets == 0).any()):
         raise InputError("targets has no known positive or no known negative: give images with and without labels")
-    return logits.astype(np.float64), targets
+    return np.ascontiguousarray(logits), np.ascontiguousarray(targets)  # sums round the same for any layout
 
 
-def _figures(scores: np.ndarray, targets: np.ndarray, label_names: Sequence[str]) -> dict[str, Any]:
-    known = targets >= 0
+def _figures(
+    scores: np.ndarray, targets: np.ndarray, label_names: Sequence[str], mean_log_loss: float
+) -> dict[str, Any]:
     return {
         **calibration_metrics(scores, targets, label_names),
-        "log_loss": log_loss(scores[known], targets[known]),
+        "log_loss": mean_log_loss,
         "curve": reliability_curve(scores, targets),
     }
 

@@ -4,6 +4,8 @@ All guarantees are for images like those of the fit, whose scores the model was 
 """
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from scipy.stats import binom
@@ -11,8 +13,21 @@ from scipy.stats import binom
 _STEPS = 200
 
 
-def precision_threshold(scores: np.ndarray, targets: np.ndarray, level: float, confidence: float) -> float | None:
-    """The lowest threshold whose precision is at least `level`.
+def mistakes_allowed(most: int, level: float, confidence: float) -> np.ndarray:
+    """How many of n may be wrong where at least `level` of all are to be right, for each n up to `most`.
+
+    Returns:
+        (most + 1,) int64, not falling: the greatest m with P(Binomial(n, 1 − level) ≤ m) ≤ 1 − confidence; −1 if no
+        m has that.
+    """
+    counts = np.arange(1, most + 1)
+    reached = binom.ppf(1 - confidence, counts, 1 - level)  # the least m whose probability is not less
+    allowed = np.where(binom.cdf(reached, counts, 1 - level) <= 1 - confidence, reached, reached - 1)
+    return np.concatenate([[-1], allowed]).astype(np.int64)
+
+
+def precision_thresholds(scores: np.ndarray, targets: np.ndarray, level: float, confidence: float) -> np.ndarray:
+    """The lowest threshold of each label whose precision is at least `level`.
 
     Learn then test (Angelopoulos, Bates, Candès, Jordan & Lei, 2021) with fixed-sequence testing: the k highest scores
     are tested for growing k, by the exact binomial test of "the precision is below the level", and the first k that
@@ -21,41 +36,40 @@ def precision_threshold(scores: np.ndarray, targets: np.ndarray, level: float, c
     chosen one hold with it.
 
     Args:
-        scores: (M,).
-        targets: (M,) in {1, 0}.
+        scores: (M, K) in [0, 1].
+        targets: (M, K): 1, 0, or −1 unknown.
         level: The precision, in (0, 1).
         confidence: Chance that the guarantee holds, in (0, 1).
 
     Returns:
-        The threshold, or None if the images are too few or the scores too poor for it.
+        (K,) float64; infinite if the images are too few or the scores too poor for it.
     """
     ranked, hits, ends = _ranked(scores, targets)
-    least = math.ceil(math.log(1 - confidence) / math.log(level))
-    ends = ends[ends >= least]
-    passed = binom.cdf(ends - hits[ends - 1], ends, 1 - level) <= 1 - confidence
-    count = len(ends) if passed.all() else int(passed.argmin())
-    return _below(ranked, int(ends[count - 1])) if count else None
+    ranks = np.arange(1, len(scores) + 1)[:, None]
+    allowed = mistakes_allowed(len(scores), level, confidence)[1:, None]
+    tested = ends & (allowed >= 0)
+    failed = np.logical_or.accumulate(tested & (ranks - hits > allowed), axis=0)
+    return _below(ranked, np.where(tested & ~failed, ranks, 0).max(axis=0, initial=0))
 
 
-def recall_threshold(scores: np.ndarray, targets: np.ndarray, level: float, confidence: float) -> float | None:
-    """The highest threshold whose recall is at least `level`.
+def recall_thresholds(scores: np.ndarray, targets: np.ndarray, level: float, confidence: float) -> np.ndarray:
+    """The highest threshold of each label whose recall is at least `level`.
 
     The exact tolerance limit of an order statistic (Wilks, 1941): below the j-th lowest score of n positives lies at
     most 1 − level of all positives with a confidence of 1 − P(Binomial(n, 1 − level) < j).
 
-    Args and Returns: as for `precision_threshold`.
+    Args and Returns: as for `precision_thresholds`.
     """
     ranked, hits, ends = _ranked(scores, targets)
-    positives = int(hits[-1])
-    missed = np.arange(positives + 1)  # j − 1
-    allowed = binom.cdf(missed, positives, 1 - level) <= 1 - confidence
-    if not allowed[0]:
-        return None
-    wanted = positives - int(np.flatnonzero(allowed)[-1])
-    return _below(ranked, int(ends[np.searchsorted(hits[ends - 1], wanted)]))
+    positives = (targets == 1).sum(axis=0)  # (K,)
+    missed = mistakes_allowed(len(scores), level, confidence)[positives]
+    tags = (ends & (hits >= positives - missed)).argmax(axis=0) + 1
+    return _below(ranked, np.where(missed >= 0, tags, 0))
 
 
-def false_tags_threshold(scores: np.ndarray, targets: np.ndarray, level: float, confidence: float) -> float | None:
+def false_tags_threshold(
+    parts: Iterable[tuple[np.ndarray, np.ndarray]], level: float, confidence: float
+) -> float | None:
     """The lowest threshold for all labels whose mean share of false tags is at most `level`.
 
     The share of an image is its false tags / its tags, 0 without tags; unknown pairs are no tags. Learn then test with
@@ -63,28 +77,43 @@ def false_tags_threshold(scores: np.ndarray, targets: np.ndarray, level: float, 
     3.2 of the paper).
 
     Args:
-        scores: (N, C).
-        targets: (N, C): 1, 0, or −1 unknown.
+        parts: Scores (N, K) and targets (N, K), 1, 0, or −1 unknown, of the labels, some at a time.
         level: The greatest mean share, in (0, 1).
         confidence: Chance that the guarantee holds, in (0, 1).
 
     Returns:
         The threshold, or None if the guarantee is not reachable.
     """
-    known, best = targets >= 0, None
-    for threshold in np.arange(_STEPS - 1, 0, -1) / _STEPS:
-        tags = known & (scores >= threshold)
-        if hoeffding_bentkus(false_tag_share(tags, targets), len(tags), level) > 1 - confidence:
+    thresholds, best = np.arange(1, _STEPS) / _STEPS, None
+    counts: Any = 0
+    for scores, targets in parts:
+        counts = counts + _tags_reaching(scores, targets, thresholds)
+    tags, false = counts
+    for place in reversed(range(len(thresholds))):
+        share = _mean_share(false[:, place], tags[:, place])
+        if hoeffding_bentkus(share, len(tags), level) > 1 - confidence:
             break
-        if tags.any():
-            best = float(threshold)
+        if tags[:, place].any():
+            best = float(thresholds[place])
     return best
+
+
+def _tags_reaching(scores: np.ndarray, targets: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Tags and false tags of each image at each of T rising thresholds, (2, N, T)."""
+    reached = np.searchsorted(thresholds, scores, side="right")  # (N, K): how many thresholds
+    cells = reached + np.arange(len(scores))[:, None] * (len(thresholds) + 1)
+    shape = (len(scores), len(thresholds) + 1)
+    counts = (np.bincount(cells[chosen], minlength=math.prod(shape)) for chosen in (targets >= 0, targets == 0))
+    return np.stack([count.reshape(shape)[:, ::-1].cumsum(axis=1)[:, -2::-1] for count in counts])
 
 
 def false_tag_share(tags: np.ndarray, targets: np.ndarray) -> float:
     """Mean over images of false tags / tags, 0 without tags: tags (N, C) bool, of known pairs; targets (N, C)."""
-    counts, false = tags.sum(axis=1), (tags & (targets == 0)).sum(axis=1)  # (N,)
-    return float(np.divide(false, counts, out=np.zeros(len(counts)), where=counts > 0).mean())
+    return _mean_share((tags & (targets == 0)).sum(axis=1), tags.sum(axis=1))
+
+
+def _mean_share(false: np.ndarray, tags: np.ndarray) -> float:
+    return float(np.divide(false, tags, out=np.zeros(len(tags)), where=tags > 0).mean())
 
 
 def hoeffding_bentkus(mean: float, count: int, level: float) -> float:
@@ -97,14 +126,27 @@ def hoeffding_bentkus(mean: float, count: int, level: float) -> float:
 
 
 def _ranked(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores (M,) from high to low, positives among the first k (M,), and each k where the score changes after it."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, len(ranked))
-    return ranked, np.cumsum(targets[order] == 1), ends
+    """Scores from high to low, positives so far, and whether the score changes after the place: (M, K) each.
+
+    Unknown pairs come last and have a score of 0. No threshold lies there.
+    """
+    known = targets >= 0
+    order = np.argsort(np.where(known, -scores, 1), axis=0, kind="stable")
+    ranked = np.take_along_axis(np.where(known, scores, 0), order, axis=0)
+    hits = np.take_along_axis(targets == 1, order, axis=0).cumsum(axis=0)
+    left = known.sum(axis=0) - np.arange(1, len(scores) + 1)[:, None]  # known pairs after each place
+    changes = np.ones(ranked.shape, dtype=bool)
+    changes[:-1] = ranked[1:] != ranked[:-1]
+    return ranked, hits, (left == 0) | (changes & (left > 0))
 
 
-def _below(ranked: np.ndarray, tags: int) -> float:
-    """A threshold for the first `tags` scores, half-way to the next, so that rounding cannot move a score across."""
-    following = ranked[tags] if tags < len(ranked) else 0.0
-    return float((ranked[tags - 1] + following) / 2)
+def _below(ranked: np.ndarray, tags: np.ndarray) -> np.ndarray:
+    """Thresholds for the first `tags` (K,) scores, half-way to the next, so that rounding cannot move one across.
+
+    Infinite for no tags.
+    """
+    padded = np.concatenate([ranked, np.zeros((1, ranked.shape[1]))])
+    lowest, following = (
+        np.take_along_axis(padded, place[None], axis=0)[0] for place in (np.maximum(tags - 1, 0), tags)
+    )
+    return np.where(tags > 0, (lowest + following) / 2, np.inf)

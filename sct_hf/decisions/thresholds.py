@@ -7,13 +7,20 @@ import numpy as np
 from scipy.special import logit
 from scipy.stats import beta
 
+from ..metrics.parts import label_parts
 from ..model.hierarchy_sct import top_down
-from .balanced import f1_threshold
-from .guarantees import false_tag_share, false_tags_threshold, precision_threshold, recall_threshold
+from .balanced import f1_threshold_of_all, f1_thresholds
+from .guarantees import (
+    false_tag_share,
+    false_tags_threshold,
+    mistakes_allowed,
+    precision_thresholds,
+    recall_thresholds,
+)
 from .platt import LEAST_IMAGES, Calibration
 from .profiles import CONFIDENCE, Profile
 
-_GUARANTEES = {"precision": precision_threshold, "recall": recall_threshold}
+_GUARANTEES = {"precision": precision_thresholds, "recall": recall_thresholds}
 
 
 class Chosen(NamedTuple):
@@ -36,34 +43,48 @@ def label_thresholds(
     Args:
         profile: The purpose.
         logits: (N, C).
-        targets: (N, C): 1, 0, or −1 unknown.
+        targets: (N, C): 1 positive, 0 negative, −1 unknown.
         used: The calibration of the scores that the thresholds are for.
         own: The calibration with labels' own pairs. It decides in `balanced`, and the thresholds are carried over.
     """
-    scores, known = used.scores(logits), targets >= 0  # (N, C)
-    positives = (targets == 1).sum(axis=0)  # (C,)
-    unreachable = [Chosen(None, f"not reachable with {count} positives") for count in positives]
+    positives, parts = (targets == 1).sum(axis=0), label_parts(*logits.shape)  # (C,)
     if profile.level is None:
-        few = Chosen(
-            f1_threshold(scores[known]), f"fewer than {LEAST_IMAGES} positives: the threshold of all labels together"
-        )
-        best = [f1_threshold(column[rows]) for column, rows in zip(own.scores(logits).T, known.T, strict=True)]
-        carried = used.scores((logit(best) - own.shift) / own.slope)
-        return [
-            few if count < LEAST_IMAGES else Chosen(float(threshold))
-            for count, threshold in zip(positives, carried, strict=True)
-        ]
+        return _balanced(logits, targets, positives, used, own)
+    unreachable = [Chosen(None, f"not reachable with {count} positives") for count in positives]
     if profile.kind == "fdr":
-        shared = false_tags_threshold(scores, targets, profile.level, CONFIDENCE)
+        pairs = ((used.scores(logits, part), targets[:, part]) for part in parts)
+        shared = false_tags_threshold(pairs, profile.level, CONFIDENCE)
         return unreachable if shared is None else [Chosen(shared)] * len(positives)
-    find = _GUARANTEES[profile.kind]
-    found = [
-        find(column[rows], truth[rows], profile.level, CONFIDENCE) if count else None
-        for column, truth, rows, count in zip(scores.T, targets.T, known.T, positives, strict=True)
-    ]
+    found = np.full(len(positives), np.inf)
+    # A label needs as many positives as images would be enough if all were right; the others cost nothing.
+    able = mistakes_allowed(len(logits), profile.level, CONFIDENCE)[positives] >= 0
+    for part in parts:
+        labels = part.start + np.flatnonzero(able[part])
+        scores = used.scores(logits, labels)
+        found[labels] = _GUARANTEES[profile.kind](scores, targets[:, labels], profile.level, CONFIDENCE)
     if profile.kind == "recall":  # all images keep the promise
         unreachable = [Chosen(0.0, f"{none.reason} but by all images") for none in unreachable]
-    return [none if one is None else Chosen(one) for one, none in zip(found, unreachable, strict=True)]
+    return [none if one == np.inf else Chosen(one) for one, none in zip(found.tolist(), unreachable, strict=True)]
+
+
+def _balanced(
+    logits: np.ndarray, targets: np.ndarray, positives: np.ndarray, used: Calibration, own: Calibration
+) -> list[Chosen]:
+    parts = label_parts(*logits.shape)
+
+    def scores(calibration: Calibration, part: slice) -> np.ndarray:
+        return np.where(targets[:, part] >= 0, calibration.scores(logits, part), 0)
+
+    best = np.concatenate([f1_thresholds(scores(own, part)) for part in parts])
+    carried = used.scores(((logit(best) - own.shift) / own.slope)[None])[0].tolist()
+    rare = positives < LEAST_IMAGES
+    if not rare.any():
+        return [*map(Chosen, carried)]
+    few = Chosen(
+        f1_threshold_of_all(lambda: (scores(used, part) for part in parts)),
+        f"fewer than {LEAST_IMAGES} positives: the threshold of all labels together",
+    )
+    return [few if one else Chosen(threshold) for one, threshold in zip(rare, carried, strict=True)]
 
 
 def keep_order(
@@ -101,9 +122,22 @@ def _height(chosen: Chosen) -> float:
 
 
 def profile_facts(
-    profile: Profile, chosen: Sequence[Chosen], scores: np.ndarray, targets: np.ndarray, label_names: Sequence[str]
+    profile: Profile,
+    chosen: Sequence[Chosen],
+    calibration: Calibration,
+    logits: np.ndarray,
+    targets: np.ndarray,
+    label_names: Sequence[str],
 ) -> dict[str, Any]:
     """What is known of the thresholds of a profile, as JSON.
+
+    Args:
+        profile: The purpose.
+        chosen: Of C labels.
+        calibration: That of the scores which the thresholds are for.
+        logits: (N, C).
+        targets: (N, C): 1 positive, 0 negative, −1 unknown.
+        label_names: The C labels.
 
     Returns:
         `level` and `confidence`, None for `balanced`; for fdr `estimate`, the mean share of false tags; and `labels`,
@@ -112,26 +146,26 @@ def profile_facts(
         of nothing is None.
     """
     cuts = np.array([_height(one) for one in chosen])
-    tags, positive = (targets >= 0) & (scores >= cuts), targets == 1  # (N, C)
-    labels = {}
-    for name, one, right, tagged, there in zip(
-        label_names,
-        chosen,
-        (tags & positive).sum(axis=0).tolist(),
-        tags.sum(axis=0).tolist(),
-        positive.sum(axis=0).tolist(),
-        strict=True,
-    ):
-        trials = {"precision": tagged, "recall": there}.get(profile.kind)
-        labels[name] = {
+    tags, positive = np.empty(targets.shape, dtype=bool), targets == 1  # (N, C)
+    for part in label_parts(*logits.shape):
+        tags[:, part] = (targets[:, part] >= 0) & (calibration.scores(logits, part) >= cuts[part])
+    right, tagged, there = (counted.sum(axis=0) for counted in (tags & positive, tags, positive))  # (C,)
+    trials = {"precision": tagged, "recall": there}.get(profile.kind)
+    bounds = [None] * len(chosen) if trials is None else _lower_bounds(right, np.where(np.isinf(cuts), 0, trials))
+    labels = {
+        name: {
             "threshold": one.threshold,
-            "positives": there,
-            "precision": right / tagged if tagged else None,
-            "recall": right / there if there else None,
-            "F1": 2 * right / (tagged + there) if tagged + there else None,
-            "bound": _lower_bound(right, trials) if trials and one.threshold is not None else None,
+            "positives": positives,
+            "precision": hits / tagged if tagged else None,
+            "recall": hits / positives if positives else None,
+            "F1": 2 * hits / (tagged + positives) if tagged + positives else None,
+            "bound": bound,
             "reason": one.reason,
         }
+        for name, one, hits, tagged, positives, bound in zip(
+            label_names, chosen, right.tolist(), tagged.tolist(), there.tolist(), bounds, strict=True
+        )
+    }
     facts: dict[str, Any] = {
         "level": profile.level,
         "confidence": None if profile.level is None else CONFIDENCE,
@@ -142,5 +176,9 @@ def profile_facts(
     return facts
 
 
-def _lower_bound(hits: int, trials: int) -> float:
-    return float(beta.ppf(1 - CONFIDENCE, hits, trials - hits + 1)) if hits else 0.0
+def _lower_bounds(hits: np.ndarray, trials: np.ndarray) -> list[float | None]:
+    """Of the chance that a trial hits, (C,); None without a trial."""
+    bounds = np.zeros(len(hits))
+    some = hits > 0
+    bounds[some] = beta.ppf(1 - CONFIDENCE, hits[some], trials[some] - hits[some] + 1)
+    return [bound if tried else None for bound, tried in zip(bounds.tolist(), trials, strict=True)]

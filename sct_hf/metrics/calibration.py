@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from ..errors import InputError
 from .frequency import GROUPS
 from .functional import check_scores_and_targets
+from .parts import label_parts
 
 BINS = 15
 
@@ -36,9 +37,7 @@ def reliability_curve(scores: ArrayLike, targets: ArrayLike, bins: int = BINS) -
     Raises:
         InputError: Shapes or values are wrong.
     """
-    scores, targets = _check(scores, targets)
-    known = targets >= 0
-    counts, score_sums, hits = _bins(scores[known], targets[known], bins)
+    counts, score_sums, hits = _bins(*_check(scores, targets), bins).sum(axis=1)
     full = counts > 0
     return {
         "score": (score_sums[full] / counts[full]).tolist(),
@@ -72,14 +71,12 @@ def calibration_metrics(
         InputError: Shapes or values are wrong.
     """
     scores, targets = _check(scores, targets)
-    known = targets >= 0
-    by_label = [
-        _error(column[rows], truth[rows]) for column, truth, rows in zip(scores.T, targets.T, known.T, strict=True)
-    ]
+    sums = _bins(scores, targets, BINS)
+    by_label = _errors(sums)
     figures: dict[str, Any] = {
-        "ECE": _error(scores[known], targets[known]),
+        "ECE": _errors(sums.sum(axis=1, keepdims=True))[0],
         "ECE_mean": _mean(by_label),
-        "Brier": float(np.square(scores[known] - targets[known]).mean()) if known.any() else None,
+        "Brier": _brier(scores, targets),
         "ECE_by_label": dict(zip(label_names, by_label, strict=True)),
     }
     if groups is not None:
@@ -94,20 +91,36 @@ def _check(scores: ArrayLike, targets: ArrayLike) -> tuple[np.ndarray, np.ndarra
         raise InputError(
             f"scores range from {scores.min():g} to {scores.max():g}: give probabilities in [0, 1], not logits"
         )
-    return scores.astype(np.float64), targets
+    return scores, targets
 
 
-def _bins(scores: np.ndarray, targets: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs, sum of scores and positives of each bin: scores and targets (M,)."""
-    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], scores, side="right")
-    return tuple(np.bincount(place, weights, bins) for weights in (np.ones(len(scores)), scores, targets))  # type: ignore[return-value]
+def _bins(scores: np.ndarray, targets: np.ndarray, bins: int) -> np.ndarray:
+    """Known pairs, sum of their scores, and positives, of each label and bin: (3, C, bins) float64."""
+    edges, sums = np.linspace(0, 1, bins + 1)[1:-1], np.empty((3, scores.shape[1], bins))
+    for part in label_parts(*scores.shape):
+        known = targets[:, part] >= 0
+        own, truth = scores[:, part].astype(np.float64), targets[:, part]
+        places = np.searchsorted(edges, own, side="right") + np.arange(own.shape[1]) * bins
+        counted, count = places[known], bins * own.shape[1]
+        for place, weights in enumerate((None, own[known], truth[known])):
+            sums[place, part] = np.bincount(counted, weights, count).reshape(-1, bins)
+    return sums
 
 
-def _error(scores: np.ndarray, targets: np.ndarray) -> float | None:
-    if not len(scores):
-        return None
-    _, score_sums, hits = _bins(scores, targets, BINS)
-    return float(np.abs(score_sums - hits).sum() / len(scores))
+def _errors(sums: np.ndarray) -> list[float | None]:
+    """Calibration errors of the labels of `_bins`; None for a label without a known target."""
+    counts, score_sums, hits = sums
+    apart, pairs = np.abs(score_sums - hits).sum(axis=1).tolist(), counts.sum(axis=1).tolist()
+    return [one / count if count else None for one, count in zip(apart, pairs, strict=True)]
+
+
+def _brier(scores: np.ndarray, targets: np.ndarray) -> float | None:
+    total = 0.0
+    for part in label_parts(*scores.shape):
+        truth = targets[:, part]
+        total += float(np.square(scores[:, part].astype(np.float64) - truth)[truth >= 0].sum())
+    known = int((targets >= 0).sum())
+    return total / known if known else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

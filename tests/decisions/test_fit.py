@@ -9,8 +9,9 @@ from scipy.special import expit
 from sklearn.metrics import f1_score
 
 from sct_hf.decisions import DEFAULT_PROFILES, fit_decisions, parse_profile
-from sct_hf.decisions.balanced import f1_threshold
+from sct_hf.decisions.balanced import f1_threshold_of_all, f1_thresholds
 from sct_hf.errors import InputError
+from sct_hf.metrics import parts
 from sct_hf.metrics.calibration import calibration_metrics
 
 
@@ -47,7 +48,48 @@ def test_balanced_reaches_nearly_the_best_f1_of_new_images() -> None:
 def test_the_threshold_for_f1_is_that_of_an_exhaustive_search_on_known_probabilities() -> None:
     scores = np.random.default_rng(4).beta(0.3, 1.5, size=20_000)
     expected = [2 * scores[scores >= cut].sum() / ((scores >= cut).sum() + scores.sum()) for cut in scores[:2000]]
-    assert f1_threshold(scores) == pytest.approx(scores[:2000][np.argmax(expected)], abs=0.01)
+    assert f1_thresholds(scores[:, None])[0] == pytest.approx(scores[:2000][np.argmax(expected)], abs=0.01)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1e-9, 1.0]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_the_threshold_for_f1_is_half_of_the_best_f1(seed: int, scale: float, rounded: bool) -> None:
+    """Tagging the k highest scores, for each k; some scores are equal or 0."""
+    rng = np.random.default_rng(seed)
+    scores = scale * rng.beta(0.3, 1.5, size=(int(rng.integers(1, 40)), 4))
+    scores = scores.round(1) if rounded else scores
+    scores[:, 3] = 0
+
+    def half(values: np.ndarray) -> float:
+        ranked = np.sort(values)[::-1]
+        found = [sum(ranked[:count]) / (count + ranked.sum()) for count in range(1, len(ranked) + 1)]
+        return max(found) if ranked.any() else 0.5
+
+    np.testing.assert_allclose(f1_thresholds(scores), [*map(half, scores.T)])
+    assert f1_threshold_of_all(lambda: [scores[:, :1], scores[:, 1:]]) == pytest.approx(half(scores.ravel()))
+
+
+def _same(found: object, expected: object) -> None:
+    """Whether nested lists and objects are equal, numbers nearly."""
+    if isinstance(expected, dict):
+        assert isinstance(found, dict)
+        found, expected = [*found.items()], [*expected.items()]
+    if isinstance(expected, list | tuple):
+        assert isinstance(found, list | tuple)
+        for one, other in zip(found, expected, strict=True):
+            _same(one, other)
+    else:
+        assert found == (pytest.approx(expected, rel=1e-6) if isinstance(expected, float) else expected)
+
+
+def test_labels_a_few_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, targets, names = _drawn(10, 150, 8)
+    logits, targets = logits.astype(np.float64), targets.copy()
+    targets[:, 2], targets[::7, 3] = 0, -1
+    whole = fit_decisions(logits, targets, names, profiles=[*DEFAULT_PROFILES, "precision=0.6"])
+    monkeypatch.setattr(parts, "_ENTRIES", 400)
+    few = fit_decisions(logits, targets, names, profiles=[*DEFAULT_PROFILES, "precision=0.6"])
+    _same(few, whole)
 
 
 def test_guarantees_hold_on_the_images_of_the_fit_and_are_told_by_label() -> None:
@@ -134,6 +176,12 @@ def test_names_of_profiles_are_read(text: str) -> None:
 def test_other_names_are_refused_with_what_there_is(text: str) -> None:
     with pytest.raises(InputError, match=rf"profile is {re.escape(repr(text))}: give balanced, or one of precision="):
         parse_profile(text)
+
+
+def test_the_layout_in_memory_changes_no_digit() -> None:
+    logits, targets, names = _drawn(8)
+    other = fit_decisions(np.asfortranarray(logits), np.asfortranarray(targets), names)
+    assert other == fit_decisions(logits, targets, names)
 
 
 def test_bad_input_is_named() -> None:

@@ -1,7 +1,10 @@
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mapie.risk_control import BinaryClassificationController, control_fwer
 from mapie.risk_control.methods import compute_hoeffding_bentkus_p_value
 from scipy.stats import binom
@@ -10,8 +13,9 @@ from sct_hf.decisions.guarantees import (
     false_tag_share,
     false_tags_threshold,
     hoeffding_bentkus,
-    precision_threshold,
-    recall_threshold,
+    mistakes_allowed,
+    precision_thresholds,
+    recall_thresholds,
 )
 
 CONFIDENCE, ROUNDS = 0.95, 200
@@ -25,6 +29,18 @@ def _drawn(rng: np.random.Generator, images: int) -> tuple[np.ndarray, np.ndarra
 
 LARGE = _drawn(np.random.default_rng(99), 400_000)
 """Stands for all images: what a threshold gives is read here."""
+
+
+def precision_threshold(scores: np.ndarray, targets: np.ndarray, level: float, confidence: float) -> float | None:
+    """Of one label; None if it is not reachable."""
+    (found,) = precision_thresholds(scores[:, None], targets[:, None], level, confidence)
+    return None if found == np.inf else found
+
+
+def recall_threshold(scores: np.ndarray, targets: np.ndarray, level: float, confidence: float) -> float | None:
+    """Of one label; None if it is not reachable."""
+    (found,) = recall_thresholds(scores[:, None], targets[:, None], level, confidence)
+    return None if found == np.inf else found
 
 
 def _wrong_at_most(wrong: int) -> bool:
@@ -61,7 +77,8 @@ def test_the_share_of_false_tags_holds_in_at_least_95_of_100_samples() -> None:
     rng, found = np.random.default_rng(2), []
     scores, targets = (values.reshape(-1, 4) for values in LARGE)
     for _ in range(ROUNDS // 4):
-        threshold = false_tags_threshold(*(v.reshape(-1, 4) for v in _drawn(rng, 1200)), 0.15, CONFIDENCE)
+        part = [values.reshape(-1, 4) for values in _drawn(rng, 1200)]
+        threshold = false_tags_threshold([(part[0], part[1])], 0.15, CONFIDENCE)
         assert threshold is not None
         found.append(false_tag_share(scores >= threshold, targets))
     assert (np.array(found) > 0.15).sum() <= binom.ppf(0.999, len(found), 1 - CONFIDENCE)
@@ -107,7 +124,8 @@ def test_false_tags_are_those_of_mapies_fixed_sequence() -> None:
         shares.append(np.mean([image.mean() if len(image) else 0.0 for image in images]))
     p_values = compute_hoeffding_bentkus_p_value(np.array(shares), len(scores), np.array([0.2]))[:, 0]
     certified = control_fwer(p_values, 1 - CONFIDENCE, fwer_method="fixed_sequence")
-    assert false_tags_threshold(scores, targets, 0.2, CONFIDENCE) == grid[certified[-1]]
+    by_label = [(scores[:, :2], targets[:, :2]), (scores[:, 2:], targets[:, 2:])]
+    assert false_tags_threshold(by_label, 0.2, CONFIDENCE) == grid[certified[-1]]
 
 
 def test_recall_of_29_positives_is_worked_by_hand() -> None:
@@ -130,3 +148,42 @@ def test_equal_scores_are_tagged_together() -> None:
     targets = np.concatenate([np.ones(60), np.zeros(20)]).astype(np.int8)
     assert precision_threshold(scores, targets, 0.9, CONFIDENCE) == pytest.approx(0.7)
     assert recall_threshold(scores, targets, 0.9, CONFIDENCE) == pytest.approx(0.25)
+
+
+@given(st.floats(0.05, 0.99), st.floats(0.5, 0.999))
+@settings(max_examples=50, deadline=None)
+def test_as_many_mistakes_are_allowed_as_the_binomial_test_passes(level: float, confidence: float) -> None:
+    for count, allowed in enumerate(mistakes_allowed(60, level, confidence).tolist()):
+        passed = binom.cdf(np.arange(count + 1), count, 1 - level) <= 1 - confidence
+        assert allowed == passed.sum() - 1
+
+
+def _one_by_one(scores: np.ndarray, targets: np.ndarray, level: float) -> tuple[float, float]:
+    """Thresholds of one label for precision and recall: each number of tags is tested by itself, as the text says."""
+    scores, targets = scores[targets >= 0], targets[targets >= 0]
+    cuts = sorted(set(scores.tolist()), reverse=True)
+    gaps = dict(zip(cuts, [(one + other) / 2 for one, other in pairwise([*cuts, 0.0])], strict=True))
+    positives, precision, recall, failed = (targets == 1).sum(), np.inf, np.inf, False
+    for cut in cuts:
+        tags, right = (scores >= cut).sum(), ((scores >= cut) & (targets == 1)).sum()
+        if level**tags <= 1 - CONFIDENCE and not failed:
+            failed = bool(binom.cdf(tags - right, tags, 1 - level) > 1 - CONFIDENCE)
+            precision = precision if failed else gaps[cut]
+        if recall == np.inf and binom.cdf(positives - right, positives, 1 - level) <= 1 - CONFIDENCE:
+            recall = gaps[cut]
+    return precision, recall
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.3, 0.6, 0.8]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_many_labels_have_the_thresholds_of_each_alone(seed: int, level: float, rounded: bool) -> None:
+    """With unknown pairs, equal scores, scores of 0, and labels without positives or without any judgement."""
+    rng = np.random.default_rng(seed)
+    scores = rng.random((int(rng.integers(1, 70)), 6))
+    targets = (rng.random(scores.shape) < scores ** rng.uniform(0.1, 2, 6)).astype(np.int8)
+    scores = scores.round(1) if rounded else scores
+    targets[rng.random(targets.shape) < 0.1] = -1
+    targets[:, 4], targets[:, 5] = 0, -1
+    found = (one(scores, targets, level, CONFIDENCE) for one in (precision_thresholds, recall_thresholds))
+    alone = [_one_by_one(*label, level) for label in zip(scores.T, targets.T, strict=True)]
+    np.testing.assert_allclose(np.stack([*found], axis=1), alone)
