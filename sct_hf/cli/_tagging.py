@@ -30,6 +30,7 @@ from sct_hf.progress import progress_bar
 
 _MODEL = "torch"  # the engine that is the model itself
 _BATCH = 16
+_NAMED = 100  # labels of a message
 _RAY = "ray"  # the model itself, in the workers of Ray
 _SILENT = 1.0 if sys.stderr.isatty() else 30.0  # seconds without a progress bar
 
@@ -196,7 +197,7 @@ def _tag(
     found = _found(arguments, partial(load, limits), tagger, sources, wanted, {"maps": maps, **choosing})
     own = arguments.threshold is None and not options.get("labels")
     if own and (without := tagger.labels_without_tags(arguments.profile)):
-        named = ", ".join(without)
+        named = ", ".join(without[:_NAMED]) + (f" and {len(without) - _NAMED:,} more" if without[_NAMED:] else "")
         print(in_line(f"no tags of {named}: the profile has no threshold for them"), file=sys.stderr)
     if arguments.masks is not None:
         names = options.get("labels") or tagger.label_names

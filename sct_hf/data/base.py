@@ -12,6 +12,7 @@ from PIL import Image as PilImage
 from sct_hf.data.decoding import decode_image
 from sct_hf.data.image_sources import ImageSource
 from sct_hf.data.label_counts import LabelCounts
+from sct_hf.data.names import PRINTED, some
 from sct_hf.errors import InputError
 
 
@@ -147,12 +148,13 @@ class LabelledImages:
         """
         if list(label_names) == self.label_names:
             return self
-        strange = [name for name in self.label_names if name not in set(label_names)]
+        known = set(label_names)
+        strange = [name for name in self.label_names if name not in known]
         if strange:
             raise InputError(
                 f"data set {self.name!r} has {len(strange)} labels that the model does not know: "
-                f"{', '.join(strange[:10])}{', …' if len(strange) > 10 else ''}; "
-                f"rename them in the data or train a model with them. The model knows {', '.join(label_names)}"
+                f"{some(strange)}; "
+                f"rename them in the data or train a model with them. The model knows {some(label_names, PRINTED)}"
             )
         column_of = {name: column for column, name in enumerate(label_names)}
         marks = np.full((len(self), len(column_of)), -1, dtype=np.int8)
@@ -176,7 +178,7 @@ class LabelledImages:
         if strange:
             raise InputError(
                 f"labels has {strange[0]!r}, which is no label of data set {self.name!r}: give some of "
-                f"{', '.join(self.label_names)}"
+                f"{some(self.label_names, PRINTED)}"
             )
         return self.with_marks(self.marks[:, [column_of[name] for name in label_names]], label_names)
 

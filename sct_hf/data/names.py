@@ -5,6 +5,12 @@ import unicodedata
 from collections.abc import Collection
 from functools import lru_cache
 
+PRINTED = 100
+"""Most labels that are printed one by one."""
+
+FEW = 20
+"""Labels of a kind, such as the most frequent ones, that are printed where there are more than `PRINTED`."""
+
 MOST_LABELS = 30_000
 """Most labels of a data set."""
 

@@ -1,11 +1,13 @@
 """Summary of a data set: counts of labels, and labels that occur together."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.co_occurrence import seen_together
+from sct_hf.data.names import FEW, PRINTED, some
 from sct_hf.escaping import in_line, in_lines
 
 _PAIRS_SHOWN = 10
@@ -71,11 +73,13 @@ def summarise(images: LabelledImages) -> Summary:
 def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
     """Format a summary as a few lines and a table: labels by falling number of positives, and the commonest pairs.
 
+    Of more than `PRINTED` labels, the most frequent and the rarest that an image shows are in the table.
+
     Args:
         summary: The summary of one split.
         notes: The notes of its reader.
     """
-    names, positives, unknown = [*map(in_line, summary.label_names)], summary.positives, summary.unknown
+    names, positives, unknown = summary.label_names, summary.positives, summary.unknown
     shares = [f"{count} with {number}" for number, count in enumerate(summary.per_image.tolist()) if count]
     skipped = f", {summary.skipped} more left out" if summary.skipped else ""
     lines = [
@@ -83,11 +87,22 @@ def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
         f"{positives.sum() / summary.images:.2f} an image ({', '.join(shares)})",
         *(f"note: {note}" for note in notes or []),
     ]
-    width = max(map(len, names))
-    for column in np.argsort(-positives, kind="stable").tolist():
-        judged = f"  {unknown[column]:6d} unknown" if unknown.any() else ""
-        share = 100 * positives[column] / summary.images
-        lines.append(f"  {names[column]:<{width}}  {positives[column]:6d}  {share:5.1f} %{judged}")
+    order = np.argsort(-positives, kind="stable")
+    shown = order[positives[order] > 0] if len(names) > PRINTED else order
+    first, last = (shown[:FEW], shown[FEW:][-FEW:]) if len(shown) > PRINTED else (shown, shown[:0])
+    width = max((len(in_line(names[column])) for column in (*first, *last)), default=0)
+
+    def rows(columns: np.ndarray) -> Iterator[str]:
+        for column in columns.tolist():
+            judged = f"  {unknown[column]:6d} unknown" if unknown.any() else ""
+            share = 100 * positives[column] / summary.images
+            yield f"  {in_line(names[column]):<{width}}  {positives[column]:6d}  {share:5.1f} %{judged}"
+
+    lines += rows(first)
+    if between := len(shown) - len(first) - len(last):
+        lines += [f"  … {between:,} more labels …", *rows(last)]
+    if absent := [names[column] for column in order[len(shown) :]]:
+        lines.append(f"  labels that no image shows: {len(absent):,}, {some([*map(in_line, absent)])}")
     pairs = [f"{one} + {other} {count}" for one, other, count in summary.pairs()[:_PAIRS_SHOWN]]
     of = "" if len(summary.paired) == len(names) else f", of the {len(summary.paired)} most frequent labels"
     lines.append(f"  most often together{of}: {', '.join(pairs) or 'no two labels'}")

@@ -8,6 +8,7 @@ from typing import Any
 import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from sct_hf.data.names import PRINTED, some
 from sct_hf.data.registry import dataset_title
 from sct_hf.escaping import in_markdown, markdown_block, markdown_code
 from sct_hf.hub.checks import TrainedRun
@@ -48,7 +49,8 @@ def make_card(
     """
     config, arguments, metrics = run.model.config, run.arguments, run.metrics
     thresholds = label_thresholds(config) or [0.5] * len(config.label_names)
-    rows = run.per_label.assign(threshold=thresholds).to_dict("records")
+    table = run.per_label.assign(threshold=thresholds)
+    shown = table.sort_values("positives", ascending=False, kind="stable")[:PRINTED].sort_index()
     content = {
         "name": repo_id.split("/")[-1],
         "repo_id": repo_id,
@@ -56,7 +58,9 @@ def make_card(
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "height": config.input_size[0],
         "width": config.input_size[1],
-        "labels": rows,
+        "labels": shown.to_dict("records"),
+        "label_count": len(table),
+        "every_label": len(shown) == len(table),
         "own_thresholds": config.thresholds is not None,
         "dataset": _dataset_name(metrics["dataset"]),
         "metrics": metrics,
@@ -74,6 +78,7 @@ def make_card(
         "notes": notes.text,
         "marks": (BEGIN, END),
         "tasks": tasks,
+        "some": lambda names: some(names, PRINTED),
     }
     data = card_data(run, repo_id, notes, examples)
     return ModelCard.from_template(data, template_path=str(_TEMPLATE), percent=_percent, **_ESCAPES, **content)

@@ -12,6 +12,7 @@ from transformers import AutoConfig
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.contents import image_contents
 from sct_hf.data.hierarchies import with_parents
+from sct_hf.data.names import FEW, PRINTED
 from sct_hf.data.shards.images import listed
 from sct_hf.decisions import Decisions
 from sct_hf.errors import InputError
@@ -178,14 +179,18 @@ def format_decisions(record: dict[str, Any]) -> str:
     error = {when: record["calibration"][when]["ECE_mean"] for when in ("before", "after")}
     profiles = record["profiles"]
     labels = next(iter(profiles.values()))["labels"]
+    names, left = list(labels), ""
+    if len(names) > PRINTED:
+        names = sorted(names, key=lambda name: -labels[name]["positives"])[:FEW]
+        left = f"\nthe {FEW} labels with the most positives; {RunFile.DECISIONS} has all {len(labels):,}"
     rows = {
-        in_line(name): [facts["positives"], *(_threshold(found["labels"][name]) for found in profiles.values())]
-        for name, facts in labels.items()
+        in_line(name): [labels[name]["positives"], *(_threshold(found["labels"][name]) for found in profiles.values())]
+        for name in names
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["positives", *profiles])
     return (
         f"{where}\ncalibration error, mean of the labels: {percent(error['before'])} % before, "
-        f"{percent(error['after'])} % after, cross-validated\n\n{table.to_string()}\n\n"
+        f"{percent(error['after'])} % after, cross-validated\n\n{table.to_string()}{left}\n\n"
         "a dash: not reachable with these positives, so the label is no tag in this profile; 0.000 in recall: only "
         "tagging all images keeps the promise"
     )

@@ -8,6 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from sct_hf.data import LabelledImages
+from sct_hf.data.names import PRINTED, some
 from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
@@ -78,7 +79,7 @@ def _train_heads(arguments: Arguments, accelerator: Accelerator, signals: StopSi
         run_data = load_run_data(arguments.data, arguments.train.seed, listings)
     if parents := run_data.label_parents:
         over = dict.fromkeys(parent for above in parents.values() for parent in above)
-        say(accelerator, f"{len(parents)} labels with a parent; the parents: {', '.join(over)}")
+        say(accelerator, f"{len(parents)} labels with a parent; the parents: {some(over, PRINTED)}")
     own = not find_reader(arguments.data.dataset).published and not folder.finished
     parts = (run_data.all_training, run_data.evaluation) if own else ()
     summaries = [summarise(images) for images in parts if isinstance(images, LabelledImages)]

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 from transformers import PreTrainedModel
 
+from sct_hf.data.names import FEW, PRINTED
 from sct_hf.escaping import csv_cell, in_line
 from sct_hf.factory import image_processor
 from sct_hf.files import atomic_write
@@ -185,18 +186,29 @@ def label_table(predictions: Predictions, threshold: float | np.ndarray = 0.5) -
     Precision, recall and F1 count scores at or above the threshold, a number or (C,). AP is missing for a label
     without a positive, all four for a label that is known in no image.
     """
-    scores, targets, names = predictions.scores, predictions.targets, predictions.label_names
-    train_positives, groups = predictions.train_positives, predictions.groups
-    limits = np.broadcast_to(threshold, len(names))  # (C,)
-    rows = []
-    for label, name in enumerate(names):
-        of_label = multilabel_metrics(scores[:, [label]], targets[:, [label]], limits[label], [name])
-        positives = int((targets[:, label] == 1).sum())
-        decided = {"precision": of_label["OP"], "recall": of_label["OR"], "F1": of_label["OF1"]}
-        if not (targets[:, label] >= 0).any():
-            decided = dict.fromkeys(decided)
-        rows.append({"label": name, "positives": positives, "AP": of_label["AP"][name], **decided})
-    table = pd.DataFrame(rows)
+    scores, targets = check_scores_and_targets(predictions.scores, predictions.targets)
+    names, train_positives, groups = predictions.label_names, predictions.train_positives, predictions.groups
+    average_precisions = multilabel_metrics(scores, targets, threshold, names)["AP"]
+    known, positive = targets >= 0, targets == 1  # (N, C)
+    tags = known & (scores >= np.asarray(threshold, dtype=scores.dtype))
+    right, tagged, there = (counted.sum(axis=0) for counted in (tags & positive, tags, positive))  # (C,)
+    judged = known.any(axis=0)
+
+    def share(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+        """The quotients, 0 for 0/0; NaN for a label that nobody judged."""
+        found = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
+        return np.where(judged, found, np.nan)
+
+    table = pd.DataFrame(
+        {
+            "label": list(names),
+            "positives": there,
+            "AP": [average_precisions[name] for name in names],
+            "precision": share(right, tagged),
+            "recall": share(right, there),
+            "F1": share(2 * right, tagged + there),
+        }
+    )
     if groups is not None:
         table.insert(1, "group", list(groups))
     if train_positives is not None:
@@ -245,10 +257,25 @@ def format_table(
         table = label_table(predictions, threshold).set_index("label").loc[list(label_names)].reset_index()
     for head, other in others.items():
         table.insert(list(table).index("AP") + 1, f"AP {head}", [other["AP"][name] for name in label_names])
-    for column in table.columns.difference(["label", "train_positives", "group", "positives"]):
-        table[column] = [percent(value) for value in table[column]]
-    blocks.append(aligned(table))
+    blocks.append(_label_lines(table, RunFile.METRICS if predictions is None else RunFile.PER_LABEL))
     return "\n\n".join(blocks)
+
+
+def _label_lines(table: pd.DataFrame, file: str) -> str:
+    """All labels, with fractions in percent; of many, the most frequent ones, the worst, and the file with all."""
+    if len(table) <= PRINTED:
+        return aligned(_in_percent(table))
+    kinds = {"with the most images": -table["positives"]} if "positives" in table else {}
+    blocks = []
+    for words, keys in {**kinds, "with the lowest AP": table["AP"].dropna()}.items():
+        rows = table.loc[keys.sort_values(kind="stable").index[:FEW]]
+        blocks.append(f"{len(rows)} labels {words}\n{aligned(_in_percent(rows))}")
+    return "\n\n".join([*blocks, f"{file} has all {len(table):,} labels"])
+
+
+def _in_percent(table: pd.DataFrame) -> pd.DataFrame:
+    fractions = table.columns.difference(["label", "train_positives", "group", "positives"])
+    return table.assign(**{column: [percent(value) for value in table[column]] for column in fractions})
 
 
 def _calibration_lines(calibration: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sct_hf.data.contents import image_contents
+from sct_hf.data.names import PRINTED, some
 from sct_hf.files import sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
@@ -89,7 +90,7 @@ def report_run(run: Run) -> dict[str, Any]:
         if seen:
             run.tell(f"\n{training_note(seen, len(evaluation))}")
         if missing := metrics["labels_not_judged"]:
-            run.tell(f"\nnot judged in any image of the data set: {', '.join(missing)}")
+            run.tell(f"\nnot judged in any image of the data set: {some(missing, PRINTED)}")
         run.tell(f"\nThe model and its report are in {path}")
     run.accelerator.wait_for_everyone()
     return metrics

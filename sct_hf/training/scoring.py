@@ -11,6 +11,7 @@ from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.contents import image_contents
 from sct_hf.data.hierarchies import with_parents
 from sct_hf.data.label_splits import split_labels
+from sct_hf.data.names import PRINTED, some
 from sct_hf.errors import InputError
 from sct_hf.files import sha256_of_file
 from sct_hf.label_text.words import label_words
@@ -138,7 +139,7 @@ def score_checkpoint(arguments: ScoringArguments, data: EvaluationDataArguments)
         if fitted:
             texts.append(f"{fitted} of the {len(images)} scored images also set calibration and thresholds")
         if missing := metrics["labels_not_judged"]:
-            texts.append(f"not judged in any image of the data set: {', '.join(missing)}")
+            texts.append(f"not judged in any image of the data set: {some(missing, PRINTED)}")
         for text in (f"{images.name} {images.split}", table, *texts, f"The scores are in {folder}"):
             say(accelerator, f"\n{text}")
     accelerator.end_training()

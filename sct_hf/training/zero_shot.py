@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from sct_hf.data.names import PRINTED, some
 from sct_hf.errors import InputError
 from sct_hf.metrics.zero_shot import KS, zero_shot_metrics
 from sct_hf.model.backbone_sct import capability
@@ -93,5 +94,5 @@ def format_zero_shot(figures: dict[str, Any]) -> str:
             f"{kind:<4} {words}: mAP {percent(figures[f'{kind}_mAP'])}{parts if kind == 'GZSL' else ''}, "
             f"chance {percent(figures[f'{kind}_chance_mAP'])}   {ranks}"
         )
-    lines.append("AP of unseen labels: " + ", ".join(f"{name} {percent(value)}" for name, value in ap.items()))
+    lines.append("AP of unseen labels: " + some([f"{name} {percent(value)}" for name, value in ap.items()], PRINTED))
     return "\n".join(lines)

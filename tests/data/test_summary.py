@@ -57,3 +57,25 @@ def test_pairs_of_many_labels_are_those_of_the_most_frequent(make_images: Callab
     assert summary.pairs()[0] == ("label 7", "label 1199", 2)
     assert (np.diag(summary.together) == summary.positives[summary.paired]).all()
     assert "of the 1000 most frequent labels: label 7 + label 1199 2" in format_summary(summary)
+
+
+def test_of_many_labels_the_most_frequent_and_the_rarest_are_printed(
+    make_images: Callable[..., LabelledImages],
+) -> None:
+    names = [f"label {number}" for number in range(130)]  # each is in as many images as its number
+    rows = [(names[row + 1 :], []) for row in range(129)]
+    lines = format_summary(summarise(make_images(rows, names))).splitlines()
+    printed = [line.split("  ")[1] for line in lines[1:-2]]
+    assert printed == [*names[:-21:-1], "… 89 more labels …", *names[20:0:-1]]
+    assert lines[-2] == "  labels that no image shows: 1, label 0"
+
+
+def test_many_labels_of_which_few_are_shown(make_images: Callable[..., LabelledImages]) -> None:
+    names = [f"label {number}" for number in range(130)]
+    lines = format_summary(summarise(make_images([(names[:2], []), (names[:1], [])], names))).splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["label", "0", "2", "100.0", "%"],
+        ["label", "1", "1", "50.0", "%"],
+    ]
+    assert lines[3].startswith("  labels that no image shows: 128, label 2, label 3, ")
+    assert lines[3].endswith("label 11 and 118 more")

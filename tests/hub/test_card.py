@@ -1,5 +1,6 @@
 """The card of runs that were told other things."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
+from sct_hf.hub import card
 from sct_hf.hub.card import make_card
 from sct_hf.hub.checks import TrainedRun, read_run
 from sct_hf.hub.claims import BEGIN, END, Notes, read_notes
@@ -105,6 +107,15 @@ def test_labels_thresholds_and_own_pipelines(run: TrainedRun) -> None:
     assert row.split(" | ")[2] == "–"
     assert row.endswith("| 0.25 |")
     assert "none was tuned" not in text
+
+
+def test_of_many_labels_the_most_frequent_are_shown(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card, "PRINTED", 2)
+    table = run.per_label.assign(label=["a", "b", "c", "d"], positives=[3, 9, 1, 5])
+    text = str(make_card(replace(run, per_label=table), "me/x", NONE))
+    assert [line[2] for line in text.splitlines() if re.match(r"\| [abcd] \|", line)] == ["b", "d"]
+    assert "These are the 2 labels with the most positives; `per_label.csv` and `config.json` have all 4." in text
+    assert "the 4 labels of `config.json`" in text
 
 
 def test_what_is_off_by_default_is_shown_where_it_was_on(run: TrainedRun) -> None:

@@ -232,3 +232,16 @@ def test_a_killed_step_goes_on(
     monkeypatch.undo()
     train(tiny(output_dir=tmp_path / "run", resume=True, **options))
     assert config_of(tmp_path / "run")["calibration"] == config_of(trained)["calibration"]
+
+
+def test_of_many_labels_the_most_frequent_are_printed() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"label {number}" for number in range(120)]
+    targets = (rng.random((300, 120)) < np.linspace(0.1, 0.5, 120)).astype(np.int8)
+    found = fit_decisions(rng.normal(size=targets.shape), targets, names, profiles=["balanced"])
+    text = calibrate.format_decisions(
+        {"dataset": "animals", "split": "val", "left_out_as_evaluated": 0} | found.report
+    )
+    counts = [int(line.split()[2]) for line in text.splitlines() if line.startswith("label ")]
+    assert counts == sorted(targets.sum(axis=0).tolist(), reverse=True)[:20]
+    assert "the 20 labels with the most positives; decisions.json has all 120" in text

@@ -147,6 +147,36 @@ def test_table_of_a_case_worked_by_hand() -> None:
     ]
 
 
+def test_of_many_labels_the_most_frequent_and_the_worst_are_printed() -> None:
+    """Label n has n positives of 130, and the scores of labels 60 to 79 are the wrong way round."""
+    names = [f"label {number}" for number in range(130)]
+    targets = (np.arange(130)[:, None] < np.arange(130)).astype(np.int8)
+    scores = np.where(np.arange(130) // 20 == 3, 1 - targets, targets).astype(np.float32)
+    metrics = multilabel_metrics(scores, targets, label_names=names)
+    predictions = Predictions([f"image {row}" for row in range(130)], scores, targets, names)
+    *_, frequent, worst, last = format_table(metrics, names, predictions=predictions).split("\n\n")
+    assert frequent.splitlines()[0] == "20 labels with the most images"
+    assert [line.split()[1] for line in frequent.splitlines()[2:]] == [str(number) for number in range(129, 109, -1)]
+    assert worst.splitlines()[0] == "20 labels with the lowest AP"
+    assert {line.split()[1] for line in worst.splitlines()[2:]} == {str(number) for number in range(60, 80)}
+    assert last == "per_label.csv has all 130 labels"
+    alone = format_table(metrics, names).split("\n\n")
+    assert alone[-1] == "metrics.json has all 130 labels"
+    assert "most images" not in alone[-3] + alone[-2]
+
+
+def test_a_row_of_the_table_is_that_of_the_label_alone(predictions) -> None:
+    scores, targets = predictions.scores, predictions.targets.copy()
+    targets[:, 3] = -1
+    limits = np.array([0.3, 0.5, 0.7, 0.5, 0.9])
+    table = label_table(predictions._replace(targets=targets), limits)
+    for place, row in enumerate(table.itertuples()):
+        alone = multilabel_metrics(scores[:, [place]], targets[:, [place]], limits[place], ["it"])
+        figures = [alone["AP"]["it"], alone["OP"], alone["OR"], alone["OF1"]] if place != 3 else [None] * 4
+        assert row.positives == (targets[:, place] == 1).sum()
+        np.testing.assert_allclose([row.AP, row.precision, row.recall, row.F1], np.array(figures, dtype=float))
+
+
 def test_groups_of_labels_by_hand(tmp_path) -> None:
     """Three labels as above, the third like the first."""
     scores = np.array([[0.9, 0.8, 0.9], [0.8, 0.7, 0.8], [0.1, 0.2, 0.1], [0.2, 0.1, 0.2]])
