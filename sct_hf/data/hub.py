@@ -1,13 +1,14 @@
 """Data sets of the Hub, and folders that `datasets` can load, by name."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Image, List, load_dataset, load_from_disk
 
+from sct_hf.data.damage import named_damage
 from sct_hf.data.image_sources import ImageColumn
 from sct_hf.data.label_columns import label_lists
 from sct_hf.data.listing import Listing, Record, declared_names
@@ -123,18 +124,10 @@ def _load(request: Request) -> Dataset:
         )
 
 
-@contextmanager
-def _reading(request: Request) -> Iterator[None]:
+def _reading(request: Request) -> AbstractContextManager[None]:
     """Name the data set in the error of a library that cannot read it."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # datasets and pyarrow raise almost anything on damaged files
-        reason = str(error) or type(error).__name__
-        raise InputError(
-            f"dataset is {request.dataset!r}, split {request.split!r}: it cannot be loaded: {reason}"
-        ) from error
+    place = f"dataset is {request.dataset!r}, whose split {request.split!r} cannot be loaded"
+    return named_damage(place, "give the name of a data set on the Hub and a split of it, or a folder with data files")
 
 
 def _only_image_column(source: Dataset, name: str) -> str:

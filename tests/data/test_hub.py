@@ -119,7 +119,7 @@ def test_faults_are_named(saved: Callable[..., str], tmp_path: Path) -> None:
         load_data(folder, "train", label_names=["x", "y", "z"])
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(InputError, match="it cannot be loaded"):
+    with pytest.raises(InputError, match=r"whose split 'train' cannot be loaded \(.+\): give the name"):
         load_data(str(empty), "train", cache_dir=tmp_path / "cache")
     text = Dataset.from_dict({"text": ["a"], "labels": [["x"]]})
     text.save_to_disk(tmp_path / "text")

@@ -1,9 +1,9 @@
 """Read a folder of shards: streamed for training, listed for all else."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from sct_hf.data.damage import named_damage
 from sct_hf.data.listing import Listing, Look, Record
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
@@ -12,7 +12,6 @@ from sct_hf.data.shards.images import ShardImages, StreamedImages
 from sct_hf.data.shards.index import INDEX, ShardIndex, read_contents
 from sct_hf.data.shards.rows import names_of_cell
 from sct_hf.data.shards.scan import open_index
-from sct_hf.errors import InputError
 
 
 def _sign(place: Path) -> dict[str, Path] | None:
@@ -89,15 +88,6 @@ def _index(request: Request, problems: Problems) -> ShardIndex:
         )
 
 
-@contextmanager
-def _reading(folder: Path) -> Iterator[None]:
+def _reading(folder: Path) -> AbstractContextManager[None]:
     """Name the folder in the error of a library that cannot read a shard."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # datasets and pyarrow raise almost anything on damaged files
-        reason = str(error) or type(error).__name__
-        raise InputError(
-            f"data_dir is {str(folder)!r}, where a shard cannot be read ({reason}): replace it, or take it out"
-        ) from error
+    return named_damage(f"data_dir is {str(folder)!r}, where a shard cannot be read", "replace it, or take it out")
