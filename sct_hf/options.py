@@ -165,9 +165,10 @@ def did_you_mean(word: str, written: Mapping[str, str]) -> str:
 
 
 def require(holds: bool, name: str, value: object, remedy: str) -> None:
-    """Raise `InputError` with option, value and remedy unless `holds`."""
+    """Raise `InputError` with option, value and remedy unless `holds`; an empty value is said to be missing."""
     if not holds:
-        raise InputError(f"{name} is {value!r}: {remedy}")
+        state = "missing" if value in ("", []) else repr(value)
+        raise InputError(f"{name} is {state}: {remedy}")
 
 
 @dataclass

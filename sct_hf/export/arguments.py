@@ -12,7 +12,12 @@ _GROUP = "export"
 class ExportArguments(CheckedOptions):
     """Which checkpoint to export, and to which formats."""
 
-    model: str = option("", "Checkpoint to export: a folder or a name on the Hub.", group=_GROUP)
+    model: str | None = option(
+        None,
+        "Checkpoint to export: a folder or a name on the Hub.",
+        group=_GROUP,
+        unset="the checkpoint of the package",
+    )
     output_dir: str = option("outputs/export", "Folder for the graphs and export.json.", group=_GROUP, folder=True)
     overwrite_output_dir: bool = option(False, "Replace an export in the output folder.", group=_GROUP)
     format: list[str] = option(["onnx"], f"One or more of {', '.join(FORMATS)}.", group=_GROUP)
@@ -35,7 +40,6 @@ class ExportArguments(CheckedOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(bool(self.model), "model", self.model, "give the folder of a checkpoint, or its name on the Hub")
         known = bool(self.format) and set(self.format) <= set(FORMATS)
         require(known, "format", self.format, f"give one or more of {', '.join(FORMATS)}")
         quantised = any(FORMATS[name].has_int8 for name in self.format)

@@ -23,6 +23,7 @@ from sct_hf.export.runners import Runner, eager_runner
 from sct_hf.export.sources import Sources
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.model.outputs_sct import default_profile, label_thresholds
+from sct_hf.own_checkpoint import NAME
 from sct_hf.progress import progress_bar
 from sct_hf.training.devices import cpu_name, has_vnni
 
@@ -192,7 +193,7 @@ def _description(
     if any(PLAN in maps for maps in graphs):
         outputs[PLAN] = ["batch", len(labels), "rows", "columns"]
     return {
-        "model": arguments.model,
+        "model": arguments.model or NAME,
         "backbone": config.backbone,
         "labels": labels,
         "thresholds": _or_null(_thresholds(config)),

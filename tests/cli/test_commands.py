@@ -56,6 +56,12 @@ def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: 'pedict' is no command; did you mean predict?\n"
 
 
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+def test_a_model_that_must_be_named_is_said_to_be_missing(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 2
+    assert capsys.readouterr().err.startswith("error: --model is missing: ")
+
+
 def test_scripts_run_every_command_but_the_printed_one() -> None:
     run_by_scripts = {path.read_text().partition('run("')[2].partition('"')[0] for path in ROOT.glob("scripts/*.py")}
     assert run_by_scripts == set(command_names()) - {"completion"}

@@ -10,6 +10,7 @@ from sct_hf.cli import export
 from sct_hf.errors import InputError
 from sct_hf.export import checkpoint as checkpoint_module
 from sct_hf.export import optional
+from sct_hf.own_checkpoint import own_checkpoint
 
 
 @pytest.fixture
@@ -19,7 +20,8 @@ def refused(script: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys
     def run(*words: object, **options: object) -> str:
         given = {"model": checkpoint, "output_dir": tmp_path / "out"} | options
         before = sorted(tmp_path.rglob("*"))
-        assert script(*(f"--{name}={value}" for name, value in given.items()), *words) == 2
+        options = {name: value for name, value in given.items() if value is not None}
+        assert script(*(f"--{name}={value}" for name, value in options.items()), *words) == 2
         assert sorted(tmp_path.rglob("*")) == before
         out, errors = capsys.readouterr()
         assert out == ""
@@ -33,7 +35,7 @@ def refused(script: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys
     ("words", "message"),
     [
         (["--format=tflite"], "format is ['tflite']: give one or more of onnx, openvino, torch_export, browser"),
-        (["--int8"], "calibration_images is []"),
+        (["--int8"], "calibration_images is missing: int8 needs about a hundred typical images"),
         (["--int8", "--format=torch_export", "--calibration_images=x"], "it needs onnx or openvino"),
         (["--model=/no/such/folder"], "there is no such folder"),
         (["--int8", "--format=onnx", "--calibration_images=/no/such/folder"], "matches no file"),
@@ -42,6 +44,14 @@ def refused(script: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys
 )
 def test_options(refused: Callable[..., str], words: list[str], message: str) -> None:
     assert message in refused(*words)
+
+
+def test_without_a_model_the_checkpoint_of_the_package_is_exported(refused: Callable[..., str], monkeypatch) -> None:
+    def stop(name: object, *, field: str) -> None:
+        raise InputError(f"{field} is {str(name)!r}")
+
+    monkeypatch.setattr(export, "load_model", stop)
+    assert refused(model=None) == f"error: --model is {str(own_checkpoint())!r}\n"
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_folds_need_cached_maps(tiny: Make) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "model is '': name the folder of a checkpoint"),
+        ([], "model is missing: name the folder of a checkpoint"),
         (["--model=nowhere"], "model is 'nowhere', which holds no config.json"),
         (["--model=nowhere", "--profiles", "accuracy=0.9"], "accuracy"),
     ],

@@ -217,7 +217,7 @@ _shtab_sct_hf_evaluate_defaults_added=0
 
 _shtab_sct_hf_export_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--model[Checkpoint to export\: a folder or a name on the Hub. (default\: none)]:model:"
+  "--model[Checkpoint to export\: a folder or a name on the Hub. (default\: the checkpoint of the package)]:model:"
   {--output_dir,--output-dir}"[Folder for the graphs and export.json. (default\: outputs\/export)]:output_dir:"
   {--overwrite_output_dir,--overwrite-output-dir}"[Replace an export in the output folder. (default\: false)]:true|false:"
   "--format[One or more of onnx, openvino, torch_export, browser. (default\: onnx)]:format:"
@@ -473,7 +473,7 @@ _shtab_sct_hf_predict_options=(
   "--label_encoder[Text encoder of such labels, if the checkpoint records no usable one.]:label_encoder:"
   "*--known[Label known to be present\; repeatable.]:known:"
   "*--known_absent[Label known to be absent\; repeatable.]:known_absent:"
-  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars and data sets saved by datasets give the images in them.:"
+  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars, data sets saved by datasets and hf\:\/\/datasets\/OWNER\/NAME give the images in them.:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -571,7 +571,7 @@ _shtab_sct_hf_suggest_options=(
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
   ":Model\: a folder of training or a name on the Hub.:"
-  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars and data sets saved by datasets give the images in them.:"
+  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars, data sets saved by datasets and hf\:\/\/datasets\/OWNER\/NAME give the images in them.:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -704,7 +704,7 @@ _shtab_sct_hf_zero_shot_options=(
   "--max_pixels[Most pixels of an image\; all images of a list may have four times as many (default 26000000).]:max_pixels:"
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
-  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars and data sets saved by datasets give the images in them.:"
+  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars, data sets saved by datasets and hf\:\/\/datasets\/OWNER\/NAME give the images in them.:"
 )
 
 # guard to ensure default positional specs are added only once per session
