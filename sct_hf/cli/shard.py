@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from sct_hf.data.shards.write import write_shards
+from sct_hf.data.shards.write import finished_shards, write_shards
 from sct_hf.errors import InputError
 from sct_hf.options import SEED, CheckedOptions, option
 from sct_hf.training.arguments import DataArguments
@@ -50,8 +50,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Write the shards of the training split, and return the exit code 0.
 
+    A folder that the same command has made of the same images stays as it is.
+
     Raises:
-        InputError: Options or data cannot be used, or the folder has files.
+        InputError: Options or data cannot be used, or the folder has other files.
     """
     words, recognised = place_words(argv, recipe=False, scores=False)
     if recognised is not None:
@@ -60,13 +62,16 @@ def main(argv: Sequence[str]) -> int:
     if "holdout" in options_on_command_line(argv):
         raise InputError("holdout holds out images of a training: give it to sct-hf train, which holds out shards")
     images = load_training_images(replace(data, holdout=0.0, eval_split="test"), arguments.seed)
-    index = write_shards(
-        images, Path(arguments.output), kind=arguments.format, count=arguments.shards, seed=arguments.seed
-    )
+    plan: dict[str, Any] = {"kind": arguments.format, "count": arguments.shards, "seed": arguments.seed}
+    folder = Path(arguments.output)
+    if (found := finished_shards(images, folder, **plan)) is not None:
+        print(f"{folder}: complete already: {len(found.shards):,} shards, {found.rows:,} images")
+        return 0
+    index = write_shards(images, folder, **plan)
     size = sum(shard.size for shard in index.shards)
     rows = [shard.rows for shard in index.shards]
     print(
-        f"{arguments.output}: {index.rows:,} images and {len(index.label_names)} labels in {len(rows)} shards of "
+        f"{folder}: {index.rows:,} images and {len(index.label_names)} labels in {len(rows)} shards of "
         f"{min(rows):,} to {max(rows):,} images, {size / 1e6:,.1f} MB"
     )
     return 0

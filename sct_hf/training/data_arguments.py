@@ -10,6 +10,9 @@ from sct_hf.metrics.frequency import frequency_limits
 from sct_hf.options import SEED, CheckedOptions, choices_of, option, require
 
 HELD_OUT = "held_out"
+HOLDOUT = 0.2
+"""Share of the training images to hold out and score where there is no split to score."""
+
 NO_AUGMENTATION = "none"
 _DATA, _IMAGES, _LABELS, _AUGMENTATION = "data", "which images", "which labels", "augmentation and sampling"
 

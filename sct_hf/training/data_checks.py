@@ -1,7 +1,9 @@
 """List and check a run's data, and open each image once, before loading."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.checks import check_listings
@@ -12,6 +14,9 @@ from sct_hf.data.shards.images import StreamedImages
 from sct_hf.data.shards.notes import notes_of_stream
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArguments
+from sct_hf.training.data_arguments import HOLDOUT
+
+Part = Literal["train", "eval"]
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,10 @@ def check_run_data(data: DataArguments) -> RunListings:
     stream = stream_training(data, names, problems)
     training = None
     if stream is None:
-        training = _listing(data, data.train_split, data.train_file, names, problems, size=data.train_size or None)
+        training = _listing(data, "train", names, problems, size=data.train_size or None)
     evaluation = None
     if data.eval_split != HELD_OUT:
-        evaluation = _listing(data, data.eval_split, data.eval_file, names, problems)
+        evaluation = _listing(data, "eval", names, problems)
     training, evaluation = check_listings(
         training,
         evaluation,
@@ -80,26 +85,30 @@ def stream_training(data: DataArguments, label_names: list[str] | None, problems
         InputError: An option is missing or not accepted by the reader.
     """
     options = _reader_options(data) | {"files": data.train_file, "label_names": label_names}
-    found: StreamedImages | None = open_stream(data.dataset, data.train_split, problems, **options)
+    with _option_of_split("train"):
+        found: StreamedImages | None = open_stream(data.dataset, data.train_split, problems, **options)
     return found
 
 
 def list_split(
-    data: EvaluationDataArguments,
-    split: str,
-    file: str | None,
-    label_names: list[str] | None,
-    problems: Problems,
-    **options: Any,
+    data: EvaluationDataArguments, part: Part, label_names: list[str] | None, problems: Problems, **options: Any
 ) -> Listing:
     """List one split of a run's data.
 
+    Args:
+        data: Options of the data.
+        part: "train" for `train_split` and `train_file`, "eval" for `eval_split` and `eval_file`.
+        label_names: All labels in order, if they are given.
+        problems: Collects the errors of the data.
+        **options: Further fields of the reader's request.
+
     Raises:
-        InputError: An option is missing or not accepted by the reader.
+        InputError: There is no such split, or an option is missing or not accepted by the reader.
     """
-    return list_data(
-        data.dataset, split, problems, files=file, label_names=label_names, **_reader_options(data), **options
-    )
+    split, file = (getattr(data, f"{part}_{name}") for name in ("split", "file"))
+    options |= {"files": file, "label_names": label_names, **_reader_options(data)}
+    with _option_of_split(part):
+        return list_data(data.dataset, split, problems, **options)
 
 
 def read_boxes(data: EvaluationDataArguments) -> dict[str, BoxedImage]:
@@ -110,7 +119,8 @@ def read_boxes(data: EvaluationDataArguments) -> dict[str, BoxedImage]:
         InputError: The data set has no boxes.
     """
     problems = Problems()
-    boxes = list_boxes(data.dataset, data.eval_split, problems, files=data.eval_file, **_reader_options(data))
+    with _option_of_split("eval"):
+        boxes = list_boxes(data.dataset, data.eval_split, problems, files=data.eval_file, **_reader_options(data))
     problems.raise_if_any()
     return boxes
 
@@ -121,11 +131,28 @@ def _reader_options(data: EvaluationDataArguments) -> dict[str, Any]:
     return named | {"separator": separator}
 
 
+@contextmanager
+def _option_of_split(part: Part) -> Iterator[None]:
+    """Call a split by its option in the errors of this block; readers know it as `split`."""
+    try:
+        yield
+    except InputError as error:
+        if not str(error).startswith("split is "):
+            raise
+        raise InputError(f"{part}_{error}") from error
+
+
 def _listing(
-    data: DataArguments, split: str, file: str | None, names: list[str] | None, problems: Problems, **options: Any
+    data: DataArguments, part: Part, names: list[str] | None, problems: Problems, **options: Any
 ) -> Listing | None:
     try:
-        return list_split(data, split, file, names, problems, **options)
+        return list_split(data, part, names, problems, **options)
     except InputError as error:
-        problems.add("no such split", f"split {split!r}", str(error), "")
+        place, text = f"split {getattr(data, f'{part}_split')!r}", str(error)
+        if text.startswith(f"{part}_split is "):  # it names the split itself
+            place = ""
+            if part == "eval":
+                share = data.holdout or HOLDOUT
+                text += f"; or score a part held out of training, by --eval_split {HELD_OUT} --holdout {share}"
+        problems.add("no such split", place, text, "")
         return None

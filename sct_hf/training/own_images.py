@@ -10,12 +10,12 @@ from sct_hf.data.recognise import Place, place_of, recognise
 from sct_hf.data.registry import find_reader
 from sct_hf.errors import InputError
 from sct_hf.extras import missing_of
-from sct_hf.training.data_arguments import HELD_OUT
+from sct_hf.training.data_arguments import HELD_OUT, HOLDOUT
 from sct_hf.training.parsing import options_on_command_line
 
 _RECIPE = "small"
 _STREAMED = {"cache_features": "false", "calibration_folds": "0"}  # of the recipe: what needs a list of all images
-_HELD_OUT = {"eval_split": HELD_OUT, "holdout": "0.2"}
+_HELD_OUT = {"eval_split": HELD_OUT, "holdout": str(HOLDOUT)}
 _ALL = {"data_dir"}  # options of a place that training and scoring have
 
 

@@ -19,7 +19,7 @@ from sct_hf.data.shards.images import ShardImages, StreamedImages, TrainingImage
 from sct_hf.data.shards.reader import listing_of
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArguments
-from sct_hf.training.data_checks import RunListings, list_split, stream_training
+from sct_hf.training.data_checks import Part, RunListings, list_split, stream_training
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def load_evaluation_images(data: EvaluationDataArguments, seed: int, listing: Li
     Raises:
         InputError: The reader found errors.
     """
-    listing = listing or _list(data, data.eval_split, data.eval_file)
+    listing = listing or _list(data, "eval")
     return _images(data, listing, data.eval_split, difficult_unknown=True).subset(data.max_eval_samples or None, seed)
 
 
@@ -196,7 +196,7 @@ def _read_training_images(
         problems.raise_if_any()
     if isinstance(listing, StreamedImages):
         return _parted(listing, data, seed)
-    listing = listing or _list(data, data.train_split, data.train_file, size=data.train_size or None)
+    listing = listing or _list(data, "train", size=data.train_size or None)
 
     def read(difficult_unknown: bool) -> LabelledImages:
         images = _images(data, listing, data.train_split, difficult_unknown=difficult_unknown)
@@ -233,10 +233,10 @@ def _parted(
     return images, replace(images, index=rest, split=f"{images.split}[rest]"), held_out
 
 
-def _list(data: EvaluationDataArguments, split: str, file: str | None, **options: Any) -> Listing:
+def _list(data: EvaluationDataArguments, part: Part, **options: Any) -> Listing:
     names = None if data.labels_file is None else list(read_label_names(data.labels_file))
     problems = Problems()
-    listing = list_split(data, split, file, names, problems, **options)
+    listing = list_split(data, part, names, problems, **options)
     if names is not None:
         check_names(listing, names, problems)
     problems.raise_if_any()

@@ -1,6 +1,7 @@
 """Training streams shards: each image once an epoch, in one or two processes, and a killed run goes on as before."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from sct_hf.training.finished_run import training_images
 from sct_hf.training.loaders import make_loaders
 from sct_hf.training.loop import train
 from sct_hf.training.models import new_model
-from sct_hf.training.run_data import load_run_data
+from sct_hf.training.run_data import load_evaluation_images, load_run_data
+from sct_hf_cli import run
 from tests.training.test_resume import KILLED, assert_same_outcome, environment
 
 
@@ -97,6 +99,49 @@ def test_training_and_its_files(tmp_path: Path, sharded: Path, tiny: Callable[..
     every = load_data("shards", "train", data_dir=sharded)
     assert training_images(tmp_path) == set(image_contents(every))
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_missing_split_is_said_once_with_the_remedy(sharded: Path, tiny: Callable[..., Arguments]) -> None:
+    with pytest.raises(InputError) as caught:
+        check_run_data(tiny(**streamed(sharded / "tar", eval_split="test")).data)
+    remedy = {"eval_split": "held_out", "holdout": 0.2}
+    message = str(caught.value)
+    assert message.startswith(f"eval_split is 'test', but {sharded / 'tar'} has no shards of it: ")
+    assert message.endswith(" ".join(f"--{name} {value}" for name, value in remedy.items()))
+    assert message.count("'test'") == 1
+    data = tiny(**streamed(sharded / "tar"), **remedy).data
+    check_run_data(data)
+    with pytest.raises(InputError, match=r"^eval_split is 'test', but"):
+        load_evaluation_images(replace(data, eval_split="test"), 0)
+    with pytest.raises(InputError, match=r"^train_split is 'val', but"):
+        load_run_data(replace(data, train_split="val"), 0)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tar"])
+def test_a_finished_command_is_told_so(tmp_path: Path, table: Path, capsys: Any, kind: str) -> None:
+    shutil.copytree(table, tmp_path / "table")
+    folder = tmp_path / "shards" / "train"
+    words = [f"--data_dir={tmp_path / 'table'}", "--dataset=jsonl", f"--output={folder}", f"--format={kind}"]
+    assert run("shard", *words, "--shards=3") == 0
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert run("shard", *words, "--shards=3") == 0
+    assert capsys.readouterr().out == f"{folder}: complete already: 3 shards, 30 images\n"
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    for other in ("--shards=4", "--seed=1", "--known_proportion=0.5"):
+        assert run("shard", *words, "--shards=3", other) == 2
+        assert "has files: name another folder, or remove it" in capsys.readouterr().err
+    first = min(folder.glob(f"*.{kind}"))
+    content = first.read_bytes()
+    first.write_bytes(content[:-1])
+    assert run("shard", *words, "--shards=3") == 2
+    assert f"{first} has {len(content) - 1} bytes, but {len(content)}" in capsys.readouterr().err
+    first.write_bytes(content)
+    row = json.loads((tmp_path / "table" / "train.jsonl").read_text().splitlines()[0])
+    image = tmp_path / "table" / row["image"]
+    image.write_bytes(image.read_bytes() + b"x")
+    assert run("shard", *words, "--shards=3") == 2
+    assert "has files: name another folder, or remove it" in capsys.readouterr().err
 
 
 def test_archives_train_alike(tmp_path: Path, sharded: Path, tiny: Callable[..., Arguments]) -> None:

@@ -22,14 +22,16 @@ from sct_hf.progress import step_bar
 
 _ROWS = 2000  # of a shard, about 200 MB of photographs
 _FEWEST = 16  # shards, so that a tenth of them can be held out
-_PLAN = "plan.json"
+_PLAN = ".plan.json"
+"""Name of the file that notes what decides the shards' content; hidden, so that other programs take it for no data."""
 
 
 def write_shards(images: LabelledImages, folder: Path, *, kind: str, count: int, seed: int) -> ShardIndex:
     """Write a folder of shards and its index, whole or not at all; bytes of images stay as they are.
 
     Shards are made in a hidden folder beside it, where a later call with equal images and arguments goes on. Their
-    index is counted from what was written, so a shard that cannot be read back is found here.
+    index is counted from what was written, so a shard that cannot be read back is found here. See `finished_shards`
+    for a folder that such a call has made.
 
     Args:
         images: The images and their labels.
@@ -49,8 +51,7 @@ def write_shards(images: LabelledImages, folder: Path, *, kind: str, count: int,
         raise InputError(
             f"output is {str(folder)!r}, the folder that you are in: name one to make in it, such as train"
         )
-    total = len(images)
-    count = count or min(max(-(-total // _ROWS), _FEWEST), total)
+    total, count = len(images), _count(images, count)
     if count > total:
         raise InputError(f"shards is {count}, but there are {total} images: give at most as many")
     partial = folder.with_name(f"{PARTIAL}{folder.name}")
@@ -66,12 +67,31 @@ def write_shards(images: LabelledImages, folder: Path, *, kind: str, count: int,
     index, contents = index_shards(files, problems, home=partial, columns={}, label_names=images.label_names)
     problems.raise_if_any()
     write_index(index, contents)
-    (partial / _PLAN).unlink()
     sync(partial)
     if folder.exists():
         folder.rmdir()
     os.replace(partial, folder)
     return read_index(folder, folder)
+
+
+def finished_shards(images: LabelledImages, folder: Path, *, kind: str, count: int, seed: int) -> ShardIndex | None:
+    """The index of a folder that `write_shards` has made of equal images with equal arguments, as given here.
+
+    Returns:
+        The index; None if the folder does not exist, is empty or was made in another way.
+
+    Raises:
+        InputError: A shard is missing, or has another size than when it was made.
+    """
+    if not (folder / _PLAN).is_file():
+        return None
+    is_equal = _is_of(folder, _plan(images, kind, _count(images, count), seed))
+    return read_index(folder, folder) if is_equal else None
+
+
+def _count(images: LabelledImages, count: int) -> int:
+    """The number of shards to make."""
+    return count or min(max(-(-len(images) // _ROWS), _FEWEST), len(images))
 
 
 def _rows(images: LabelledImages, rows: np.ndarray) -> Iterator[Row]:
@@ -108,10 +128,17 @@ def _state(encoded: dict[str, Any]) -> bytes:
 
 def _begin(partial: Path, plan: str) -> None:
     """Make the hidden folder, or go on in one that was left by a killed call with an equal plan."""
-    there = partial / _PLAN
-    if partial.exists() and not (there.is_file() and there.read_text(encoding="utf-8") == plan):
+    if partial.exists() and not _is_of(partial, plan):
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
     remove_partial(partial)
-    with atomic_write(there) as temporary:
+    with atomic_write(partial / _PLAN) as temporary:
         temporary.write_text(plan, encoding="utf-8")
+
+
+def _is_of(folder: Path, plan: str) -> bool:
+    """Whether the shards in a folder were made after this plan."""
+    try:
+        return (folder / _PLAN).read_bytes() == plan.encode()
+    except OSError:
+        return False
