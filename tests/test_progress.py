@@ -1,5 +1,6 @@
 """What the bars of long steps show."""
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ from sct_hf import progress
 from sct_hf.cli import publish
 from sct_hf.data import load_data
 from sct_hf.export.calibration import CalibrationImages
-from sct_hf.progress import step_bar
+from sct_hf.progress import above_bars, activity, progress_bar, step_bar
+from tests.terminal import Terminal
 
 
 @pytest.fixture
@@ -71,6 +73,50 @@ def test_calibration_images_have_a_total(photos: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr().err
     assert "calibration images" in shown
     assert "0/3" in shown
+
+
+@pytest.mark.parametrize("delay", [0, 1000])
+def test_lines_stand_above_the_bars_of_a_terminal(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left of a bar, whether it was drawn or still waited when a line was written."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", screen)
+    with activity("doing this"):
+        for stream in progress_bar([sys.stderr, sys.stdout], shown=True, delay=delay, leave=False):
+            with above_bars(stream):
+                print("a line", file=stream)
+    print("the end")
+    assert "doing this" in screen.getvalue()
+    assert ("0/2" in screen.getvalue()) == (delay == 0)
+    assert screen.lines == ["a line", "a line", "the end"]
+
+
+def test_a_bar_that_was_drawn_for_a_line_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The delay may pass between two of its items."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with progress_bar(shown=True, total=9, delay=1000, leave=False) as bar:
+        bar.start_t -= 2000
+        with above_bars(sys.stderr):
+            print("a line", file=sys.stderr)
+    assert "0/9" in screen.getvalue()
+    assert screen.lines == ["a line"]
+
+
+def test_a_log_has_a_line_for_each_state(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(shown=True, total=2, desc="tagging") as bar, progress_bar(shown=True, total=3) as inner:
+        print("an error", file=sys.stderr)
+        inner.update(3)
+        bar.update(2)
+    lines = capsys.readouterr().err.split("\n")
+    assert [line.partition("[")[0].strip() for line in lines] == [
+        "tagging:   0%|          | 0/2",
+        "0%|          | 0/3",
+        "an error",
+        "100%|██████████| 3/3",
+        "tagging: 100%|██████████| 2/2",
+        "",
+    ]
 
 
 def test_an_upload_shows_the_bars_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
 from sct_hf.inference.lookup import Lookup
 from sct_hf.inference.outputs import Add, in_file, in_folder, printed
 from sct_hf.inference.row_files import ROW_FORMATS
 from sct_hf.inference.rows import Columns
+from sct_hf.progress import above_bars
 
 _SHOWN = 100  # problems said one by one
 
@@ -132,9 +131,7 @@ class Problems:
             self._silent += 1
             return
         self._said += 1
-        if sys.stderr.isatty():
-            tqdm.write(in_line(text), file=sys.stderr)  # above the progress bar
-        else:
+        with above_bars(sys.stderr):
             print(in_line(text), file=sys.stderr)
 
     def close(self) -> None:

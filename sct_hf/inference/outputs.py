@@ -12,6 +12,7 @@ from sct_hf.inference.lookup import Lookup
 from sct_hf.inference.parts import Parts
 from sct_hf.inference.row_files import ROW_FORMATS, Row, write_whole
 from sct_hf.inference.rows import Columns
+from sct_hf.progress import above_bars
 
 Add = Callable[[Row], None]
 
@@ -34,8 +35,9 @@ def printed(stream: TextIO, style: str, columns: Columns) -> Iterator[Add]:
 
     def flush() -> None:
         nonlocal is_started
-        stream.write(("" if is_started else text.start()) + text.add(held))
-        stream.flush()
+        with above_bars(stream):
+            stream.write(("" if is_started else text.start()) + text.add(held))
+            stream.flush()
         is_started = True
         held.clear()
 
