@@ -89,6 +89,15 @@ class Tagger:
         self.label_names = self.pipeline.label_names
         self.engine: Callable[[np.ndarray], np.ndarray] | None = None
 
+    @property
+    def label_words(self) -> dict[str, str]:
+        """Words for the checkpoint's labels, such as "dining table" for "diningtable", where it keeps them."""
+        recipe = getattr(self.model.config, "text_recipe", None)
+        words = recipe.get("words") if isinstance(recipe, dict) else None
+        if not isinstance(words, list) or len(words) != len(self.label_names):
+            return {}
+        return dict(zip(self.label_names, words, strict=True))
+
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | None = None, limits: Limits | None = None) -> "Tagger":
         """Load a checkpoint.
@@ -240,7 +249,7 @@ class Tagger:
             if image.is_dir():
                 return "a folder without images"
             if not image.exists():
-                return "no such file"
+                return f"a link to {os.readlink(image)!r}, where no file is" if image.is_symlink() else "no such file"
             return self.pipeline.preprocess(image, **reading)
         except (OSError, UnreadableImageError) as error:
             return failure_reason(error.__cause__ or error)

@@ -5,7 +5,8 @@ this project's own notes which of them are its own, with scores, model and setti
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from xml.dom import Node, minidom
 from xml.parsers import expat
@@ -29,7 +30,12 @@ _EMPTY = (
 )
 
 
-def merged(text: bytes | None, tags: Sequence[tuple[str, float]], facts: dict[str, str]) -> bytes:
+def merged(
+    text: bytes | None,
+    tags: Sequence[tuple[str, float]],
+    facts: dict[str, str],
+    words: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
     """Put tags into an XMP file.
 
     Keywords that this project wrote before are replaced, and its own namespace. All else stays: other keywords, fields
@@ -39,6 +45,7 @@ def merged(text: bytes | None, tags: Sequence[tuple[str, float]], facts: dict[st
         text: The file's content; None if there is none.
         tags: (label, score) each.
         facts: Further text by name, for the own namespace.
+        words: Keywords for labels that are no words; other labels are their own keywords.
 
     Raises:
         InputError: The content is no XMP, declares a document type or is nested deep, as no XMP does, or its keywords
@@ -50,7 +57,8 @@ def merged(text: bytes | None, tags: Sequence[tuple[str, float]], facts: dict[st
     scores = {_allowed(label): f"{score:.4f}" for label, score in tags}
     lists = _others_keywords(descriptions)
     others = {_word(entry) for entry in _children(lists, _RDF, "li")}
-    added = [label for label in scores if label not in others]
+    keywords = dict.fromkeys(_allowed(words.get(label, label)) for label, _ in tags)
+    added = [word for word in keywords if word not in others]
     if added and not lists:
         lists = [_add_list(_describe(document, root, about, "dc", _DC), "dc:subject", _DC, "Bag", ())]
     if added:

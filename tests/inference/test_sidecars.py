@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -198,7 +199,6 @@ DAMAGED = {
     "<x>": "it is no XML",
     BOMB: "it declares a document type",
     "<x/>": "it has no RDF of XMP",
-    "": "it is no XML",
     "<x>" * 2000 + "</x>" * 2000: "it is nested more than 100 deep",
     '<?xml version="1.0" encoding="klingon"?><x/>': "it is no XML",
     xmp("<dc:subject>holiday</dc:subject>").decode(): "its dc:subject is no list of keywords",
@@ -230,6 +230,74 @@ def test_a_json_file_of_another_program_is_left_as_it_is(photo) -> None:
     sidecars.write(Tags(photo, TAGS))
     sidecars.write(Tags(photo, TAGS[:1]))
     assert json.loads(file.read_text())["tags"] == [{"label": "dog", "score": 0.75}]
+
+
+@pytest.mark.parametrize("kind", ["json", "xmp"])
+def test_a_file_of_white_space_is_written_anew(photo, kind: str) -> None:
+    sidecars = Sidecars(kind, SETTINGS)
+    file = sidecars.write(Tags(photo, TAGS))
+    fresh = file.read_bytes()
+    assert sidecars.empty == 0
+    for count, content in enumerate((b"", b" \r\n\t"), 1):
+        file.write_bytes(content)
+        assert not sidecars.is_done(str(photo))
+        sidecars.write(Tags(photo, TAGS))
+        assert file.read_bytes() == fresh
+        assert sidecars.empty == count
+
+
+@pytest.mark.parametrize("kind", ["json", "xmp"])
+def test_a_link_stays_and_its_file_is_written(photo, kind: str) -> None:
+    sidecars = Sidecars(kind, SETTINGS)
+    apart = photo.parent / "apart"
+    apart.mkdir()
+    link, file, name = photo.with_name(f"{photo.name}.{kind}"), apart / f"1.{kind}", f"2.{kind}"
+    link.symlink_to(Path("apart") / name)
+    (apart / name).symlink_to(file.name)  # a link to a link, and for now to no file
+    left = apart / f".partial-1-abcd_123.{kind}"
+    left.touch()
+    os.utime(left, (1, 1))
+    for tags in (TAGS, TAGS[:1]):
+        assert sidecars.write(Tags(photo, tags)) == link
+        assert (os.readlink(link), os.readlink(apart / name)) == (f"apart/{name}", file.name)
+        assert not file.is_symlink()
+        assert b"dog" in file.read_bytes()
+        assert sidecars.is_done(str(photo))
+    assert b"potted" not in file.read_bytes()
+    left.touch()
+    os.utime(left, (1, 1))
+    Sidecars(kind, SETTINGS).write(Tags(photo, TAGS))
+    assert sorted(path.name for path in apart.iterdir()) == [file.name, name]
+    for nowhere in ("gone/1.xmp", link.name):
+        link.unlink()
+        link.symlink_to(nowhere)
+        with pytest.raises(InputError, match=rf"left as it is: it is a link to '{nowhere}', where no file can be"):
+            sidecars.write(Tags(photo, TAGS))
+        assert os.readlink(link) == nowhere
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("kind", ["json", "xmp"])
+def test_a_file_keeps_its_permissions(photo, kind: str) -> None:
+    sidecars = Sidecars(kind, SETTINGS)
+    file = sidecars.write(Tags(photo, TAGS))
+    photo.with_name("new").touch()
+    assert file.stat().st_mode == photo.with_name("new").stat().st_mode  # a new one has the usual ones
+    for mode in (0o640, 0o664, 0o600):
+        file.chmod(mode)
+        sidecars.write(Tags(photo, TAGS[:1]))
+        assert stat.S_IMODE(file.stat().st_mode) == mode
+
+
+def test_keywords_are_the_words_of_labels(photo) -> None:
+    words = {"diningtable": "dining table", "tv": "screen", "screen": "screen"}
+    tags = [(label, 0.5) for label in ("diningtable", "tv", "screen", "dog")]
+    sidecars = Sidecars("xmp", SETTINGS, words)
+    for _ in range(2):
+        content = sidecars.write(Tags(photo, tags)).read_bytes()
+        assert keywords(content) == ["dining table", "screen", "dog"]
+        assert b"diningtable" in content  # among the scores by label
+    assert keywords(sidecars.write(Tags(photo, tags[3:])).read_bytes()) == ["dog"]
 
 
 @pytest.mark.parametrize("kind", ["json", "xmp"])

@@ -277,3 +277,26 @@ def test_images_are_taken_as_they_are_needed(tagger, tmp_path) -> None:
     for number in range(1, 30):
         next(found)
         assert taken <= number + 3 * 4
+
+
+def test_a_link_to_no_file_is_an_error_with_its_reason(tagger, tmp_path) -> None:
+    save(tmp_path, "a.png", Image.fromarray(PIXELS))
+    for name, target in {"0.png": "gone.png", "1.png": "1.png", "2.png": "a.png"}.items():
+        (tmp_path / name).symlink_to(target)
+    results = list(tagger.tag([tmp_path / f"{number}.png" for number in range(3)], threshold=0))
+    assert [found.error for found in results] == [
+        "a link to 'gone.png', where no file is",
+        "a link to '1.png', where no file is",
+        None,
+    ]
+
+
+def test_words_of_labels_are_those_of_the_checkpoints_text(tagger) -> None:
+    assert tagger.label_words == {label: label for label in LABELS}
+    text = encode_labels(["diningtable", "TVMonitor"], "random:12")
+    model = build_model("test_resnet", text.names, image_size=64, label_vectors=text, hidden_size=32)
+    words = Tagger(model, image_processor(model.config)).label_words
+    assert words == dict(zip(text.names, text.recipe["words"], strict=True))
+    assert words["diningtable"] == "dining table"
+    model.config.text_recipe = None
+    assert Tagger(model, image_processor(model.config)).label_words == {}
