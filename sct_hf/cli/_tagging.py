@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sct_hf.inference.sidecars import KINDS, Sidecars
 from sct_hf.inference.sources import Sources
 from sct_hf.inference.tagger import Tagger, Tags
 from sct_hf.model.image_processing_sct import LimitError, Limits
-from sct_hf.progress import progress_bar
+from sct_hf.progress import activity, progress_bar
 
 _MODEL = "torch"  # the engine that is the model itself
 _BATCH = 16
@@ -46,7 +47,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="+",
         help="Files, folders (with their subfolders), glob patterns, or @FILE, a text file with a path per line. "
-        "Parquet files, tars and data sets saved by datasets give the images in them.",
+        "Parquet files, tars, data sets saved by datasets and hf://datasets/OWNER/NAME give the images in them.",
     )
     parser.add_argument("--image_column", help="Column of the images in Parquet files and data sets.")
     parser.add_argument(
@@ -176,11 +177,13 @@ def _tag(
     limits = limits_of(arguments)
     sources = Sources(arguments.images, arguments.image_column, arguments.id_column, place.folder)
     paths = sources.files() if drawn else []
-    tagger = load(limits)
+    with activity("loading the model"):
+        tagger = load(limits)
     if arguments.engine not in (_MODEL, _RAY):
         from sct_hf.export.engine import make_engine
 
-        tagger.engine = make_engine(arguments.engine, tagger.model)
+        with activity(f"making the engine {arguments.engine}"):
+            tagger.engine = make_engine(arguments.engine, tagger.model)
     choosing = {name: getattr(arguments, name) for name in ("threshold", "top_k", "profile", "abstain")} | options
     maps = arguments.boxes or drawn
     level = MASK_LEVEL if arguments.mask_level is None else arguments.mask_level
@@ -192,7 +195,7 @@ def _tag(
     drawings: dict[str, Callable[[Tags], Any]] = {}
     wanted = lookup.ask
     if arguments.sidecars is not None:
-        sidecars = Sidecars(arguments.sidecars, settings())
+        sidecars = Sidecars(arguments.sidecars, settings(), tagger.label_words)
         wanted = partial(lookup.ask, is_done=sidecars.is_done)
     found = _found(arguments, partial(load, limits), tagger, sources, wanted, {"maps": maps, **choosing})
     own = arguments.threshold is None and not options.get("labels")
@@ -211,7 +214,7 @@ def _tag(
     problems = Problems(shown=not (place.format == "table" and place.path is None and sys.stdout.isatty()))
     with open_place(place, arguments, columns, settings, lookup) as add:
         tagged = 0
-        for result in progress_bar(found, shown=True, unit=" images", delay=_SILENT, leave=False):
+        for result in progress_bar(_begun(found), shown=True, unit=" images", delay=_SILENT, leave=False):
             if (error := result.error or _draw(result, drawings)) is None:
                 tagged += 1
             else:
@@ -220,10 +223,23 @@ def _tag(
     for folder, name in sources.passed_over.items():
         said = f"{folder}: it has images, so {name!r} and other files of many images were passed over; name them too"
         print(in_line(said), file=sys.stderr)
+    for pattern, count in sources.no_images.items():
+        said = f"{pattern}: {count:,} files that do not end like images were passed over"
+        print(in_line(said), file=sys.stderr)
+    if arguments.sidecars is not None and sidecars.empty:
+        print(f"sidecars that were empty, and are written anew: {sidecars.empty:,}", file=sys.stderr)
     problems.close()
     if place.says_counts or lookup.done or lookup.repeated:
         print(summary(tagged, lookup, problems), file=sys.stderr)
     return 1 if problems.count else 0
+
+
+def _begun(found: Iterator[Tags]) -> Iterator[Tags]:
+    """The same, with a word on a terminal until the first is there: they come in batches."""
+    with activity("tagging the first images"):
+        first = list(islice(found, 1))
+    yield from first
+    yield from found
 
 
 def _draw(result: Tags, drawings: dict[str, Callable[[Tags], Any]]) -> str | None:

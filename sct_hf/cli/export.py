@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     arguments, data = parse_into(argv, *_OPTIONS)
     if arguments.evaluate:
         from sct_hf.benchmark.exported import compare_formats  # not in the wheel: said before the work
-    model = load_model(arguments.model or own_checkpoint(), field="model")
+    model = load_model(arguments.model or str(own_checkpoint()), field="model")
     images = None
     if arguments.evaluate:
         images = load_evaluation_images(data, arguments.seed).aligned_to(model.config.label_names)

@@ -9,7 +9,6 @@ from pathlib import Path
 from transformers.utils import logging
 
 from sct_hf.cli._parser import CommandParser
-from sct_hf.cli._tagging import add_images
 from sct_hf.curation.suggest import suggest
 from sct_hf.curation.suggest_files import require_no_labels, write_suggestions
 from sct_hf.curation.unlabelled import without_labelled
@@ -29,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         description="Tag images without labels, choose which to label next, and group what the labels do not cover.",
     )
     made.add_argument("model", help="Model: a folder of training or a name on the Hub.")
-    add_images(made)
+    made.add_argument("images", nargs="+", help="Image files, folders (with their subfolders) or glob patterns.")
     made.add_argument("--count", type=int, default=200, help="Images to choose (default: %(default)s).")
     made.add_argument(
         "--by",

@@ -66,7 +66,7 @@ def parquet_items(path: Path, columns: Columns, wanted: Wanted) -> Iterator[Item
         columns: The columns; by default the only one that can hold images, or that called "image".
         wanted: Whether the image of this name is to be tagged.
     """
-    arrow, parquet = _imported("pyarrow"), _imported("pyarrow.parquet")
+    arrow, parquet = imported("pyarrow"), imported("pyarrow.parquet")
     try:
         file = parquet.ParquetFile(path, pre_buffer=False)
         column = columns.image or _image_column(file)
@@ -262,7 +262,7 @@ def dataset_items(folder: Path, columns: Columns, wanted: Wanted) -> Iterator[It
         columns: The columns; by default the only one of images, or that called "image".
         wanted: Whether the image of this name is to be tagged: `folder#17`, or `folder[test]#17` of a split.
     """
-    datasets = _imported("datasets")
+    datasets = imported("datasets")
     try:
         loaded = datasets.load_from_disk(str(folder))
         splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"": loaded}
@@ -293,15 +293,31 @@ def _cells(datasets: Any, table: Any, columns: Columns) -> tuple[Any, Any]:
     Raises:
         ValueError: There is no such column.
     """
+    chosen, kept = table_columns(datasets, table, columns)
+    return kept[chosen], None if columns.name is None else kept[columns.name]
+
+
+def table_columns(datasets: Any, table: Any, columns: Columns) -> tuple[str, Any]:
+    """The name of the column of images of a `Dataset` or `IterableDataset`, and the table with what is read of it.
+
+    Raises:
+        ValueError: There is no such column.
+    """
     found = [name for name, kind in table.features.items() if isinstance(kind, datasets.Image)]
-    chosen = columns.image or chosen_column(found, table.column_names)
-    check_columns((chosen, columns.name), table.column_names)
+    chosen = columns.image or chosen_column(found, list(table.features))
+    check_columns((chosen, columns.name), list(table.features))
+    kept = table.select_columns(list(dict.fromkeys(filter(None, (chosen, columns.name)))))
     if isinstance(table.features[chosen], datasets.Image):
-        table = table.cast_column(chosen, datasets.Image(decode=False))
-    return table[chosen], None if columns.name is None else table[columns.name]
+        kept = kept.cast_column(chosen, datasets.Image(decode=False))
+    return chosen, kept
 
 
-def _imported(module: str) -> Any:
+def imported(module: str) -> Any:
+    """A module that reads images.
+
+    Raises:
+        InputError: It is not installed.
+    """
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sct_hf.errors import InputError
-from sct_hf.files import images_below
+from sct_hf.files import IMAGE_SUFFIXES, images_below
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Path]:
     """Expand files, folders and glob patterns to image files, each once, in the order given.
 
     A folder is searched with its subfolders, in name order, for files that end in one of `IMAGE_SUFFIXES` and do not
-    begin with a dot. `**` in a pattern matches any number of folders. An input that matches nothing stays in the
-    result, so that opening it reports the error.
+    begin with a dot. A pattern gives files with these endings too, so that sidecars are none of them; `**` in it
+    matches any number of folders. An input that matches nothing stays in the result, so that opening it reports the
+    error.
 
     Raises:
         InputError: No input matches a file.
@@ -29,7 +30,8 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
             matches = images_below(path)
         else:
             hits = [Path(hit) for hit in sorted(glob.glob(str(given), recursive=True))]
-            matches = [file for hit in hits for file in (images_below(hit) if hit.is_dir() else [hit])]
+            named = [hit for hit in hits if hit.is_dir() or hit.suffix.lower() in IMAGE_SUFFIXES]
+            matches = [file for hit in named for file in (images_below(hit) if hit.is_dir() else [hit])]
         if not matches:
             empty.append(f"{str(given)!r} " + ("is a folder without images" if path.is_dir() else "matches no file"))
         found |= dict.fromkeys(matches or [path])

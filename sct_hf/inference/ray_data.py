@@ -13,6 +13,7 @@ from typing import Any
 from sct_hf.errors import InputError
 from sct_hf.extras import install_line
 from sct_hf.inference.batches import BatchTagger
+from sct_hf.inference.hub_rows import HubRows
 from sct_hf.inference.items import Item
 from sct_hf.inference.rows import tags_of
 from sct_hf.inference.sources import Sources
@@ -123,6 +124,11 @@ def _units(sources: Sources, wanted: Callable[[str], bool]) -> Iterator[Unit | T
     for place in sources.places():
         if isinstance(place, Item):
             yield from [Tags(Path(place.name), error=place.error or "no image")] * wanted(place.name)
+        elif isinstance(place, HubRows):
+            raise InputError(
+                f"engine is 'ray', which reads no data set on the Hub ({place}): save it by save_to_disk of datasets, "
+                "and give its folder"
+            )
         elif not _is_utf8(str(place)):
             yield from [Tags(place, error=_NOT_UTF8)] * wanted(str(place))
         elif sources.has_many(place):

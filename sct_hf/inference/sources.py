@@ -1,4 +1,4 @@
-"""From what a user names to the images to tag: files, folders, patterns, lists, and files of many images."""
+"""From what a user names to the images to tag: files, folders, patterns, lists, files of many images, the Hub."""
 
 import codecs
 import os
@@ -10,8 +10,12 @@ from pathlib import Path
 from sct_hf.errors import InputError
 from sct_hf.files import IMAGE_SUFFIXES
 from sct_hf.inference.containers import Columns, dataset_items, is_dataset, parquet_items, tar_items
+from sct_hf.inference.hub_rows import HubRows
 from sct_hf.inference.items import Item
 from sct_hf.inference.walking import files_below, matches
+
+Place = Path | HubRows | Item
+"""An image file, a file or data set of many images, or an item with an error for what cannot be read."""
 
 _TARS = (".tar", ".tar.gz", ".tgz")
 _LIST = "@"
@@ -25,16 +29,18 @@ class Sources:
     an error. An input that matches nothing is an item too, so that opening it reports the error.
 
     Args:
-        inputs: What the user named. `@FILE` is a text file with a path a line.
+        inputs: What the user named. `@FILE` is a text file with a path a line; `hf://datasets/OWNER/NAME` is a data
+            set on the Hub, see `HubRows`.
         image_column: Column of the images, where a file has several.
         id_column: Column of the images' names; by default an image is called `shard.parquet#17`, by its row from 0.
         without: A folder that is passed over: that of the output.
 
     Attributes:
         passed_over: The first file of many images in each folder that has images too, and so gives those alone.
+        no_images: How many files each pattern matches that do not end like images, and are passed over.
 
     Raises:
-        InputError: No input matches anything.
+        InputError: No input matches anything, or an address on the Hub has another form.
     """
 
     inputs: Sequence[str | Path]
@@ -42,14 +48,18 @@ class Sources:
     id_column: str | None = None
     without: Path | None = None
     passed_over: dict[str, str] = field(default_factory=dict, init=False, compare=False)
+    no_images: dict[str, int] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
         empty: list[str] = []
+        for text in map(str, self.inputs):
+            if HubRows.is_address(text):
+                HubRows.of(text)  # refuses another form
         for given in self.inputs:
             if any(True for _ in self._files(given)):
                 return
-            folder = Path(given).is_dir()
-            empty.append(f"{str(given)!r} " + ("is a folder without images" if folder else "matches no file"))
+            folder, kind = Path(given).is_dir(), "image" if str(given) in self.no_images else "file"
+            empty.append(f"{str(given)!r} " + ("is a folder without images" if folder else f"matches no {kind}"))
         raise InputError(f"images: {', '.join(empty)}; give files, folders or globs of images")
 
     def items(self, wanted: Callable[[str], bool]) -> Iterator[Item]:
@@ -61,7 +71,7 @@ class Sources:
         for place in self.places():
             yield from self.of(place, wanted)
 
-    def places(self) -> Iterator[Path | Item]:
+    def places(self) -> Iterator[Place]:
         """Image files, and files and data sets of many images; an item with an error for what cannot be read."""
         for given in self.inputs:
             found = False
@@ -69,7 +79,8 @@ class Sources:
                 found = True
                 yield place
             if not found:
-                yield Path(given)
+                is_pattern = str(given) in self.no_images
+                yield Item(str(given), None, "it matches no image") if is_pattern else Path(given)
 
     @staticmethod
     def has_many(place: Path) -> bool:
@@ -98,17 +109,33 @@ class Sources:
     def _columns(self) -> Columns:
         return Columns(self.image_column, self.id_column)
 
-    def _files(self, given: str | Path) -> Iterator[Path | Item]:
+    def _files(self, given: str | Path) -> Iterator[Place]:
         """Files and data sets of one input."""
         text, path = str(given), Path(given)
-        if path.is_file():
-            yield path
+        if HubRows.is_address(text):
+            yield HubRows.of(text)
         elif path.is_dir():
             yield from self._below(path)
+        elif os.path.lexists(path):
+            yield path
+        elif text.startswith(_LIST):
+            for place in _listed(Path(text.removeprefix(_LIST))):
+                yield from self._below(place) if isinstance(place, Path) and place.is_dir() else [place]
         else:
-            hits = _listed(Path(text.removeprefix(_LIST))) if text.startswith(_LIST) else matches(text)
-            for hit in hits:
-                yield from self._below(hit) if isinstance(hit, Path) and hit.is_dir() else [hit]
+            yield from self._matching(text)
+
+    def _matching(self, pattern: str) -> Iterator[Path | Item]:
+        """Files that a pattern matches, if they end like images or files of many, and those of its folders."""
+        others = 0
+        for hit in matches(pattern):
+            if hit.is_dir():
+                yield from self._below(hit)
+            elif _is_image(hit.name) or _is_container(hit.name):
+                yield hit
+            else:
+                others += 1
+        if others:
+            self.no_images[pattern] = others
 
     def _below(self, folder: Path) -> Iterator[Path | Item]:
         """Images of a folder; if it has none, its Parquet files and tars."""
@@ -135,11 +162,13 @@ class Sources:
                 refused.append(file)
         yield from refused
 
-    def of(self, file: Path | Item, wanted: Callable[[str], bool]) -> Iterator[Item]:
+    def of(self, file: Place, wanted: Callable[[str], bool]) -> Iterator[Item]:
         """Images of one place, as `items` gives them."""
         if isinstance(file, Item):
             if wanted(file.name):
                 yield file
+        elif isinstance(file, HubRows):
+            yield from file.items(self._columns, wanted)
         elif is_dataset(file):
             yield from dataset_items(file, self._columns, wanted)
         elif file.name.lower().endswith(".parquet"):
@@ -158,8 +187,8 @@ def _is_container(name: str) -> bool:
     return name.lower().endswith((".parquet", *_TARS))
 
 
-def _listed(file: Path) -> Iterator[Path | Item]:
-    """Paths of a text file: one a line, from the current folder or else from the list's.
+def _listed(file: Path) -> Iterator[Place]:
+    """Paths of a text file, or addresses on the Hub: one a line; paths from the current folder or else the list's.
 
     Empty lines and lines that begin with # are passed over. Names may hold bytes that are not UTF-8.
     """
@@ -171,12 +200,19 @@ def _listed(file: Path) -> Iterator[Path | Item]:
             for line in lines:
                 text = line.rstrip("\n")
                 if text.strip() and not text.startswith("#"):
-                    yield _place(text, file.parent)
+                    yield _hub_place(text.strip()) if HubRows.is_address(text) else _place(text, file.parent)
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, FileNotFoundError):
             return
         reason = error.strerror if isinstance(error, OSError) else "not text"
         yield Item(f"{_LIST}{file}", None, f"the list cannot be read ({reason})")
+
+
+def _hub_place(address: str) -> Place:
+    try:
+        return HubRows.of(address)
+    except InputError as error:
+        return Item(address, None, str(error))
 
 
 def _place(text: str, folder: Path) -> Path:

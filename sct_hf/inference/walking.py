@@ -19,7 +19,8 @@ SORTED = 100_000
 def files_below(folder: str | Path, is_kept: Callable[[str], bool], without: Path | None = None) -> Iterator[Any]:
     """List a folder with its subfolders, one folder at a time.
 
-    Names that begin with a dot are no files to list. Links to folders are not followed, so none is listed twice.
+    Names that begin with a dot are no files to list. Links to folders are not followed, so none is listed twice. A
+    link that leads to no file is listed: reading it says why.
 
     Args:
         folder: The folder.
@@ -36,10 +37,18 @@ def files_below(folder: str | Path, is_kept: Callable[[str], bool], without: Pat
                 if entry.is_dir(follow_symlinks=False):
                     if without is None or Path(entry.path).resolve() != without:
                         yield from files_below(entry.path, is_kept, without)
-                elif is_kept(entry.name) and not entry.name.startswith(".") and entry.is_file():
+                elif is_kept(entry.name) and not entry.name.startswith(".") and _is_file_or_lost(entry):
                     yield Path(entry.path)
     except OSError as error:
         yield Item(str(Path(folder)), None, f"the folder cannot be read ({error.strerror})")
+
+
+def _is_file_or_lost(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a file, or a link to one that cannot be found."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:  # of a link in a circle, say
+        return True
 
 
 def matches(pattern: str) -> Iterator[Path]:

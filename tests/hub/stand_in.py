@@ -1,4 +1,4 @@
-"""A Hub on this machine: as much of its HTTP interface as publishing and loading a model need."""
+"""A Hub on this machine: as much of its HTTP interface as publishing a model, loading it and streaming data need."""
 
 import base64
 import hashlib
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
 OWNER, READER = "hf_owner", "hf_reader"
 USERS = {OWNER: "me", READER: "guest"}
 LARGE = (".safetensors", ".png")
-REPO = r"(?P<repo>(?:spaces/)?[\w.-]+/[\w.-]+)"  # a Space is kept under spaces/OWNER/NAME
+REPO = r"(?P<repo>(?:(?:spaces|datasets)/)?[\w.-]+/[\w.-]+)"  # a Space is kept under spaces/OWNER/NAME, data alike
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         url = urlsplit(self.path)
         self.path, self.query = unquote(url.path), url.query
-        self.path = self.path.replace("/api/spaces/", "/api/models/spaces/", 1)
+        self.path = re.sub("^/api/(spaces|datasets)/", r"/api/models/\1/", self.path)
         self.server.requests.append(f"{self.command} {self.path}")
         try:
             for (method, pattern), route in ROUTES.items():
@@ -250,16 +250,31 @@ def resolve(http: Handler, repo: str, revision: str, path: str) -> Reply:
     sha, files = http.files(repo, revision)
     if path not in files:
         raise HubError(404, "EntryNotFound", "Entry not found")
-    return 200, files[path], {"ETag": f'"{hashlib.sha256(files[path]).hexdigest()}"', "X-Repo-Commit": sha}
+    content, headers = files[path], {"ETag": f'"{hashlib.sha256(files[path]).hexdigest()}"', "X-Repo-Commit": sha}
+    if part := re.fullmatch(r"bytes=(\d+)-(\d+)", http.headers.get("Range", "")):
+        first, last = int(part[1]), min(int(part[2]), len(content) - 1)
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        return 206, content[first : last + 1], headers
+    return 200, content, headers
 
 
-def tree(http: Handler, repo: str, revision: str) -> Reply:
+def entry(path: str, content: bytes) -> dict[str, Any]:
+    return {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+
+
+def tree(http: Handler, repo: str, revision: str, folder: str | None = None) -> Reply:
+    files = http.files(repo, revision)[1]
+    if folder is not None:
+        files = {path: content for path, content in files.items() if path.startswith(f"{folder}/")}
+        if not files:
+            raise HubError(404, "EntryNotFound", f"{folder} does not exist")
+    return 200, [entry(path, content) for path, content in files.items()], {}
+
+
+def paths_info(http: Handler, repo: str, revision: str) -> Reply:
     _, files = http.files(repo, revision)
-    entries = [
-        {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-        for path, content in files.items()
-    ]
-    return 200, entries, {}
+    wanted = parse_qs(http.body().decode())["paths"]
+    return 200, [entry(path, files[path]) for path in wanted if path in files], {}
 
 
 ROUTES = {
@@ -274,7 +289,8 @@ ROUTES = {
     ("PUT", "/lfs/(?P<oid>[0-9a-f]{64})"): put_blob,
     ("POST", f"/api/models/{REPO}/commit/(?P<revision>.+)"): commit,
     ("GET", f"/{REPO}/resolve/(?P<revision>(?:refs/pr/)?[^/]+)/(?P<path>.+)"): resolve,
-    ("GET", f"/api/models/{REPO}/tree/(?P<revision>(?:refs/pr/)?[^/]+)"): tree,
+    ("POST", f"/api/models/{REPO}/paths-info/(?P<revision>.+)"): paths_info,
+    ("GET", f"/api/models/{REPO}/tree/(?P<revision>(?:refs/pr/)?[^/]+)(?:/(?P<folder>.+))?"): tree,
 }
 
 

@@ -21,6 +21,7 @@ def test_find_images(tmp_path, monkeypatch) -> None:
     assert found("b") == ["b/c/two.JPG", "b/one.png"]
     assert found("z.data", "b/*.png", "b") == ["z.data", "b/one.png", "b/c/two.JPG"]
     assert found("a[1].webp") == ["a[1].webp"]
+    assert found("b/*") == ["b/c/two.JPG", "b/one.png"]
     assert found("**/*.png") == ["b/one.png", "d/e/x.png"]
     assert found("[bd]") == ["b/c/two.JPG", "b/one.png", "d/e/x.png"]
     assert found("z.data", "gone.png", "hollow", "no*") == ["z.data", "gone.png", "hollow", "no*"]

@@ -17,7 +17,9 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from sct_hf import build_model, encode_labels, image_processor
+from sct_hf.cli import _tagging
 from sct_hf_cli import run
+from tests.terminal import Terminal
 
 LABELS = ["dog", "cat", "traffic/light"]
 KINDS = {
@@ -97,6 +99,20 @@ def test_a_terminal_shows_each_error_once(predict, models, images, monkeypatch, 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert predict(words) == 1
     assert capsys.readouterr() == (text, "")
+
+
+@pytest.mark.parametrize("delay", [0, 1000])
+def test_a_terminal_shows_lines_and_bars_apart(predict, models, images, monkeypatch, delay: float) -> None:
+    monkeypatch.setattr(_tagging, "_SILENT", delay)
+    words = [f"--model={models['sct']}", "--threshold=0", str(images)]
+    log, screen = io.StringIO(), Terminal()
+    for stream in (log, screen):
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream if stream is screen else io.StringIO())
+        assert predict(words) == 1
+    said = screen.getvalue()
+    assert said.index("loading the model …") < said.index("tagging the first images …") < said.index("broken.jpg")
+    assert screen.lines == [line.rstrip() for line in log.getvalue().splitlines()]
 
 
 def test_nothing_found(predict, models, tmp_path, capsys) -> None:
@@ -343,6 +359,26 @@ def test_files_that_are_passed_over_are_said_in_a_line(predict, models, images, 
         f"{images}/one: it has images, so 's.parquet' and other files of many images were passed over; name them too"
     )
     assert capsys.readouterr().err == f"{told}\n"
+
+
+def test_sidecars_are_no_images_of_a_pattern(predict, models, images, capsys) -> None:
+    (images / "two" / "broken.jpg").unlink()
+    (images / "one" / "a.png.xmp").write_bytes(b"\n")
+    words = [f"--model={models['sct']}", "--threshold=0", "--sidecars=xmp", f"{images}/*/*"]
+    assert predict(words) == 0
+    told = f"{images}/*/*: {{}} files that do not end like images were passed over\n"
+    first = told.format(1) + "sidecars that were empty, and are written anew: 1\n"
+    assert capsys.readouterr() == ("", first + "images: 2 tagged now\n")
+    assert predict(words) == 0
+    assert capsys.readouterr() == ("", told.format(2) + "images: 0 tagged now, 2 done before\n")
+
+
+def test_a_link_to_no_file_in_a_folder_is_said(predict, models, images, capsys) -> None:
+    (images / "one" / "b.png").symlink_to("gone.png")
+    assert predict([f"--model={models['sct']}", "--threshold=0", "--format=csv", str(images / "one")]) == 1
+    out, errors = capsys.readouterr()
+    assert errors == f"{images}/one/b.png: a link to 'gone.png', where no file is\n"
+    assert [Path(row["path"]).name for row in csv.DictReader(io.StringIO(out))] == ["a.png"] * 3 + ["b.png"]
 
 
 def test_the_ending_of_a_file_chooses_its_format(predict, models, images, tmp_path, capsys) -> None:

@@ -65,6 +65,33 @@ def test_folders_and_patterns_give_what_a_listing_gives() -> None:
         items("gone.jpg", "no*")
 
 
+def test_a_link_to_no_file_is_given_as_a_file() -> None:
+    touch("in/1.jpg", "in/folder.jpg/2.jpg", "in/notes.txt")
+    for name, target in {"0.jpg": "gone.jpg", "3.jpg": "3.jpg", "4.txt": "gone.txt", "5.jpg": "folder.jpg"}.items():
+        os.symlink(target, f"in/{name}")
+    assert names("in") == ["in/0.jpg", "in/1.jpg", "in/3.jpg", "in/folder.jpg/2.jpg"]
+    os.mkdir("links")
+    os.symlink("gone.jpg", "links/0.jpg")
+    assert names("links") == ["links/0.jpg"]
+    os.symlink("gone.parquet", "links/1.parquet")
+    os.remove("links/0.jpg")
+    (found,) = items("links")
+    assert found.name == "links/1.parquet"
+    assert "No such file" in found.error
+
+
+def test_a_pattern_passes_over_what_does_not_end_like_an_image() -> None:
+    touch("in/1.jpg", "in/1.jpg.xmp", "in/1.jpg.json", "in/a/2.jpg", "in/a/2.jpg.xmp", "other/notes.txt", "other/text")
+    sources = Sources(["in/*", "**/*", "in/1.jpg.xmp", "other/*"])
+    found = [item for item in sources.items(lambda name: True) if item.error]
+    assert [item.name for item in found] == ["other/*"]
+    assert found[0].error == "it matches no image"
+    assert sources.no_images == {"in/*": 2, "**/*": 5, "other/*": 2}
+    assert names("in/*", "in/1.jpg.xmp") == ["in/1.jpg", "in/a/2.jpg", "in/1.jpg.xmp"]
+    with pytest.raises(InputError, match=r"images: 'other/\*' matches no image; give files"):
+        items("other/*")
+
+
 def test_a_folder_too_large_to_sort_is_listed_all_the_same(monkeypatch) -> None:
     touch(*(f"in/{number}.jpg" for number in range(9)))
     monkeypatch.setattr(walking, "SORTED", 4)

@@ -556,8 +556,6 @@ _shtab_sct_hf_shard_defaults_added=0
 
 _shtab_sct_hf_suggest_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--image_column[Column of the images in Parquet files and data sets.]:image_column:"
-  "--id_column[Column of the images\' names there (default\: images are called FILE\#ROW, from 0).]:id_column:"
   "--count[Images to choose (default\: 200).]:count:"
   "--by[Choose at random, or those whose labels the model is least sure of (default\: random).]:by:(random uncertain)"
   "--labelled[Folder or table of images that have labels already\: they are left out, by their content.]:PLACE:"
@@ -571,7 +569,7 @@ _shtab_sct_hf_suggest_options=(
   "--max_images[Most images of a list, and most heatmaps of all its images (default 64).]:max_images:"
   "--max_labels[Most labels given as text\; each prompt of up to 64 characters counts as one (default 1024).]:max_labels:"
   ":Model\: a folder of training or a name on the Hub.:"
-  "(*):Files, folders (with their subfolders), glob patterns, or \@FILE, a text file with a path per line. Parquet files, tars, data sets saved by datasets and hf\:\/\/datasets\/OWNER\/NAME give the images in them.:"
+  "(*):Image files, folders (with their subfolders) or glob patterns.:"
 )
 
 # guard to ensure default positional specs are added only once per session
