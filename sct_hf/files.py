@@ -86,6 +86,11 @@ def sync(path: str | Path) -> None:
         os.close(handle)
 
 
+def cache_folder(name: str) -> Path:
+    """The user's folder of what can be made again: `$XDG_CACHE_HOME/sct_hf/NAME`, or the same below `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sct_hf" / name
+
+
 def sha256_of_file(path: str | Path) -> str:
     """Hex SHA-256 of a file's content."""
     with open(path, "rb") as file:

@@ -183,7 +183,9 @@ def _tag(
         from sct_hf.export.engine import make_engine
 
         with activity(f"making the engine {arguments.engine}"):
-            tagger.engine = make_engine(arguments.engine, tagger.model)
+            tagger.engine = engine = make_engine(arguments.engine, tagger.model)
+        if engine.kept is not None:
+            print(in_line(f"engine {arguments.engine}: its graph is kept as {engine.kept}"), file=sys.stderr)
     choosing = {name: getattr(arguments, name) for name in ("threshold", "top_k", "profile", "abstain")} | options
     maps = arguments.boxes or drawn
     level = MASK_LEVEL if arguments.mask_level is None else arguments.mask_level

@@ -22,17 +22,13 @@ from sct_hf.data.loading import ImageDataset
 from sct_hf.data.map_file import MapFile
 from sct_hf.data.transforms import Transform, eval_transform, image_size_pair
 from sct_hf.errors import InputError
+from sct_hf.files import cache_folder
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.model.image_processing_sct import to_rgb
 from sct_hf.progress import progress_bar, say
 
 _VERSION = 1
 _PARTIAL = ".partial"
-
-
-def default_cache_dir() -> Path:
-    """The user's folder of cached maps: `$XDG_CACHE_HOME/sct_hf/features`, or the same below `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sct_hf" / "features"
 
 
 def view_transforms(
@@ -81,7 +77,7 @@ def cached_feature_maps(
         model: Source of the `backbone`, in evaluation mode and float32, and of size, mean and std in `config`.
         images: The images.
         views: Fixed views V of each, see `view_transforms`.
-        cache_dir: Folder of all caches; `default_cache_dir()` if None.
+        cache_dir: Folder of all caches; in the user's cache, see `sct_hf.files.cache_folder`, if None.
         accelerator: The accelerator of this process.
         batch_size: Views per batch of the backbone, over all processes; by default 64, and 4 on a CPU, whose cache
             holds the activations of few.
@@ -93,7 +89,7 @@ def cached_feature_maps(
     Raises:
         InputError: The disk has no room for the maps, `cache_dir` cannot be used, or a map does not fit float16.
     """
-    folder = Path(cache_dir) if cache_dir else default_cache_dir()
+    folder = Path(cache_dir) if cache_dir else cache_folder("features")
     key = _key(model, images, views)
     target = MapFile(folder / f"{key}.npy", key)
     partial = MapFile(target.path.with_suffix(_PARTIAL), key)

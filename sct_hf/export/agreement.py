@@ -1,4 +1,4 @@
-"""Differences of int8 files from the model on their calibration images."""
+"""Differences of files from the model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +7,9 @@ import numpy as np
 
 from sct_hf.export.graph import SCORES
 from sct_hf.export.runners import Runner
+
+MAX_DIFFERENCE = 1e-4
+"""By how much a number that a float32 file computes may differ from the model's."""
 
 
 def agreement(

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from sct_hf.errors import InputError
-from sct_hf.export.agreement import agreement, difference
+from sct_hf.export.agreement import MAX_DIFFERENCE, agreement, difference
 from sct_hf.export.arguments import ExportArguments
 from sct_hf.export.calibration import CalibrationImages
 from sct_hf.export.formats import FORMATS, exported_files, format_of, open_file, precision_of
 from sct_hf.export.graph import HEATMAP, INPUT, LOGITS, PLAN, SCORES, Graph, gives_heatmaps
 from sct_hf.export.onnx_file import OPSET
-from sct_hf.export.optional import require
+from sct_hf.export.optional import require, version_of
 from sct_hf.export.output_folder import check_output_folder, whole_folder, write_metadata
 from sct_hf.export.runners import Runner, eager_runner
 from sct_hf.export.sources import Sources
@@ -26,9 +25,6 @@ from sct_hf.model.outputs_sct import default_profile, label_thresholds
 from sct_hf.own_checkpoint import NAME
 from sct_hf.progress import progress_bar
 from sct_hf.training.devices import cpu_name, has_vnni
-
-MAX_DIFFERENCE = 1e-4
-"""By how much a number that a float32 file computes may differ from the model's."""
 
 MAX_PLAN_DIFFERENCE = 0.1
 """By how much an entry of an int8 file's transport plan, which is from 0 to 1, may differ from the model's."""
@@ -211,7 +207,7 @@ def _description(
         "opset": OPSET,
         "calibration_images": arguments.calibration_count if arguments.int8 else 0,
         "measured_on": {"cpu": cpu_name(), "vnni": has_vnni()},
-        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "versions": {name: found for name in _PACKAGES if (found := version_of(name))},
         "files": {},
     }
 
@@ -223,10 +219,3 @@ def _thresholds(config: Any, profile: str | None = None) -> list[float]:
 def _or_null(thresholds: list[float]) -> list[float | None]:
     """Thresholds as JSON has them: null where a label cannot keep what the profile promises."""
     return [value if np.isfinite(value) else None for value in thresholds]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

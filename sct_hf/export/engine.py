@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,16 +13,15 @@ import torch
 from transformers import PreTrainedModel
 
 from sct_hf.errors import InputError
+from sct_hf.export.agreement import MAX_DIFFERENCE, difference
 from sct_hf.export.formats import FORMATS
 from sct_hf.export.graph import SCORES, make_graph
+from sct_hf.export.kept_graphs import graph_key, keep_graph, kept_graphs
 from sct_hf.export.onnx_file import write_onnx
 from sct_hf.export.optional import require
 from sct_hf.export.output_folder import METADATA
-from sct_hf.export.runners import Runner, onnx_runner, openvino_runner
+from sct_hf.export.runners import Runner, eager_runner, onnx_runner, openvino_runner
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
-
-Engine = Callable[[np.ndarray], np.ndarray]
-"""From `pixel_values` (B, channels, H, W) float32 to scores (B, C) float32."""
 
 ENGINES: dict[str, Callable[[Path, int], Runner]] = {"onnxruntime": onnx_runner, "openvino": openvino_runner}
 """What opens an ONNX file, by the engine's name."""
@@ -28,8 +29,27 @@ ENGINES: dict[str, Callable[[Path, int], Runner]] = {"onnxruntime": onnx_runner,
 _PLACE = 1  # of the scores among a graph's outputs, see `Graph`
 
 
+@dataclass(frozen=True)
+class Engine:
+    """A function from `pixel_values` (B, channels, H, W) float32 to scores (B, C) float32.
+
+    Attributes:
+        run: The opened file.
+        kept: Where the graph that was exported for it is kept for the next start; None if there is none.
+    """
+
+    run: Runner
+    kept: Path | None = None
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """The scores of images."""
+        return self.run(pixels)[_PLACE]
+
+
 def make_engine(name: str, model: PreTrainedModel) -> Engine:
-    """Export a model to a temporary ONNX file in float32, or take an exported file, and open it on the CPU.
+    """Export a model to ONNX in float32, or take an exported file, and open it on the CPU.
+
+    An exported graph is kept in the user's cache, and taken from there if it still gives the model's scores.
 
     Args:
         name: One of `ENGINES`, or a file that `sct-hf export` wrote, such as `exported/model_int8.onnx`.
@@ -47,15 +67,34 @@ def make_engine(name: str, model: PreTrainedModel) -> Engine:
         )
     if name in ENGINES:
         require(name, "onnx", "onnxscript", purpose=f"the engine {name}")
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            write_onnx(make_graph(model.float()), path)
-            run = ENGINES[name](path, torch.get_num_threads())
+        engine = _exported(name, model.float())
     else:
-        run = _opened(name)
+        engine = Engine(_opened(name))
         _check_labels(Path(name), model)
-    _check(name, run, model)
-    return lambda pixels: run(pixels)[_PLACE]
+    _check(name, engine.run, model)
+    return engine
+
+
+def _exported(name: str, model: BackbonePreTrainedModel) -> Engine:
+    """The engine of a graph that was kept, or else exported now and kept."""
+    open_file, key = ENGINES[name], graph_key(model)
+    for path in kept_graphs(key):
+        with suppress(Exception):  # each engine has errors of its own; the graph is exported anew
+            run = open_file(path, torch.get_num_threads())
+            if _is_of(run, model):
+                return Engine(run, path)
+            path.unlink()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_onnx(make_graph(model), path)
+        return Engine(open_file(path, torch.get_num_threads()), keep_graph(key, path))
+
+
+def _is_of(run: Runner, model: BackbonePreTrainedModel) -> bool:
+    """Whether a graph gives the scores of a model, for an image of noise: the model's code may have changed."""
+    shape = (1, model.config.num_channels, *model.config.input_size)
+    pixels = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    return bool(difference(run(pixels)[_PLACE], eager_runner(model)(pixels)[_PLACE]).max() <= MAX_DIFFERENCE)
 
 
 def _opened(name: str) -> Runner:

@@ -45,11 +45,15 @@ def run_settings(tagger: Tagger, *, engine: str, boxes: bool, **options: Any) ->
     }
 
 
-def model_digest(model: PreTrainedModel, processor: Any) -> str:
-    """Hex SHA-256 of what decides a model's scores: its weights, configuration and image processor."""
+def model_digest(model: PreTrainedModel, *processors: Any) -> str:
+    """Hex SHA-256 of what decides a model's scores: its weights, configuration and image processor, if given."""
     digest = hashlib.sha256()
-    for part in (model.config.to_dict(), processor.to_dict()):
-        kept = {name: value for name, value in part.items() if name not in ("transformers_version", "_name_or_path")}
+    for part in (model.config, *processors):
+        kept = {
+            name: value
+            for name, value in part.to_dict().items()
+            if name not in ("transformers_version", "_name_or_path")
+        }
         digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -1,17 +1,22 @@
 """Engines of tagging, against the model itself."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
 from sct_hf import InputError, Tagger, build_model, encode_labels, image_processor
+from sct_hf.export import engine, kept_graphs
 from sct_hf.export.engine import make_engine
 from sct_hf.export.graph import make_graph
+from sct_hf.export.kept_graphs import graph_key, keep_graph
 from sct_hf.export.onnx_file import write_onnx
+from sct_hf.model.outputs_sct import label_scores
 
 LABELS = ["dog", "cat", "boat"]
 
@@ -30,6 +35,27 @@ def exported(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     write_onnx(make_graph(made(LABELS).model), path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    """The folder where graphs are kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "sct_hf" / "engines"
+
+
+@pytest.fixture
+def exports(exported, monkeypatch) -> list[Path]:
+    """What is exported; the file is one that was exported before, which takes less time."""
+    written: list[Path] = []
+
+    def copy(graph: object, path: Path) -> None:
+        shutil.copy(exported, path)
+        written.append(path)
+
+    monkeypatch.setattr(engine, "make_graph", lambda model: None)
+    monkeypatch.setattr(engine, "write_onnx", copy)
+    return written
 
 
 @pytest.fixture
@@ -66,6 +92,81 @@ def test_an_engine_gives_the_tags_of_the_model(exported, images, engine: str) ->
         assert one.error == other.error
     assert [bool(one.error) for one in found] == [False, False, False, True, False]
     assert [len(one.tags) for one in tagger.tag(images[:1], threshold=0, top_k=1)] == [1]
+
+
+def test_a_graph_is_exported_once(cache, exports) -> None:
+    model = made(LABELS).model
+    pixels = np.random.default_rng(1).standard_normal((2, 3, 64, 64), dtype=np.float32)
+    with torch.inference_mode():
+        expected = label_scores(model(torch.from_numpy(pixels)).logits, model.config).numpy()
+    for _ in range(3):
+        found = make_engine("onnxruntime", model)
+        assert found(pixels) == pytest.approx(expected, abs=1e-5)
+        assert [found.kept] == list(cache.iterdir())
+    assert len(exports) == 1
+    assert not exports[0].exists()  # the copy in the cache alone
+
+
+def damaged(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "another"])
+def test_a_graph_that_is_damaged_or_another_is_exported_anew(cache, exports, tmp_path, damage: str) -> None:
+    model = made(LABELS).model
+    kept = make_engine("onnxruntime", model).kept
+    content = kept.read_bytes()
+    if damage == "another":  # whole, and under this key
+        other = onnx.load(kept)
+        for node in other.graph.node:
+            if node.op_type == "Sigmoid":
+                node.op_type = "Tanh"
+        kept.unlink()
+        onnx.save(other, tmp_path / "other.onnx")
+        (tmp_path / "alone").mkdir()
+        shutil.copy(tmp_path / "other.onnx", tmp_path / "alone")
+        assert keep_graph(graph_key(model), tmp_path / "alone" / "other.onnx").parent == cache
+    else:
+        kept.write_bytes({"cut": content[:-1], "bit": damaged(content, len(content) // 2), "empty": b""}[damage])
+    assert make_engine("onnxruntime", model).kept == kept
+    assert len(exports) == 2
+    assert [path.read_bytes() for path in cache.iterdir()] == [content]
+    assert make_engine("onnxruntime", model).kept == kept
+    assert len(exports) == 2
+
+
+def test_what_decides_a_graph_is_in_its_key(monkeypatch) -> None:
+    model = made(LABELS).model
+    keys = [graph_key(model)]
+    assert graph_key(made(LABELS).model) == keys[0]
+    model.config._name_or_path = "elsewhere"
+    assert graph_key(model) == keys[0]
+    model.config.calibration = None
+    keys.append(graph_key(model))
+    model.config.image_size = 96
+    keys.append(graph_key(model))
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1e-6
+    keys.append(graph_key(model))
+    monkeypatch.setattr(kept_graphs, "version_of", lambda package: "another")
+    keys.append(graph_key(model))
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(exports, tmp_path, monkeypatch) -> None:
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    for count in (1, 2):
+        found = make_engine("onnxruntime", made(LABELS).model)
+        assert found.kept is None
+        assert found(np.zeros((1, 3, 64, 64), dtype=np.float32)).shape == (1, 3)
+        assert len(exports) == count
+
+
+def test_weights_in_a_second_file_are_not_kept(cache, tmp_path) -> None:
+    for name in ("model.onnx", "model.onnx.data"):
+        (tmp_path / name).write_bytes(b"x")
+    assert keep_graph("key", tmp_path / "model.onnx") is None
+    assert not cache.exists()
 
 
 def test_what_an_engine_cannot_do_is_refused(exported, images) -> None:

@@ -20,7 +20,7 @@ from sct_hf.data.shards.formats import FORMATS, format_of
 from sct_hf.data.shards.index import INDEX, Shard, ShardIndex, read_index, write_index
 from sct_hf.data.shards.rows import Row, names_of_cell
 from sct_hf.errors import InputError
-from sct_hf.files import sha256_of_file
+from sct_hf.files import cache_folder, sha256_of_file
 from sct_hf.progress import step_bar
 
 _AT_ONCE = 64  # rows in memory whose images are opened together
@@ -200,6 +200,6 @@ def _files(folder: Path, start: str) -> list[Path]:
 
 def _kept(place: Path, files: Sequence[Path], cache_dir: Path | None) -> Path:
     """The folder for the index of a folder that cannot be written; other files have another one."""
-    cache = cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sct_hf" / "shards"
+    cache = cache_dir or cache_folder("shards")
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return cache / hashlib.sha256(repr((str(place.absolute()), states)).encode()).hexdigest()[:32]

@@ -1,0 +1,59 @@
+"""Exported graphs in the user's cache, so that the next start of an engine need not export."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from sct_hf.export.optional import version_of
+from sct_hf.files import atomic_write, cache_folder, sha256_of_file
+from sct_hf.inference.settings import model_digest
+from sct_hf.model.backbone_sct import BackbonePreTrainedModel
+
+_FOLDER = "engines"
+_PACKAGES = ("sct_hf", "torch", "onnx", "onnxscript")
+_LETTERS = 32  # of a digest in a name
+
+
+def graph_key(model: BackbonePreTrainedModel) -> str:
+    """What decides the exported graph of a model, as a digest: weights, configuration and versions of packages."""
+    facts = [model_digest(model), *(version_of(package) for package in _PACKAGES)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:_LETTERS]
+
+
+def kept_graphs(key: str) -> Iterator[Path]:
+    """ONNX files that `keep_graph` wrote for this key, whole ones. Those that are damaged are removed."""
+    for path in sorted(cache_folder(_FOLDER).glob(f"{key}-*.onnx")):
+        with suppress(OSError):
+            if path.stem == _stem(key, path):
+                yield path
+            else:
+                path.unlink()
+
+
+def keep_graph(key: str, file: Path) -> Path | None:
+    """Keep an ONNX file in the cache, under its key and its own digest.
+
+    Args:
+        key: Of `graph_key`.
+        file: The file, alone in its folder.
+
+    Returns:
+        The copy; None if the cache cannot be written, or the weights are in a second file.
+    """
+    if len(os.listdir(file.parent)) > 1:
+        return None
+    path = cache_folder(_FOLDER) / f"{_stem(key, file)}.onnx"
+    try:
+        with atomic_write(path) as temporary:
+            shutil.copyfile(file, temporary)
+    except OSError:
+        return None
+    return path
+
+
+def _stem(key: str, file: Path) -> str:
+    return f"{key}-{sha256_of_file(file)[:_LETTERS]}"
