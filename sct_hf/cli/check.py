@@ -54,8 +54,9 @@ def main(argv: Sequence[str]) -> int:
         listings = check_run_data(data)
         run_data = load_run_data(data, 0, listings)
     except DataError as error:
+        options = parser()
         for problem in error.problems:
-            print(in_options(str(problem), parser()), file=sys.stderr)
+            print(in_options(str(problem), options), file=sys.stderr)
         for note in error.notes:
             print(in_lines(f"note: {note}"), file=sys.stderr)
         count = len(error.problems)

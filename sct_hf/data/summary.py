@@ -84,7 +84,7 @@ def format_summary(summary: Summary, notes: list[str] | None = None) -> str:
     skipped = f", {summary.skipped} more left out" if summary.skipped else ""
     lines = [
         f"{summary.name}: {summary.images} images{skipped}, {len(names)} labels, "
-        f"{positives.sum() / summary.images:.2f} an image ({', '.join(shares)})",
+        f"{positives.sum() / summary.images:.2f} an image ({some(shares, FEW)})",
         *(f"note: {note}" for note in notes or []),
     ]
     order = np.argsort(-positives, kind="stable")

@@ -1,6 +1,7 @@
 """Text encoders of transformers: texts → one vector each."""
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
 
     The vector is the mean of the last hidden state over the attention mask (CLSL). An encoder–decoder uses its
     encoder. A sentence encoder (a folder or Hub repository with modules.json or 1_Pooling/config.json) uses its own
-    pooling and normalisation. A model with a text projection, such as CLIP, returns projected text features.
+    pooling and normalisation. A model with a text projection, such as CLIP, returns projected text features. The
+    vectors of the last few calls are kept: folds and a second head have the same labels.
 
     Args:
         texts: One text per label.
@@ -28,6 +30,12 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
     Raises:
         InputError: The model cannot be loaded, is not a text encoder, or has an unknown pooling.
     """
+    vectors, recipe = _encode(tuple(texts), model_name)
+    return vectors.clone(), dict(recipe)
+
+
+@lru_cache(maxsize=4)
+def _encode(texts: tuple[str, ...], model_name: str) -> tuple[Tensor, dict[str, Any]]:
     try:
         tokenizer, model = load_text_encoder(model_name)
         pooling, normalised = _sentence_recipe(model_name)
@@ -41,7 +49,7 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
         ) from error
     if hasattr(model, "get_text_features"):
         pooling = "projection"
-    vectors = embed_texts(texts, tokenizer, model, pooling, normalised)
+    vectors = embed_texts(list(texts), tokenizer, model, pooling, normalised)
     recipe = {"pooling": pooling, "normalised": normalised}
     if revision := getattr(model.config, "_commit_hash", None):
         recipe["revision"] = revision
