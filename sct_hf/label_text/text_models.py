@@ -1,7 +1,9 @@
 """Text encoders of transformers: texts → one vector each."""
 
 import json
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,15 @@ from sct_hf.errors import InputError
 from sct_hf.model.vocabulary_sct import POOLINGS, embed_texts, load_text_encoder
 from sct_hf.network import failure_reason
 
+_KEPT: ContextVar[dict[tuple[str, ...], tuple[Tensor, dict[str, Any]]] | None] = ContextVar("_KEPT", default=None)
+
 
 def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, Any]]:
     """Encode texts with any transformers text encoder, on the CPU in float32.
 
     The vector is the mean of the last hidden state over the attention mask (CLSL). An encoder–decoder uses its
     encoder. A sentence encoder (a folder or Hub repository with modules.json or 1_Pooling/config.json) uses its own
-    pooling and normalisation. A model with a text projection, such as CLIP, returns projected text features. The
-    vectors of the last few calls are kept: folds and a second head have the same labels.
+    pooling and normalisation. A model with a text projection, such as CLIP, returns projected text features.
 
     Args:
         texts: One text per label.
@@ -30,12 +33,31 @@ def encode_texts(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, A
     Raises:
         InputError: The model cannot be loaded, is not a text encoder, or has an unknown pooling.
     """
-    vectors, recipe = _encode(tuple(texts), model_name)
+    kept = _KEPT.get()
+    if kept is None:
+        return _encode(texts, model_name)
+    key = (model_name, *texts)
+    if key not in kept:
+        kept[key] = _encode(texts, model_name)
+    vectors, recipe = kept[key]
     return vectors.clone(), dict(recipe)
 
 
-@lru_cache(maxsize=4)
-def _encode(texts: tuple[str, ...], model_name: str) -> tuple[Tensor, dict[str, Any]]:
+@contextmanager
+def texts_encoded_once() -> Iterator[None]:
+    """A context, or a decorator, in which the same texts are encoded once: folds and a second head have one's labels.
+
+    Within another such context it changes nothing.
+    """
+    token = _KEPT.set({}) if _KEPT.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _KEPT.reset(token)
+
+
+def _encode(texts: list[str], model_name: str) -> tuple[Tensor, dict[str, Any]]:
     try:
         tokenizer, model = load_text_encoder(model_name)
         pooling, normalised = _sentence_recipe(model_name)
@@ -49,7 +71,7 @@ def _encode(texts: tuple[str, ...], model_name: str) -> tuple[Tensor, dict[str, 
         ) from error
     if hasattr(model, "get_text_features"):
         pooling = "projection"
-    vectors = embed_texts(list(texts), tokenizer, model, pooling, normalised)
+    vectors = embed_texts(texts, tokenizer, model, pooling, normalised)
     recipe = {"pooling": pooling, "normalised": normalised}
     if revision := getattr(model.config, "_commit_hash", None):
         recipe["revision"] = revision

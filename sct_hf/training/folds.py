@@ -17,6 +17,7 @@ from sct_hf.data.contents import image_contents
 from sct_hf.data.shards.images import listed
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
+from sct_hf.label_text.text_models import texts_encoded_once
 from sct_hf.progress import say, silence
 from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import HELD_OUT, Arguments
@@ -194,6 +195,7 @@ def train_and_score(
     return found
 
 
+@texts_encoded_once()
 def out_of_fold(
     arguments: Arguments,
     run_data: RunData,

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from sct_hf.data.shards.images import listed
 from sct_hf.errors import InputError
 from sct_hf.files import atomic_write
+from sct_hf.label_text.text_models import texts_encoded_once
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.progress import say
 from sct_hf.training.accelerators import accelerator_of
@@ -68,6 +69,7 @@ def learning_curve(arguments: Arguments, folds: int = FOLDS) -> LearningCurve:
     return curve
 
 
+@texts_encoded_once()
 def _measure(
     arguments: Arguments, folds: int, folder: Path, accelerator: Accelerator, signals: StopSignals
 ) -> LearningCurve:
@@ -102,7 +104,7 @@ def _measure(
     names = [name for name, has in zip(images.label_names, kept, strict=True) if has]
     return curve_of(
         logits[:, :, kept], targets[:, kept], dealt, sizes.mean(0), names,
-        [name for name in images.label_names if name not in names], arguments.train.seed,
+        [name for name, has in zip(images.label_names, kept, strict=True) if not has], arguments.train.seed,
     )  # fmt: skip
 
 

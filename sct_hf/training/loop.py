@@ -12,6 +12,7 @@ from sct_hf.data.names import PRINTED, some
 from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
+from sct_hf.label_text.text_models import texts_encoded_once
 from sct_hf.progress import say
 from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import Arguments
@@ -27,6 +28,7 @@ from sct_hf.training.run_lock import run_lock
 from sct_hf.training.stopping import StoppedError, StopSignals
 
 
+@texts_encoded_once()
 def train(arguments: Arguments) -> dict[str, Any]:
     """Train the model of `arguments`, and the head to compare it with, and report on both.
 

@@ -7,6 +7,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast, CLIPConfig, C
 
 from sct_hf.errors import InputError
 from sct_hf.label_text import encode_labels
+from sct_hf.label_text.text_models import texts_encoded_once
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "photo", "of", "dining", "table", "cat", "tv", "monitor"]
 NAMES = ["diningtable", "cat", "tvmonitor"]
@@ -60,6 +61,20 @@ def test_more_labels_than_a_batch(bert: tuple[Path, BertModel]) -> None:
     names = [f"{'cat ' * (index % 7)}dining {index}" for index in range(150)]
     one_by_one = torch.cat([encode_labels([name], str(folder)).embeddings for name in names[60:70]])
     torch.testing.assert_close(encode_labels(names, str(folder)).embeddings[60:70], one_by_one, rtol=1e-5, atol=1e-6)
+
+
+def test_texts_that_are_encoded_once_are_nobody_elses(bert: tuple[Path, BertModel], tmp_path: Path) -> None:
+    """In a context the encoder is not read again, and what a caller does to the vectors stays with the caller."""
+    folder, _ = bert
+    plain = encode_labels(NAMES, str(folder)).embeddings
+    with texts_encoded_once():
+        encode_labels(NAMES, str(folder)).embeddings.zero_()
+        folder.rename(tmp_path / "elsewhere")
+        folder.mkdir()  # it holds no encoder now
+        with texts_encoded_once():
+            torch.testing.assert_close(encode_labels(NAMES, str(folder)).embeddings, plain, rtol=0, atol=0)
+    with pytest.raises(InputError, match="cannot be loaded"):
+        encode_labels(NAMES, str(folder))
 
 
 def test_the_template_goes_around_the_words(bert: tuple[Path, BertModel]) -> None:
