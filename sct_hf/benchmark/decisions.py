@@ -22,6 +22,7 @@ from sct_hf.pretrained import load_pretrained
 from sct_hf.training.acting import uncalibrated
 from sct_hf.training.folds import Scored
 from sct_hf.training.run_files import RunFile
+from sct_hf.training.saved_scores import read_wide
 
 
 def figures_by_fit(fitted: Scored, logits: np.ndarray, targets: np.ndarray) -> dict[str, list[float]]:
@@ -91,7 +92,7 @@ def _scores(fit: Decisions, logits: np.ndarray) -> np.ndarray:
 def report(folder: Path) -> str:
     """The figures of a calibrated run as text, in %."""
     config = load_pretrained(AutoConfig, folder)
-    table, names = pd.read_parquet(folder / RunFile.PREDICTIONS), config.label_names
+    table, names = read_wide(folder / RunFile.PREDICTIONS), config.label_names
     scores, targets = (table[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
     logits = logit(uncalibrated(scores, config.calibration))
     fits = figures_by_fit(Scored.load(folder / RunFile.OUT_OF_FOLD), logits, targets)

@@ -50,7 +50,8 @@ def make_card(
     config, arguments, metrics = run.model.config, run.arguments, run.metrics
     thresholds = label_thresholds(config) or [0.5] * len(config.label_names)
     table = run.per_label.assign(threshold=thresholds)
-    shown = table.sort_values("positives", ascending=False, kind="stable")[:PRINTED].sort_index()
+    by_images = table.sort_values("positives", ascending=False, kind="stable")
+    shown = table if len(table) <= PRINTED else by_images[:PRINTED]
     content = {
         "name": repo_id.split("/")[-1],
         "repo_id": repo_id,

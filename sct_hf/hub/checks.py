@@ -28,6 +28,7 @@ from sct_hf.training.acting import acting_metrics
 from sct_hf.training.models import load_model
 from sct_hf.training.report import Predictions, RunFacts, label_table
 from sct_hf.training.run_files import RunFile
+from sct_hf.training.saved_scores import read_wide
 
 _TOLERANCE = 1e-6
 
@@ -127,7 +128,7 @@ def _check_metrics(folder: Path, model: SCTForMultiLabelClassification, metrics:
     """Compare figures with those of predictions.parquet; return the table of the labels."""
     names = model.config.label_names
     try:
-        columns = pd.read_parquet(folder / RunFile.PREDICTIONS)
+        columns = read_wide(folder / RunFile.PREDICTIONS)
         scores, targets = (columns[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("score", "target"))
         predictions = Predictions(columns["image_id"].tolist(), scores, targets, names)
         computed, table = multilabel_metrics(scores, targets, label_names=names), label_table(predictions)

@@ -28,6 +28,7 @@ from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
 from sct_hf.training.run_lock import run_lock
+from sct_hf.training.saved_scores import read_wide
 from sct_hf.training.stopping import StopSignals
 
 FOLDS = 5
@@ -70,7 +71,7 @@ class Scored:
             InputError: The file cannot be read as one.
         """
         try:
-            table = pd.read_parquet(path)
+            table = read_wide(path)
             names = [name.removeprefix("logit/") for name in table.columns if name.startswith("logit/")]
             logits, targets = (table[[f"{kind}/{name}" for name in names]].to_numpy() for kind in ("logit", "target"))
             ids = table["image_id"].astype(str).tolist()

@@ -71,9 +71,11 @@ def training_charts(history: Sequence[Mapping[str, Any]]) -> list[Chart]:
 
 
 def _most_frequent(predictions: Predictions, count: int) -> list[int]:
-    """Columns of the labels with the most positives, in their order."""
+    """Columns of all labels, or if there are more than `count`, of those with the most positives, these first."""
     positives = (predictions.targets == 1).sum(axis=0)
-    return np.sort(np.argsort(-positives, kind="stable")[:count]).tolist()
+    if len(positives) <= count:
+        return list(range(len(positives)))
+    return np.argsort(-positives, kind="stable")[:count].tolist()
 
 
 def _limited(predictions: Predictions, count: int, what: str) -> str:

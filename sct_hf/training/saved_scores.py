@@ -13,6 +13,14 @@ from sct_hf.training.run_files import RunFile
 _SCORE, _TARGET = "score/", "target/"
 
 
+def read_wide(path: Path) -> pd.DataFrame:
+    """Read a parquet file with a few columns for each label.
+
+    One thread reads it: for 40,000 columns, those of Arrow take many gigabytes.
+    """
+    return pd.read_parquet(path, use_threads=False)
+
+
 def read_predictions(folder: Path) -> Predictions:
     """Read predictions.parquet of a folder, as `write_scores` wrote it.
 
@@ -24,7 +32,7 @@ def read_predictions(folder: Path) -> Predictions:
     if not path.is_file():
         raise InputError(f"{str(folder)!r} has no {RunFile.PREDICTIONS}: {remedy}")
     try:
-        table: Any = pd.read_parquet(path)
+        table: Any = read_wide(path)
         names = [name.removeprefix(_SCORE) for name in table if name.startswith(_SCORE)]
         scores, targets = (table[[f"{kind}{name}" for name in names]].to_numpy() for kind in (_SCORE, _TARGET))
         ids = table["image_id"].astype(str).tolist()

@@ -19,7 +19,7 @@ from sct_hf.training.loop import train
 from sct_hf.training.report import Predictions, write_scores
 from sct_hf.training.report_images import best_and_worst
 from sct_hf.training.report_page import write_report_page
-from sct_hf.training.report_parts import confusion_table, training_charts
+from sct_hf.training.report_parts import confusion_table, label_rows, training_charts
 from sct_hf.training.rescore import rescore
 from tests.hostile import HOSTILE_NAMES
 from tests.page_checks import ReadPage, harmless_page
@@ -168,6 +168,14 @@ def test_a_report_of_scores_before_calibration_does_not_stay(tmp_path: Path) -> 
     (tmp_path / "report.html").write_text("of the former scores")
     assert rescore(tmp_path, None, build_model("test_resnet", names, image_size=32, head="linear").config)
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "per_label.csv", "predictions.parquet"}
+
+
+def test_of_more_labels_than_rows_the_most_frequent_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = np.array([[0, 0, 1], [0, 1, 1], [0, 1, 1], [1, 0, 1]], dtype=np.int8)  # cat once, dog twice, bird always
+    predictions = Predictions(list("abcd"), SCORES, targets, LABELS)
+    assert [row[0] for row in label_rows(predictions, np.full(3, 0.5)).rows] == LABELS
+    monkeypatch.setattr(report_parts, "_ROWS", 2)
+    assert [row[:2] for row in label_rows(predictions, np.full(3, 0.5)).rows] == [["bird", 4], ["dog", 2]]
 
 
 def test_confusions_are_of_the_most_frequent_labels(monkeypatch: pytest.MonkeyPatch) -> None:
