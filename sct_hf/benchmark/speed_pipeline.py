@@ -36,7 +36,8 @@ def images_in(folder: str | Path, count: int) -> LabelledImages:
     found = find_images([folder]) if Path(folder).is_dir() else []
     if not found:
         raise InputError(f"images is {str(folder)!r}: give a folder with images")
-    paths = [str(found[place]) for place in range(0, len(found), -(-len(found) // count))]
+    places = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
+    paths = [str(found[place]) for place in places]
     names = [f"label_{number}" for number in range(_LABELS)]
     marks = np.zeros((len(paths), _LABELS), dtype=np.int8)
     return LabelledImages(ImageFiles(paths), marks, names, [Path(path).stem for path in paths], "images", "train")

@@ -23,6 +23,7 @@ from sct_hf.training.ema import load_weights, save_weights
 from sct_hf.training.manifest import MANIFEST, seal, verify
 from sct_hf.training.plain_state import load_plain, save_plain
 from sct_hf.training.random_states import random_states, set_random_states
+from sct_hf.training.sharding import sharded_as, whole_state
 from sct_hf.training.trainer_state import RunLength, TrainerState
 
 _PREFIX = "checkpoint-"
@@ -92,11 +93,14 @@ def save_checkpoint(folder: Path, state: TrainerState, trained: Trained, *, keep
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir()
             accelerator.wait_for_everyone()
+            main = accelerator.is_main_process
+            weights = whole_state(accelerator.unwrap_model(trained.objective).state_dict(), keep=main)
+            moving = whole_state(_moving(trained), keep=main)
             save_plain(random_states(accelerator.device), temporary / _random(accelerator.process_index))
             if accelerator.is_main_process:
-                save_weights(accelerator.unwrap_model(trained.objective), temporary / _OBJECTIVE)
-                save_weights(trained.average, temporary / _AVERAGE)
-                save_plain(_moving(trained), temporary / _OPTIMIZER)
+                save_weights(weights, temporary / _OBJECTIVE)
+                save_weights(trained.average.state_dict(), temporary / _AVERAGE)
+                save_plain(moving, temporary / _OPTIMIZER)
                 content = {**asdict(state), "num_processes": accelerator.num_processes}
                 (temporary / _STATE).write_text(json.dumps(content), encoding="utf-8")
             accelerator.wait_for_everyone()
@@ -200,6 +204,11 @@ def _moving(trained: Trained) -> dict[str, Any]:
 
 
 def _set_moving(trained: Trained, states: dict[str, Any]) -> None:
+    weights = [weight for group in trained.optimizer.param_groups for weight in group["params"]]
+    for place, moments in states["optimizer"]["state"].items():
+        for name, value in moments.items():
+            if name != "step":  # a number, also of sharded weights
+                moments[name] = sharded_as(value, weights[place])
     trained.optimizer.load_state_dict(states["optimizer"])
     trained.schedule.load_state_dict(states["schedule"])
     if scaler := trained.accelerator.scaler:

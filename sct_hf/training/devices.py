@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration, DistributedType
+from accelerate import Accelerator, DataLoaderConfiguration
 
 from sct_hf.errors import InputError
+from sct_hf.training.sharding import sharding_plugin, start_sharding
 
 
 def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **options: Any) -> Accelerator:
@@ -23,9 +24,10 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
         **options: Further arguments of `Accelerator`.
 
     Raises:
-        InputError: The device does not support the number format, the tracker does not exist, or accelerate is to
-            shard weights (FSDP).
+        InputError: The device does not support the number format, the tracker does not exist, or accelerate's
+            configuration of FSDP cannot be used.
     """
+    plugin = sharding_plugin(mixed_precision)
     loading = DataLoaderConfiguration(
         split_batches=True,
         use_seedable_sampler=True,
@@ -33,15 +35,14 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
         non_blocking=True,  # loaders pin memory where there is an accelerator
     )
     try:
-        accelerator = Accelerator(mixed_precision=mixed_precision, dataloader_config=loading, **options)
+        accelerator = Accelerator(
+            mixed_precision=mixed_precision, dataloader_config=loading, fsdp_plugin=plugin, **options
+        )
     except ValueError as error:
         trackers = f" and report_to {options['log_with']}" if options.get("log_with") else ""
         raise InputError(f"mixed_precision is {mixed_precision!r}{trackers}: {error}") from error
-    if accelerator.distributed_type == DistributedType.FSDP:
-        raise InputError(
-            "accelerate's configuration has distributed_type FSDP, but averaging and checkpoints need whole weights "
-            "in each process: give MULTI_GPU, and --freeze_backbone or a smaller batch_size if memory is short"
-        )
+    if plugin:
+        start_sharding(accelerator, plugin)
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(cpu_threads or max(usable_cores() // local, 1))

@@ -1,7 +1,7 @@
 """The averaged weights, which are evaluated and saved."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import broadcast
@@ -10,23 +10,29 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from sct_hf.training.models import TaggingModel
+from sct_hf.training.sharding import is_part, sharded_as, whole
 
 
 class _TrainedEma(ModelEmaV3):
     """Average everything except a backbone without trained weights, which never changes."""
 
     def apply_update_(self, model: TaggingModel, decay: float) -> None:
-        if any(weight.requires_grad for weight in model.backbone.parameters()):
-            super().apply_update_(model, decay)
-            return
-        frozen = {id(tensor) for tensor in (*model.backbone.parameters(), *model.backbone.buffers())}
+        backbone, frozen = model.backbone, set[int]()
+        if not any(weight.requires_grad for weight in backbone.parameters()):
+            frozen = {id(tensor) for tensor in (*backbone.parameters(), *backbone.buffers())}
         now = model.state_dict(keep_vars=True)
         averages = self.module.state_dict()
         names = [name for name, tensor in now.items() if id(tensor) not in frozen]
         floats = [name for name in names if now[name].is_floating_point()]
-        torch._foreach_lerp_([averages[name] for name in floats], [now[name] for name in floats], weight=1 - decay)
         for name in set(names) - set(floats):
             averages[name].copy_(now[name])
+        sharded = [name for name in floats if is_part(now[name])]
+        for name in sharded:  # one by one: whole, all of them would need much memory
+            if now[name].requires_grad:
+                averages[name].lerp_(whole(now[name]), weight=1 - decay)
+        rest = [name for name in floats if name not in sharded]
+        if rest:
+            torch._foreach_lerp_([averages[name] for name in rest], [now[name] for name in rest], weight=1 - decay)
 
 
 class AveragedModel:
@@ -60,18 +66,19 @@ class AveragedModel:
             buffer.copy_(first)
 
 
-def save_weights(model: nn.Module, path: Path, **metadata: Any) -> None:
-    """Write all weights and buffers of `model` as safetensors, on the CPU and contiguous."""
-    state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    save_file(state, path, metadata={key: str(value) for key, value in metadata.items()})
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write the `state_dict` of a model as safetensors, on the CPU and contiguous."""
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, path)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read a file of `save_weights`.
+    """Read a file of `save_weights` into a model, whose weights may be sharded.
 
     Raises:
         RuntimeError: An entry is missing, surplus or of another shape.
     """
     state: dict[str, Tensor] = load_file(path)
+    own = model.state_dict()
     with torch.no_grad():
-        model.load_state_dict(state, strict=True)
+        parts = {name: sharded_as(value, own[name]) if name in own else value for name, value in state.items()}
+        model.load_state_dict(parts, strict=True)

@@ -32,6 +32,7 @@ from sct_hf.training.report import (
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
+from sct_hf.training.sharding import average_scalar_gradients, is_sharded, prepare, scalars_apart, whole
 from sct_hf.training.starting import classifier_source
 from sct_hf.training.step_losses import IMAGES, NotFiniteError, StepLosses
 from sct_hf.training.stopping import StopSignals
@@ -98,9 +99,11 @@ class Run:
             backbone_learning_rate=options.backbone_learning_rate,
             weight_decay=options.weight_decay,
         )
+        if is_sharded(accelerator):
+            groups = scalars_apart(groups)
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
-        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.objective, self.optimizer = prepare(accelerator, objective, optimizer)
         self.saved = Trained(accelerator, self.objective, self.optimizer, self.schedule, self.average.model)
         self.trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         set_seed(options.seed, device_specific=True)
@@ -112,6 +115,7 @@ class Run:
             f"{arguments.model.head} head on {arguments.model.backbone}, {count / 1e6:.1f} M trained weights; "
             f"{len(run_data.training)} images to train on, {selecting}{len(run_data.evaluation)} {apart}to "
             f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each"
+            f"{', weights sharded over them' if is_sharded(accelerator) else ''}"
         )
 
     def _averaged(self) -> BackbonePreTrainedModel:
@@ -199,7 +203,8 @@ class Run:
         if share_of_collages and torch.rand(()) < share_of_collages:
             inputs = collage(inputs)
         try:
-            losses = self.objective(progress=state.step / self.total_steps, **inputs)
+            with accelerator.autocast():
+                losses = self.objective(progress=state.step / self.total_steps, **inputs)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):  # torch's words
                 raise
@@ -211,7 +216,9 @@ class Run:
         accelerator.backward(losses["loss"] * share)
         norm = None
         if accelerator.sync_gradients:
-            norm = accelerator.clip_grad_norm_(self.trained, options.max_grad_norm or math.inf)
+            if is_sharded(accelerator):
+                average_scalar_gradients(accelerator, self.trained)
+            norm = whole(accelerator.clip_grad_norm_(self.trained, options.max_grad_norm or math.inf))
         # A scaler of losses leaves out the steps whose gradient is not finite.
         named = {name if name == "loss" else f"losses/{name}": value for name, value in losses.items()}
         self.losses.add(state.step + 1, count, named, norm if accelerator.scaler is None else None)
@@ -295,7 +302,7 @@ class Run:
             state.best_mAP, state.best_epoch = quality, row["epoch"]
             if main:
                 with room_to_save(self.folder.path), atomic_write(self.folder.path / RunFile.BEST) as temporary:
-                    save_weights(self.average.model, temporary)
+                    save_weights(self.average.model.state_dict(), temporary)
                 state.best_sha256 = sha256_of_file(self.folder.path / RunFile.BEST)
         if main:
             with room_to_save(self.folder.path):

@@ -38,7 +38,7 @@ def test_average_against_a_slow_reference(decay: float, warmup: bool) -> None:
 def test_weights_round_trip(tmp_path: Path) -> None:
     model, other = tagger(), tagger()
     model.backbone.to(memory_format=torch.channels_last)
-    save_weights(model, tmp_path / "w.safetensors")
+    save_weights(model.state_dict(), tmp_path / "w.safetensors")
     load_weights(other, tmp_path / "w.safetensors")
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
