@@ -22,7 +22,7 @@ class _Bar(tqdm):
     _is_drawn = False
 
     def refresh(self, *args: Any, **options: Any) -> Any:
-        if self.delay and time.time() < self.start_t + self.delay:
+        if self.disable or (self.delay and time.time() < self.start_t + self.delay):
             return None
         self._is_drawn = True
         return super().refresh(*args, **options)
