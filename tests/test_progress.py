@@ -49,7 +49,6 @@ def test_one_process_of_a_run_shows_bars(capsys: pytest.CaptureFixture[str], mon
     assert "0/3" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("at_once")
 def test_a_bar_that_is_not_shown_takes_every_call(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar(total=2, shown=False) as bar:
         bar.set_description("epoch 1")
@@ -59,6 +58,7 @@ def test_a_bar_that_is_not_shown_takes_every_call(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("at_once")
 def test_scenes_are_rendered_with_a_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load_data("scenes", "train", size=5, cache_dir=tmp_path)
     shown = capsys.readouterr().err
