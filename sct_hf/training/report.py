@@ -136,7 +136,7 @@ def write_scores(
         columns |= {f"score/{name}": scores[:, label], f"target/{name}": targets[:, label]}
     table = pd.DataFrame(columns)
     if predictions.calibration is not None:
-        table.attrs["calibration"] = _plain(predictions.calibration)
+        table.attrs["calibration"] = json.dumps(_plain(predictions.calibration))  # pandas copies it for each column
     with atomic_write(output_dir / RunFile.PREDICTIONS) as temporary:
         table.to_parquet(temporary, index=False)
 

@@ -1,5 +1,6 @@
 """Scores in the folder of a run or an evaluation."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def read_predictions(folder: Path) -> Predictions:
         scores, targets = (table[[f"{kind}{name}" for name in names]].to_numpy() for kind in (_SCORE, _TARGET))
         ids = table["image_id"].astype(str).tolist()
         contents = table["content"].tolist() if "content" in table else None
+        calibration = json.loads(table.attrs.get("calibration", "null"))
         usable = names and len(ids) and len(set(ids)) == len(ids) and np.isfinite(scores).all()
     except Exception as error:  # a damaged file makes pyarrow raise almost anything
         raise InputError(f"{path} cannot be read ({str(error)[:200]}): evaluate again") from error
     if not usable:
         raise InputError(f"{path} does not hold one score of each image and label: evaluate again")
-    return Predictions(ids, scores, targets, names, contents=contents, calibration=table.attrs.get("calibration"))
+    return Predictions(ids, scores, targets, names, contents=contents, calibration=calibration)
