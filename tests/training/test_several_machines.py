@@ -103,7 +103,8 @@ def test_sharded_training_has_the_weights_of_unsharded(tmp_path: Path, words: Ca
 @pytest.mark.parametrize("mode", MODES)
 def test_every_way_of_training_can_be_sharded(tmp_path: Path, words: Callable[..., list[str]], mode: str) -> None:
     launch = Launch(tmp_path)
-    options = MODES[mode] | {"cache_dir": tmp_path / "cache"}
+    # Sharded weights are never channels last, and batch norms of two values blow up what other kernels round.
+    options = MODES[mode] | {"cache_dir": tmp_path / "cache", "channels_last": False}
     for example, folder in {"two_machines.yaml": "whole", "fsdp2.yaml": "sharded"}.items():
         launch(example, words(output_dir=tmp_path / folder, **options))
     # Not the weights: Adam makes whole steps of the rounding of gradients that are zero, as before a batch norm.
