@@ -9,7 +9,6 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 
 from sct_hf.errors import InputError
-from sct_hf.training.sharding import sharding_plugin, start_sharding
 
 
 def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **options: Any) -> Accelerator:
@@ -24,10 +23,8 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
         **options: Further arguments of `Accelerator`.
 
     Raises:
-        InputError: The device does not support the number format, the tracker does not exist, or accelerate's
-            configuration of FSDP cannot be used.
+        InputError: The device does not support the number format, or the tracker does not exist.
     """
-    plugin = sharding_plugin(mixed_precision)
     loading = DataLoaderConfiguration(
         split_batches=True,
         use_seedable_sampler=True,
@@ -35,14 +32,10 @@ def make_accelerator(*, mixed_precision: str, cpu_threads: int, seed: int, **opt
         non_blocking=True,  # loaders pin memory where there is an accelerator
     )
     try:
-        accelerator = Accelerator(
-            mixed_precision=mixed_precision, dataloader_config=loading, fsdp_plugin=plugin, **options
-        )
+        accelerator = Accelerator(mixed_precision=mixed_precision, dataloader_config=loading, **options)
     except ValueError as error:
         trackers = f" and report_to {options['log_with']}" if options.get("log_with") else ""
         raise InputError(f"mixed_precision is {mixed_precision!r}{trackers}: {error}") from error
-    if plugin:
-        start_sharding(accelerator, plugin)
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         torch.set_num_threads(cpu_threads or max(usable_cores() // local, 1))

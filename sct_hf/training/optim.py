@@ -24,7 +24,8 @@ def parameter_groups(
         weight_decay: Decay of the other weights.
 
     Returns:
-        Up to four groups for an optimizer, each with a `name`; frozen parameters are in none.
+        Up to six groups for an optimizer, each with a `name`; frozen parameters are in none. Single numbers, which are
+        never sharded, are in groups of their own: an optimizer steps a whole group at once.
 
     Raises:
         InputError: There is no trainable parameter.
@@ -40,7 +41,7 @@ def parameter_groups(
         decays = parameter.ndim > 1 and not name.endswith(".bias") and id(parameter) not in exempt
         part = "backbone" if id(parameter) in in_backbone else "head"
         rate = learning_rate if part == "head" or backbone_learning_rate is None else backbone_learning_rate
-        key = part if decays else f"{part}, no decay"
+        key = part if decays else f"{part}, single numbers" if parameter.ndim == 0 else f"{part}, no decay"
         group = {"name": key, "params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0}
         groups.setdefault(key, group)["params"].append(parameter)
     if not groups:

@@ -32,7 +32,7 @@ from sct_hf.training.report import (
 from sct_hf.training.run_data import RunData
 from sct_hf.training.run_files import RunFile
 from sct_hf.training.run_folder import RunFolder
-from sct_hf.training.sharding import average_scalar_gradients, is_sharded, prepare, scalars_apart, whole
+from sct_hf.training.sharding import average_scalar_gradients, is_sharded, prepare, whole
 from sct_hf.training.starting import classifier_source
 from sct_hf.training.step_losses import IMAGES, NotFiniteError, StepLosses
 from sct_hf.training.stopping import StopSignals
@@ -99,8 +99,6 @@ class Run:
             backbone_learning_rate=options.backbone_learning_rate,
             weight_decay=options.weight_decay,
         )
-        if is_sharded(accelerator):
-            groups = scalars_apart(groups)
         self.rates = {group["name"]: place for place, group in enumerate(groups)}
         optimizer, self.schedule = one_cycle(groups, total_steps=self.total_steps, pct_start=options.pct_start)
         self.objective, self.optimizer = prepare(accelerator, objective, optimizer)

@@ -48,6 +48,11 @@ def sharding_plugin(mixed_precision: str) -> FullyShardedDataParallelPlugin | No
             "model by other methods than forward: give TRANSFORMER_BASED_WRAP, which gathers the backbone's weights "
             "block by block, or NO_WRAP"
         )
+    if plugin.activation_checkpointing and plugin.auto_wrap_policy is None:
+        raise InputError(
+            "fsdp_activation_checkpointing is true in accelerate's configuration, but fsdp_auto_wrap_policy is "
+            "NO_WRAP: give TRANSFORMER_BASED_WRAP, or leave checkpointing out"
+        )
     if mixed_precision == "fp16":
         raise InputError("mixed_precision is 'fp16', which cannot be used with FSDP: give bf16 or no")
     return plugin
@@ -55,12 +60,12 @@ def sharding_plugin(mixed_precision: str) -> FullyShardedDataParallelPlugin | No
 
 def start_sharding(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin) -> None:
     """Make `accelerator` shard weights. It leaves FSDP out of CPU processes by itself, and would cast weights."""
+    plugin.mixed_precision_policy = None
     if accelerator.num_processes > 1:
         states: tuple[Any, Any] = PartialState(), accelerator.state  # the second takes over values of the first
         for state in states:
             state.distributed_type = DistributedType.FSDP
         accelerator.state.fsdp_plugin = plugin
-        plugin.mixed_precision_policy = None
 
 
 def is_sharded(accelerator: Accelerator) -> bool:
@@ -84,7 +89,8 @@ def prepare(accelerator: Accelerator, objective: Any, optimizer: Any) -> tuple[A
         return objective, optimizer
     objective.to(memory_format=torch.contiguous_format)  # FSDP2 shards no other
     objective._no_split_modules = repeated_blocks(objective.backbone.timm_model)
-    accelerator.state.fsdp_plugin.ignored_modules = [nn.ParameterList(filter(_is_scalar, objective.parameters()))]
+    scalars = nn.ParameterList(weight for weight in objective.parameters() if weight.ndim == 0)
+    accelerator.state.fsdp_plugin.ignored_modules = [scalars]
     try:
         objective, optimizer = accelerator.prepare(objective, optimizer)
     except ValueError as error:
@@ -112,32 +118,20 @@ def _share_buffers(objective: nn.Module, _: object) -> None:
 
 
 def repeated_blocks(module: nn.Module) -> list[str]:
-    """Names of the classes that a module repeats in a row, such as the blocks of a transformer or of a ResNet."""
+    """Names of the classes that a module repeats in a row, such as the blocks of a transformer or of a ResNet.
+
+    Containers and layers of torch are none.
+    """
     rows = (row for row in module.modules() if isinstance(row, nn.Sequential | nn.ModuleList) and len(row) > 1)
     equal = (kinds.pop() for row in rows if len(kinds := {type(one) for one in row}) == 1)
-    return sorted({kind.__name__ for kind in equal} - {nn.Sequential.__name__})
-
-
-def scalars_apart(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Groups of an optimizer in which single numbers, which FSDP does not shard, have groups of their own."""
-    found = []
-    for group in groups:
-        scalars = list(filter(_is_scalar, group["params"]))
-        parts = [weight for weight in group["params"] if not _is_scalar(weight)]
-        found.append({**group, "params": parts})
-        found.append({**group, "params": scalars, "name": f"{group['name']}, single numbers"})
-    return [group for group in found if group["params"]]
+    return sorted({kind.__name__ for kind in equal if not kind.__module__.startswith("torch.")})
 
 
 def average_scalar_gradients(accelerator: Accelerator, weights: Iterable[Tensor]) -> None:
     """Average the gradients of those weights that FSDP does not shard over the processes, in place."""
-    gradients = [weight.grad for weight in weights if _is_scalar(weight) and weight.grad is not None]
+    gradients = [weight.grad for weight in weights if weight.ndim == 0 and weight.grad is not None]
     for gradient, mean in zip(gradients, accelerator.reduce(gradients, "mean"), strict=True):
         gradient.copy_(mean)
-
-
-def _is_scalar(weight: Tensor) -> bool:
-    return weight.ndim == 0
 
 
 def is_part(tensor: Tensor) -> bool:

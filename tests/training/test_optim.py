@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from sct_hf import encode_labels
 from sct_hf.errors import InputError
 from sct_hf.factory import build_model
 from sct_hf.training.optim import one_cycle, parameter_groups
@@ -27,6 +28,17 @@ def test_groups(backbone: str) -> None:
     for name, group in groups.items():
         assert group["weight_decay"] == (0 if name.endswith("no decay") else 0.1)
         assert group["lr"] == (1e-3 if name.startswith("backbone") else 1e-2)
+
+
+def test_single_numbers_are_in_groups_of_their_own() -> None:
+    text = encode_labels(["a", "b"], "random:8")
+    model = build_model("test_resnet", ["a", "b"], image_size=32, label_vectors=text, hidden_size=16)
+    groups = parameter_groups(model, **RATES)
+    assert any(weight.ndim == 0 for weight in model.parameters())
+    for group in groups:
+        alone = group["name"].endswith("single numbers")
+        assert {weight.ndim == 0 for weight in group["params"]} == {alone}
+        assert group["weight_decay"] == 0 or not alone
 
 
 def test_frozen_weights_are_in_no_group_and_one_rate_serves_both() -> None:

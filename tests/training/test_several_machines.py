@@ -131,6 +131,22 @@ def test_kill_one_of_two_sharded_processes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("examples", [("two_machines.yaml", "fsdp2.yaml"), ("fsdp2.yaml", "two_machines.yaml")])
+def test_a_run_goes_on_with_weights_sharded_or_whole(
+    tmp_path: Path, words: Callable[..., list[str]], examples: tuple[str, str]
+) -> None:
+    launch = Launch(tmp_path)
+    first, then = examples
+    launch(first, ["-1", "1", *words(output_dir=tmp_path / "whole", **VIT)], KILLED)
+    stopped = words(output_dir=tmp_path / "stopped", checkpoint_every=1, **VIT)
+    killed = launch.start(first, ["4", "1", *stopped], KILLED)
+    killed.communicate()
+    assert killed.returncode != 0
+    assert "resumed from" in launch(then, ["-1", "1", *stopped, "--resume"], KILLED)
+    assert_equal_weights(tmp_path / "stopped", tmp_path / "whole", within=1e-5)
+
+
+@pytest.mark.slow
 def test_two_machines(tmp_path: Path, words: Callable[..., list[str]]) -> None:
     """Two launchers that meet at an address, as on two machines, have the weights of one with two processes."""
     launch = Launch(tmp_path)

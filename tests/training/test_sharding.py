@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sct_hf.errors import InputError
-from sct_hf.training.sharding import repeated_blocks, scalars_apart, sharding_plugin
+from sct_hf.training.sharding import repeated_blocks, sharding_plugin
 
 
 @pytest.fixture
@@ -38,6 +38,12 @@ def test_every_process_reads_the_weights(asked: pytest.MonkeyPatch) -> None:
         ("FSDP_OFFLOAD_PARAMS", "true", "no", "fsdp_offload_params is true in accelerate's configuration: give false"),
         ("FSDP_AUTO_WRAP_POLICY", "SIZE_BASED_WRAP", "no", "SIZE_BASED_WRAP in .*: give TRANSFORMER_BASED_WRAP"),
         ("FSDP_AUTO_WRAP_POLICY", "EVERYTHING", "no", "fsdp_config of .* cannot be used: .*EVERYTHING"),
+        (
+            "FSDP_ACTIVATION_CHECKPOINTING",
+            "true",
+            "no",
+            "fsdp_auto_wrap_policy is NO_WRAP: give TRANSFORMER_BASED_WRAP",
+        ),
         ("FSDP_VERSION", "2", "fp16", "mixed_precision is 'fp16', which cannot be used with FSDP: give bf16 or no"),
     ],
 )
@@ -50,27 +56,25 @@ def test_what_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("backbone", "blocks"),
-    [
-        ("vit_tiny_patch16_224", ["Block"]),
-        ("resnet50", ["Bottleneck"]),
-        ("tf_efficientnet_lite0", ["InvertedResidual"]),
-        ("convnext_atto", ["ConvNeXtBlock", "ConvNeXtStage"]),
-        ("swin_tiny_patch4_window7_224", ["SwinTransformerBlock", "SwinTransformerStage"]),
-    ],
+    "backbone", ["test_vit", "resnet18", "tf_efficientnet_lite0", "hrnet_w18_small", "edgenext_xx_small"]
 )
-def test_repeated_blocks_are_found(backbone: str, blocks: list[str]) -> None:
+def test_repeated_blocks_have_a_forward_of_their_own(backbone: str) -> None:
     with torch.device("meta"):
-        assert repeated_blocks(timm.create_model(backbone)) == blocks
+        model = timm.create_model(backbone)
+    names = repeated_blocks(model)
+    assert names
+    for name in names:
+        blocks = [part for part in model.modules() if type(part).__name__ == name]
+        assert len(blocks) > 1
+        for block in blocks:
+            assert type(block).forward is not nn.Module.forward
+            assert not isinstance(block, nn.Sequential | nn.ModuleList)
+            assert type(block) not in vars(nn).values()
 
 
-def test_single_numbers_have_groups_of_their_own() -> None:
-    matrix, number = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(()))
-    groups = [
-        {"name": "head", "params": [matrix], "lr": 1.0},
-        {"name": "head, no decay", "params": [number], "lr": 2.0},
-    ]
-    assert scalars_apart(groups) == [
-        {"name": "head", "params": [matrix], "lr": 1.0},
-        {"name": "head, no decay, single numbers", "params": [number], "lr": 2.0},
-    ]
+def test_the_blocks_of_a_transformer_hold_most_of_its_weights() -> None:
+    with torch.device("meta"):
+        model = timm.create_model("vit_base_patch16_224")
+    (name,) = repeated_blocks(model)
+    held = sum(w.numel() for part in model.modules() if type(part).__name__ == name for w in part.parameters())
+    assert held > 0.9 * sum(weight.numel() for weight in model.parameters())
