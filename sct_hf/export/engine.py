@@ -79,11 +79,12 @@ def _exported(name: str, model: BackbonePreTrainedModel) -> Engine:
     """The engine of a graph that was kept, or else exported now and kept."""
     open_file, key = ENGINES[name], graph_key(model)
     for path in kept_graphs(key):
-        with suppress(Exception):  # each engine has errors of its own; the graph is exported anew
+        with suppress(Exception):  # each engine has errors of its own
             run = open_file(path, torch.get_num_threads())
             if _is_of(run, model):
                 return Engine(run, path)
-            path.unlink()
+        with suppress(OSError):
+            path.unlink()  # the graph is exported anew
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         write_onnx(make_graph(model), path)

@@ -14,13 +14,19 @@ from sct_hf.inference.settings import model_digest
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 
 _FOLDER = "engines"
+_MOST = 5  # graphs in it
 _PACKAGES = ("sct_hf", "torch", "onnx", "onnxscript")
 _LETTERS = 32  # of a digest in a name
 
 
 def graph_key(model: BackbonePreTrainedModel) -> str:
-    """What decides the exported graph of a model, as a digest: weights, configuration and versions of packages."""
-    facts = [model_digest(model), *(version_of(package) for package in _PACKAGES)]
+    """What decides the exported graph of a model, as a digest: weights, configuration and versions of packages.
+
+    Thresholds do not count. Names of labels only count in a hierarchy, where they tell whose parent a label is.
+    """
+    names = () if model.config.label_parents else ("id2label", "label2id")
+    digest = model_digest(model, without=("thresholds", *names))
+    facts = [digest, *(version_of(package) for package in _PACKAGES)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:_LETTERS]
 
 
@@ -35,7 +41,7 @@ def kept_graphs(key: str) -> Iterator[Path]:
 
 
 def keep_graph(key: str, file: Path) -> Path | None:
-    """Keep an ONNX file in the cache, under its key and its own digest.
+    """Keep an ONNX file in the cache, under its key and its own digest, and remove old files there.
 
     Args:
         key: Of `graph_key`.
@@ -52,7 +58,23 @@ def keep_graph(key: str, file: Path) -> Path | None:
             shutil.copyfile(file, temporary)
     except OSError:
         return None
+    with suppress(OSError):
+        _prune(path.parent)
     return path
+
+
+def _prune(folder: Path) -> None:
+    """Leave the newest file of each key, and the newest `_MOST` of these.
+
+    What two processes write at once for one key differs in bytes, and so in name. Both remove the same file.
+    """
+    keys: set[str] = set()
+    for path in sorted(folder.iterdir(), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True):
+        key = path.name.rpartition("-")[0]
+        if key in keys or len(keys) >= _MOST:
+            with suppress(OSError):
+                path.unlink()
+        keys.add(key)
 
 
 def _stem(key: str, file: Path) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,20 @@ def run_settings(tagger: Tagger, *, engine: str, boxes: bool, **options: Any) ->
     }
 
 
-def model_digest(model: PreTrainedModel, *processors: Any) -> str:
-    """Hex SHA-256 of what decides a model's scores: its weights, configuration and image processor, if given."""
+def model_digest(model: PreTrainedModel, *processors: Any, without: Collection[str] = ()) -> str:
+    """Hex SHA-256 of what decides a model's scores: its weights, configuration and image processor, if given.
+
+    Args:
+        model: The model.
+        *processors: Its image processor, if pixels are not given.
+        without: Fields of the configuration that do not count.
+    """
     digest = hashlib.sha256()
     for part in (model.config, *processors):
         kept = {
             name: value
             for name, value in part.to_dict().items()
-            if name not in ("transformers_version", "_name_or_path")
+            if name not in ("transformers_version", "_name_or_path", *without)
         }
         digest.update(json.dumps(kept, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):

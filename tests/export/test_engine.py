@@ -1,6 +1,8 @@
 """Engines of tagging, against the model itself."""
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -135,12 +137,53 @@ def test_a_graph_that_is_damaged_or_another_is_exported_anew(cache, exports, tmp
     assert len(exports) == 2
 
 
+def aged(path: Path, days: int) -> None:
+    """Let a file be so many days old."""
+    then = time.time() - days * 24 * 60 * 60
+    os.utime(path, (then, then))
+
+
+def alone(folder: Path, content: bytes) -> Path:
+    """A file alone in its folder, as exports are."""
+    folder.mkdir(exist_ok=True)
+    (folder / "model.onnx").write_bytes(content)
+    return folder / "model.onnx"
+
+
+def test_a_graph_that_does_not_open_is_removed_and_exported_anew(cache, exports, tmp_path) -> None:
+    model = made(LABELS).model
+    aged(keep_graph(graph_key(model), alone(tmp_path / "export", b"no graph")), -1)  # newer than what is exported
+    for _ in range(2):
+        assert [make_engine("onnxruntime", model).kept] == list(cache.iterdir())
+        assert len(exports) == 1
+
+
+def test_the_newest_graphs_stay_one_of_a_key(cache, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(kept_graphs, "_MOST", 3)
+    cache.mkdir(parents=True)
+    (cache / ".partial-key-of-a-killed-process.onnx").touch()
+    aged(cache / ".partial-key-of-a-killed-process.onnx", 9)
+    kept = {}
+    for days in (4, 3, 2, 1):
+        kept[days] = keep_graph(f"key{days}", alone(tmp_path / "export", b"a graph"))
+        aged(kept[days], days)
+    assert set(cache.iterdir()) == {kept[3], kept[2], kept[1]}
+    kept[0] = keep_graph("key2", alone(tmp_path / "export", b"the same graph in other bytes"))
+    assert set(cache.iterdir()) == {kept[3], kept[1], kept[0]}
+
+
 def test_what_decides_a_graph_is_in_its_key(monkeypatch) -> None:
     model = made(LABELS).model
     keys = [graph_key(model)]
     assert graph_key(made(LABELS).model) == keys[0]
     model.config._name_or_path = "elsewhere"
+    model.config.thresholds = {"precision=0.9": [0.5, None, 0.25]}
+    model.config.id2label, before = dict(enumerate("abc")), model.config.id2label
     assert graph_key(model) == keys[0]
+    model.config.id2label, model.config.label_parents = before, {"dog": ["cat"]}
+    keys.append(graph_key(model))
+    model.config.id2label = {0: "cat", 1: "dog", 2: "boat"}  # now the first is above the second
+    keys.append(graph_key(model))
     model.config.calibration = None
     keys.append(graph_key(model))
     model.config.image_size = 96
