@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sct_hf.errors import InputError
+
 IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
@@ -87,8 +89,16 @@ def sync(path: str | Path) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """The user's folder of what can be made again: `$XDG_CACHE_HOME/sct_hf/NAME`, or the same below `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sct_hf" / name
+    """The user's folder of what can be made again: `$XDG_CACHE_HOME/sct_hf/NAME`, or the same below `~/.cache`.
+
+    Raises:
+        InputError: No home folder is known for it.
+    """
+    given = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(given or "~/.cache").expanduser() / "sct_hf" / name
+    except RuntimeError as error:
+        raise InputError(f"XDG_CACHE_HOME is {given!r}, and no home folder is known: set it to a folder") from error
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from sct_hf.errors import InputError
 from sct_hf.export.optional import version_of
 from sct_hf.files import atomic_write, cache_folder, sha256_of_file
 from sct_hf.inference.settings import model_digest
@@ -32,7 +33,11 @@ def graph_key(model: BackbonePreTrainedModel) -> str:
 
 def kept_graphs(key: str) -> Iterator[Path]:
     """ONNX files that `keep_graph` wrote for this key, whole ones. Those that are damaged are removed."""
-    for path in sorted(cache_folder(_FOLDER).glob(f"{key}-*.onnx")):
+    try:
+        found = sorted(cache_folder(_FOLDER).glob(f"{key}-*.onnx"))
+    except InputError:
+        return
+    for path in found:
         with suppress(OSError):
             if path.stem == _stem(key, path):
                 yield path
@@ -48,15 +53,15 @@ def keep_graph(key: str, file: Path) -> Path | None:
         file: The file, alone in its folder.
 
     Returns:
-        The copy; None if the cache cannot be written, or the weights are in a second file.
+        The copy; None if there is no cache or it cannot be written, or the weights are in a second file.
     """
     if len(os.listdir(file.parent)) > 1:
         return None
-    path = cache_folder(_FOLDER) / f"{_stem(key, file)}.onnx"
     try:
+        path = cache_folder(_FOLDER) / f"{_stem(key, file)}.onnx"
         with atomic_write(path) as temporary:
             shutil.copyfile(file, temporary)
-    except OSError:
+    except (InputError, OSError):
         return None
     with suppress(OSError):
         _prune(path.parent)

@@ -196,8 +196,10 @@ def test_what_decides_a_graph_is_in_its_key(monkeypatch) -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(exports, tmp_path, monkeypatch) -> None:
-    (tmp_path / "cache").write_text("a file where the folder would be")
+@pytest.mark.parametrize("place", ["file", "~nobody.of.this.name"])
+def test_a_cache_that_cannot_be_written_is_done_without(exports, tmp_path, monkeypatch, place: str) -> None:
+    (tmp_path / "file").write_text("a file where the folder would be")
+    monkeypatch.setenv("XDG_CACHE_HOME", place if place.startswith("~") else str(tmp_path / place))
     for count in (1, 2):
         found = make_engine("onnxruntime", made(LABELS).model)
         assert found.kept is None
