@@ -37,7 +37,7 @@ class _Lines:
     """A log as a bar writes to it: each state of the bar is a line of its own."""
 
     def __init__(self, log: TextIO) -> None:
-        self.encoding = log.encoding
+        self.encoding = getattr(log, "encoding", None)  # what redirects stderr to a logger may have none
         self._log = log
         self._last = ""
 

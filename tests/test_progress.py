@@ -128,6 +128,16 @@ def test_a_log_has_a_line_for_each_state(capsys: pytest.CaptureFixture[str]) -> 
     ]
 
 
+def test_what_stands_in_for_stderr_needs_no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs redirect it to their loggers."""
+    written: list[str] = []
+    stream = SimpleNamespace(write=written.append, flush=lambda: None, isatty=lambda: False)
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert list(progress_bar(range(2), shown=True, desc="tagging")) == [0, 1]
+    assert "0/2" in written[0]
+    assert "2/2" in written[-1]
+
+
 def test_an_upload_shows_the_bars_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     disabled = []
 
