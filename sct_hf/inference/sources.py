@@ -198,9 +198,9 @@ def _listed(file: Path) -> Iterator[Place]:
         encoding, errors = ("utf-16", "strict") if wide else ("utf-8-sig", "surrogateescape")
         with open(file, encoding=encoding, errors=errors) as lines:
             for line in lines:
-                text = line.rstrip("\n")
-                if text.strip() and not text.startswith("#"):
-                    yield _hub_place(text.strip()) if HubRows.is_address(text) else _place(text, file.parent)
+                text, stripped = line.rstrip("\n"), line.strip()
+                if stripped and not text.startswith("#"):
+                    yield _hub_place(stripped) if HubRows.is_address(stripped) else _place(text, file.parent)
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, FileNotFoundError):
             return

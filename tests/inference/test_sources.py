@@ -15,6 +15,7 @@ from PIL import Image
 
 from sct_hf import InputError
 from sct_hf.inference import containers, walking
+from sct_hf.inference.hub_rows import HubRows
 from sct_hf.inference.items import Item
 from sct_hf.inference.lookup import Lookup
 from sct_hf.inference.sources import Sources
@@ -124,6 +125,12 @@ def test_a_list_of_paths(encoding: str) -> None:
     assert names("lists/more.txt") == ["lists/more.txt"]  # without @ it is a file like others
     with pytest.raises(InputError, match=r"'@lists/gone.txt' matches no file"):
         items("@lists/gone.txt")
+
+
+def test_a_list_of_addresses_on_the_hub() -> None:
+    addresses = ["hf://datasets/me/photos", "hf://datasets/me/photos@old[test]"]
+    Path("list").write_text(f"{addresses[0]} \n \t{addresses[1]}\n")
+    assert list(Sources(["@list"]).places()) == [HubRows.of(address) for address in addresses]
 
 
 def test_a_list_with_names_that_are_not_utf_8() -> None:
