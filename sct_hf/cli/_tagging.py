@@ -27,11 +27,11 @@ from sct_hf.inference.sidecars import KINDS, Sidecars
 from sct_hf.inference.sources import Sources
 from sct_hf.inference.tagger import Tagger, Tags
 from sct_hf.model.image_processing_sct import LimitError, Limits
+from sct_hf.name_lists import PRINTED, some
 from sct_hf.progress import activity, progress_bar
 
 _MODEL = "torch"  # the engine that is the model itself
 _BATCH = 16
-_NAMED = 100  # labels of a message
 _RAY = "ray"  # the model itself, in the workers of Ray
 _SILENT = 1.0 if sys.stderr.isatty() else 30.0  # seconds without a progress bar
 
@@ -202,8 +202,8 @@ def _tag(
     found = _found(arguments, partial(load, limits), tagger, sources, wanted, {"maps": maps, **choosing})
     own = arguments.threshold is None and not options.get("labels")
     if own and (without := tagger.labels_without_tags(arguments.profile)):
-        named = ", ".join(without[:_NAMED]) + (f" and {len(without) - _NAMED:,} more" if without[_NAMED:] else "")
-        print(in_line(f"no tags of {named}: the profile has no threshold for them"), file=sys.stderr)
+        told = f"no tags of {some(without, PRINTED)}: the profile has no threshold for them"
+        print(in_line(told), file=sys.stderr)
     if arguments.masks is not None:
         names = options.get("labels") or tagger.label_names
         drawings["mask"] = MaskFolder(arguments.masks, paths, names, level).write

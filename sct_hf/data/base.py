@@ -12,8 +12,8 @@ from PIL import Image as PilImage
 from sct_hf.data.decoding import decode_image
 from sct_hf.data.image_sources import ImageSource
 from sct_hf.data.label_counts import LabelCounts
-from sct_hf.data.names import PRINTED, some
 from sct_hf.errors import InputError
+from sct_hf.name_lists import PRINTED, some
 
 
 @dataclass(frozen=True, eq=False)

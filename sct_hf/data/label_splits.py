@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sct_hf.data.listing import read_names
-from sct_hf.data.names import some, tidy
+from sct_hf.data.names import tidy
 from sct_hf.data.nus_wide import NUS_CONCEPTS
 from sct_hf.errors import InputError
+from sct_hf.name_lists import some
 
 
 @dataclass(frozen=True)

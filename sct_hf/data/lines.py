@@ -10,9 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sct_hf.data.names import kind_of, shown, some, tidy
+from sct_hf.data.names import kind_of, shown, tidy
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
+from sct_hf.name_lists import some
 
 _QUOTES = "close each quote, and write a quote within a cell twice"
 _LONG = "a quote may be open, so that further lines belong to the cell; or shorten the cell"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sct_hf.data.image_sources import ImageSource
-from sct_hf.data.names import MOST_LABELS, UnusableError, clean_name, plain_name, shown, some
+from sct_hf.data.names import MOST_LABELS, UnusableError, clean_name, plain_name, shown
 from sct_hf.data.problems import Problems
 from sct_hf.data.text_files import read_lines
+from sct_hf.name_lists import some
 
 _COMPARED = 2000  # names with which a misspelt one is compared
 _MISSPELT = 50  # names that are compared

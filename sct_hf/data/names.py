@@ -2,14 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection
 from functools import lru_cache
-
-PRINTED = 100
-"""Most labels that are printed one by one."""
-
-FEW = 20
-"""Labels of a kind, such as the most frequent ones, that are printed where there are more than `PRINTED`."""
 
 MOST_LABELS = 30_000
 """Most labels of a data set."""
@@ -118,12 +111,6 @@ def shown(value: object, length: int = 60) -> str:
     if isinstance(value, list | tuple | set) and len(value) <= 8 and not any(map(_is_nested, value)):
         return repr(value) if len(repr(value)) <= 2 * length else f"{kind_of(value)} of {len(value)}"
     return kind_of(value)
-
-
-def some(names: Collection[str], count: int = 10) -> str:
-    """The first few names, and the number of the others."""
-    first = ", ".join(list(names)[:count])
-    return f"{first} and {len(names) - count} more" if len(names) > count else first or "none"
 
 
 def kind_of(value: object) -> str:

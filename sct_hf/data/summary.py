@@ -7,8 +7,8 @@ import numpy as np
 
 from sct_hf.data.base import LabelledImages
 from sct_hf.data.co_occurrence import seen_together
-from sct_hf.data.names import FEW, PRINTED, some
 from sct_hf.escaping import in_line, in_lines
+from sct_hf.name_lists import FEW, PRINTED, some
 
 _PAIRS_SHOWN = 10
 _PAIRED = 1000  # labels of which pairs are counted: their number grows with the square

@@ -8,12 +8,12 @@ from sct_hf.data.label_columns import label_lists
 from sct_hf.data.lines import LINES, Line, find_column, image_path
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.marks import PARTS, is_marks, read_marks
-from sct_hf.data.names import some
 from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.signs import one_file
 from sct_hf.errors import InputError
+from sct_hf.name_lists import some
 
 IMAGE_COLUMNS = ("image", "file_name", "path", "filename", "image_path", "file")
 LABEL_COLUMNS = ("labels", "label", "tags", "categories")

@@ -8,12 +8,12 @@ from typing import Any
 import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from sct_hf.data.names import PRINTED, some
 from sct_hf.data.registry import dataset_title
 from sct_hf.escaping import in_markdown, markdown_block, markdown_code
 from sct_hf.hub.checks import TrainedRun
 from sct_hf.hub.claims import BEGIN, END, Notes
 from sct_hf.model.outputs_sct import label_thresholds
+from sct_hf.name_lists import PRINTED, some
 from sct_hf.options import default_of, options_of
 from sct_hf.training.arguments import training_options
 from sct_hf.training.localisation import METHODS

@@ -12,12 +12,12 @@ from transformers import AutoConfig
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.contents import image_contents
 from sct_hf.data.hierarchies import with_parents
-from sct_hf.data.names import FEW, PRINTED
 from sct_hf.data.shards.images import listed
 from sct_hf.decisions import Decisions
 from sct_hf.errors import InputError
 from sct_hf.escaping import in_line
 from sct_hf.files import atomic_write
+from sct_hf.name_lists import FEW, PRINTED
 from sct_hf.pretrained import load_pretrained
 from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import Arguments, EvaluationDataArguments

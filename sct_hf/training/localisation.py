@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader
 
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.boxes import BoxedImage
-from sct_hf.data.names import some
 from sct_hf.errors import InputError
 from sct_hf.metrics.localisation import FIGURES, TOLERANCE, PairFigures, localisation_metrics, pair_figures, size_of
 from sct_hf.metrics.segmentation import count_pixels, segmentation_metrics
 from sct_hf.model.backbone_sct import capability
+from sct_hf.name_lists import some
 from sct_hf.progress import progress_bar
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.evaluation import model_inputs

@@ -8,11 +8,11 @@ from typing import Any
 from accelerate import Accelerator
 
 from sct_hf.data import LabelledImages
-from sct_hf.data.names import PRINTED, some
 from sct_hf.data.registry import find_reader
 from sct_hf.data.summary import format_summary, summarise
 from sct_hf.errors import InputError
 from sct_hf.label_text.text_models import texts_encoded_once
+from sct_hf.name_lists import PRINTED, some
 from sct_hf.progress import say
 from sct_hf.training.accelerators import accelerator_of
 from sct_hf.training.arguments import Arguments

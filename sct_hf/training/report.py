@@ -11,13 +11,13 @@ import pandas as pd
 from PIL import Image
 from transformers import PreTrainedModel
 
-from sct_hf.data.names import FEW, PRINTED
 from sct_hf.escaping import csv_cell, in_line
 from sct_hf.factory import image_processor
 from sct_hf.files import atomic_write
 from sct_hf.metrics.frequency import GROUPS
 from sct_hf.metrics.functional import check_scores_and_targets, multilabel_metrics
 from sct_hf.model.configuration_sct import BackboneConfig
+from sct_hf.name_lists import FEW, PRINTED
 from sct_hf.training.acting import DECISIONS
 from sct_hf.training.figures import tag_sheet, training_curves
 from sct_hf.training.run_files import RunFile

@@ -3,11 +3,11 @@
 from typing import Any
 
 from sct_hf.data.contents import image_contents
-from sct_hf.data.names import PRINTED, some
 from sct_hf.files import sha256_of_file
 from sct_hf.metrics.frequency import frequency_groups, frequency_limits, group_metrics
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
+from sct_hf.name_lists import PRINTED, some
 from sct_hf.training.acting import acting_metrics
 from sct_hf.training.checkpoints import room_to_save
 from sct_hf.training.devices import describe_machine

@@ -11,13 +11,13 @@ from sct_hf.data import ImageDataset, LabelledImages, eval_transform
 from sct_hf.data.contents import image_contents
 from sct_hf.data.hierarchies import with_parents
 from sct_hf.data.label_splits import split_labels
-from sct_hf.data.names import PRINTED, some
 from sct_hf.errors import InputError
 from sct_hf.files import sha256_of_file
 from sct_hf.label_text.words import label_words
 from sct_hf.metrics.functional import multilabel_metrics
 from sct_hf.metrics.hierarchical import hierarchical_metrics
 from sct_hf.model.backbone_sct import capability
+from sct_hf.name_lists import PRINTED, some
 from sct_hf.progress import say
 from sct_hf.training.acting import acting_metrics
 from sct_hf.training.arguments import EvaluationDataArguments, ScoringArguments

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sct_hf.data.names import some
 from sct_hf.errors import InputError
 from sct_hf.label_text.encoders import SHUFFLED, encode_labels
 from sct_hf.label_text.new_labels import prototypes_like
@@ -22,6 +21,7 @@ from sct_hf.label_text.words import label_words
 from sct_hf.model.backbone_sct import BackbonePreTrainedModel
 from sct_hf.model.configuration_sct import BackboneConfig
 from sct_hf.model.modeling_sct import SCTForMultiLabelClassification
+from sct_hf.name_lists import some
 from sct_hf.training.model_arguments import ModelArguments
 
 

@@ -8,11 +8,11 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sct_hf.data.names import PRINTED, some
 from sct_hf.errors import InputError
 from sct_hf.metrics.zero_shot import KS, zero_shot_metrics
 from sct_hf.model.backbone_sct import capability
 from sct_hf.model.vocabulary_sct import encode_new_labels
+from sct_hf.name_lists import PRINTED, some
 from sct_hf.training.evaluation import evaluate_model
 from sct_hf.training.models import TaggingModel
 from sct_hf.training.report import percent

@@ -8,12 +8,13 @@ from xml.sax.xmlreader import Locator
 
 from sct_hf.data.exports.export_files import ExportFile, export_files
 from sct_hf.data.listing import Listing, Record, usable_names
-from sct_hf.data.names import shown, some, tidy
+from sct_hf.data.names import shown, tidy
 from sct_hf.data.places import find_image
 from sct_hf.data.problems import Problems
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.signs import begins_with
 from sct_hf.data.text_files import read_text
+from sct_hf.name_lists import some
 
 _USUAL = ["{split}.xml", "{split}/annotations.xml", "annotations.xml"]
 _FORMAT = 'export the task as "CVAT for images 1.1"'
