@@ -10,11 +10,10 @@ from sct_hf.data.exports.export_files import ExportFile, export_files
 from sct_hf.data.listing import Listing, Record, declared_names
 from sct_hf.data.names import kind_of, shown
 from sct_hf.data.places import distinct_ids, find_image
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.signs import ends_of, one_file
 from sct_hf.data.text_files import read_json
-from sct_hf.errors import InputError
 
 _PREFIX = "instances_"
 _USUAL = ["annotations/instances_{split}.json", "{split}/_annotations.coco.json", "{split}/labels.json"]
@@ -120,9 +119,10 @@ def list_coco(request: Request, problems: Problems) -> Listing:
 def _files(request: Request) -> list[ExportFile]:
     data_dir = request.data_dir
     if request.files is None and data_dir is not None and (known := _splits(data_dir)) and request.split not in known:
-        raise InputError(
-            f"split is {request.split!r}, but there is no {data_dir / _USUAL[0].format(split=request.split)}; splits "
-            f"found in data_dir {str(data_dir)!r}: {', '.join(known)}"
+        raise SplitError(
+            request.split,
+            f"there is no {data_dir / _USUAL[0].format(split=request.split)}; splits found in data_dir "
+            f"{str(data_dir)!r}: {', '.join(known)}",
         )
     return export_files(request, _USUAL)
 

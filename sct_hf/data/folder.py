@@ -4,7 +4,7 @@ import os
 from pathlib import Path, PureWindowsPath
 
 from sct_hf.data.listing import Listing
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.tables import read_records
 from sct_hf.errors import InputError
@@ -51,7 +51,7 @@ def list_folder(request: Request, problems: Problems) -> Listing:
         return listing
     chosen = [record for record, folder in zip(listing.records, folder_of, strict=True) if folder == split]
     if listing.records and not chosen:
-        raise InputError(f"split is {split!r}, but no path in {outer} starts with {split}/: move its images there")
+        raise SplitError(split, f"no path in {outer} starts with {split}/: move its images there")
     listing.records = chosen
     return listing
 

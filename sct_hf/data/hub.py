@@ -12,7 +12,7 @@ from sct_hf.data.damage import named_damage
 from sct_hf.data.image_sources import ImageColumn
 from sct_hf.data.label_columns import label_lists
 from sct_hf.data.listing import Listing, Record, declared_names
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import ANY_PLACE, Request, register_reader
 from sct_hf.data.shards.index import INDEX
 from sct_hf.data.tables import LABEL_COLUMNS, UNKNOWN_COLUMN
@@ -110,7 +110,7 @@ def _load(request: Request) -> Dataset:
             saved = load_from_disk(name)
         if isinstance(saved, DatasetDict):
             if split not in saved:
-                raise InputError(f"split is {split!r}, but data set {name!r} has {', '.join(saved)}")
+                raise SplitError(split, f"data set {name!r} has {', '.join(saved)}")
             saved = saved[split]
         return saved
     with _reading(request):

@@ -6,9 +6,8 @@ from pathlib import Path
 from sct_hf.data.folder import SPLITS
 from sct_hf.data.listing import Listing, Record, usable_names
 from sct_hf.data.places import unread_files
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
-from sct_hf.errors import InputError
 from sct_hf.files import IMAGE_SUFFIXES, images_below
 
 _TEXTS = {".json", ".jsonl", ".csv", ".xml", ".txt", ".yaml", ".yml"}
@@ -57,9 +56,9 @@ def list_label_folders(request: Request, problems: Problems) -> Listing:
     if not os.path.isdir(folder):
         inside = {path.name for path in root.iterdir() if path.is_dir()} if os.path.isdir(root) else set()
         if not inside or split != "train" or inside & SPLITS:
-            raise InputError(
-                f"split is {split!r}, but there is no folder {folder}: create it, with one folder per label, "
-                "or give another data_dir"
+            raise SplitError(
+                split,
+                f"there is no folder {folder}: create it, with one folder per label, or give another data_dir",
             )
         folder = root
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

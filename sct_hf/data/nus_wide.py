@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sct_hf.data.listing import Listing, Record
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
-from sct_hf.errors import InputError
 
 NUS_CONCEPTS: list[str] = (
     "airport animal beach bear birds boats book bridge buildings cars castle cat cityscape clouds computer coral cow "
@@ -46,7 +45,7 @@ def list_nus_wide(request: Request, problems: Problems) -> Listing:
         InputError: The split does not exist.
     """
     if request.split not in _SPLITS:
-        raise InputError(f"split is {request.split!r}, but NUS-WIDE has train and test")
+        raise SplitError(request.split, "NUS-WIDE has train and test")
     assert request.data_dir is not None
     root, part = request.data_dir.absolute(), _SPLITS[request.split]
     file = root / "ImageList" / f"{part}Imagelist.txt"

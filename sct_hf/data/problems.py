@@ -33,6 +33,20 @@ class Problem:
         return in_line(": ".join(part for part in (self.place, self.text, self.remedy) if part))
 
 
+class SplitError(InputError):
+    """A data set has no such split.
+
+    Args:
+        split: Its name.
+        reason: What is there instead, and the remedy; it stands behind "but".
+        option: What names the split.
+    """
+
+    def __init__(self, split: str, reason: str, option: str = "split") -> None:
+        super().__init__(f"{option} is {split!r}, but {reason}")
+        self.split, self.reason = split, reason
+
+
 class DataError(InputError):
     """The user's files have errors.
 

@@ -71,7 +71,7 @@ class Reader:
         name: Name of the data set or format.
         title: Its name in model cards; empty for the name that the user gave.
         lister: Function that lists the split of a request without opening an image. It adds errors to the problems and
-            continues; it raises InputError only for options.
+            continues; it raises InputError only for options, and SplitError if there is no such split.
         takes: Fields of `Request` that it accepts; other given fields are an error.
         needs: Fields that are required.
         published: The data are published and will not be changed. Images without a label, equal images and labels

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.image_sources import ImageColumn
 from sct_hf.data.listing import Listing, Record
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.scene_grounds import landscape
 from sct_hf.data.scene_objects import DRAWINGS
@@ -118,7 +118,7 @@ def list_scenes(request: Request, problems: Problems) -> Listing:
 def _size(request: Request) -> int:
     split = request.split
     if split not in SCENE_SIZES:
-        raise InputError(f"split is {split!r}: scenes has {' and '.join(SCENE_SIZES)}")
+        raise SplitError(split, f"scenes has {' and '.join(SCENE_SIZES)}")
     size = SCENE_SIZES[split] if request.size is None else request.size
     if size < 1:
         raise InputError(f"size is {size}: give at least 1 image")

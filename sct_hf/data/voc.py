@@ -7,7 +7,7 @@ from pathlib import Path
 from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.names import shown
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.text_files import read_lines
 from sct_hf.data.voc_objects import ABSENT, DIFFICULT, PRESENT, read_annotation, read_boxes, with_mark
@@ -56,7 +56,7 @@ def list_voc(request: Request, problems: Problems, *, year: int) -> Listing:
     file = root / "ImageSets" / "Main" / f"{split}.txt"
     if not os.path.isfile(file):
         known = sorted(path.stem for path in file.parent.glob("*.txt") if "_" not in path.stem)
-        raise InputError(f"split is {split!r}, but there is no {file}; splits found: {', '.join(known) or 'none'}")
+        raise SplitError(split, f"there is no {file}; splits found: {', '.join(known) or 'none'}")
     lines = [(number, line.strip()) for number, line in enumerate(read_lines(file, problems), 1) if line.strip()]
     ids = [image_id for _, image_id in lines]
     marks = _marks_of_label_files(root, split, ids, problems)

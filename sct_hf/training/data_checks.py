@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.checks import check_listings
 from sct_hf.data.listing import Listing, read_label_names
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import find_reader, list_boxes, list_data, open_stream
 from sct_hf.data.shards.images import StreamedImages
 from sct_hf.data.shards.notes import notes_of_stream
@@ -136,10 +136,8 @@ def _option_of_split(part: Part) -> Iterator[None]:
     """Call a split by its option in the errors of this block; readers know it as `split`."""
     try:
         yield
-    except InputError as error:
-        if not str(error).startswith("split is "):
-            raise
-        raise InputError(f"{part}_{error}") from error
+    except SplitError as error:
+        raise SplitError(error.split, error.reason, f"{part}_split") from error
 
 
 def _listing(
@@ -149,7 +147,7 @@ def _listing(
         return list_split(data, part, names, problems, **options)
     except InputError as error:
         place, text = f"split {getattr(data, f'{part}_split')!r}", str(error)
-        if text.startswith(f"{part}_split is "):  # it names the split itself
+        if isinstance(error, SplitError):  # it names the split itself
             place = ""
             if part == "eval":
                 share = data.holdout or HOLDOUT

@@ -7,7 +7,7 @@ import pytest
 
 from sct_hf.data import load_data
 from sct_hf.data.listing import Listing
-from sct_hf.data.problems import DataError, Problems
+from sct_hf.data.problems import DataError, Problems, SplitError
 from sct_hf.data.registry import list_data
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments
@@ -69,7 +69,7 @@ def test_labels_are_sorted_by_id_and_empty_images_dropped(
 
 
 def test_faults_are_named(content: dict[str, Any], write: Callable[[Any], Path]) -> None:
-    with pytest.raises(InputError, match=r"split is 'train2014', .* val2014"):
+    with pytest.raises(SplitError, match=r"split is 'train2014', .* val2014"):
         load_data("coco", "train2014", data_dir=write(content))
     content["annotations"][0]["category_id"] = 1
     with pytest.raises(

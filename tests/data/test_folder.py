@@ -6,6 +6,7 @@ import pytest
 from datasets import load_dataset
 
 from sct_hf.data import load_data
+from sct_hf.data.problems import SplitError
 from sct_hf.errors import InputError
 
 LINES = {"train": [("a.png", ["cat", "bee"]), ("b.png", [])], "test": [("c.png", ["bee"])]}
@@ -40,13 +41,13 @@ def test_one_metadata_file_for_all_splits(root: Path) -> None:
     options = {"data_dir": root, "label_names": ["bee", "cat"]}
     assert load_data("imagefolder", "train", **options).image_ids == ["train/a.png", "train/b.png"]
     assert load_data("imagefolder", "test", **options).targets().tolist() == [[1, 0]]
-    with pytest.raises(InputError, match="split is 'val', but no path in"):
+    with pytest.raises(SplitError, match="split is 'val', but no path in"):
         load_data("imagefolder", "val", **options)
 
 
 def test_test_images_are_not_taken_for_training(root: Path) -> None:
     write(root / "metadata.jsonl", [("test/c.png", ["bee", "cat"])])
-    with pytest.raises(InputError, match="split is 'train', but no path"):
+    with pytest.raises(SplitError, match="split is 'train', but no path"):
         load_data("imagefolder", "train", data_dir=root)
 
 

@@ -7,6 +7,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 
 from sct_hf.data import ImageDataset, LabelledImages, eval_transform, load_data
+from sct_hf.data.problems import SplitError
 from sct_hf.errors import InputError
 
 NAMES = ["ant", "bee", "cow"]
@@ -74,7 +75,7 @@ def test_our_own_data_sets_come_back(tmp_path: Path, make_images: Callable[..., 
     again = load_data(str(tmp_path / "set"), "val")
     assert (again.targets() == images.targets()).all()
     assert again.image_ids == images.image_ids
-    with pytest.raises(InputError, match=r"split is 'train', but data set '.*' has val"):
+    with pytest.raises(SplitError, match=r"split is 'train', but data set '.*' has val"):
         load_data(str(tmp_path / "set"), "train")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sct_hf.data import load_data
+from sct_hf.data.problems import SplitError
 from sct_hf.errors import InputError
 
 
@@ -45,7 +46,7 @@ def test_splits_are_folders(tree: Path, tmp_path: Path) -> None:
         shutil.copytree(tree, tmp_path / "all" / split, symlinks=True)
     assert labels_of(tmp_path / "all", "val") == labels_of(tmp_path / "all") == labels_of(tree)
     shutil.rmtree(tmp_path / "all" / "train")
-    with pytest.raises(InputError, match="split is 'train', but there is no folder"):
+    with pytest.raises(SplitError, match="split is 'train', but there is no folder"):
         load_data("labelfolders", "train", data_dir=tmp_path / "all")
 
 

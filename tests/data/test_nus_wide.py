@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from sct_hf.data import load_data
+from sct_hf.data.problems import SplitError
 from sct_hf.errors import InputError
 
 TAGS = ["nature", "sky", "blue", "cat"]  # sky and cat are concepts as well
@@ -64,5 +65,5 @@ def test_broken_layouts_are_named(folder: Path, file: str, content: str | None, 
     (folder / file).unlink() if content is None else (folder / file).write_text(content)
     with pytest.raises(InputError, match=message):
         load_data("nuswide", "train", data_dir=folder)
-    with pytest.raises(InputError, match="split is 'val'"):
+    with pytest.raises(SplitError, match="split is 'val'"):
         load_data("nuswide", "val", data_dir=folder)

@@ -1,13 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sct_hf.data import READERS, load_data, register_reader
+from sct_hf.data import READERS, load_data, register_reader, registry
 from sct_hf.data.listing import Listing, Record, usable_names
-from sct_hf.data.problems import DataError, Problems
-from sct_hf.data.registry import ANY_PLACE, Request, dataset_title
+from sct_hf.data.problems import DataError, Problems, SplitError
+from sct_hf.data.registry import ANY_PLACE, Request, dataset_title, find_reader
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments
 from sct_hf.training.data_checks import check_run_data
@@ -101,6 +102,29 @@ def test_it_is_checked_as_own_images_are(toy: Path) -> None:
         check_run_data(data)
     kinds = [problem.kind for problem in caught.value.problems]
     assert sorted(kinds) == ["no label", "no label", "same image twice", "wrong label"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SplitError("test", "the moon has none"), "eval_split is 'test', but the moon has none; or score a part held"),
+        (InputError("split is a word of an error"), "split 'test': split is a word of an error"),
+    ],
+)
+def test_its_error_of_a_missing_split_names_the_option(monkeypatch, toy: Path, error: InputError, told: str) -> None:
+    """The words are the reader's."""
+    made = find_reader("toy")
+
+    def list_training(request: Request, problems: Problems) -> Listing:
+        if request.split == "test":
+            raise error
+        return made.lister(request, problems)
+
+    monkeypatch.setitem(registry.READERS, "toy", replace(made, lister=list_training))
+    with pytest.raises(DataError) as caught:
+        check_run_data(DataArguments(dataset="toy", data_dir=str(toy)))
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(told)
 
 
 def test_what_cannot_be_registered() -> None:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from sct_hf.data import load_data
 from sct_hf.data import scenes as module
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import list_boxes
 from sct_hf.data.scene_objects import DRAWINGS
 from sct_hf.data.scene_shapes import Shape, box, ellipse, polygon, shaded, stroke
@@ -172,12 +172,12 @@ def test_boxes_of_the_data_set() -> None:
     assert list(found) == ["test-00000", "test-00001"]
     assert found["test-00001"].boxes == module.boxed_scene(3, "test", 1).boxes
     assert not problems.found
-    with pytest.raises(InputError, match="split is 'val': scenes has train and test"):
+    with pytest.raises(SplitError, match="split is 'val', but scenes has train and test"):
         list_boxes("scenes", "val", problems)
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="split is 'val': scenes has train and test"):
+    with pytest.raises(SplitError, match="split is 'val', but scenes has train and test"):
         load_data("scenes", "val", cache_dir=tmp_path)
     with pytest.raises(InputError, match="size is 0"):
         load_data("scenes", "train", size=0, cache_dir=tmp_path)

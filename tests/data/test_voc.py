@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sct_hf.data import load_data
-from sct_hf.data.problems import DataError
+from sct_hf.data.problems import DataError, SplitError
 from sct_hf.data.voc import VOC_LABELS
 from sct_hf.errors import InputError
 from sct_hf.training.arguments import DataArguments
@@ -97,7 +97,7 @@ def test_faults_of_the_folder_are_named(small: Path) -> None:
         load_data("voc2007", "train", data_dir=small)
     with pytest.raises(InputError, match=r"holds no VOC2007/ImageSets/Main"):
         load_data("voc2007", "train", data_dir=small / "VOCdevkit" / "VOC2012")
-    with pytest.raises(InputError, match=r"split is 'test', .* splits found: mine, train"):
+    with pytest.raises(SplitError, match=r"split is 'test', .* splits found: mine, train"):
         load_data("voc2012", "test", data_dir=small)
     with pytest.raises(InputError, match="difficult is 'maybe'"):
         load_data("voc2012", "train", data_dir=small, difficult="maybe")

@@ -6,11 +6,10 @@ from pathlib import Path
 from sct_hf.data.listing import Listing, Record, usable_names
 from sct_hf.data.names import shown
 from sct_hf.data.places import find_image, unread_files
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.signs import begins_with
 from sct_hf.data.text_files import read_json
-from sct_hf.errors import InputError
 from sct_hf.files import images_below
 
 _FORMAT = "save the image's labels in LabelMe again, or remove the file"
@@ -48,7 +47,7 @@ def list_labelme(request: Request, problems: Problems) -> Listing:
     if not os.path.isdir(folder) and split == "train":
         folder = request.data_dir
     if not os.path.isdir(folder):
-        raise InputError(f"split is {split!r}, but there is no folder {folder}: make it, or give another data_dir")
+        raise SplitError(split, f"there is no folder {folder}: make it, or give another data_dir")
     listing = Listing(str(folder))
     for file in sorted(folder.rglob("*.json")):
         record = _record(file, folder, problems)

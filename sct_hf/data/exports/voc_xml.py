@@ -8,12 +8,11 @@ from sct_hf.data.boxes import BoxedImage
 from sct_hf.data.folder import SPLITS
 from sct_hf.data.listing import Listing, Record
 from sct_hf.data.places import find_image, unread_files
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.registry import Request, register_reader
 from sct_hf.data.signs import begins_with
 from sct_hf.data.text_files import read_lines
 from sct_hf.data.voc_objects import DIFFICULT, PRESENT, read_annotation, read_boxes, with_mark
-from sct_hf.errors import InputError
 from sct_hf.files import images_below
 
 _LISTS = Path("ImageSets", "Main")
@@ -80,9 +79,10 @@ def list_voc_xml(request: Request, problems: Problems) -> Listing:
         root = folder
     elif lists or split != "train" or any((root / name).is_dir() for name in SPLITS):
         known = lists or sorted(name for name in SPLITS if (root / name).is_dir())
-        raise InputError(
-            f"split is {split!r}, but there is neither {root / _LISTS / f'{split}.txt'} nor a folder {folder}; splits "
-            f"found: {', '.join(known) or 'none'}"
+        raise SplitError(
+            split,
+            f"there is neither {root / _LISTS / f'{split}.txt'} nor a folder {folder}; splits found: "
+            f"{', '.join(known) or 'none'}",
         )
     files = sorted(_annotations(root).glob("*.xml"))
     listing = _listing(str(_annotations(root)), root, files, problems)

@@ -15,7 +15,7 @@ import numpy as np
 from sct_hf.data.listing import are_too_many, declared_names
 from sct_hf.data.looks import look_at
 from sct_hf.data.names import UnusableError
-from sct_hf.data.problems import Problems
+from sct_hf.data.problems import Problems, SplitError
 from sct_hf.data.shards.formats import FORMATS, format_of
 from sct_hf.data.shards.index import INDEX, Shard, ShardIndex, read_index, write_index
 from sct_hf.data.shards.rows import Row, names_of_cell
@@ -44,9 +44,10 @@ def shards_in(folder: Path, split: str) -> tuple[list[Path], Path]:
     for place in (folder, folder / "data"):
         if place.is_dir() and (found := _files(place, f"{split}-")):
             return found, place / _BY_SPLIT / split
-    raise InputError(
-        f"split is {split!r}, but {folder} has no shards of it: give a folder with {INDEX}, with the folder {split}, "
-        f"or with files such as {split}-00000.parquet or {split}-00000.tar"
+    raise SplitError(
+        split,
+        f"{folder} has no shards of it: give a folder with {INDEX}, with the folder {split}, or with files such as "
+        f"{split}-00000.parquet or {split}-00000.tar",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sct_hf.data import load_data
-from sct_hf.errors import InputError
+from sct_hf.data.problems import SplitError
 
 
 def write(path: Path, image: str, flags: dict[str, bool], *labels: str, data: bytes | None = None) -> None:
@@ -46,7 +46,7 @@ def test_flags_and_shapes(root: Path, names_by_id: Callable[..., Any]) -> None:
     assert images.label_names == ["dog", "sofa"], "flags of the image, not of shapes"
     assert names_by_id(images) == WANTED
     assert names_by_id(load_data("labelme", "train", data_dir=root / "train")) == WANTED
-    with pytest.raises(InputError, match="split is 'val', but there is no folder"):
+    with pytest.raises(SplitError, match="split is 'val', but there is no folder"):
         load_data("labelme", "val", data_dir=root)
 
 

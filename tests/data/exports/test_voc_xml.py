@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from sct_hf.data import load_data
-from sct_hf.data.problems import DataError
+from sct_hf.data.problems import DataError, SplitError
 from sct_hf.data.recognise import recognise
-from sct_hf.errors import InputError
 
 # Image → (label, difficult) of its objects.
 OBJECTS = {"a": [("forklift", 0), ("hard hat", 1)], "b": [("hard hat", 1), ("hard hat", 0)], "c": [("forklift", 0)]}
@@ -61,7 +60,7 @@ def test_lists_of_images_are_splits(lay_out: Callable[..., Path]) -> None:
     place = recognise(root)
     assert place.options == {"data_dir": str(root), "train_split": "default"}  # the only one, as CVAT names it
     assert load_data("voc", "default", data_dir=root).image_ids == ["c", "a"]
-    with pytest.raises(InputError, match=r"split is 'train', .* splits found: default"):
+    with pytest.raises(SplitError, match=r"split is 'train', .* splits found: default"):
         load_data("voc", "train", data_dir=root)
     for name, text in {"train": "a\nb\n", "val": "c\n", "forklift_train": "a 1\nb -1\n"}.items():
         (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text)
