@@ -15,3 +15,8 @@ def own_checkpoint() -> Path:
     package = Path(__file__).parent
     installed = package / "checkpoints" / NAME
     return installed if installed.is_dir() else package.parent / "model_cards" / NAME
+
+
+def given_or_own(model: str | Path | None) -> str | Path:
+    """The checkpoint that is given, or the default one for None. An empty name stays one, and is refused later."""
+    return own_checkpoint() if model is None else model

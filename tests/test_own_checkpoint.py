@@ -13,9 +13,12 @@ from matplotlib.cbook import get_sample_data
 from sklearn.metrics import average_precision_score
 
 from sct_hf.data import load_data
+from sct_hf.errors import InputError
 from sct_hf.hub.publish import prepared
+from sct_hf.inference.batches import BatchTagger
 from sct_hf.inference.tagger import Tagger
 from sct_hf.own_checkpoint import own_checkpoint
+from sct_hf_cli import run
 
 ROOT = Path(__file__).parents[1]
 PERSON = get_sample_data("grace_hopper.jpg", asfileobj=False)
@@ -45,6 +48,15 @@ def test_predict_needs_no_model_and_no_network(tmp_path: Path) -> None:
     found = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     (row,) = json.loads(found.stdout)
     assert [tag["label"] for tag in row["tags"]] == ["person"]
+
+
+def test_an_empty_name_is_no_missing_one(tmp_path: Path, monkeypatch, capsys) -> None:
+    """As of a variable that is not set."""
+    monkeypatch.chdir(tmp_path)
+    assert run("predict", "--model=", PERSON) == 2
+    assert capsys.readouterr().err.startswith("error: --model: '' cannot be loaded")
+    with pytest.raises(InputError, match="model: '' cannot be loaded"):
+        BatchTagger("")
 
 
 @pytest.mark.slow

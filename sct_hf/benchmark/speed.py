@@ -17,7 +17,7 @@ from sct_hf.benchmark.speed_transport import measure_transport
 from sct_hf.benchmark.tables import write_rows
 from sct_hf.errors import InputError
 from sct_hf.options import CheckedOptions, option
-from sct_hf.own_checkpoint import own_checkpoint
+from sct_hf.own_checkpoint import given_or_own
 from sct_hf.training.devices import cpu_name
 
 Rows = list[dict[str, Any]]
@@ -200,7 +200,7 @@ def _tagging(arguments: SpeedArguments, device: str) -> Rows:
     assert arguments.images is not None
     return measure_tagging(
         arguments.images,
-        arguments.model or own_checkpoint(),
+        given_or_own(arguments.model),
         count=arguments.tagging_images,
         batch_size=arguments.tagging_batch_size,
         engines=arguments.engines,

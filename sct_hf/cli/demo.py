@@ -11,7 +11,7 @@ from sct_hf.errors import InputError
 from sct_hf.escaping import markdown_code
 from sct_hf.inference.limits import add_limits, limits_of
 from sct_hf.inference.tagger import Tagger
-from sct_hf.own_checkpoint import own_checkpoint
+from sct_hf.own_checkpoint import given_or_own
 
 EXTRAS = {"": "demo"}
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     from sct_hf.demo.interface import LAUNCH, build  # takes a second
 
     logging.disable_progress_bar()
-    name = arguments.model or own_checkpoint()
+    name = given_or_own(arguments.model)
     tagger = Tagger.from_pretrained(name, arguments.device, limits_of(arguments))
     page = build(tagger.pipeline, markdown_code(Path(name).name), label_encoder=arguments.label_encoder)
     try:

@@ -8,7 +8,7 @@ from transformers.utils import logging
 
 from sct_hf.export.arguments import ExportArguments
 from sct_hf.export.checkpoint import export_checkpoint
-from sct_hf.own_checkpoint import own_checkpoint
+from sct_hf.own_checkpoint import given_or_own
 from sct_hf.training.arguments import EvaluationDataArguments
 from sct_hf.training.devices import cpu_kind
 from sct_hf.training.models import load_model
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     arguments, data = parse_into(argv, *_OPTIONS)
     if arguments.evaluate:
         from sct_hf.benchmark.exported import compare_formats  # not in the wheel: said before the work
-    model = load_model(arguments.model or str(own_checkpoint()), field="model")
+    model = load_model(str(given_or_own(arguments.model)), field="model")
     images = None
     if arguments.evaluate:
         images = load_evaluation_images(data, arguments.seed).aligned_to(model.config.label_names)

@@ -8,7 +8,7 @@ from sct_hf.cli._parser import CommandParser
 from sct_hf.cli._tagging import EPILOG, add_images, add_output, label_names, tag
 from sct_hf.errors import InputError
 from sct_hf.inference.tagger import Tagger
-from sct_hf.own_checkpoint import own_checkpoint
+from sct_hf.own_checkpoint import given_or_own
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"known and known_absent both have {both[0]!r}: give it to one of them")
     return tag(
         arguments,
-        lambda limits: Tagger.from_pretrained(arguments.model or own_checkpoint(), arguments.device, limits),
+        lambda limits: Tagger.from_pretrained(given_or_own(arguments.model), arguments.device, limits),
         known_labels=known,
         labels=label_names(arguments) or None,
         label_encoder=arguments.label_encoder,

@@ -8,7 +8,7 @@ from sct_hf.errors import InputError
 from sct_hf.inference.items import Item
 from sct_hf.inference.rows import Columns, row_of
 from sct_hf.inference.tagger import Tagger
-from sct_hf.own_checkpoint import own_checkpoint
+from sct_hf.own_checkpoint import given_or_own
 
 Table = TypeVar("Table", bound=Any)
 
@@ -45,7 +45,7 @@ class BatchTagger:
         **options: Any,
     ) -> None:
         if not isinstance(model, Tagger):
-            model = Tagger.from_pretrained(model or own_checkpoint(), device)
+            model = Tagger.from_pretrained(given_or_own(model), device)
         self.tagger = model
         on_cpu = self.tagger.model.device.type == "cpu"
         self.batch_size = batch_size or (_ON_CPU if on_cpu else _ON_ACCELERATOR)

@@ -46,12 +46,17 @@ def test_options(refused: Callable[..., str], words: list[str], message: str) ->
     assert message in refused(*words)
 
 
-def test_without_a_model_the_checkpoint_of_the_package_is_exported(refused: Callable[..., str], monkeypatch) -> None:
+@pytest.mark.parametrize(("given", "taken"), [(None, str(own_checkpoint())), ("", "")])
+def test_without_a_model_the_checkpoint_of_the_package_is_exported(
+    refused: Callable[..., str], monkeypatch, given: str | None, taken: str
+) -> None:
+    """An empty name, as of a variable that is not set, is no missing one."""
+
     def stop(name: object, *, field: str) -> None:
         raise InputError(f"{field} is {str(name)!r}")
 
     monkeypatch.setattr(export, "load_model", stop)
-    assert refused(model=None) == f"error: --model is {str(own_checkpoint())!r}\n"
+    assert refused(model=given) == f"error: --model is {taken!r}\n"
 
 
 @pytest.mark.parametrize(
