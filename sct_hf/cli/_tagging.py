@@ -226,7 +226,7 @@ def _tag(
         said = f"{folder}: it has images, so {name!r} and other files of many images were passed over; name them too"
         print(in_line(said), file=sys.stderr)
     for pattern, count in sources.no_images.items():
-        said = f"{pattern}: {count:,} files that do not end like images were passed over"
+        said = f"{pattern}: passed over {count:,} files that do not end like images"
         print(in_line(said), file=sys.stderr)
     if arguments.sidecars is not None and sidecars.empty:
         print(f"sidecars that were empty, and are written anew: {sidecars.empty:,}", file=sys.stderr)

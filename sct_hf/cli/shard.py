@@ -70,8 +70,9 @@ def main(argv: Sequence[str]) -> int:
     index = write_shards(images, folder, **plan)
     size = sum(shard.size for shard in index.shards)
     rows = [shard.rows for shard in index.shards]
+    each = " to ".join(f"{count:,}" for count in sorted({min(rows), max(rows)}))
     print(
         f"{folder}: {index.rows:,} images and {len(index.label_names)} labels in {len(rows)} shards of "
-        f"{min(rows):,} to {max(rows):,} images, {size / 1e6:,.1f} MB"
+        f"{each} images, {size / 1e6:,.1f} MB"
     )
     return 0

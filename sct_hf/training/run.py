@@ -107,12 +107,13 @@ class Run:
         set_seed(options.seed, device_specific=True)
         count = sum(parameter.numel() for parameter in self.trained)
         processes = f"{accelerator.num_processes} process{'es' if accelerator.num_processes > 1 else ''}"
+        threads = f"{torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
         selecting = f"{len(run_data.held_out)} held out to select by, " if run_data.held_out else ""
         apart = "held out " if arguments.data.eval_split == HELD_OUT else ""
         self.tell(
             f"{arguments.model.head} head on {arguments.model.backbone}, {count / 1e6:.1f} M trained weights; "
             f"{len(run_data.training)} images to train on, {selecting}{len(run_data.evaluation)} {apart}to "
-            f"score; {processes} on {accelerator.device.type}, {torch.get_num_threads()} threads each"
+            f"score; {processes} on {accelerator.device.type}, {threads} each"
             f"{', weights sharded over them' if is_sharded(accelerator) else ''}"
         )
 

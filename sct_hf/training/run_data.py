@@ -18,6 +18,7 @@ from sct_hf.data.problems import Problems
 from sct_hf.data.shards.images import ShardImages, StreamedImages, TrainingImages, listed
 from sct_hf.data.shards.reader import listing_of
 from sct_hf.errors import InputError
+from sct_hf.name_lists import some
 from sct_hf.training.arguments import HELD_OUT, DataArguments, EvaluationDataArguments
 from sct_hf.training.data_checks import Part, RunListings, list_split, stream_training
 
@@ -181,7 +182,13 @@ def _read_images(data: DataArguments, seed: int, listings: RunListings | None) -
         return RunData(all_training, training, None, held_out)
     evaluation = load_evaluation_images(data, seed, listings.evaluation if listings else None)
     if data.unseen_labels is None:
-        evaluation = evaluation.aligned_to(all_training.label_names)
+        names = all_training.label_names
+        if strange := [name for name in evaluation.label_names if name not in set(names)]:
+            raise InputError(
+                f"labels of split {evaluation.split!r} that {all_training.split!r} does not have: {some(strange)}. "
+                "Rename them, or give all label names in --labels_file; with shards, to sct-hf shard"
+            )
+        evaluation = evaluation.aligned_to(names)
     return RunData(all_training, training, held_out, evaluation)
 
 

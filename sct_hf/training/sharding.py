@@ -32,14 +32,14 @@ def sharding_plugin(mixed_precision: str) -> FullyShardedDataParallelPlugin | No
     """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return None
+    if (version := os.environ.get("FSDP_VERSION", "1")) != "2":  # the plugin of version 1 needs a GPU
+        raise InputError(f"fsdp_version is {version} in accelerate's configuration: give 2")
     # Every process reads the weights: otherwise accelerate would also look for parts of buffers.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     try:
         plugin = FullyShardedDataParallelPlugin()
     except ValueError as error:
         raise InputError(f"fsdp_config of accelerate's configuration cannot be used: {error}") from error
-    if plugin.fsdp_version != 2:
-        raise InputError(f"fsdp_version is {plugin.fsdp_version} in accelerate's configuration: give 2")
     if os.environ.get("FSDP_OFFLOAD_PARAMS", "false").lower() == "true":
         raise InputError("fsdp_offload_params is true in accelerate's configuration: give false")
     if plugin.auto_wrap_policy is size_based_auto_wrap_policy:

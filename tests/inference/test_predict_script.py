@@ -366,7 +366,7 @@ def test_sidecars_are_no_images_of_a_pattern(predict, models, images, capsys) ->
     (images / "one" / "a.png.xmp").write_bytes(b"\n")
     words = [f"--model={models['sct']}", "--threshold=0", "--sidecars=xmp", f"{images}/*/*"]
     assert predict(words) == 0
-    told = f"{images}/*/*: {{}} files that do not end like images were passed over\n"
+    told = f"{images}/*/*: passed over {{}} files that do not end like images\n"
     first = told.format(1) + "sidecars that were empty, and are written anew: 1\n"
     assert capsys.readouterr() == ("", first + "images: 2 tagged now\n")
     assert predict(words) == 0

@@ -95,7 +95,7 @@ def test_sharded_training_has_the_weights_of_unsharded(tmp_path: Path, words: Ca
     assert "weights sharded" not in whole
     sharded = launch("fsdp2.yaml", words(output_dir=tmp_path / "sharded", **VIT))
     assert sharded.count("holds 0.5") == 2, sharded
-    assert "2 processes on cpu, 1 threads each, weights sharded over them" in sharded
+    assert "2 processes on cpu, 1 thread each, weights sharded over them" in sharded
     assert_equal_weights(tmp_path / "sharded", tmp_path / "whole", within=1e-5)
 
 

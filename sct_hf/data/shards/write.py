@@ -46,7 +46,8 @@ def write_shards(images: LabelledImages, folder: Path, *, kind: str, count: int,
         OSError: A file cannot be written.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"output is {str(folder)!r}, which has files: name another folder, or remove it")
+        what = "shards of other images or options" if (folder / _PLAN).is_file() else "files"
+        raise InputError(f"output is {str(folder)!r}, which has {what}: name another folder, or remove it")
     if folder.absolute() == Path.cwd():
         raise InputError(
             f"output is {str(folder)!r}, the folder that you are in: name one to make in it, such as train"
