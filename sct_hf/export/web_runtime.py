@@ -65,7 +65,9 @@ def _fetched(folder: Path) -> Path:
     remedy = f"give web_runtime a folder with {_NAME} {VERSION} unpacked"
     npm = shutil.which("npm")
     if npm is None:
-        raise InputError(f"format: browser needs {_NAME}, which npm fetches, and there is no npm: install Node.js, or {remedy}")
+        raise InputError(
+            f"format: browser needs {_NAME}, which npm fetches, and there is no npm: install Node.js, or {remedy}"
+        )
     command = [npm, "pack", f"{_NAME}@{VERSION}", "--prefer-offline", "--ignore-scripts", "--loglevel=error"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE, cwd=folder)
@@ -79,5 +81,7 @@ def _fetched(folder: Path) -> Path:
     except (subprocess.SubprocessError, OSError, ValueError, KeyError, tarfile.TarError) as error:
         said = getattr(error, "stderr", None) or failure_reason(error)
         reason = next((line for line in said.splitlines() if line.strip()), "it says nothing").strip()
-        raise InputError(f"format: npm cannot fetch {_NAME} {VERSION} ({reason}): connect to its registry, or {remedy}") from error
+        raise InputError(
+            f"format: npm cannot fetch {_NAME} {VERSION} ({reason}): connect to its registry, or {remedy}"
+        ) from error
     return folder / "package"

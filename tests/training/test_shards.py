@@ -130,7 +130,7 @@ def test_a_finished_command_is_told_so(tmp_path: Path, table: Path, capsys: Any,
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     for other in ("--shards=4", "--seed=1", "--known_proportion=0.5"):
         assert run("shard", *words, "--shards=3", other) == 2
-        assert "has files: name another folder, or remove it" in capsys.readouterr().err
+        assert "has shards of other images or options: name another folder, or remove it" in capsys.readouterr().err
     first = min(folder.glob(f"*.{kind}"))
     content = first.read_bytes()
     first.write_bytes(content[:-1])
@@ -260,3 +260,18 @@ def test_two_processes(
     again = launch(SHARES, str(tmp_path / "again"), *words(**killed, resume=True))
     assert again.returncode == 0, again.stderr
     assert_same_outcome(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_labels_of_the_scored_shards_alone_are_named_with_the_remedy(
+    tmp_path: Path, table: Path, tiny: Callable[..., Arguments]
+) -> None:
+    for split in ("train", "test"):
+        images = load_data("jsonl", split, data_dir=table)
+        if split == "train":
+            images = images.with_labels([name for name in images.label_names if name != "white"])
+        write_shards(images, tmp_path / split, kind="parquet", count=2, seed=0)
+    message = (
+        "labels of split 'test' that 'train' does not have: white. .* --labels_file; with shards, to sct-hf shard"
+    )
+    with pytest.raises(InputError, match=message):
+        load_run_data(tiny(**streamed(tmp_path)).data, 0)
