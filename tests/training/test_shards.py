@@ -141,7 +141,7 @@ def test_a_finished_command_is_told_so(tmp_path: Path, table: Path, capsys: Any,
     image = tmp_path / "table" / row["image"]
     image.write_bytes(image.read_bytes() + b"x")
     assert run("shard", *words, "--shards=3") == 2
-    assert "has files: name another folder, or remove it" in capsys.readouterr().err
+    assert "has shards of other images or options: name another folder, or remove it" in capsys.readouterr().err
 
 
 def test_archives_train_alike(tmp_path: Path, sharded: Path, tiny: Callable[..., Arguments]) -> None:
