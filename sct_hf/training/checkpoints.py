@@ -23,7 +23,7 @@ from sct_hf.training.ema import load_weights, save_weights
 from sct_hf.training.manifest import MANIFEST, seal, verify
 from sct_hf.training.plain_state import load_plain, save_plain
 from sct_hf.training.random_states import random_states, set_random_states
-from sct_hf.training.sharding import sharded_as, whole_state
+from sct_hf.training.sharding import laid_out_as, whole_state
 from sct_hf.training.trainer_state import RunLength, TrainerState
 
 _PREFIX = "checkpoint-"
@@ -208,7 +208,7 @@ def _set_moving(trained: Trained, states: dict[str, Any]) -> None:
     for place, moments in states["optimizer"]["state"].items():
         for name, value in moments.items():
             if name != "step":  # a number, also of sharded weights
-                moments[name] = sharded_as(value, weights[place])
+                moments[name] = laid_out_as(value, weights[place])
     trained.optimizer.load_state_dict(states["optimizer"])
     trained.schedule.load_state_dict(states["schedule"])
     if scaler := trained.accelerator.scaler:

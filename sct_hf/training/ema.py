@@ -10,7 +10,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from sct_hf.training.models import TaggingModel
-from sct_hf.training.sharding import is_part, sharded_as, whole
+from sct_hf.training.sharding import is_part, laid_out_as, whole
 
 
 class _TrainedEma(ModelEmaV3):
@@ -78,7 +78,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         RuntimeError: An entry is missing, surplus or of another shape.
     """
     state: dict[str, Tensor] = load_file(path)
-    own = model.state_dict()
+    sharded = {name: part for name, part in model.state_dict().items() if is_part(part)}
     with torch.no_grad():
-        parts = {name: sharded_as(value, own[name]) if name in own else value for name, value in state.items()}
-        model.load_state_dict(parts, strict=True)
+        parts = {name: laid_out_as(value, sharded[name]) for name, value in state.items() if name in sharded}
+        model.load_state_dict(state | parts, strict=True)

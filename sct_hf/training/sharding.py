@@ -159,8 +159,12 @@ def whole_state(state: Any, *, keep: bool) -> Any:
     return tree_map_only(DTensor, gathered, state)
 
 
-def sharded_as(tensor: Tensor, like: Tensor) -> Tensor:
-    """Shard a whole tensor, equal in all processes, as `like` is; return it as it is if `like` is not sharded."""
-    if not isinstance(like, DTensor):
-        return tensor
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+def laid_out_as(tensor: Tensor, like: Tensor) -> Tensor:
+    """Shard a whole tensor, equal in all processes, as `like` is, or give it the strides of `like`.
+
+    A fused optimizer reads the memory of weights and moments side by side, so their strides must be equal.
+    """
+    if isinstance(like, DTensor):
+        whole_part = tensor.to(like.device).contiguous()
+        return distribute_tensor(whole_part, like.device_mesh, like.placements, src_data_rank=None)
+    return torch.empty_like(like, dtype=tensor.dtype, device=tensor.device).copy_(tensor)

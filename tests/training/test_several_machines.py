@@ -143,7 +143,8 @@ def test_a_run_goes_on_with_weights_sharded_or_whole(
     killed.communicate()
     assert killed.returncode != 0
     assert "resumed from" in launch(then, ["-1", "1", *stopped, "--resume"], KILLED)
-    assert_equal_weights(tmp_path / "stopped", tmp_path / "whole", within=1e-5)
+    # A step moves a weight by up to the learning rate of 1e-3, so that lost moments would show.
+    assert_equal_weights(tmp_path / "stopped", tmp_path / "whole", within=1e-4)
 
 
 @pytest.mark.slow
